@@ -1,0 +1,130 @@
+"""Indonesian and English: catalogues, numbers, units, and the country's three time zones.
+
+The source language of every message is English; `_` translates at the moment it is called, so the language may
+be chosen after a module is imported.
+"""
+
+from __future__ import annotations
+
+import gettext
+import os
+from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Final
+
+LANGUAGES: Final = ("id", "en")
+DOMAIN: Final = "sigprobe"
+LOCALE_DIR: Final = Path(__file__).parent / "locale"
+
+_current: gettext.NullTranslations = gettext.NullTranslations()
+_language = "en"
+
+
+def set_language(language: str) -> None:
+    """Choose the language of this process: `id` or `en`. Raises ValueError for any other."""
+    global _current, _language  # noqa: PLW0603 - one process speaks one language at a time
+    if language not in LANGUAGES:
+        raise ValueError(f"language must be one of {', '.join(LANGUAGES)}")
+    _language = language
+    _current = load(language)
+
+
+def load(language: str) -> gettext.NullTranslations:
+    """The catalogue of a language; the collector uses it per request. Missing files fall back to English."""
+    return gettext.translation(DOMAIN, LOCALE_DIR, [language], fallback=True)
+
+
+def language() -> str:
+    """The language in use."""
+    return _language
+
+
+def choose_language(
+    *wishes: str | None, environ: Mapping[str, str] = os.environ, default: str = "en"
+) -> str:
+    """The first wish that is a known language, else the locale's, else `default`."""
+    for wish in wishes:
+        if wish in LANGUAGES:
+            return wish
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        value = environ.get(name, "")
+        if value:
+            # the old code for Indonesian, `in`, still stands in some locale names
+            return "id" if value.lower().startswith(("id", "in_")) else default
+    return default
+
+
+def _(message: str) -> str:
+    """The message in the language in use."""
+    return _current.gettext(message) if message else ""
+
+
+def ngettext(one: str, many: str, count: int) -> str:
+    """The message for `count` things in the language in use."""
+    return _current.ngettext(one, many, count)
+
+
+def N_(message: str) -> str:
+    """Mark a message for the catalogues without translating it yet."""
+    return message
+
+
+def number(value: float, digits: int = 0, lang: str | None = None) -> str:
+    """A number for the screen: `12,4` in Indonesian, `12.4` in English, thousands grouped."""
+    text = f"{value:,.{digits}f}"
+    return text.translate(str.maketrans(",.", ".,")) if (lang or _language) == "id" else text
+
+
+def rate(bps: float, lang: str | None = None) -> str:
+    """A rate with its unit: `12,4 Mbps`, `640 kbps`."""
+    if bps >= 999_500:
+        mbps = bps / 1e6
+        return f"{number(mbps, 1 if mbps < 99.95 else 0, lang)} Mbps"
+    return f"{number(bps / 1e3, 0 if bps >= 9_950 else 1, lang)} kbps"
+
+
+def size(count: float, lang: str | None = None) -> str:
+    """A number of bytes with its decimal unit: `14 MB`, `1,2 MB`, `640 kB`."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= factor * 0.9995:
+            value = count / factor
+            return f"{number(value, 1 if value < 9.95 else 0, lang)} {unit}"
+    return f"{number(count, 0, lang)} B"
+
+
+def duration(seconds: float, lang: str | None = None) -> str:
+    """A span in the largest fitting units: `45 s`, `3 min`, `2 jam 5 min` / `2 h 5 min`."""
+    hour, day = ("jam", "hari") if (lang or _language) == "id" else ("h", "d")
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    minutes = whole // 60
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours} {hour} {minutes} min"
+    days, hours = divmod(hours, 24)
+    return f"{days} {day} {hours} {hour}"
+
+
+ZONES: Final[Mapping[str, timezone]] = {
+    "WIB": timezone(timedelta(hours=7), "WIB"),
+    "WITA": timezone(timedelta(hours=8), "WITA"),
+    "WIT": timezone(timedelta(hours=9), "WIT"),
+}
+
+_MONTHS: Final[Mapping[str, tuple[str, ...]]] = {
+    "id": ("Jan", "Feb", "Mar", "Apr", "Mei", "Jun", "Jul", "Agu", "Sep", "Okt", "Nov", "Des"),
+    "en": ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
+}
+
+
+def clock_text(when: datetime, zone: str = "WIB", lang: str | None = None, *, with_date: bool = True) -> str:
+    """A time on an Indonesian clock: `27 Nov 2026 14.05 WIB` (`14:05` in English)."""
+    lang = lang or _language
+    local = when.astimezone(ZONES[zone])
+    mark = "." if lang == "id" else ":"
+    clock = f"{local.hour:02d}{mark}{local.minute:02d} {zone}"
+    return f"{local.day} {_MONTHS[lang][local.month - 1]} {local.year} {clock}" if with_date else clock

@@ -1,0 +1,687 @@
+"""The one record that crosses every boundary, and the words for what can go wrong in it.
+
+A `Result` is what a check, a run, the queue, the wire and the collector share. Its bytes are fixed once, when it
+is put into the queue: UTF-8, compact, one line. Missing values are `None`, never 0; units stand in the names.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final
+
+SCHEMA: Final = 1
+"""Version of the envelope. Additive changes never raise it."""
+
+RUN_KIND: Final = "run"
+"""The kind of the record that ends each run."""
+
+MAX_LINE_BYTES: Final = 64 * 1024
+"""The longest line the collector takes; `to_line` refuses to make a longer one."""
+
+MAX_WHOLE_NUMBER: Final = 2**63 - 1
+
+
+class Outcome(StrEnum):
+    """What a check saw. Set by the kind alone; thresholds never touch it."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an outcome is not `ok`: a code of `CODES` and a technical detail that is never translated."""
+
+    code: str
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What was asked: name and address as configured, and the address really used (null when none was)."""
+
+    name: str
+    address: str | None = None
+    address_used: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where the device was. Degrees WGS 84, metres, seconds; a negative `fix_age_s` is a fix after the start."""
+
+    lat: float
+    lon: float
+    alt_m: float | None = None
+    accuracy_m: float | None = None
+    fix: str | None = None  # "2d", "3d", or null where the source knows none
+    satellites: int | None = None
+    hdop: float | None = None
+    source: str | None = None  # gpsd, nmea, modem, fixed, manual
+    fix_age_s: float | None = None
+    quality: str | None = None
+    quality_reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """The mobile operator: the raw PLMN (MCC + MNC) and a name. Either may be unknown."""
+
+    plmn: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The link in use when the check started. What is not known is null."""
+
+    interface: str | None = None
+    access: str | None = None  # wifi, cellular, ethernet
+    family: str | None = None  # ipv4, ipv6, both
+    gateway: str | None = None
+    operator: Operator = field(default_factory=Operator)
+    rat: str | None = None
+    registration: str | None = None
+    roaming: bool | None = None
+    rssi_dbm: float | None = None
+    rsrp_dbm: float | None = None
+    rsrq_db: float | None = None
+    sinr_db: float | None = None
+    cell_id: str | None = None
+    area_code: str | None = None
+    wifi_ssid_hash: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """How far the device's clock can be trusted. `boottime_ns` is CLOCK_BOOTTIME: it counts suspend."""
+
+    boottime_ns: int | None = None
+    synced: bool | None = None
+    last_sync_age_s: float | None = None
+    offset_est_ms: float | None = None
+    offset_err_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tags:
+    """Who, where and over what: the same for every kind."""
+
+    tps_id: str | None = None
+    election_id: str | None = None
+    site: str | None = None
+    location: Location | None = None
+    network: Network = field(default_factory=Network)
+    clock: Clock = field(default_factory=Clock)
+
+
+@dataclass(frozen=True, slots=True)
+class Software:
+    """The program that made the record."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One check, or one run. `stream_id` and `seq` are null until the queue has assigned them.
+
+    `id` is identity and idempotency, never order; order is (`probe_id`, `stream_id`, `seq`). `started_at` is
+    RFC 3339 UTC from the wall clock, `duration_ms` comes from the monotonic clock.
+    """
+
+    id: str
+    run_id: str
+    probe_id: str | None
+    kind: str
+    kind_version: int
+    target: Target
+    started_at: str
+    duration_ms: float | None
+    outcome: Outcome
+    failure: Failure | None
+    data: Mapping[str, Any]
+    tags: Tags
+    software: Software
+    stream_id: str | None = None
+    seq: int | None = None
+    boot_id: str | None = None
+    schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        """Hold the record's own rule: `failed` and `skipped` always carry a failure, `ok` never does."""
+        if self.outcome in (Outcome.FAILED, Outcome.SKIPPED) and self.failure is None:
+            raise ValueError(f"outcome {self.outcome} needs a failure")
+        if self.outcome is Outcome.OK and self.failure is not None:
+            raise ValueError("outcome ok carries no failure")
+
+    def placed(self, *, probe_id: str, stream_id: str, seq: int, boot_id: str | None) -> Result:
+        """Give the record its place in the queue's order; called inside the put transaction."""
+        return replace(self, probe_id=probe_id, stream_id=stream_id, seq=seq, boot_id=boot_id)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as plain JSON values, in the order of the published schema."""
+        tags = self.tags
+        place = tags.location
+        network = tags.network
+        return {
+            "schema": self.schema,
+            "id": self.id,
+            "run_id": self.run_id,
+            "probe_id": self.probe_id,
+            "stream_id": self.stream_id,
+            "seq": self.seq,
+            "boot_id": self.boot_id,
+            "kind": self.kind,
+            "kind_version": self.kind_version,
+            "target": _plain(self.target),
+            "started_at": self.started_at,
+            "duration_ms": self.duration_ms,
+            "outcome": str(self.outcome),
+            "failure": None if self.failure is None else _plain(self.failure),
+            "data": dict(self.data),
+            "tags": {
+                "tps_id": tags.tps_id,
+                "election_id": tags.election_id,
+                "site": tags.site,
+                "location": None
+                if place is None
+                else {**_plain(place), "quality_reasons": list(place.quality_reasons)},
+                "network": {**_plain(network), "operator": _plain(network.operator)},
+                "clock": _plain(tags.clock),
+            },
+            "software": _plain(self.software),
+        }
+
+    def to_line(self) -> bytes:
+        """The record's bytes: UTF-8, compact, one line, no line end.
+
+        Raises ValueError when a number is not finite or the line is longer than `MAX_LINE_BYTES`.
+        """
+        line = json.dumps(
+            self.to_dict(), ensure_ascii=False, allow_nan=False, separators=(",", ":")
+        ).encode("utf-8", errors="replace")
+        if len(line) > MAX_LINE_BYTES:
+            raise ValueError(f"a record of {len(line)} bytes is over the limit of {MAX_LINE_BYTES}")
+        return line
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    """A flat slotted dataclass as a dict; `dataclasses.asdict` copies deeply and takes five times as long."""
+    return {name: getattr(value, name) for name in value.__slots__}
+
+
+_RFC3339: Final = re.compile(r"^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:[Zz]|[+-]\d{2}:\d{2})$")
+_UUID: Final = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
+
+
+def envelope_fault(record: object) -> str | None:
+    """Say what is wrong with a record's envelope, or None when a collector can keep it.
+
+    Only what identity, order and columns rest on is looked at: unknown fields, unknown kinds and a higher
+    `schema` are all fine, so that an old collector keeps what a new probe sends.
+    """
+    if not isinstance(record, dict):
+        return "a record must be a JSON object"
+    schema = record.get("schema")
+    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
+        return "schema must be an integer of at least 1"
+    for name in ("id", "run_id", "probe_id", "stream_id"):
+        if not isinstance(record.get(name), str) or not _UUID.match(record[name]):
+            return f"{name} must be a lower-case UUID"
+    seq = record.get("seq")
+    if not isinstance(seq, int) or isinstance(seq, bool) or not 1 <= seq <= MAX_WHOLE_NUMBER:
+        return "seq must be a positive integer"
+    kind = record.get("kind")
+    if not isinstance(kind, str) or not 1 <= len(kind) <= 64:
+        return "kind must be a string of 1 to 64 characters"
+    started = record.get("started_at")
+    if not isinstance(started, str) or not _RFC3339.match(started) or parse_time(started) is None:
+        return "started_at must be an RFC 3339 time"
+    outcome = record.get("outcome")
+    if not isinstance(outcome, str) or not 1 <= len(outcome) <= 32:
+        return "outcome must be a string of 1 to 32 characters"
+    failure = record.get("failure")
+    if failure is not None and not (isinstance(failure, dict) and isinstance(failure.get("code"), str)):
+        return "failure must be null or an object with a code"
+    for name in ("data", "tags", "target"):
+        if not isinstance(record.get(name), dict):
+            return f"{name} must be an object"
+    tps_id = record["tags"].get("tps_id")
+    if tps_id is not None and not isinstance(tps_id, str):
+        return "tags.tps_id must be a string or null"
+    return None
+
+
+def new_id(now_s: float | None = None) -> str:
+    """Mint a UUIDv7 (RFC 9562). A clock before 1970 counts as 1970: the id is identity, never order."""
+    millis = max(0, int((time.time() if now_s is None else now_s) * 1000)) & (2**48 - 1)
+    value = millis << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def format_time(when: datetime) -> str:
+    """RFC 3339 UTC with milliseconds: `2029-02-14T07:05:01.123Z`."""
+    return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse_time(text: str) -> datetime | None:
+    """Read an RFC 3339 time as an aware datetime; None when it is none, or out of the calendar's range."""
+    try:
+        when = datetime.fromisoformat(text.upper().replace("Z", "+00:00"))
+        return when.astimezone(UTC) if when.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def utc_now() -> str:
+    """The wall clock as text. For `started_at` and the like; spans come from the monotonic clock."""
+    return format_time(datetime.now(UTC))
+
+
+# --- the one table of codes ---------------------------------------------------------------------------------
+
+
+def N_(message: str) -> str:
+    """Mark a message for the catalogues; the screen translates it, since this floor imports nothing."""
+    return message
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """One failure code or verdict cause, the code shown on screen, what it means and the one thing to do.
+
+    `{name}` in a sentence is the target's name; other fields are filled where they are known.
+    """
+
+    code: str
+    screen: str
+    sentence: str
+    advice: str
+
+
+def _table(*rows: tuple[str, str, str, str]) -> dict[str, Code]:
+    return {code: Code(code, screen, sentence, advice) for code, screen, sentence, advice in rows}
+
+
+CODES: Final[Mapping[str, Code]] = _table(
+    # --- the way out
+    (
+        "no_network",
+        "SP-NET-03",
+        N_("This device is not connected to any network."),
+        N_("Turn on mobile data or Wi-Fi, switch off airplane mode, then try again."),
+    ),
+    (
+        "no_signal",
+        "SP-NET-01",
+        N_("There is no mobile signal at this place. Results are kept and will be sent when there is a connection."),
+        N_("Move to the nearest place with signal, then run: sigprobe upload"),
+    ),
+    (
+        "no_internet",
+        "SP-NET-02",
+        N_("There is signal, but the internet is not connected."),
+        N_("Check the data package and airplane mode, then try again."),
+    ),
+    (
+        "network_unreachable",
+        "SP-NET-04",
+        N_("There is no way from this device to {name}."),
+        N_("Check that this device is connected to a network, then try again."),
+    ),
+    (
+        "host_unreachable",
+        "SP-NET-05",
+        N_("The network says that {name} cannot be reached."),
+        N_("Check the address of the target; if it is right, try again later."),
+    ),
+    (
+        "no_gateway",
+        "SP-NET-06",
+        N_("This device has no default gateway, so nothing beyond it can be reached."),
+        N_("Connect to mobile data, Wi-Fi or a cable, then try again."),
+    ),
+    (
+        "permission",
+        "SP-PRM-01",
+        N_("This device does not allow the check of {name}."),
+        N_("Run: sigprobe doctor"),
+    ),
+    # --- any target
+    (
+        "timeout",
+        "SP-TGT-01",
+        N_("{name} did not answer in time."),
+        N_("Try again in a few minutes, or from a place with a better signal."),
+    ),
+    (
+        "refused",
+        "SP-TGT-02",
+        N_("{name} refused the connection."),
+        N_("The service may be switched off; tell whoever runs it."),
+    ),
+    (
+        "reset",
+        "SP-TGT-03",
+        N_("The connection to {name} was cut."),
+        N_("Try again; if it stays so, report it with: sigprobe explain reset"),
+    ),
+    (
+        "packet_loss",
+        "SP-TGT-04",
+        N_("Some packets to {name} were lost."),
+        N_("Move closer to a window or to open space and test again."),
+    ),
+    (
+        "no_reply",
+        "SP-TGT-05",
+        N_("None of the packets to {name} was answered."),
+        N_("It may be down, or it may not answer ping at all; look at the other checks."),
+    ),
+    (
+        "bad_response",
+        "SP-TGT-06",
+        N_("{name} sent an answer that could not be understood."),
+        N_("Check that the address in the settings is the right one."),
+    ),
+    # --- names
+    (
+        "name_not_found",
+        "SP-DNS-01",
+        N_("The address of {name} was not found (DNS failed)."),
+        N_("Try again in a few minutes."),
+    ),
+    (
+        "dns_nxdomain",
+        "SP-DNS-02",
+        N_("The name asked for by {name} does not exist, says the resolver."),
+        N_("Check the spelling of hostname in the settings."),
+    ),
+    (
+        "dns_servfail",
+        "SP-DNS-03",
+        N_("The resolver could not find out the address for {name} (SERVFAIL)."),
+        N_("Try again later; the servers of that name may be down."),
+    ),
+    (
+        "dns_refused",
+        "SP-DNS-04",
+        N_("The resolver refused to answer {name}."),
+        N_("Choose another resolver in the settings."),
+    ),
+    (
+        "dns_rcode",
+        "SP-DNS-05",
+        N_("The resolver answered {name} with an error."),
+        N_("Try again later, or choose another resolver in the settings."),
+    ),
+    (
+        "dns_no_answer",
+        "SP-DNS-06",
+        N_("The name of {name} exists but has no address of this kind."),
+        N_("Check hostname and type in the settings."),
+    ),
+    (
+        "dns_timeout",
+        "SP-DNS-07",
+        N_("The resolver did not answer {name} in time."),
+        N_("Try again; if only this resolver is silent, choose another one."),
+    ),
+    (
+        "dns_some_failed",
+        "SP-DNS-08",
+        N_("Only some resolvers answered {name}."),
+        N_("Look at the details with: sigprobe results --json"),
+    ),
+    # --- web and TLS
+    (
+        "http_status",
+        "SP-WEB-01",
+        N_("{name} answered with an error page."),
+        N_("The service has a fault; tell whoever runs it."),
+    ),
+    (
+        "http_text",
+        "SP-WEB-02",
+        N_("{name} answered, but not with the expected page."),
+        N_("A login page of the network may be in the way: open a browser and look."),
+    ),
+    (
+        "http_truncated",
+        "SP-WEB-03",
+        N_("{name} broke off in the middle of its answer."),
+        N_("Try again; on a weak signal, move to open space first."),
+    ),
+    (
+        "redirect_limit",
+        "SP-WEB-04",
+        N_("{name} redirects in a circle."),
+        N_("Tell whoever runs the service."),
+    ),
+    (
+        "tls_hostname",
+        "SP-TLS-01",
+        N_("The certificate of {name} is for another host."),
+        N_("Do not enter passwords there; tell whoever runs the service."),
+    ),
+    (
+        "tls_untrusted",
+        "SP-TLS-02",
+        N_("The certificate of {name} comes from an unknown issuer."),
+        N_("Someone may be in between: use another network, and tell whoever runs the service."),
+    ),
+    (
+        "tls_expired",
+        "SP-TLS-03",
+        N_("The certificate of {name} has expired."),
+        N_("Check this device's date first; if it is right, tell whoever runs the service."),
+    ),
+    (
+        "tls_not_yet_valid",
+        "SP-TLS-04",
+        N_("The certificate of {name} is not valid yet."),
+        N_("Check this device's date and time."),
+    ),
+    (
+        "tls_failed",
+        "SP-TLS-05",
+        N_("No secure connection to {name} could be made."),
+        N_("Check this device's date and time, then try another network."),
+    ),
+    # --- throughput
+    (
+        "one_direction",
+        "SP-THR-01",
+        N_("Only one direction of {name} could be measured."),
+        N_("Look at the details with: sigprobe results --json"),
+    ),
+    (
+        "no_endpoint",
+        "SP-THR-02",
+        N_("{name} offers no speed test at this address."),
+        N_("Check url in the settings: it must be a sigprobe collector or a LibreSpeed server."),
+    ),
+    (
+        "server_busy",
+        "SP-THR-03",
+        N_("{name} has no room for another speed test now."),
+        N_("Try again in a few minutes."),
+    ),
+    (
+        "too_slow",
+        "SP-THR-04",
+        N_("Too little arrived from {name} in time to state a speed."),
+        N_("Move to a place with a better signal and test again."),
+    ),
+    (
+        "token_refused",
+        "SP-THR-05",
+        N_("{name} did not accept this laptop's token."),
+        N_("Ask the monitoring centre for a new token."),
+    ),
+    # --- left out
+    (
+        "busy",
+        "SP-LCK-01",
+        N_("Another test is still running."),
+        N_("Wait for it, or run: sigprobe status"),
+    ),
+    (
+        "data_budget",
+        "SP-DAT-01",
+        N_("{name} was left out to stay within the data budget."),
+        N_("Raise data_budget in the settings, or allow more with --max-data."),
+    ),
+    (
+        "time_up",
+        "SP-TIM-01",
+        N_("{name} was left out because the time was up."),
+        N_("Give it more time with --max-time."),
+    ),
+    (
+        "interrupted",
+        "SP-TIM-02",
+        N_("{name} was stopped before it was finished."),
+        N_("Run: sigprobe test"),
+    ),
+    (
+        "internal",
+        "SP-INT-01",
+        N_("{name} could not be checked because of a fault in sigprobe."),
+        N_("Please report it with the log file that sigprobe doctor names."),
+    ),
+    # --- keeping and sending
+    (
+        "collector_unreachable",
+        "SP-SYN-01",
+        N_("The collector cannot be reached yet. The results are safe on this device and will be sent later."),
+        N_("Nothing needs to be done; to send at once, run: sigprobe upload"),
+    ),
+    (
+        "collector_portal",
+        "SP-SYN-02",
+        N_("Something else than the collector answered, perhaps the login page of this network. Nothing was sent."),
+        N_("Open a browser, log in to the network, then run: sigprobe upload"),
+    ),
+    (
+        "collector_token",
+        "SP-SYN-03",
+        N_("The collector does not accept this device's token. Measuring goes on, and the results are kept."),
+        N_("Ask the monitoring centre for a new token, put it in the token file, then run: sigprobe upload"),
+    ),
+    (
+        "collector_busy",
+        "SP-SYN-04",
+        N_("The collector is busy and asks to wait. The results are safe on this device."),
+        N_("Nothing needs to be done; it is tried again by itself."),
+    ),
+    (
+        "collector_tls",
+        "SP-SYN-05",
+        N_("The collector's certificate could not be verified, so nothing was sent."),
+        N_("Check this device's date and time, then try another network."),
+    ),
+    (
+        "set_aside",
+        "SP-SYN-06",
+        N_("The collector does not take some results. They are kept on this device, set aside with the reason."),
+        N_("Look at them with: sigprobe results --state rejected"),
+    ),
+    (
+        "no_collector",
+        "SP-SYN-07",
+        N_("No collector is configured."),
+        N_("Add upload.collectors to the settings, or run: sigprobe init"),
+    ),
+    (
+        "disk_full",
+        "SP-DSK-01",
+        N_("The storage is full. THE RESULT WAS NOT SAVED."),
+        N_("Delete other files, then repeat the test."),
+    ),
+    (
+        "storage_failed",
+        "SP-DSK-02",
+        N_("The storage could not be written. THE RESULT WAS NOT SAVED."),
+        N_("Run: sigprobe doctor"),
+    ),
+    (
+        "buffer_limit",
+        "SP-DSK-03",
+        N_("The queue has reached buffer.max_mb. THE RESULT WAS NOT SAVED."),
+        N_("Send the queue with sigprobe upload, or raise buffer.max_mb."),
+    ),
+    # --- place, time, settings
+    (
+        "no_fix",
+        "SP-GPS-01",
+        N_("GPS has no position yet."),
+        N_("Move to an open place, or go on with the registered coordinates of the TPS."),
+    ),
+    (
+        "clock_wrong",
+        "SP-CLK-01",
+        N_("This device's clock differs from the server's."),
+        N_("Switch on automatic date and time."),
+    ),
+    (
+        "config_missing",
+        "SP-CFG-01",
+        N_("There is no settings file yet."),
+        N_("Run: sigprobe init"),
+    ),
+    (
+        "config_invalid",
+        "SP-CFG-02",
+        N_("The settings file has mistakes."),
+        N_("Correct the lines named, then run: sigprobe config check"),
+    ),
+    (
+        "tps_invalid",
+        "SP-CFG-03",
+        N_('The TPS number must be 13 digits, for example "3273011001005" (in quotes).'),
+        N_("Copy the number from the appointment letter of the TPS."),
+    ),
+    # --- verdict causes
+    (
+        "healthy",
+        "SP-VER-01",
+        N_("The connection works."),
+        N_("Nothing needs to be done."),
+    ),
+    (
+        "targets_failed",
+        "SP-VER-02",
+        N_("The internet works, but not everything that was tested answered: {names}."),
+        N_("Report it to whoever runs the service; the network is not the cause."),
+    ),
+    (
+        "uncertain",
+        "SP-VER-03",
+        N_("Something is wrong, but what was measured does not tell where."),
+        N_("Test again in a few minutes, and from another place."),
+    ),
+    (
+        "nothing_measured",
+        "SP-VER-04",
+        N_("Nothing was measured, so nothing can be said about the connection."),
+        N_("Look at what was left out and why, then test again."),
+    ),
+)
+
+
+def find_code(text: str) -> Code | None:
+    """Look a code up by its name or its screen code, in any case."""
+    wanted = text.strip().lower()
+    return next((c for c in CODES.values() if wanted in (c.code, c.screen.lower())), None)
