@@ -1,0 +1,123 @@
+"""What every test may use: the skip rule for system packages, a clean home, free ports, processes that end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+REQUIRED = os.environ.get("SIGPROBE_TESTS_REQUIRE") == "1"
+"""Set in CI: there a missing system package is a failure, since a skip would hide a missing install step."""
+
+
+def missing(reason: str, command: str) -> None:
+    """Skip this test with the command that would enable it; fail instead where everything must run."""
+    text = f"{reason}; to run this test: {command}"
+    if REQUIRED:
+        pytest.fail(text, pytrace=False)
+    pytest.skip(text)
+
+
+def needs(program: str, package: str) -> str:
+    """The path of a system program, or skip with the install command."""
+    path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin:/usr/lib/postgresql/15/bin")
+    if path is None:
+        missing(f"{program} is not installed", f"apt-get install {package}")
+    assert path is not None
+    return path
+
+
+def needs_root() -> None:
+    """Skip unless root: namespaces, raw sockets and mounts want it."""
+    if os.geteuid() != 0:
+        missing("needs root", "sudo make test")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Apply the `root` and `system` markers."""
+    if item.get_closest_marker("root"):
+        needs_root()
+    for mark in item.iter_markers("system"):
+        needs(*mark.args)
+
+
+@pytest.fixture(autouse=True)
+def clean_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep every test away from the user's own settings, queue, proxies and tokens."""
+    home = tmp_path / "home"
+    home.mkdir()
+    for name in list(os.environ):
+        if name.startswith(("SIGPROBE_", "XDG_")) and name != "SIGPROBE_TESTS_REQUIRE":
+            monkeypatch.delenv(name)
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    return home
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """A function that names a TCP port of 127.0.0.1 that was free a moment ago."""
+
+    def pick() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
+
+    return pick
+
+
+@pytest.fixture
+def spawn() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start processes that are stopped, by their pid, when the test ends."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(command: Sequence[str], **options: object) -> subprocess.Popen[str]:
+        process = subprocess.Popen(command, text=True, **options)  # type: ignore[call-overload]
+        started.append(process)
+        return process  # type: ignore[no-any-return]
+
+    yield start
+    for process in reversed(started):
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(10)
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                with suppress(OSError):
+                    stream.close()
+
+
+@pytest.fixture
+def sigprobe() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command line as a user does, in its own process; never raises on an exit code."""
+
+    def run(
+        *args: str, env: dict[str, str] | None = None, timeout: float = 120, **options: object
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(  # type: ignore[call-overload,no-any-return]
+            [sys.executable, "-m", "sigprobe", *args],
+            text=True,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            timeout=timeout,
+            check=False,
+            env={**os.environ, **(env or {})},
+            **options,
+        )
+
+    return run
