@@ -1,0 +1,127 @@
+"""TPS codes to places, PLMN codes to operators. Both tables are dated: codes and owners change."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Zone = Literal["WIB", "WITA", "WIT"]
+
+PROVINCES_AS_OF: Final = "2022-12"
+"""When the list of provinces reached its 38 entries; later changes are not in it."""
+
+OPERATORS_AS_OF: Final = "2025-04"
+"""The state of the operator names: XL and Smartfren have merged into XLSmart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Province:
+    """A province: two-digit code, Indonesian name, time zone."""
+
+    code: str
+    name: str
+    zone: Zone
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """A mobile operator as configured or read: raw PLMN (MCC + MNC) and name. Either may be unknown."""
+
+    plmn: str | None
+    name: str | None
+
+
+def _provinces(*rows: tuple[str, str, Zone]) -> dict[str, Province]:
+    return {code: Province(code, name, zone) for code, name, zone in rows}
+
+
+PROVINCES: Final[Mapping[str, Province]] = _provinces(
+    ("11", "Aceh", "WIB"),
+    ("12", "Sumatera Utara", "WIB"),
+    ("13", "Sumatera Barat", "WIB"),
+    ("14", "Riau", "WIB"),
+    ("15", "Jambi", "WIB"),
+    ("16", "Sumatera Selatan", "WIB"),
+    ("17", "Bengkulu", "WIB"),
+    ("18", "Lampung", "WIB"),
+    ("19", "Kepulauan Bangka Belitung", "WIB"),
+    ("21", "Kepulauan Riau", "WIB"),
+    ("31", "DKI Jakarta", "WIB"),
+    ("32", "Jawa Barat", "WIB"),
+    ("33", "Jawa Tengah", "WIB"),
+    ("34", "DI Yogyakarta", "WIB"),
+    ("35", "Jawa Timur", "WIB"),
+    ("36", "Banten", "WIB"),
+    ("51", "Bali", "WITA"),
+    ("52", "Nusa Tenggara Barat", "WITA"),
+    ("53", "Nusa Tenggara Timur", "WITA"),
+    ("61", "Kalimantan Barat", "WIB"),
+    ("62", "Kalimantan Tengah", "WIB"),
+    ("63", "Kalimantan Selatan", "WITA"),
+    ("64", "Kalimantan Timur", "WITA"),
+    ("65", "Kalimantan Utara", "WITA"),
+    ("71", "Sulawesi Utara", "WITA"),
+    ("72", "Sulawesi Tengah", "WITA"),
+    ("73", "Sulawesi Selatan", "WITA"),
+    ("74", "Sulawesi Tenggara", "WITA"),
+    ("75", "Gorontalo", "WITA"),
+    ("76", "Sulawesi Barat", "WITA"),
+    ("81", "Maluku", "WIT"),
+    ("82", "Maluku Utara", "WIT"),
+    ("91", "Papua", "WIT"),
+    ("92", "Papua Barat", "WIT"),
+    ("93", "Papua Selatan", "WIT"),
+    ("94", "Papua Tengah", "WIT"),
+    ("95", "Papua Pegunungan", "WIT"),
+    ("96", "Papua Barat Daya", "WIT"),
+)
+
+OPERATORS: Final[Mapping[str, str]] = {
+    "51000": "PSN",
+    "51001": "Indosat",
+    "51008": "XL",  # was Axis
+    "51009": "Smartfren",
+    "51010": "Telkomsel",
+    "51011": "XL",
+    "51021": "Indosat",
+    "51027": "Net1",
+    "51028": "Smartfren",
+    "51089": "Indosat",  # was Three
+}
+
+_PLMN: Final = re.compile(r"([0-9]{3})[\s./-]?([0-9]{2,3})")
+
+
+def province(tps_id: str | None) -> Province | None:
+    """The province a TPS code lies in, by its first two digits; None when there is none such."""
+    return PROVINCES.get((tps_id or "")[:2])
+
+
+def zone(tps_id: str | None, default: Zone = "WIB") -> Zone:
+    """The time zone of a TPS code; `default` when the province is unknown."""
+    place = province(tps_id)
+    return default if place is None else place.zone
+
+
+def regency_code(tps_id: str | None) -> str | None:
+    """The four-digit code of the regency or city a TPS code lies in; None for anything but 13 digits."""
+    return tps_id[:4] if tps_id is not None and re.fullmatch(r"[0-9]{13}", tps_id) else None
+
+
+def operator(text: str | None) -> Operator | None:
+    """Read an operator from PLMN digits (`51010`, `510-10`) or a name; None when nothing is given.
+
+    A known name gets its usual spelling. A name tells no PLMN, since one operator holds several; an unknown PLMN
+    keeps its digits and no name.
+    """
+    wanted = " ".join((text or "").split())
+    if not wanted:
+        return None
+    digits = _PLMN.fullmatch(wanted)
+    if digits:
+        plmn = digits[1] + digits[2]
+        return Operator(plmn, OPERATORS.get(plmn))
+    known = {name.casefold(): name for name in OPERATORS.values()}
+    return Operator(None, known.get(wanted.casefold(), wanted[:64]))

@@ -1,0 +1,35 @@
+"""Who, where, when and over what: the tags every result carries."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sigprobe.result import Location, Tags
+from sigprobe.tag.clock import read_clock
+from sigprobe.tag.modem import configured_operator
+from sigprobe.tag.network import read_network
+
+
+def read_tags(
+    *,
+    tps_id: str | None,
+    election_id: str | None = None,
+    site: str | None = None,
+    operator: str | None = None,
+) -> Tags:
+    """The tags of this moment, without `location`. Reads a few files of the kernel; sends nothing.
+
+    `tps_id` is expected as `tps.parse_tps` returns it; `operator` is what the settings or `--operator` say.
+    """
+    return Tags(
+        tps_id=tps_id,
+        election_id=election_id,
+        site=site,
+        network=read_network(configured_operator(operator)),
+        clock=read_clock(),
+    )
+
+
+def with_location(tags: Tags, location: Location | None) -> Tags:
+    """The same tags with the place that is known by now."""
+    return replace(tags, location=location)

@@ -1,0 +1,79 @@
+"""How far this device's clock can be trusted, and which boot this is."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from sigprobe.result import Clock
+
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+TIMESYNC: Final = Path("/run/systemd/timesync/synchronized")
+
+_STA_UNSYNC: Final = 0x0040
+_TIME_ERROR: Final = 5
+
+
+class _Timex(ctypes.Structure):
+    """The head of the kernel's `struct timex`, with room for the rest of it."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_long * 40),
+    )
+
+
+def kernel_sync() -> tuple[bool, float | None] | None:
+    """Ask the kernel whether a time service disciplines its clock: (synced, largest error in ms), or None."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        call = ctypes.CDLL(None, use_errno=True).adjtimex
+    except (OSError, AttributeError):
+        return None
+    answer = _Timex()  # modes 0: read only, so no privilege is needed
+    state = call(ctypes.byref(answer))
+    if state < 0:
+        return None
+    synced = state != _TIME_ERROR and not answer.status & _STA_UNSYNC
+    return synced, round(answer.maxerror / 1000, 3) if synced else None
+
+
+def read_clock(
+    *, ask: Callable[[], tuple[bool, float | None] | None] = kernel_sync, timesync: Path = TIMESYNC
+) -> Clock:
+    """The clock tag: CLOCK_BOOTTIME in nanoseconds, and whether a time service keeps the wall clock.
+
+    `synced` is None where nothing can tell. An offset needs another clock to compare with, so it stays None here.
+    """
+    answer = ask()
+    if answer is None:
+        synced, error_ms = (True, None) if timesync.exists() else (None, None)
+    else:
+        synced, error_ms = answer
+    return Clock(boottime_ns=boottime_ns(), synced=synced, offset_err_ms=error_ms)
+
+
+def boottime_ns() -> int | None:
+    """Nanoseconds since boot, suspend included; None where the system has no such clock."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return None if clock is None else time.clock_gettime_ns(clock)
+
+
+def boot_id(path: Path = BOOT_ID) -> str | None:
+    """The UUID the kernel drew at this boot, or None."""
+    try:
+        text = path.read_text(encoding="ascii").strip().lower()
+    except (OSError, ValueError):
+        return None
+    return text if re.fullmatch(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", text) else None

@@ -1,0 +1,59 @@
+"""The link in use: interface, access, family, gateway, and the Wi-Fi it is on as a hash."""
+
+from __future__ import annotations
+
+import array
+import hashlib
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from sigprobe import link
+from sigprobe.result import Network, Operator
+
+_SIOCGIWESSID: Final = 0x8B1B  # linux/wireless.h; readable without privileges
+_SSID_BYTES: Final = 32
+
+
+def read_network(operator: Operator, *, proc: Path = link.PROC, sys: Path = link.SYS) -> Network:
+    """Read the link most traffic takes now. Reads files only; what is not known is None."""
+    route = link.main_route(proc)
+    if route is None:
+        return Network(operator=operator)
+    access = link.access(route.interface, sys)
+    return Network(
+        interface=route.interface,
+        access=access,
+        family=link.families(proc),
+        gateway=link.default_gateway(proc=proc),
+        operator=operator,
+        wifi_ssid_hash=_hash(read_ssid(route.interface)) if access == "wifi" else None,
+    )
+
+
+def read_ssid(interface: str, ioctl: Callable[[int, int, bytes], bytes] | None = None) -> bytes | None:
+    """The name of the Wi-Fi an interface is on, or None. The driver answers from memory, nothing is scanned."""
+    buffer = array.array("B", bytes(_SSID_BYTES + 1))
+    address, _ = buffer.buffer_info()
+    request = struct.pack("16sPHH", interface.encode()[:15], address, _SSID_BYTES + 1, 0)
+    try:
+        call = ioctl or _ioctl()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+            answer = call(handle.fileno(), _SIOCGIWESSID, request)
+        length = struct.unpack("16sPHH", answer[: len(request)])[2]
+    except (OSError, ImportError, struct.error):
+        return None
+    return bytes(buffer[: min(length, _SSID_BYTES)]).rstrip(b"\0") or None
+
+
+def _ioctl() -> Callable[[int, int, bytes], bytes]:
+    from fcntl import ioctl
+
+    return ioctl
+
+
+def _hash(ssid: bytes | None) -> str | None:
+    # enough to tell one access point from another, without keeping the name of somebody's home
+    return None if ssid is None else hashlib.sha256(b"sigprobe-ssid:" + ssid).hexdigest()[:16]
