@@ -207,9 +207,9 @@ class Result:
 
         Raises ValueError when a number is not finite or the line is longer than `MAX_LINE_BYTES`.
         """
-        line = json.dumps(
-            self.to_dict(), ensure_ascii=False, allow_nan=False, separators=(",", ":")
-        ).encode("utf-8", errors="replace")
+        line = json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(
+            "utf-8", errors="replace"
+        )
         if len(line) > MAX_LINE_BYTES:
             raise ValueError(f"a record of {len(line)} bytes is over the limit of {MAX_LINE_BYTES}")
         return line
@@ -677,6 +677,18 @@ CODES: Final[Mapping[str, Code]] = _table(
         "SP-VER-04",
         N_("Nothing was measured, so nothing can be said about the connection."),
         N_("Look at what was left out and why, then test again."),
+    ),
+    (
+        "below_need",
+        "SP-VER-05",
+        N_("The connection works, but not well enough: {names}."),
+        N_("Move to a place with a better signal, or wait until fewer people use the network, then test again."),
+    ),
+    (
+        "icmp_filtered",
+        "SP-VER-06",
+        N_("The connection works. Only ping was not answered by {names}, which is common."),
+        N_("Nothing needs to be done."),
     ),
 )
 

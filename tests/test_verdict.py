@@ -1,0 +1,254 @@
+"""The verdict: right where the evidence suffices, and never an accusation where it does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sigprobe import profile
+from sigprobe.result import CODES, Failure, Network, Outcome, Result, Software, Tags, Target, new_id
+from sigprobe.verdict import Verdict, decide, readings, shortfalls
+
+NEED = profile.load(profile.DEFAULT)
+GATEWAY = "192.168.8.1"
+
+
+def check(
+    kind: str,
+    name: str,
+    address: str,
+    code: str | None = None,
+    *,
+    outcome: Outcome | None = None,
+    gateway: str | None = GATEWAY,
+    used: str | None = None,
+    **data: Any,
+) -> Result:
+    outcome = outcome or (Outcome.OK if code is None else Outcome.FAILED)
+    return Result(
+        id=new_id(),
+        run_id=new_id(),
+        probe_id=None,
+        kind=kind,
+        kind_version=1,
+        target=Target(name, address, used),
+        started_at="2026-11-27T07:05:00.000Z",
+        duration_ms=1.0,
+        outcome=outcome,
+        failure=None if code is None else Failure(code),
+        data=data,
+        tags=Tags(network=Network(gateway=gateway)),
+        software=Software("sigprobe", "0"),
+    )
+
+
+def ping(name: str = "world", address: str = "1.1.1.1", code: str | None = None, **data: Any) -> Result:
+    return check("ping", name, address, code, **{"rtt_median_ms": 20.0, "loss_ratio": 0.0, **data})
+
+
+def web(name: str = "sirekap", host: str = "sirekap.example", code: str | None = None, **data: Any) -> Result:
+    tls = None if code else "TLSv1.3"
+    return check("http", name, f"https://{host}/", code, **{"tls_version": tls, "total_ms": 300.0, **data})
+
+
+def dns(name: str = "kpu", code: str | None = None, **data: Any) -> Result:
+    return check("dns", name, "kpu.example", code, query_ms=30.0, **data)
+
+
+def plain(verdict: Verdict) -> tuple[str, str]:
+    return verdict.owner, verdict.cause
+
+
+def test_all_well() -> None:
+    """Everything answered and is good enough: nobody's job."""
+    verdict = decide([ping(), dns(), web()], NEED)
+    assert plain(verdict) == ("none", "healthy")
+    assert verdict.confidence == 1.0
+    assert len(verdict.evidence) == 3
+
+
+def test_degraded_is_not_failed() -> None:
+    """One silent resolver of two does not make a connection ill."""
+    assert plain(decide([ping(), dns(code="dns_some_failed", outcome=Outcome.DEGRADED)], NEED)) == ("none", "healthy")
+
+
+@pytest.mark.parametrize(
+    "slow",
+    [
+        check("throughput", "center", "https://c.example/", download_bps=12e6, upload_bps=1.1e6),
+        check(
+            "throughput",
+            "center",
+            "https://c.example/",
+            "one_direction",
+            outcome=Outcome.DEGRADED,
+            download_bps=12e6,
+            upload_bps=None,
+        ),
+        check("ping", "far", "9.9.9.9", "packet_loss", outcome=Outcome.DEGRADED, loss_ratio=0.3),
+    ],
+)
+def test_worse_than_needed_accuses_nobody(slow: Result) -> None:
+    """Slow, lossy or one-way is neither well nor anybody's proven fault; it names what falls short."""
+    verdict = decide([ping(), slow], NEED)
+    assert plain(verdict) == ("uncertain", "below_need")
+    assert verdict.targets == (slow.target.name,)
+
+
+def test_badge_never_decides() -> None:
+    """A badge profile and no profile at all leave a slow answer healthy."""
+    slow = [ping(rtt_median_ms=900.0)]
+    assert shortfalls(slow, profile.load("tiphon-id")) == ()
+    assert plain(decide(slow, None)) == ("none", "healthy")
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [
+        ("network_unreachable", "network_unreachable", "network_unreachable"),
+        ("no_gateway", "no_network", "no_network"),
+        ("network_unreachable", "dns_timeout", "name_not_found"),
+    ],
+)
+def test_no_network(codes: tuple[str, str, str]) -> None:
+    """When the kernel knows no way out for anything, it is the device's own network."""
+    results = [
+        check(kind, kind, "x.example", code, gateway=None)
+        for kind, code in zip(("ping", "dns", "http"), codes, strict=True)
+    ]
+    verdict = decide(results, NEED)
+    assert plain(verdict) == ("local", "no_network")
+    assert set(verdict.evidence) == {r.id for r in results}
+
+
+def test_names_failing_with_a_gateway_is_not_no_network() -> None:
+    """Dead names while a gateway is there may be the operator's resolver: uncertain, not local."""
+    results = [ping(code="network_unreachable", address="2001:db8::1"), web(code="name_not_found")]
+    assert plain(decide(results, NEED)) == ("uncertain", "uncertain")
+
+
+def test_service() -> None:
+    """One service refuses while another answers over TLS: its own job, with both as evidence."""
+    bad, good = web(code="refused"), web("kpu", "kpu.example")
+    verdict = decide([ping(), bad, good], NEED)
+    assert plain(verdict) == ("service", "targets_failed")
+    assert verdict.targets == ("sirekap",)
+    assert verdict.evidence == (bad.id, good.id)
+    assert 0.5 < verdict.confidence < 1
+
+
+def test_service_on_loopback() -> None:
+    """Between loopback targets there is no network that could be to blame."""
+    good = check("http", "a", "http://127.0.0.1:8001/", used="127.0.0.1:8001", status_code=200)
+    bad = check("http", "b", "http://127.0.0.1:8002/", "refused")
+    assert plain(decide([good, bad], NEED)) == ("service", "targets_failed")
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        pytest.param([ping("gateway", "default-gateway"), web(code="timeout")], id="only the gateway answered"),
+        pytest.param([ping("gateway", GATEWAY), web(code="refused")], id="only the gateway's address answered"),
+        pytest.param(
+            [check("http", "printer", "http://192.168.8.9/"), web(code="refused")], id="only a neighbour answered"
+        ),
+        pytest.param([ping("self", "127.0.0.1"), web(code="refused")], id="only this device answered"),
+        pytest.param([ping(), web(code="timeout")], id="silence over TCP may be an MTU black hole"),
+        pytest.param([ping(), web(code="tls_not_yet_valid")], id="a clock fault"),
+        pytest.param([ping(), web("b", "b.example"), web(code="tls_expired")], id="expired, or the clock"),
+        pytest.param([ping(), web(code="tls_untrusted")], id="somebody in between"),
+        pytest.param([ping(), web(code="http_text", status_code=200)], id="perhaps a portal"),
+        pytest.param([ping(), web(code="http_status", status_code=403)], id="an error page without TLS"),
+        pytest.param([dns(), web(code="refused")], id="only a resolver answered"),
+        pytest.param([ping(), dns(code="dns_timeout")], id="the resolver, not the service"),
+        pytest.param([ping(), web("b", "b.example"), web(code="name_not_found")], id="a name may be the resolver's"),
+        pytest.param(
+            [web("c", "c.example"), web("a", "a.example", "refused"), web("b", "b.example", "refused")],
+            id="two services at once",
+        ),
+        pytest.param(
+            [check("http", "plain", "http://p.example/"), web(code="refused")], id="a page without TLS proves nothing"
+        ),
+        pytest.param([ping(), ping("other", "9.9.9.9", "no_reply")], id="ping alone"),
+        pytest.param([ping(), web("b", "b.example"), web(code="network_unreachable")], id="no route for one family"),
+        pytest.param([web("b", "b.example"), ping("gateway", GATEWAY, "permission")], id="not allowed"),
+        pytest.param([ping(code="no_reply"), web(code="timeout")], id="everything silent"),
+    ],
+)
+def test_never_accuses_without_proof(results: list[Result]) -> None:
+    """Where the evidence also fits another cause, nobody is named."""
+    verdict = decide(results, NEED)
+    assert plain(verdict) == ("uncertain", "uncertain")
+
+
+def test_icmp_filtered() -> None:
+    """Only ping is silent while a page at least as far away answers: nothing is wrong."""
+    silent = [ping("gateway", GATEWAY, "no_reply"), ping(code="timeout")]
+    verdict = decide([*silent, web()], NEED)
+    assert plain(verdict) == ("none", "icmp_filtered")
+    assert verdict.targets == ("gateway", "world")
+
+
+def test_ping_by_tcp_is_not_icmp() -> None:
+    """A ping that fell back to TCP and got no answer says more than a dropped ICMP packet."""
+    results = [ping(code="no_reply", method="tcp"), web()]
+    assert plain(decide(results, NEED)) == ("service", "targets_failed")
+
+
+def test_silent_ping_does_not_hide_a_dead_service() -> None:
+    """A refusing service is named even when its ping is silent too."""
+    results = [ping(code="no_reply"), web(code="refused"), web("kpu", "kpu.example")]
+    verdict = decide(results, NEED)
+    assert plain(verdict) == ("service", "targets_failed")
+    assert verdict.targets == ("sirekap",)
+
+
+def test_nothing() -> None:
+    """No results at all say nothing."""
+    assert plain(decide([], NEED)) == ("uncertain", "nothing_measured")
+
+
+def test_all_skipped() -> None:
+    """Skipped checks say nothing either, and are the evidence for it."""
+    skipped = check("throughput", "center", "https://c.example/", "busy", outcome=Outcome.SKIPPED)
+    verdict = decide([skipped], NEED)
+    assert plain(verdict) == ("uncertain", "nothing_measured")
+    assert verdict.evidence == (skipped.id,)
+
+
+def test_missing_numbers_are_not_read() -> None:
+    """A null or a flag among the data is no reading."""
+    result = check("ping", "x", "1.1.1.1", rtt_median_ms=None, rtt_avg_ms=12.0, jitter_ms=None, loss_ratio=True)
+    assert [(r.metric, r.value) for r in readings(result, NEED)] == [("latency_ms", 12.0)]
+
+
+KINDS = ("ping", "dns", "http", "throughput", "path", "later")
+ADDRESSES = ("default-gateway", "127.0.0.1", "[::1]:80", "http://[", "https://a.example/", "10.0.0.1", "fe80::1%e", "")
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(KINDS),
+            st.sampled_from(ADDRESSES),
+            st.sampled_from([None, *CODES]),
+            st.sampled_from([Outcome.FAILED, Outcome.SKIPPED, Outcome.DEGRADED]),
+        ),
+        max_size=6,
+    )
+)
+def test_any_run_gets_a_verdict(rows: list[tuple[str, str, str | None, Outcome]]) -> None:
+    """Whatever was measured, there is a known cause, a confidence in range, and evidence from this run."""
+    results = [
+        check(kind, f"t{i}", address, code, outcome=outcome if code else None)
+        for i, (kind, address, code, outcome) in enumerate(rows)
+    ]
+    verdict = decide(results, NEED)
+    assert verdict.cause in CODES
+    assert 0 <= verdict.confidence <= 1
+    assert set(verdict.evidence) <= {r.id for r in results}
+    assert verdict.owner in ("none", "local", "service", "uncertain")
+    assert set(verdict.to_dict()) == {"owner", "cause", "confidence", "evidence"}
