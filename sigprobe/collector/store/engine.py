@@ -1,0 +1,137 @@
+"""Open the database, make sure it really is durable, and bring its schema up to date.
+
+SQLite runs with `journal_mode=TRUNCATE` and `synchronous=EXTRA`, not WAL: Python's sqlite3 carries the system's
+SQLite, and versions before 3.51.3 can lose commits in WAL mode when two processes write and checkpoint at once.
+`serve`, `token` and `import` are such processes. A rollback journal has no checkpoint, so it needs no lock of our
+own, and EXTRA also syncs the directory after the journal is gone, without which a power cut may undo a commit.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+
+from sigprobe.collector.store.migrations import NewerSchemaError, migrate
+
+BUSY_S: Final = 30.0
+_EXTRA: Final = 3  # what `PRAGMA synchronous` reads back for EXTRA
+_POSTGRES: Final = re.compile(r"^postgres(?:ql)?(?:\+psycopg)?://", re.IGNORECASE)
+
+
+class StoreError(Exception):
+    """The database cannot be used; the message says why and what to do, without any password."""
+
+
+def open_store(url: str) -> Engine:
+    """Open or create the database at `sqlite:///FILE` or `postgresql://…` and migrate it.
+
+    A `postgresql://` URL goes to libpq as it is, so several hosts, `sslmode` and `target_session_attrs` all work.
+    Raises StoreError when it cannot be reached, is damaged, is not ours, or is of a newer version.
+    """
+    if _POSTGRES.match(url):
+        engine = _postgres(_POSTGRES.sub("postgresql://", url))
+    elif url.startswith("sqlite:"):
+        engine = _sqlite(url)
+    else:
+        raise StoreError("the database must be given as sqlite:///FILE or postgresql://USER@HOST/NAME")
+    try:
+        migrate(engine)
+    except NewerSchemaError as error:
+        engine.dispose()
+        raise StoreError(
+            f"the database was written by a newer sigprobe ({error}); update sigprobe, or give another --database"
+        ) from error
+    except (SQLAlchemyError, DurabilityError) as error:
+        engine.dispose()
+        raise StoreError(f"the database cannot be used: {_cause(error)}") from error
+    return engine
+
+
+class DurabilityError(Exception):
+    """The database does not keep what it says it has kept."""
+
+
+def _cause(error: Exception) -> str:
+    # only the driver's own first line: SQLAlchemy's text adds the statement and its parameters
+    original = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    lines = str(original).strip().splitlines()
+    return lines[0] if lines else type(original).__name__
+
+
+def _sqlite(url: str) -> Engine:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise StoreError("the database must be given as sqlite:///FILE") from error
+    if not parsed.database or parsed.database == ":memory:":
+        raise StoreError("the database must be a file: sqlite:///FILE")
+    _create_private(Path(parsed.database))
+    engine = create_engine(parsed.set(drivername="sqlite+pysqlite"), connect_args={"timeout": BUSY_S})
+    event.listen(engine, "connect", _guard_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _create_private(path: Path) -> None:
+    """Make the file readable by its owner alone: it holds positions and token hashes."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise StoreError(f"the database {path} cannot be opened: {error.strerror}") from error
+
+
+def _guard_sqlite(connection: Any, _record: Any) -> None:
+    # autocommit off in the driver: `_begin_sqlite` alone decides how a transaction begins
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    try:
+        mode = cursor.execute("PRAGMA journal_mode=TRUNCATE").fetchone()[0]
+        cursor.execute("PRAGMA synchronous=EXTRA")
+        sync = cursor.execute("PRAGMA synchronous").fetchone()[0]
+    finally:
+        cursor.close()
+    if str(mode).lower() != "truncate" or sync != _EXTRA:
+        raise DurabilityError(f"SQLite refused its durable mode (journal_mode={mode}, synchronous={sync})")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # a reader that turned writer half-way could fail without waiting, so writers say so from the start
+    write = connection.get_execution_options().get("write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _postgres(url: str) -> Engine:
+    try:
+        import psycopg
+    except ImportError as error:
+        raise StoreError("PostgreSQL needs the package psycopg: pip install 'sigprobe[collector]'") from error
+
+    def connect() -> Any:
+        return psycopg.connect(url, connect_timeout=5, application_name="sigprobe")
+
+    engine = create_engine(
+        "postgresql+psycopg://", creator=connect, pool_pre_ping=True, pool_size=8, max_overflow=8, pool_timeout=20
+    )
+    event.listen(engine, "connect", _guard_postgres)
+    return engine
+
+
+def _guard_postgres(connection: Any, _record: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET TIME ZONE 'UTC'")
+        cursor.execute("SET lock_timeout = '20s'")
+        cursor.execute("SET statement_timeout = '60s'")
+        cursor.execute("SET idle_in_transaction_session_timeout = '60s'")
+        if cursor.execute("SHOW synchronous_commit").fetchone()[0] == "off":
+            # a receipt must mean that the record survives the server's crash, whatever its default says
+            cursor.execute("SET synchronous_commit = on")
+        if cursor.execute("SHOW fsync").fetchone()[0] != "on":
+            raise DurabilityError("this PostgreSQL runs with fsync = off, so nothing it confirms is safe")
+    connection.commit()

@@ -1,0 +1,142 @@
+"""The tables as they are now. `migrations.py` holds how a database gets here; a test compares the two."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    Uuid,
+)
+from sqlalchemy.types import TypeDecorator
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware UTC time on both engines: `timestamptz` in PostgreSQL, naive UTC text in SQLite."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Hand SQLite naive UTC, since it drops the zone; PostgreSQL the aware time."""
+        if value is None or dialect.name != "sqlite":
+            return value
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Give back an aware UTC time."""
+        when: datetime | None = value
+        if when is None:
+            return None
+        return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+
+
+MAX_TEXT: Final = 200
+"""The longest text kept in a column. PostgreSQL cannot index a longer one than ~2,700 bytes; the line has it all."""
+
+metadata: Final = MetaData()
+
+results: Final = Table(
+    "results",
+    metadata,
+    Column("id", Uuid(as_uuid=False), primary_key=True),
+    Column("receive_no", BigInteger, nullable=False),
+    Column("probe_id", Uuid(as_uuid=False), nullable=False),
+    Column("stream_id", Uuid(as_uuid=False), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("run_id", Uuid(as_uuid=False), nullable=False),
+    Column("kind", String(MAX_TEXT), nullable=False),
+    Column("kind_version", BigInteger),
+    Column("schema", BigInteger),
+    Column("tps_id", String(MAX_TEXT)),
+    Column("regency", String(4)),
+    Column("site", String(MAX_TEXT)),
+    Column("operator_plmn", String(MAX_TEXT)),
+    Column("operator_name", String(MAX_TEXT)),
+    Column("outcome", String(MAX_TEXT), nullable=False),
+    Column("failure_code", String(MAX_TEXT)),
+    Column("verdict_owner", String(MAX_TEXT)),
+    Column("verdict_cause", String(MAX_TEXT)),
+    Column("lat", Float),
+    Column("lon", Float),
+    Column("started_at", UtcTime, nullable=False),
+    Column("received_at", UtcTime, nullable=False),
+    Column("corrected_at", UtcTime),
+    Column("carrier", String(MAX_TEXT), nullable=False),
+    Column("line", LargeBinary, nullable=False),
+    Column("sha256", LargeBinary(32), nullable=False),
+    Index("results_receive_no", "receive_no"),
+    Index("results_tps", "tps_id", "receive_no"),
+    Index("results_outcome", "outcome", "receive_no"),
+    Index("results_plmn", "operator_plmn", "receive_no"),
+    Index("results_operator", "operator_name", "receive_no"),
+    Index("results_order", "probe_id", "stream_id", "seq"),
+)
+
+receive_order: Final = Table(
+    "receive_order",
+    metadata,
+    Column("one", Integer, primary_key=True, autoincrement=False),
+    Column("last_no", BigInteger, nullable=False),
+)
+"""One row. Taking numbers from it is what puts writers in a line; see `results.add_results`."""
+
+tallies: Final = Table(
+    "tallies",
+    metadata,
+    Column("scope", String(16), primary_key=True),
+    Column("subject", String(MAX_TEXT), primary_key=True),
+    Column("outcome", String(MAX_TEXT), primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("last_received_at", UtcTime, nullable=False),
+)
+"""Checks counted as they arrive, so that opening a page never scans the results and never holds up a commit."""
+
+tokens: Final = Table(
+    "tokens",
+    metadata,
+    Column("id", Uuid(as_uuid=False), primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("hash", String(64), nullable=False, unique=True),
+    Column("created_at", UtcTime, nullable=False),
+    Column("revoked_at", UtcTime),
+    Column("last_used_at", UtcTime),
+)
+Index(
+    "tokens_active_name",
+    tokens.c.name,
+    unique=True,
+    sqlite_where=tokens.c.revoked_at.is_(None),
+    postgresql_where=tokens.c.revoked_at.is_(None),
+)
+
+sessions: Final = Table(
+    "sessions",
+    metadata,
+    Column("hash", String(64), primary_key=True),
+    Column("use", String(16), nullable=False),
+    Column("token_id", Uuid(as_uuid=False)),
+    Column("expires_at", UtcTime, nullable=False),
+)
+"""Page sessions and one-time links, hashed. Here and not in the process, so that any web process will do."""
+
+schema_version: Final = Table(
+    "schema_version",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("title", Text, nullable=False),
+    Column("applied_at", UtcTime, nullable=False),
+)
