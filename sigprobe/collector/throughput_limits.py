@@ -1,0 +1,163 @@
+"""How much of the speed test one address, and everybody together, may use."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+MAX_PER_ADDRESS: Final = 8
+MAX_STREAMS: Final = 64
+MAX_ADDRESSES: Final = 20_000
+DAY_S: Final = 86_400.0
+RETRY_SOON_S: Final = 10
+
+
+class RefusedError(Exception):
+    """No room: the HTTP status, what is exhausted, and the seconds after which to come back."""
+
+    def __init__(self, status: int, title: str, retry_after_s: int) -> None:
+        super().__init__(title)
+        self.status = status
+        self.title = title
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(slots=True)
+class _Account:
+    began_s: float
+    used: int = 0
+    active: int = 0
+
+
+class Limits:
+    """The books: open streams and bytes of the day per address, for a bounded number of addresses.
+
+    A day is 24 hours from an address's first byte, on `clock` (monotonic): a stepped wall clock changes nothing. IPv6
+    clients count per /64, since one client has all of it.
+    """
+
+    def __init__(
+        self,
+        *,
+        daily_bytes: int,
+        clock: Callable[[], float],
+        max_per_address: int = MAX_PER_ADDRESS,
+        max_streams: int = MAX_STREAMS,
+        max_addresses: int = MAX_ADDRESSES,
+    ) -> None:
+        self._daily_bytes = daily_bytes
+        self._clock = clock
+        self._max_per_address = max_per_address
+        self._max_streams = max_streams
+        self._max_addresses = max_addresses
+        self._accounts: OrderedDict[str, _Account] = OrderedDict()
+        self._streams = 0
+
+    def enter(self, address: str, *, free: bool) -> Allowance:
+        """Take a place for one stream; give it back with `leave`. Raises RefusedError when there is none."""
+        if self._streams >= self._max_streams:
+            raise RefusedError(503, "too many speed tests at once", RETRY_SOON_S)
+        account = None
+        if not free:
+            account = self._account(address)
+            if account.active >= self._max_per_address:
+                raise RefusedError(429, "too many connections from this address", RETRY_SOON_S)
+            self.check(account)
+            account.active += 1
+        self._streams += 1
+        return Allowance(self, account)
+
+    def check(self, account: _Account) -> None:
+        """Raise RefusedError when the account has used its day's bytes."""
+        if self.left_bytes(account) <= 0:
+            wait = max(1, math.ceil(account.began_s + DAY_S - self._clock()))
+            raise RefusedError(429, "this address has used its data for the day", wait)
+
+    def left_bytes(self, account: _Account) -> int:
+        """Bytes the account may still use today."""
+        return self._daily_bytes - account.used
+
+    def leave(self, account: _Account | None) -> None:
+        """Give a stream's place back."""
+        self._streams -= 1
+        if account is not None:
+            account.active -= 1
+
+    def _account(self, address: str) -> _Account:
+        key, now = _group(address), self._clock()
+        account = self._accounts.get(key)
+        if account is None:
+            if len(self._accounts) >= self._max_addresses:
+                self._forget_one()
+            account = self._accounts[key] = _Account(now)
+        elif now - account.began_s >= DAY_S:
+            account.began_s, account.used = now, 0
+        self._accounts.move_to_end(key)
+        return account
+
+    def _forget_one(self) -> None:
+        idle = next((key for key, account in self._accounts.items() if account.active == 0), None)
+        if idle is None:
+            raise RefusedError(503, "too many clients at once", RETRY_SOON_S)
+        del self._accounts[idle]
+
+
+class Allowance:
+    """One stream's place and its account; `account` None is a client without limits of its own."""
+
+    __slots__ = ("_account", "_left", "_limits")
+
+    def __init__(self, limits: Limits, account: _Account | None) -> None:
+        self._limits = limits
+        self._account = account
+        self._left = False
+
+    def reserve(self, wanted: int) -> int:
+        """Book up to `wanted` bytes and say how many were booked; hand back what is not used with `refund`."""
+        if self._account is None:
+            return wanted
+        granted = max(0, min(wanted, self._limits.left_bytes(self._account)))
+        self._account.used += granted
+        return granted
+
+    def refund(self, count: int) -> None:
+        """Hand booked bytes back."""
+        if self._account is not None:
+            self._account.used -= count
+
+    def spend(self, count: int) -> None:
+        """Count bytes that arrived. Raises RefusedError when the day's bytes are used up."""
+        if self._account is not None:
+            self._account.used += count
+            self._limits.check(self._account)
+
+    def leave(self) -> None:
+        """Give the place back; a second call changes nothing."""
+        if not self._left:
+            self._left = True
+            self._limits.leave(self._account)
+
+
+def _group(address: str) -> str:
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address[:64]
+    if isinstance(parsed, ipaddress.IPv6Address):
+        mapped = parsed.ipv4_mapped
+        return str(mapped) if mapped else str(ipaddress.IPv6Network((int(parsed) >> 64 << 64, 64)))
+    return str(parsed)
+
+
+def is_loopback(address: str) -> bool:
+    """True for the machine's own addresses, written as IPv4, IPv6 or IPv4 inside IPv6."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return (mapped or parsed).is_loopback

@@ -1,0 +1,98 @@
+"""What arrived at the collector in each upload session, and when: the truth a probe cannot see from its end."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Final
+
+MAX_SESSIONS: Final = 1000
+KEEP_S: Final = 120.0
+FIRST_STEP_S: Final = 0.01
+MAX_SAMPLES: Final = 256
+
+
+class Arrivals:
+    """Bytes over time for one session, in a bounded number of samples: when they are too many, every second goes."""
+
+    __slots__ = ("_first_s", "_last_s", "_samples", "_step_s", "bytes")
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._first_s: float | None = None
+        self._last_s = 0.0
+        self._step_s = FIRST_STEP_S
+        self._samples: list[tuple[float, int]] = []
+
+    def add(self, count: int, now_s: float) -> None:
+        """Count bytes that have just arrived."""
+        if self._first_s is None:
+            self._first_s = now_s
+        self.bytes += count
+        self._last_s = now_s
+        at_s = now_s - self._first_s
+        samples = self._samples
+        # a sample is the state at the end of its step, so the running step's is written over
+        if len(samples) > 1 and at_s - samples[-2][0] < self._step_s:
+            samples[-1] = (at_s, self.bytes)
+            return
+        samples.append((at_s, self.bytes))
+        if len(samples) > MAX_SAMPLES:
+            # the first stays (it is where time begins) and so does the last
+            self._samples = [samples[0], *samples[1:-1][1::2], samples[-1]]
+            self._step_s *= 2
+
+    def last_s(self) -> float:
+        """The moment of the last arrival, on the caller's clock; 0 before the first."""
+        return self._last_s
+
+    def report(self) -> dict[str, Any]:
+        """`bytes`, `elapsed_s` from the first to the last arrival (null before any), `samples` [[s, bytes], …]."""
+        elapsed_s = None if self._first_s is None else round(self._last_s - self._first_s, 6)
+        return {
+            "bytes": self.bytes,
+            "elapsed_s": elapsed_s,
+            "samples": [[round(at_s, 4), total] for at_s, total in self._samples],
+        }
+
+
+class Sessions:
+    """The sessions of the last minutes: bounded in number (the oldest goes) and in time since their last byte."""
+
+    def __init__(self, *, clock: Callable[[], float], max_sessions: int = MAX_SESSIONS, keep_s: float = KEEP_S) -> None:
+        self._clock = clock
+        self._max_sessions = max_sessions
+        self._keep_s = keep_s
+        self._sessions: OrderedDict[str, Arrivals] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def counter(self, session: str | None) -> Callable[[int], None] | None:
+        """What counts one upload's bytes; None for an upload without a session."""
+        if session is None:
+            return None
+        arrivals = self._sessions.get(session)
+        if arrivals is None:
+            self._forget()
+            arrivals = self._sessions[session] = Arrivals()
+        self._sessions.move_to_end(session)
+        clock = self._clock
+
+        def count(size: int) -> None:
+            arrivals.add(size, clock())
+
+        return count
+
+    def report(self, session: str) -> dict[str, Any]:
+        """What arrived for a session; an unknown one is one for which nothing did."""
+        return (self._sessions.get(session) or Arrivals()).report()
+
+    def _forget(self) -> None:
+        now = self._clock()
+        while self._sessions:
+            oldest = next(iter(self._sessions.values()))
+            stale = now - oldest.last_s() > self._keep_s
+            if not stale and len(self._sessions) < self._max_sessions:
+                return
+            self._sessions.popitem(last=False)
