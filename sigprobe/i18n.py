@@ -40,9 +40,7 @@ def language() -> str:
     return _language
 
 
-def choose_language(
-    *wishes: str | None, environ: Mapping[str, str] = os.environ, default: str = "en"
-) -> str:
+def choose_language(*wishes: str | None, environ: Mapping[str, str] = os.environ, default: str = "en") -> str:
     """The first wish that is a known language, else the locale's, else `default`."""
     for wish in wishes:
         if wish in LANGUAGES:

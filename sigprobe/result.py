@@ -444,6 +444,12 @@ CODES: Final[Mapping[str, Code]] = _table(
         N_("Only some resolvers answered {name}."),
         N_("Look at the details with: sigprobe results --json"),
     ),
+    (
+        "dns_no_resolver",
+        "SP-DNS-09",
+        N_("This device knows no resolver to ask for {name}."),
+        N_("Connect to a network again, or name a resolver in the settings."),
+    ),
     # --- web and TLS
     (
         "http_status",

@@ -1,0 +1,27 @@
+"""The durable queue: put, peek, settle, stats; and the data counters.
+
+Two sentences carry it: *a row leaves the queue only after the collector has committed its id*; *inserting the
+same id twice changes nothing*. Everything that belongs to a queue lies beside its file: `probe-id`,
+`quarantine/`, the backoff state, the lock files and the ballast.
+"""
+
+from __future__ import annotations
+
+from sigprobe.buffer.errors import BufferLimitError, DiskFullError, StorageError
+from sigprobe.buffer.guard import Guard, sqlite_is_fixed, sqlite_version
+from sigprobe.buffer.queue import Buffer, Row, State, Stats, Stored, Verdicts
+
+__all__ = [
+    "Buffer",
+    "BufferLimitError",
+    "DiskFullError",
+    "Guard",
+    "Row",
+    "State",
+    "Stats",
+    "StorageError",
+    "Stored",
+    "Verdicts",
+    "sqlite_is_fixed",
+    "sqlite_version",
+]

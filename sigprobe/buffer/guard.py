@@ -1,0 +1,116 @@
+"""How the queue's database is opened so that a commit is a commit.
+
+Facts this rests on: SQLite 3.7.0–3.51.2 can lose commits when two processes write and checkpoint at once in WAL
+mode (fixed in 3.51.3, backported to 3.44.6 and 3.50.7), and WAL needs shared memory, which network file systems
+do not have. Where either is missing, a rollback journal with `synchronous=EXTRA` takes its place.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+BUSY_LIMIT_S: Final = 60.0
+_FIXED_IN: Final = (3, 51, 3)
+_BACKPORTS: Final = ((3, 44, 6), (3, 50, 7))
+_NO_SHARED_MEMORY: Final = re.compile(
+    r"^(?:nfs\d?|cifs|smb\w*|9p|fuse(?:\..+)?|afs|ceph|glusterfs|vboxsf|davfs2?|ncpfs|prl_fs|drvfs)$"
+)
+_SYNCHRONOUS: Final = {"FULL": 2, "EXTRA": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What keeps a commit a commit: journal mode, synchronous level, and why this pair was chosen."""
+
+    journal_mode: str  # "wal" or "truncate"
+    synchronous: str  # "FULL" or "EXTRA"
+    reason: str  # "fixed-sqlite", "old-sqlite", "network-file-system", "wal-refused"
+
+
+def sqlite_version() -> str:
+    """The version of SQLite in use; apsw carries its own."""
+    return str(apsw.sqlite_lib_version())
+
+
+def sqlite_is_fixed(version: str | None = None) -> bool:
+    """True when this SQLite has the WAL-reset fix."""
+    parts = tuple(int(p) for p in (version or sqlite_version()).split(".")[:3])
+    return parts >= _FIXED_IN or any(parts[:2] == b[:2] and parts >= b for b in _BACKPORTS)
+
+
+def file_system_of(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str | None:
+    """The type of the file system that holds `path`; None where the system does not say."""
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    wanted = path.resolve()
+    best: tuple[int, str | None] = (-1, None)
+    for line in lines:
+        fields = line.split(" ")
+        if len(fields) < 3:
+            continue
+        mount = re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), fields[1])
+        # a later line covers an earlier one at the same place
+        if wanted.is_relative_to(mount) and len(mount) >= best[0]:
+            best = (len(mount), fields[2])
+    return best[1]
+
+
+def choose_guard(path: Path, *, fixed: bool | None = None, file_system: str | None = None) -> Guard:
+    """Choose journal and synchronous level for the database at `path`."""
+    kind = file_system if file_system is not None else file_system_of(path.parent)
+    if kind is not None and _NO_SHARED_MEMORY.match(kind):
+        return Guard("truncate", "EXTRA", "network-file-system")
+    if not (sqlite_is_fixed() if fixed is None else fixed):
+        return Guard("truncate", "EXTRA", "old-sqlite")
+    return Guard("wal", "FULL", "fixed-sqlite")
+
+
+def _patience(limit_s: float, clock: Callable[[], float] = time.monotonic) -> Callable[[int], bool]:
+    """A busy handler with short random waits: SQLite's own grows to 100 ms and starves the unlucky."""
+    started = 0.0
+
+    def handler(calls: int) -> bool:
+        nonlocal started
+        if calls == 0:
+            started = clock()
+        elif clock() - started > limit_s:
+            return False
+        time.sleep(random.uniform(0.0005, 0.004))  # noqa: S311 - spreads waiters, decides nothing
+        return True
+
+    return handler
+
+
+def connect(path: Path, guard: Guard, *, vfs: str | None = None) -> tuple[apsw.Connection, Guard]:
+    """Open the database and assert its guard by reading it back.
+
+    Returns the connection and the guard really in force: where WAL is refused, the rollback journal serves.
+    Raises apsw.Error when it cannot be opened, and ValueError when the level asked for was not taken.
+    """
+    db = apsw.Connection(str(path), vfs=vfs) if vfs else apsw.Connection(str(path))
+    try:
+        db.set_busy_handler(_patience(BUSY_LIMIT_S))
+        mode = str(db.pragma("journal_mode", guard.journal_mode)).lower()
+        if mode != guard.journal_mode:
+            guard = Guard("truncate", "EXTRA", "wal-refused")
+            mode = str(db.pragma("journal_mode", guard.journal_mode)).lower()
+        db.pragma("synchronous", guard.synchronous)
+        level = db.pragma("synchronous")
+        if mode != guard.journal_mode or level != _SYNCHRONOUS[guard.synchronous]:
+            raise ValueError(f"journal {mode}, synchronous {level}: not what was asked for")
+        db.pragma("fullfsync", 1)  # macOS: fsync alone does not reach the platter there
+        db.pragma("foreign_keys", 1)
+        return db, guard
+    except BaseException:
+        db.close()
+        raise
