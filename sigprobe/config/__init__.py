@@ -1,0 +1,160 @@
+"""The configuration: found, read, overridden by the environment, checked, with the origin of every key.
+
+`load` is the one way in. It judges the text alone; files that the text names (tokens, CAs) are not opened here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from sigprobe.config import environ as environment
+from sigprobe.config import paths, rules
+from sigprobe.config.faults import Places, odd_numbers, translate
+from sigprobe.config.model import Config
+from sigprobe.config.problems import ConfigError, Key, Problem, dotted
+from sigprobe.config.read import MAX_BYTES, Tree, read_bytes
+from sigprobe.i18n import _
+
+__all__ = ["Config", "ConfigError", "Loaded", "Origin", "Problem", "load", "parse"]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value came from: a place in a file, an environment variable, or the program's own default."""
+
+    path: str | None = None
+    line: int | None = None
+    column: int | None = None
+    variable: str | None = None
+
+    def __str__(self) -> str:
+        if self.variable is not None:
+            return f"env {self.variable}"
+        return "default" if self.path is None else f"{self.path}:{self.line}"
+
+
+DEFAULT = Origin()
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration that can be used. `origins` is by dotted key; a key that is not in it is a default."""
+
+    config: Config
+    path: Path
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def origin(self, key: str) -> Origin:
+        """Where the value of a dotted key such as `targets[0].count` came from."""
+        return self.origins.get(key, DEFAULT)
+
+
+def load(
+    path: Path | None = None,
+    environ: Mapping[str, str] = os.environ,
+    root: Path = paths.SYSTEM_ROOT,
+) -> Loaded:
+    """Find, read and check the configuration.
+
+    `path` is what `--config` named. Raises ConfigError with every mistake; its `missing` is true when no file was
+    found at all.
+    """
+    found = paths.find(path, environ, root)
+    if found is None:
+        message = _("there is no settings file yet. Run: sigprobe init")
+        raise ConfigError([Problem(str(paths.user_file()), None, None, "", message)], missing=True)
+    return parse(_read_file(found), found, environ)
+
+
+def _read_file(path: Path) -> bytes:
+    name = str(path)
+    try:
+        if path.exists() and not path.is_file():
+            # a directory or a device: reading it fails oddly, or never ends
+            raise ConfigError([Problem(name, None, None, "", _("this is no ordinary file."))])
+        with path.open("rb") as stream:
+            return stream.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        message = _("this file does not exist. To make one, run: sigprobe init")
+        raise ConfigError([Problem(name, None, None, "", message)], missing=True) from None
+    except PermissionError:
+        message = _("you are not allowed to read this file.")
+        raise ConfigError([Problem(name, None, None, "", message)]) from None
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        message = _("this file cannot be read ({reason}).").format(reason=reason)
+        raise ConfigError([Problem(name, None, None, "", message)]) from None
+
+
+def parse(raw: bytes, path: Path, environ: Mapping[str, str]) -> Loaded:
+    """Check the bytes of a configuration; `path` only stands in front of the line numbers. Raises ConfigError."""
+    name = str(path)
+    tree = read_bytes(raw, name)
+    overrides = environment.read(Config, environ)
+    places = Places(name, tree, overrides.variables)
+    problems = [*tree.problems, *overrides.problems]
+    if isinstance(tree.root, dict):
+        values = tree.root
+        environment.apply(values, overrides)
+        config, more = _validate(values, places)
+        said = {(problem.path, problem.key) for problem in problems}
+        problems += [problem for problem in more if (problem.path, problem.key) not in said]
+        if config is not None and not problems:
+            origins = dict(_origins(values, (), tree, places))
+            return Loaded(config, path, origins, tuple(overrides.warnings))
+    elif not tree.problems:
+        problems.append(_not_a_group(tree, name))
+    # the file first, in its own order, then the environment
+    raise ConfigError(sorted(problems, key=lambda found: (found.path != name, found.line or 0, found.column or 0)))
+
+
+def _not_a_group(tree: Tree, name: str) -> Problem:
+    if tree.root is None:
+        message = _("the file is empty. Run: sigprobe init")
+        return Problem(name, 1, 1, "", message)
+    message = _("the file must be a group of keys.")
+    hint = _("For example: {example}").format(example='probe: {tps_id: "3273011001005"}')
+    spot = tree.values[()]
+    return Problem(name, spot.line, spot.column, "", message, hint)
+
+
+def _validate(values: dict[str, Any], places: Places) -> tuple[Config | None, list[Problem]]:
+    config: Config | None = None
+    found: list[tuple[Key, Problem]] = []
+    try:
+        # as JSON, since there a list is what a tuple is read from, and types stay strict all the same
+        config = Config.model_validate_json(json.dumps(values))
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False)
+        found = translate(details, values, Config, places)
+    wrong = {key for key, _problem in found}
+    found += [(key, problem) for key, problem in odd_numbers(values, places) if key not in wrong]
+    across = [
+        places.problem(key, message, hint)
+        for key, message, hint in rules.broken(values)
+        if not any(key[:length] in wrong for length in range(len(key) + 1))
+    ]
+    return config, [problem for _key, problem in found] + across
+
+
+def _origins(value: Any, key: Key, tree: Tree, places: Places) -> list[tuple[str, Origin]]:
+    """The origin of every value that was given, group by group."""
+    found: list[tuple[str, Origin]] = []
+    variable = places.variable(key)
+    if variable is not None:
+        found.append((dotted(key), Origin(variable=variable)))
+    elif key in tree.values:
+        spot = tree.keys.get(key) or tree.values[key]
+        found.append((dotted(key), Origin(places.name, spot.line, spot.column)))
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for part, inner in items:
+        found += _origins(inner, (*key, part), tree, places)
+    return found

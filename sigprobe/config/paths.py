@@ -1,0 +1,42 @@
+"""Where the configuration file is looked for. The first one found is used whole; nothing is merged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+FILE_NAME: Final = "config.yaml"
+SYSTEM_ROOT: Final = Path("/etc")
+
+
+def user_file() -> Path:
+    """The file in the user's own configuration directory."""
+    import platformdirs
+
+    return platformdirs.user_config_path("sigprobe", appauthor=False) / FILE_NAME
+
+
+def system_file(root: Path = SYSTEM_ROOT) -> Path:
+    """The file of a system install, shared by cron, agent and officer."""
+    return root / "sigprobe" / FILE_NAME
+
+
+def find(path: Path | None, environ: Mapping[str, str], root: Path = SYSTEM_ROOT) -> Path | None:
+    """The file to use: `path`, `$SIGPROBE_CONFIG`, the user's, the system's; None when there is none.
+
+    A file that was named is taken as it is, there or not: naming it and getting another one would be worse than
+    an error. A file that is there and cannot be looked at is taken too, so that the error is seen.
+    """
+    if path is not None:
+        return path
+    named = environ.get("SIGPROBE_CONFIG", "")
+    if named:
+        return Path(named)
+    for candidate in (user_file(), system_file(root)):
+        try:
+            if candidate.exists():
+                return candidate
+        except OSError:
+            return candidate
+    return None

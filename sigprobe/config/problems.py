@@ -1,0 +1,58 @@
+"""What is wrong with a configuration, as sentences for people who wrote it by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Key = tuple[str | int, ...]
+"""The way to a value: names of keys and numbers of list items."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake. `path` is the file, or the environment variable's name; line and column count from 1."""
+
+    path: str
+    line: int | None
+    column: int | None
+    key: str
+    message: str
+    hint: str = ""
+
+    def render(self) -> str:
+        """One line: `file:line:column: key: what is wrong. What helps.`"""
+        where = ":".join(str(part) for part in (self.path, self.line, self.column) if part is not None)
+        return " ".join(
+            part for part in (f"{where}:", f"{self.key}:" if self.key else "", self.message, self.hint) if part
+        )
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. `problems` holds every mistake that was found."""
+
+    def __init__(self, problems: Sequence[Problem], *, missing: bool = False) -> None:
+        self.problems = tuple(problems)
+        self.missing = missing
+        """True when there is no file at all, so that `init` is the way on."""
+        super().__init__(self.render())
+
+    def render(self) -> str:
+        """Every problem on its own line, in the order of the file."""
+        return "\n".join(problem.render() for problem in self.problems)
+
+
+def dotted(key: Key) -> str:
+    """A key as text: `targets[0].count`."""
+    text = ""
+    for part in key:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def shown(value: Any, limit: int = 60) -> str:
+    """A value as it would stand in the file, shortened."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
