@@ -353,6 +353,24 @@ CODES: Final[Mapping[str, Code]] = _table(
         N_("Connect to mobile data, Wi-Fi or a cable, then try again."),
     ),
     (
+        "ttl_exceeded",
+        "SP-NET-07",
+        N_("Packets to {name} go around in the network and never arrive."),
+        N_("Try again later; if it stays so, report it to the operator."),
+    ),
+    (
+        "filtered",
+        "SP-NET-08",
+        N_("The network says that it does not let packets through to {name}."),
+        N_("Ask whoever runs this network, or try another one."),
+    ),
+    (
+        "packet_too_big",
+        "SP-NET-09",
+        N_("The packets to {name} are too big for the way there."),
+        N_("Choose a smaller size in the settings."),
+    ),
+    (
         "permission",
         "SP-PRM-01",
         N_("This device does not allow the check of {name}."),

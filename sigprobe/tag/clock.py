@@ -58,9 +58,8 @@ def read_clock(
     """
     answer = ask()
     if answer is None:
-        synced, error_ms = (True, None) if timesync.exists() else (None, None)
-    else:
-        synced, error_ms = answer
+        return Clock(boottime_ns=boottime_ns(), synced=True if timesync.exists() else None)
+    synced, error_ms = answer
     return Clock(boottime_ns=boottime_ns(), synced=synced, offset_err_ms=error_ms)
 
 

@@ -1,0 +1,398 @@
+"""Round-trip times, loss and jitter to a host, by ICMP echo or, where that is not allowed, by TCP handshakes."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import socket
+import statistics
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, StringConstraints
+from typing_extensions import TypedDict
+
+from sigprobe import link
+from sigprobe.measure.echo import Arrival, Echo, IcmpEcho, Method, NotPermittedError, cause_of, ip_header_bytes
+from sigprobe.measure.handshake import TcpEcho, choose_port
+from sigprobe.measure.kind import CommonOptions, Context, Deadline, Estimate, Kind, Measured, Progress
+from sigprobe.result import Failure, Outcome
+
+DEFAULT_GATEWAY: Final = "default-gateway"
+REPLY_WAIT_S: Final = 2.0
+METHODS: Final[tuple[Method, ...]] = ("icmp-dgram", "icmp-raw", "tcp")
+TCP_PORTS: Final = (443, 80)
+
+_STOP_CHECK_S: Final = 0.1
+_PORT_CHOICE_S: Final = 0.8
+_FAMILIES: Final = {None: socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
+
+
+class Options(CommonOptions):
+    """What to ping, how often, how far apart. `size` is the ICMP payload in bytes."""
+
+    kind: Literal["ping"]
+    address: Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[^\s/@?#\[\]]+$")]
+    count: Annotated[int, Field(ge=1, le=1000)] = 10
+    interval_ms: Annotated[int, Field(ge=10, le=10_000)] = 200
+    size: Annotated[int, Field(ge=8, le=65_000)] = 56
+    family: Literal["ipv4", "ipv6"] | None = None
+
+    def default_timeout_s(self) -> float:
+        """See CommonOptions."""
+        return (self.count * self.interval_ms + 3000) / 1000
+
+    def configured_address(self) -> str:
+        """See CommonOptions."""
+        return self.address
+
+    def estimate(self) -> Estimate:
+        """See CommonOptions."""
+        return Estimate(self.timeout_s(), self.count * 2 * (self.size + 8 + ip_header_bytes(socket.AF_INET6)))
+
+
+class PingData(TypedDict):
+    """The numbers of one ping check. Times are milliseconds; `rtts_ms` has null for a lost packet."""
+
+    method: str | None
+    method_note: str | None
+    family: str | None
+    size: int
+    sent: int
+    received: int
+    in_flight: int
+    duplicates: int
+    reordered: int
+    late: int
+    loss_ratio: float | None
+    loss_cause: str | None
+    rtt_min_ms: float | None
+    rtt_avg_ms: float | None
+    rtt_median_ms: float | None
+    rtt_max_ms: float | None
+    rtt_stddev_ms: float | None
+    jitter_ms: float | None
+    jitter_method: str
+    rtts_ms: list[float | None]
+    ttl: int | None
+    tcp_port: int | None
+    bytes_sent: int
+    bytes_received: int
+
+
+def jitter_ms(rtts_ms: Sequence[float | None]) -> float | None:
+    """Interarrival jitter (RFC 3550 §6.4.1) over round trips in sending order, in milliseconds.
+
+    Only neighbours are compared: a lost packet (None) breaks the chain. None without a single pair.
+    """
+    jitter: float | None = None
+    for before, after in pairwise(rtts_ms):
+        if before is not None and after is not None:
+            so_far = jitter or 0.0
+            jitter = so_far + (abs(after - before) - so_far) / 16
+    return jitter
+
+
+def summarise(rtts_ms: Sequence[float | None]) -> dict[str, float | None]:
+    """Minimum, mean, median, maximum, population standard deviation and jitter of round trips, to the microsecond.
+
+    Everything is None when nothing was answered; the deviation needs two answers.
+    """
+    seen = [rtt for rtt in rtts_ms if rtt is not None]
+    jitter = jitter_ms(rtts_ms)
+    if not seen:
+        names = ("rtt_min_ms", "rtt_avg_ms", "rtt_median_ms", "rtt_max_ms", "rtt_stddev_ms", "jitter_ms")
+        return dict.fromkeys(names)
+    return {
+        "rtt_min_ms": round(min(seen), 3),
+        "rtt_avg_ms": round(math.fsum(seen) / len(seen), 3),
+        "rtt_median_ms": round(statistics.median(seen), 3),
+        "rtt_max_ms": round(max(seen), 3),
+        "rtt_stddev_ms": round(statistics.pstdev(seen), 3) if len(seen) > 1 else None,
+        "jitter_ms": None if jitter is None else round(jitter, 3),
+    }
+
+
+@dataclass(slots=True)
+class _Train:
+    """What became of the packets of one check so far, by sequence number."""
+
+    sent: dict[int, float] = field(default_factory=dict)
+    rtts: dict[int, float] = field(default_factory=dict)
+    lost: dict[int, tuple[str, str | None]] = field(default_factory=dict)  # cause, detail
+    duplicates: int = 0
+    reordered: int = 0
+    late: int = 0
+    ttl: int | None = None
+    bytes_sent: int = 0
+    bytes_received: int = 0
+
+    def waiting(self) -> list[int]:
+        """Packets that were neither answered nor given up, oldest first."""
+        return [seq for seq in self.sent if seq not in self.rtts and seq not in self.lost]
+
+    def take(self, arrival: Arrival) -> float | None:
+        """Note an arrival; the round trip in ms when it is the first answer to a packet still waited for."""
+        seq = arrival.seq
+        if seq not in self.sent:
+            return None
+        if arrival.cause is not None:
+            if seq not in self.rtts:
+                self.lost.setdefault(seq, (arrival.cause, arrival.detail))
+            return None
+        if seq in self.rtts:
+            self.duplicates += 1
+            return None
+        rtt = arrival.at_s - self.sent[seq]
+        if seq in self.lost or rtt > REPLY_WAIT_S:
+            self.late += 1
+            self.lost.setdefault(seq, ("no_reply", None))
+            return None
+        if self.rtts and seq < max(self.rtts):
+            self.reordered += 1
+        self.rtts[seq] = rtt * 1000
+        self.ttl = arrival.ttl if self.ttl is None else self.ttl
+        return self.rtts[seq]
+
+    def give_up(self, now: float, wait_s: float) -> None:
+        """Count as lost what has waited long enough."""
+        for seq in self.waiting():
+            if now - self.sent[seq] >= wait_s:
+                self.lost[seq] = ("no_reply", None)
+
+
+def _run(
+    echo: Echo, options: Options, context: Context, deadline: Deadline, clock: Callable[[], float]
+) -> tuple[_Train, str | None]:
+    """Send and receive until every packet is decided; the second value says what ended it early."""
+    train = _Train()
+    # with less time than usual, sending ends early enough for the last packet to get its wait too
+    wait_s = min(REPLY_WAIT_S, deadline.remaining() / 2)
+    next_s = clock()
+    ended: str | None = None
+    while True:
+        now = clock()
+        train.give_up(now, wait_s)
+        if context.stop.is_set():
+            return train, "interrupted"
+        if ended is None and len(train.sent) < options.count:
+            ended = (
+                "time_up" if deadline.remaining() < wait_s else "data_budget" if context.budget.exhausted() else None
+            )
+        sending = ended is None and len(train.sent) < options.count
+        if sending and now >= next_s:
+            _send_one(echo, train, context, len(train.sent) + 1, now)
+            next_s = max(next_s + options.interval_ms / 1000, now)
+            continue
+        waiting = train.waiting()
+        if not sending and not waiting:
+            return train, ended
+        until = [now + _STOP_CHECK_S]
+        if sending:
+            until.append(next_s)
+        if waiting:
+            until.append(train.sent[waiting[0]] + wait_s)
+        for arrival in echo.receive(min(until) - now):
+            train.bytes_received += arrival.bytes
+            context.budget.spend(arrival.bytes)
+            rtt = train.take(arrival)
+            if rtt is not None:
+                done = len(train.rtts) + len(train.lost)
+                context.progress(Progress("ping", round(rtt, 3), "ms", done / options.count))
+
+
+def _send_one(echo: Echo, train: _Train, context: Context, seq: int, now: float) -> None:
+    train.sent[seq] = now  # counted before it is sent, so that what cannot even leave is lost and not forgotten
+    try:
+        train.sent[seq] = echo.send(seq)
+    except OSError as error:
+        train.lost[seq] = (cause_of(error), error.strerror or str(error))
+        return
+    train.bytes_sent += echo.request_bytes
+    context.budget.spend(echo.request_bytes)
+
+
+def resolve(
+    address: str, family: str | None, deadline: Deadline, lookup: Callable[..., list[Any]] = socket.getaddrinfo
+) -> tuple[int, tuple[Any, ...]]:
+    """Find one socket address for a name or an IP address: (family, sockaddr). Raises OSError.
+
+    The system's resolver knows no deadline, so it is asked in a thread that may be left behind.
+    """
+    wanted = _FAMILIES[family]
+    try:
+        ipaddress.ip_address(address.partition("%")[0])
+        flags = int(socket.AI_NUMERICHOST)
+    except ValueError:
+        flags = 0
+    answers: list[Any] = []
+    faults: list[Exception] = []
+    done = threading.Event()
+
+    def ask() -> None:
+        try:
+            answers.extend(lookup(address, None, family=wanted, type=socket.SOCK_DGRAM, flags=flags))
+        except (OSError, UnicodeError) as error:
+            faults.append(error)
+        finally:
+            done.set()
+
+    if flags:
+        ask()
+    else:
+        threading.Thread(target=ask, name="ping-resolve", daemon=True).start()
+        if not done.wait(deadline.remaining()):
+            raise TimeoutError("the system's resolver did not answer in time")
+    if faults:
+        raise OSError(str(faults[0]))
+    if not answers:
+        raise OSError("no address")
+    return int(answers[0][0]), tuple(answers[0][4])
+
+
+def _open(
+    family: int,
+    sockaddr: tuple[Any, ...],
+    options: Options,
+    context: Context,
+    *,
+    methods: Sequence[Method],
+    ports: Sequence[int],
+    clock: Callable[[], float],
+    wall: Callable[[], float],
+) -> tuple[Echo, str | None]:
+    """Open the first way this system permits, with a note when ICMP was wanted and refused."""
+    refused: list[str] = []
+    for method in methods:
+        if method == "tcp":
+            wait_s = min(_PORT_CHOICE_S, context.deadline.remaining() / 4)
+            port, used = choose_port(sockaddr, family, ports, wait_s, clock=clock)
+            context.budget.spend(used)
+            note = f"ICMP is not permitted here ({'; '.join(refused)})" if refused else None
+            return TcpEcho(sockaddr, family, port, clock=clock), note
+        try:
+            raw = method == "icmp-raw"
+            return IcmpEcho(sockaddr, family, options.size, raw=raw, clock=clock, wall=wall), None
+        except NotPermittedError:
+            refused.append(f"{method}: no permission")
+        except OSError as error:
+            refused.append(f"{method}: {error.strerror or error}")
+    raise PermissionError("; ".join(refused))
+
+
+def measure(
+    options: Options,
+    context: Context,
+    *,
+    methods: Sequence[Method] = METHODS,
+    tcp_ports: Sequence[int] = TCP_PORTS,
+    clock: Callable[[], float] = time.monotonic,
+    wall: Callable[[], float] = time.time,
+    lookup: Callable[..., list[Any]] = socket.getaddrinfo,
+    gateway: Callable[[link.Family | None], str | None] = link.default_gateway,
+) -> Measured:
+    """Ping one host and tell what came back; every failure of the target is a Measured.
+
+    `wall` only serves to read the kernel's receive stamps; setting the clock changes no number.
+    """
+    address = options.address
+    if address == DEFAULT_GATEWAY:
+        found = gateway(options.family)
+        if found is None:
+            return _nothing(options, "no_gateway", "no default route with a gateway")
+        address = found
+    try:
+        family, sockaddr = resolve(address, options.family, context.deadline, lookup)
+    except OSError as error:
+        return _nothing(options, "name_not_found", f"{address}: {error}")
+    used = str(sockaddr[0])
+    try:
+        echo, note = _open(
+            family,
+            sockaddr,
+            options,
+            context,
+            methods=methods,
+            ports=tcp_ports,
+            clock=clock,
+            wall=wall,
+        )
+    except PermissionError as error:
+        return _nothing(options, "permission", str(error), used)
+    try:
+        train, ended = _run(echo, options, context, context.deadline, clock)
+    finally:
+        echo.close()
+    data = _data(options, train)
+    data["method"], data["method_note"] = echo.method, note
+    data["family"] = "ipv6" if family == socket.AF_INET6 else "ipv4"
+    data["tcp_port"] = echo.port if isinstance(echo, TcpEcho) else None
+    outcome, failure = _judge(options, train, ended)
+    return Measured(outcome, data, failure, used)
+
+
+def _data(options: Options, train: _Train) -> PingData:
+    order = sorted(train.sent)
+    decided = len(train.rtts) + len(train.lost)
+    rtts = [train.rtts.get(seq) for seq in order]
+    causes = Counter(cause for cause, _ in train.lost.values())
+    numbers = summarise(rtts)
+    return PingData(
+        method=None,
+        method_note=None,
+        family=None,
+        size=options.size,
+        sent=len(train.sent),
+        received=len(train.rtts),
+        in_flight=len(train.sent) - decided,
+        duplicates=train.duplicates,
+        reordered=train.reordered,
+        late=train.late,
+        loss_ratio=round(len(train.lost) / decided, 6) if decided else None,
+        loss_cause=causes.most_common(1)[0][0] if causes else None,
+        rtt_min_ms=numbers["rtt_min_ms"],
+        rtt_avg_ms=numbers["rtt_avg_ms"],
+        rtt_median_ms=numbers["rtt_median_ms"],
+        rtt_max_ms=numbers["rtt_max_ms"],
+        rtt_stddev_ms=numbers["rtt_stddev_ms"],
+        jitter_ms=numbers["jitter_ms"],
+        jitter_method="rfc3550",
+        rtts_ms=[None if rtt is None else round(rtt, 3) for rtt in rtts],
+        ttl=train.ttl,
+        tcp_port=None,
+        bytes_sent=train.bytes_sent,
+        bytes_received=train.bytes_received,
+    )
+
+
+def _judge(options: Options, train: _Train, ended: str | None) -> tuple[Outcome, Failure | None]:
+    """The outcome of a train: facts only, no thresholds."""
+    lost, sent = len(train.lost), len(train.sent)
+    if not train.rtts:
+        if not sent:
+            return Outcome.SKIPPED, Failure(ended or "interrupted", "ended before the first packet")
+        if not lost:  # stopped while the first answers were still awaited
+            return Outcome.FAILED, Failure("interrupted", f"stopped after {sent} of {options.count} packets")
+        cause = Counter(cause for cause, _ in train.lost.values()).most_common(1)[0][0]
+        detail = next((text for word, text in train.lost.values() if word == cause and text), None)
+        return Outcome.FAILED, Failure(cause, detail or f"{lost} of {sent} packets unanswered")
+    if lost:
+        causes = ", ".join(sorted({cause for cause, _ in train.lost.values()}))
+        return Outcome.DEGRADED, Failure("packet_loss", f"{lost} of {sent} packets lost ({causes})")
+    if ended is not None:
+        code = "interrupted" if ended == "time_up" else ended
+        return Outcome.DEGRADED, Failure(code, f"{ended} after {sent} of {options.count} packets")
+    return Outcome.OK, None
+
+
+def _nothing(options: Options, code: str, detail: str, used: str | None = None) -> Measured:
+    """A check that could send no packet at all: no loss is claimed, since nothing was sent."""
+    return Measured(Outcome.FAILED, _data(options, _Train()), Failure(code, detail), used)
+
+
+KIND: Final = Kind("ping", 1, Options, PingData, measure, "Round-trip time, loss and jitter to a host.")
