@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -313,17 +313,17 @@ class Buffer:
 
     # --- peek and settle ------------------------------------------------------------------------------------
 
-    def peek(self, most: int, most_bytes: int) -> list[Row]:
+    def peek(self, most: int, most_bytes: int, skip: Collection[int] = ()) -> list[Row]:
         """The next pending records: failures and run records of the last hour first, else the oldest.
 
-        At most `most` rows and `most_bytes` of lines, but always one when there is one. A row whose bytes no
-        longer match their digest is marked `damaged` and not handed out.
+        At most `most` rows and `most_bytes` of lines, but always one when there is one; positions in `skip` are
+        passed over. A row whose bytes no longer match their digest is marked `damaged` and not handed out.
         """
-        rows = self._again_after_damage(lambda: self._peek(most, most_bytes))
+        rows = self._again_after_damage(lambda: self._peek(most, most_bytes, skip))
         assert isinstance(rows, list)
         return rows
 
-    def _peek(self, most: int, most_bytes: int) -> list[Row]:
+    def _peek(self, most: int, most_bytes: int, skip: Collection[int]) -> list[Row]:
         now = datetime.fromtimestamp(max(0.0, self._now()), UTC)
         recent = format_time(max(now - URGENT_FOR, datetime.fromtimestamp(0, UTC)))
         taken: dict[int, Row] = {}
@@ -336,13 +336,13 @@ class Buffer:
             urgent = "urgent = 1 AND put_at BETWEEN ? AND ?"
             for where, values in ((urgent, (recent, format_time(now))), ("pos > ?", (self._settled_up_to,))):
                 first = True
-                for row in self._select(db, f"{_PENDING} AND {where}", values, most):
+                for row in self._select(db, f"{_PENDING} AND {where}", values, most + len(skip)):
                     if first and where != urgent:
                         self._settled_up_to = row.pos - 1
                     first = False
                     if len(taken) >= most or (taken and size + len(row.line) > most_bytes):
                         break
-                    if row.pos in taken:
+                    if row.pos in taken or row.pos in skip:
                         continue
                     if hashlib.sha256(row.line).digest() != row.sha256:
                         broken.append(row.pos)
