@@ -18,11 +18,11 @@ from sigprobe.config import environ as environment
 from sigprobe.config import paths, rules
 from sigprobe.config.faults import Places, odd_numbers, translate
 from sigprobe.config.model import Config
-from sigprobe.config.problems import ConfigError, Key, Problem, dotted
+from sigprobe.config.problems import ConfigError, Key, Problem, dotted, report
 from sigprobe.config.read import MAX_BYTES, Tree, read_bytes
 from sigprobe.i18n import _
 
-__all__ = ["Config", "ConfigError", "Loaded", "Origin", "Problem", "load", "parse"]
+__all__ = ["Config", "ConfigError", "Loaded", "Origin", "Problem", "load", "parse", "report"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def load(
     """
     found = paths.find(path, environ, root)
     if found is None:
-        message = _("there is no settings file yet. Run: sigprobe init")
+        message = _("there is no file here, and none was named.")
         raise ConfigError([Problem(str(paths.user_file()), None, None, "", message)], missing=True)
     return parse(_read_file(found), found, environ)
 
@@ -83,7 +83,7 @@ def _read_file(path: Path) -> bytes:
         with path.open("rb") as stream:
             return stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        message = _("this file does not exist. To make one, run: sigprobe init")
+        message = _("this file does not exist.")
         raise ConfigError([Problem(name, None, None, "", message)], missing=True) from None
     except PermissionError:
         message = _("you are not allowed to read this file.")

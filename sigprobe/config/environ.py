@@ -102,6 +102,6 @@ def apply(root: dict[str, Any], found: Overrides) -> None:
 
 def _drop_alternative(place: dict[str, Any], key: Key) -> None:
     """A site from the environment replaces the file's TPS code, and the other way round: they exclude each other."""
-    other = {("probe", "tps_id"): "site", ("probe", "site"): "tps_id"}.get(key)
-    if other is not None and place[str(key[-1])] is not None:
-        place.pop(other, None)
+    pair = ("tps_id", "site")
+    if key[:-1] == ("probe",) and key[-1] in pair and place[str(key[-1])] is not None:
+        place.pop(pair[key[-1] == "tps_id"], None)

@@ -122,10 +122,9 @@ def _locate(error: ErrorDetails, root: Any) -> Key:
 
 
 _TYPES: Final = frozenset(
-    "string_type int_type int_parsing int_from_float int_parsing_size float_type float_parsing bool_type bool_parsing"
-    " list_type tuple_type dict_type mapping_type model_type model_attributes_type literal_error enum none_required"
-    " string_unicode".split()
-)
+    f"{name}_type"
+    for name in "string int float bool list tuple dict mapping model model_attributes none".split()  # noqa: SIM905
+) | {"int_parsing", "int_from_float", "int_parsing_size", "float_parsing", "bool_parsing", "literal_error", "enum"}
 _BOUNDS: Final = frozenset(("greater_than", "greater_than_equal", "less_than", "less_than_equal"))
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
 from sigprobe.config.problems import Key
 from sigprobe.i18n import _
@@ -155,10 +156,10 @@ def example(field: Field | None, name: str | int) -> str:
     if field is None or field.info is None or not isinstance(name, str):
         return ""
     info = field.info
-    value = info.examples[0] if info.examples else info.default if not info.is_required() else None
+    value = info.examples[0] if info.examples else info.get_default(call_default_factory=False)
     choices = choices_of(field)
     if value is None and choices:
         value = choices[0]
-    if value is None or isinstance(value, BaseModel) or value in ("", (), {}):
+    if value is None or value is PydanticUndefined or value in ("", (), {}, []):
         return ""
     return _("For example: {example}").format(example=f"{name}: {json.dumps(value, ensure_ascii=False)}")

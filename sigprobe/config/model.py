@@ -38,7 +38,7 @@ _HOST_PORT: Final = re.compile(r"^(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*):(
 
 def _refuse(reason: str, **context: Any) -> PydanticCustomError:
     """An error whose sentence stands in `sigprobe.config.problems`, under `reason`."""
-    return PydanticCustomError(reason, reason, context or None)  # type: ignore[arg-type]  # wants literal text
+    return PydanticCustomError(reason, reason, context or None)
 
 
 def _tps(text: str) -> str:
@@ -144,14 +144,16 @@ class Probe(Section):
     """Where the device stands: exactly one of `tps_id` and `site`."""
 
     tps_id: TpsId | None = Field(
-        None, description="The polling station: 13 digits, in quotes.", examples=["3273011001005"]
+        default=None, description="The polling station: 13 digits, in quotes.", examples=["3273011001005"]
     )
-    site: Label | None = Field(None, description="A free name instead of a TPS code.", examples=["kpu-kota-bandung"])
+    site: Label | None = Field(
+        default=None, description="A free name instead of a TPS code.", examples=["kpu-kota-bandung"]
+    )
     election_id: Label | None = Field(
-        None, description="The election; TPS codes change from one to the next.", examples=["pemilu-2029"]
+        default=None, description="The election; TPS codes change from one to the next.", examples=["pemilu-2029"]
     )
     operator: Annotated[str, StringConstraints(max_length=64)] = Field(
-        "",
+        default="",
         description="PLMN or name of the mobile operator, only where no modem can tell.",
         examples=["51010"],
     )
@@ -168,23 +170,23 @@ class Location(Section):
     """Where the position comes from."""
 
     source: Literal["auto", "gpsd", "nmea", "modem", "fixed", "none"] = Field(
-        "auto", description="`auto` takes what is there.", examples=["auto"]
+        default="auto", description="`auto` takes what is there.", examples=["auto"]
     )
     gpsd: Annotated[str, AfterValidator(_host_port)] = Field(
-        "127.0.0.1:2947", description="host:port of gpsd.", examples=["127.0.0.1:2947"]
+        default="127.0.0.1:2947", description="host:port of gpsd.", examples=["127.0.0.1:2947"]
     )
     nmea: Annotated[str, AfterValidator(_nmea)] | None = Field(
-        None,
+        default=None,
         description="A device file, tcp://host:port or udp://:port that sends NMEA sentences.",
         examples=["/dev/ttyUSB0"],
     )
     fixed: Fixed | None = Field(
-        None,
+        default=None,
         description="The position when the device does not move.",
         examples=[{"lat": -6.91474, "lon": 107.60981}],
     )
     timeout_ms: Annotated[int, Field(ge=0, le=600_000)] = Field(
-        30_000, description="How long the end of a run waits for a position.", examples=[30_000]
+        default=30_000, description="How long the end of a run waits for a position.", examples=[30_000]
     )
 
 
@@ -192,7 +194,7 @@ class Verdict(Section):
     """What the verdict may lean on."""
 
     references: Annotated[tuple[Annotated[str, AfterValidator(_address)], ...], Field(max_length=16)] = Field(
-        (),
+        default=(),
         description="IP addresses that prove a way beyond the operator when they answer.",
         examples=[["1.1.1.1", "9.9.9.9"]],
     )
@@ -202,12 +204,12 @@ class Buffer(Section):
     """The queue on disk."""
 
     path: FilePath | None = Field(
-        None,
+        default=None,
         description="A file; null: buffer.db in the platform's data directory.",
         examples=["/var/lib/sigprobe/buffer.db"],
     )
     max_mb: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        256, description="The most it may take on disk; then results are refused, loudly.", examples=[256]
+        default=256, description="The most it may take on disk; then results are refused, loudly.", examples=[256]
     )
 
 
@@ -218,15 +220,15 @@ class Collector(Section):
         description="https, or http to this device only.", examples=["https://collector.example/"]
     )
     token_file: FilePath | None = Field(
-        None,
+        default=None,
         description="The file that holds the token; null: SIGPROBE_TOKEN or the service manager's credential.",
         examples=["/etc/sigprobe/token"],
     )
     ca_file: FilePath | None = Field(
-        None, description="The collector's own CA, as PEM.", examples=["/etc/sigprobe/ca.pem"]
+        default=None, description="The collector's own CA, as PEM.", examples=["/etc/sigprobe/ca.pem"]
     )
     allow_unchecked_time: bool = Field(
-        False,
+        default=False,
         description="With ca_file only: send even where this device's date makes its certificate look out of time.",
         examples=[False],
     )
@@ -236,12 +238,12 @@ class Upload(Section):
     """Where results go."""
 
     collectors: Annotated[tuple[Collector, ...], Field(max_length=16)] = Field(
-        (),
+        default=(),
         description="In order: the next one is tried when one does not answer.",
         examples=[[{"url": "https://collector.example/", "token_file": "/etc/sigprobe/token"}]],
     )
     proxy: ProxyUrl | None = Field(
-        None,
+        default=None,
         description="Proxy for uploads; the environment's proxy settings are not used.",
         examples=["http://proxy.example:3128"],
     )
@@ -250,19 +252,19 @@ class Upload(Section):
 class InterfaceBudget(Section):
     """Limits of one interface; null: the common limit alone holds."""
 
-    per_run_mb: Megabytes | None = Field(None, description="Megabytes a run.", examples=[20])
-    per_day_mb: Megabytes | None = Field(None, description="Megabytes a day.", examples=[200])
-    per_month_mb: Megabytes | None = Field(None, description="Megabytes a month.", examples=[2000])
+    per_run_mb: Megabytes | None = Field(default=None, description="Megabytes a run.", examples=[20])
+    per_day_mb: Megabytes | None = Field(default=None, description="Megabytes a day.", examples=[200])
+    per_month_mb: Megabytes | None = Field(default=None, description="Megabytes a month.", examples=[2000])
 
 
 class Budget(Section):
     """How much data checks may use, both directions; null: no limit, 0: none at all."""
 
-    per_run_mb: Megabytes | None = Field(40, description="Megabytes a run.", examples=[40])
-    per_day_mb: Megabytes | None = Field(400, description="Megabytes a day.", examples=[400])
-    per_month_mb: Megabytes | None = Field(4000, description="Megabytes a month.", examples=[4000])
+    per_run_mb: Megabytes | None = Field(default=40, description="Megabytes a run.", examples=[40])
+    per_day_mb: Megabytes | None = Field(default=400, description="Megabytes a day.", examples=[400])
+    per_month_mb: Megabytes | None = Field(default=4000, description="Megabytes a month.", examples=[4000])
     interfaces: dict[InterfaceName, InterfaceBudget] = Field(
-        {},
+        default={},
         description="Tighter limits for single interfaces.",
         examples=[{"wwan0": {"per_day_mb": 200}}],
     )
@@ -272,7 +274,7 @@ class Schedule(Section):
     """When the agent and the timers measure."""
 
     every_min: Annotated[int, Field(ge=1, le=1440)] = Field(
-        15, description="Minutes from one run to the next.", examples=[15]
+        default=15, description="Minutes from one run to the next.", examples=[15]
     )
 
 
@@ -280,19 +282,19 @@ class Config(Section):
     """The whole file."""
 
     language: Literal["id", "en"] | None = Field(
-        None, description="Language on the screen; null: the device's own.", examples=["id"]
+        default=None, description="Language on the screen; null: the device's own.", examples=["id"]
     )
     probe: Probe = Field(description="Where the device stands.", examples=[{"tps_id": "3273011001005"}])
-    location: Location = Field(Location(), description="Where the position comes from.")
+    location: Location = Field(default_factory=Location, description="Where the position comes from.")
     targets: Annotated[tuple[TargetOptions, ...], Field(min_length=1, max_length=MAX_TARGETS)] = Field(
         description="What to measure, in this order.",
         examples=[[{"kind": "ping", "name": "gateway", "address": "default-gateway"}]],
     )
-    verdict: Verdict = Field(Verdict(), description="What the verdict may lean on.")
-    buffer: Buffer = Field(Buffer(), description="The queue on disk.")
-    upload: Upload = Field(Upload(), description="Where results go.")
-    data_budget: Budget = Field(Budget(), description="How much data checks may use.")
-    schedule: Schedule = Field(Schedule(), description="When to measure by itself.")
+    verdict: Verdict = Field(default_factory=Verdict, description="What the verdict may lean on.")
+    buffer: Buffer = Field(default_factory=Buffer, description="The queue on disk.")
+    upload: Upload = Field(default_factory=Upload, description="Where results go.")
+    data_budget: Budget = Field(default_factory=Budget, description="How much data checks may use.")
+    schedule: Schedule = Field(default_factory=Schedule, description="When to measure by itself.")
     profile: Annotated[str, StringConstraints(max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field(
-        "sirekap-need", description="The named, dated file of thresholds.", examples=["sirekap-need"]
+        default="sirekap-need", description="The named, dated file of thresholds.", examples=["sirekap-need"]
     )

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sigprobe.i18n import _
+from sigprobe.result import CODES
+
 Key = tuple[str | int, ...]
 """The way to a value: names of keys and numbers of list items."""
 
@@ -42,6 +45,12 @@ class ConfigError(Exception):
     def render(self) -> str:
         """Every problem on its own line, in the order of the file."""
         return "\n".join(problem.render() for problem in self.problems)
+
+
+def report(error: ConfigError) -> str:
+    """What a command prints on stderr: every problem, then one sentence with its code and the way on."""
+    code = CODES["config_missing" if error.missing else "config_invalid"]
+    return f"{error.render()}\n{_(code.sentence)} {_(code.advice)} [{code.screen}]"
 
 
 def dotted(key: Key) -> str:

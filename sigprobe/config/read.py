@@ -93,7 +93,7 @@ def _too_much(text: str) -> tuple[int, str] | None:
             depth -= 1
         count += isinstance(event, yaml.NodeEvent)
         if depth > MAX_DEPTH or count > MAX_NODES:
-            line = event.start_mark.line + 1
+            line = event.start_mark.line + 1 if event.start_mark else 1
             if depth > MAX_DEPTH:
                 return line, _("groups and lists are nested too deeply.")
             return line, _("the file has too many entries.")

@@ -1,0 +1,93 @@
+"""The published JSON Schema of a record, made from `Result` and from the typed dict of every kind."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from sigprobe.result import RUN_KIND, Result
+
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+
+_UUID: Final = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+_TEXT_OR_NULL: Final = {"type": ["string", "null"]}
+
+
+def result_schema() -> dict[str, Any]:
+    """The JSON Schema of one record, draft 2020-12.
+
+    It is open: unknown fields and kinds are valid, since later versions only add. A check that was left out
+    (`skipped`) need not fill its kind's data.
+    """
+    from pydantic import TypeAdapter
+
+    from sigprobe.measure import data_schemas
+
+    schema = TypeAdapter(Result).json_schema(mode="serialization")
+    definitions: dict[str, Any] = schema.pop("$defs", {})
+    properties = schema["properties"]
+    for name in ("id", "run_id"):
+        properties[name] |= {"pattern": _UUID}
+    for name in ("probe_id", "stream_id"):
+        properties[name] = {"type": ["string", "null"], "pattern": _UUID}
+    properties["started_at"] |= {"format": "date-time"}
+    properties["schema"] |= {"minimum": 1}
+    properties["seq"] = {"type": ["integer", "null"], "minimum": 1}
+    properties["duration_ms"] = {"type": ["number", "null"], "minimum": 0}
+    rules: list[dict[str, Any]] = [_failure_rule("ok", "null"), _failure_rule("failed", "object")]
+    rules.append(_failure_rule("skipped", "object"))
+    for kind, data in {**data_schemas(), RUN_KIND: _run_data()}.items():
+        own, inner = _own_names(kind, data)
+        definitions |= inner
+        definitions[f"{kind}.data"] = own
+        condition = {"properties": {"kind": {"const": kind}, "outcome": {"not": {"const": "skipped"}}}}
+        rules.append({"if": condition, "then": {"properties": {"data": {"$ref": f"#/$defs/{kind}.data"}}}})
+    return {"$schema": DIALECT, **schema, "title": "sigprobe result", "allOf": rules, "$defs": definitions}
+
+
+def _failure_rule(outcome: str, wanted: str) -> dict[str, Any]:
+    return {
+        "if": {"properties": {"outcome": {"const": outcome}}},
+        "then": {"properties": {"failure": {"type": wanted}}},
+    }
+
+
+def _own_names(kind: str, schema: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A kind's schema and its definitions, renamed so that two kinds may use the same names."""
+    renamed = json.loads(json.dumps(schema).replace('"#/$defs/', f'"#/$defs/{kind}.'))
+    inner = renamed.pop("$defs", {})
+    return renamed, {f"{kind}.{name}": definition for name, definition in inner.items()}
+
+
+def _run_data() -> dict[str, Any]:
+    """What the record that ends a run holds; it has no kind of its own in the registry."""
+    verdict = {
+        "type": "object",
+        "required": ["owner", "cause", "confidence", "evidence"],
+        "properties": {
+            "owner": _TEXT_OR_NULL,
+            "cause": _TEXT_OR_NULL,
+            "confidence": {"type": ["string", "number", "null"]},
+            "evidence": {
+                "type": "array",
+                "items": {"type": "string", "pattern": _UUID},
+                "description": "Ids of the records that the verdict rests on.",
+            },
+        },
+    }
+    profile = {
+        "type": ["object", "null"],
+        "required": ["name", "version"],
+        "properties": {"name": {"type": "string"}, "version": {"type": ["string", "integer", "null"]}},
+    }
+    return {
+        "title": "RunData",
+        "type": "object",
+        "required": ["verdict", "profile", "data_used_bytes", "plan"],
+        "properties": {
+            "verdict": verdict,
+            "profile": profile,
+            "data_used_bytes": {"type": ["integer", "null"], "minimum": 0},
+            "plan": {"description": "What the run set out to do; its form belongs to the program's version."},
+        },
+    }
