@@ -1,0 +1,39 @@
+"""URLs of targets: which may be asked for, what of them may be stored, and whose they are."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+from sigprobe.measure import sockets
+
+
+def check_url(url: str) -> SplitResult:
+    """Split a URL a check may ask for: http or https, a host, no user or password. Raises ValueError."""
+    if re.search(r"[\x00-\x20\x7f\\]", url):
+        raise ValueError("url must hold no spaces, control characters or backslashes")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https"):
+        raise ValueError("url must start with http:// or https://")
+    if "@" in parts.netloc:
+        raise ValueError("url must hold no user name or password")
+    if not parts.hostname or (parts.port is not None and not 1 <= parts.port <= 65535):
+        raise ValueError("url must name a host, and a port of 1 to 65535 if any")
+    if not sockets.is_ip(parts.hostname):
+        sockets.ascii_hostname(parts.hostname)
+    return parts
+
+
+def shown_url(url: str) -> str:
+    """A URL as it may be stored: no userinfo, no query values (`?a=&b=`), no fragment."""
+    parts = urlsplit(url)
+    # a part without `=` may be a bare value, so it goes too
+    keys = [part.partition("=")[0] + "=" for part in parts.query.split("&") if "=" in part]
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "&".join(keys), ""))
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of a URL, the port always given: `https://example.org:443`."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return f"{parts.scheme}://{sockets.endpoint(parts.hostname or '', port)}"
