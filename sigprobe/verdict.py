@@ -236,6 +236,8 @@ _NEAR_NETWORKS: Final = tuple(
 def _distance(result: Result) -> Distance:
     if result.target.address == "default-gateway":
         return Distance.LINK
+    if result.kind == "dns":
+        return Distance.FAR  # the address used is the resolver's, the question is about a name elsewhere
     if _host(result) == "localhost":
         return Distance.SELF
     address = _ip(result.target.address_used) or _ip(_host(result))

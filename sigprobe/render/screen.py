@@ -1,0 +1,310 @@
+"""The screen of a run: who, where, when; the table; the verdict; what was kept and sent; what to type next.
+
+It fits 80 columns and one photo of a phone, in colour or not, in Unicode or ASCII, in two languages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Final
+
+from sigprobe.i18n import N_, _, clock_text, duration, ngettext, number, size
+from sigprobe.profile import Word
+from sigprobe.render import words
+from sigprobe.render.paint import Line, finish
+from sigprobe.render.rows import Row, rows
+from sigprobe.render.view import RunView
+from sigprobe.result import RUN_KIND, Outcome, Tags
+from sigprobe.verdict import NONE, shortfalls
+
+_STYLES: Final = {
+    Word.GOOD: "green",
+    Word.FAIR: "yellow",
+    Word.POOR: "bold yellow",
+    Word.BAD: "bold red",
+    words.FAILED: "bold red",
+    words.SKIPPED: "dim",
+}
+_MAX_SENTENCES: Final = 5
+_STALE_FIX_S: Final = 120.0
+_GENERATIONS: Final = {
+    "gsm": "2G", "gprs": "2G", "edge": "2G", "umts": "3G", "hsdpa": "3G", "hsupa": "3G", "hspa": "3G", "hspa+": "3G",
+    "lte": "4G", "lte-m": "4G", "nr": "5G", "5gnr": "5G",
+}  # fmt: skip
+
+# Capitals are for the verdict alone.
+_HEADLINES: Final = {
+    "healthy": N_("THE CONNECTION WORKS WELL"),
+    "icmp_filtered": N_("THE CONNECTION WORKS WELL"),
+    "no_network": N_("NOT CONNECTED TO ANY NETWORK"),
+    "targets_failed": N_("THE INTERNET WORKS, BUT A SERVICE DOES NOT"),
+    "uncertain": N_("SOMETHING IS WRONG, THE CAUSE IS NOT CERTAIN"),
+    "nothing_measured": N_("NOTHING WAS MEASURED"),
+    "below_need": N_("THE CONNECTION WORKS, BUT NOT WELL ENOUGH"),
+}
+_SHORT_OF: Final = {
+    "upload_bps": N_("THE INTERNET IS SLOW WHEN UPLOADING"),
+    "download_bps": N_("THE INTERNET IS SLOW WHEN DOWNLOADING"),
+    "loss_ratio": N_("THE INTERNET LOSES PACKETS"),
+    "latency_ms": N_("THE INTERNET ANSWERS SLOWLY"),
+    "http_total_ms": N_("THE SERVICE ANSWERS SLOWLY"),
+    "dns_ms": N_("NAMES ARE LOOKED UP SLOWLY (DNS)"),
+    "jitter_ms": N_("THE CONNECTION IS UNSTEADY"),
+}
+_UPLOADS: Final = {
+    "kept": "collector_unreachable",
+    "portal": "collector_portal",
+    "token": "collector_token",
+    "busy": "collector_busy",
+    "tls": "collector_tls",
+    "set_aside": "set_aside",
+}
+
+
+def summary(view: RunView, *, width: int = 80, ascii: bool = False, color: bool = False) -> str:
+    """The screen as text with a line end after each line; no line is wider than `width` (at least 40) columns."""
+    width = max(40, min(width, 80))
+    lines: list[Line] = []
+    lines += _plain(_joined(header_parts(view), " · ", width))
+    gps = gps_text(view.tags)
+    lines += _plain(words.wrap(words.to_ascii(gps) if ascii else gps, width, "  "))
+    lines += _table(rows(view), width)
+    lines += _plain(_joined_sentences(view, width))
+    headline = _("Result: {headline}.").format(headline=headline_of(view))
+    used = _("Data used {size}.").format(size=size(view.data_used_bytes))
+    lines += [[(text, "bold")] for text in words.wrap(f"{headline} {used}", width, "  ")]
+    for text in (advice_of(view), *view.warnings, *saved_texts(view)):
+        lines += _plain(words.wrap(words.clean(text), width, "  "))
+    lines += _plain([_("Next: {command}").format(command=next_command(view))])
+    return finish(lines, width=width, ascii=ascii, color=color)
+
+
+def summary_plain(view: RunView) -> str:
+    """The same for a screen reader: one record a line, units in words, no symbols, curves or columns."""
+    texts = [", ".join(header_parts(view)), gps_text(view.tags)]
+    for row in rows(view):
+        parts = [_spoken(p.strip("()")) for p in (row.value, row.word, *row.notes) if p and p != "–"]
+        texts.append(f"{row.label}: {', '.join(parts)}")
+    texts += [text for text, _code in sentences(view)]
+    texts.append(_("Result: {headline}.").format(headline=headline_of(view)))
+    texts.append(_("Data used {size}.").format(size=size(view.data_used_bytes)))
+    texts += [text for text in (advice_of(view), *view.warnings, *saved_texts(view)) if text]
+    texts.append(_("Next: {command}").format(command=next_command(view)))
+    return "".join(f"{words.clean(text)}\n" for text in texts)
+
+
+def _spoken(text: str) -> str:
+    if text.endswith(" %"):
+        return _("{number} percent").format(number=text[:-2])
+    if text.endswith(" ms"):
+        return _("{number} milliseconds").format(number=text[:-3])
+    return text
+
+
+# --- the parts ----------------------------------------------------------------------------------------------
+
+
+def identity(tags: Tags) -> str:
+    """Who measures: the TPS, else the site, else that neither is known."""
+    if tags.tps_id:
+        return f"TPS {words.clean(tags.tps_id)}"
+    if tags.site:
+        return _("Site {site}").format(site=words.clean(tags.site))
+    return _("Without TPS number")
+
+
+def operator_text(tags: Tags) -> str:
+    """The operator and the generation of the radio link: `Telkomsel 4G`; empty when neither is known."""
+    network = tags.network
+    rat = (network.rat or "").lower()
+    parts = (network.operator.name or network.operator.plmn or "", _GENERATIONS.get(rat, network.rat or ""))
+    return words.clean(" ".join(part for part in parts if part))
+
+
+def header_parts(view: RunView) -> list[str]:
+    """TPS, place, operator, time: what is known of them."""
+    access = {"wifi": "Wi-Fi", "ethernet": _("cable"), "cellular": _("mobile data")}
+    link = operator_text(view.tags) or access.get(view.tags.network.access or "", "")
+    when = clock_text(view.started_at, view.zone)
+    return [part for part in (identity(view.tags), words.clean(view.place or ""), link, when) if part]
+
+
+def gps_text(tags: Tags) -> str:
+    """The position with its accuracy, or the sentence that there is none."""
+    place = tags.location
+    if place is None:
+        return f"{words.sentence('no_fix')} {words.screen_code('no_fix')}"
+    notes = []
+    if place.accuracy_m is not None:
+        notes.append(f"±{number(place.accuracy_m)} m")
+    if place.source in ("fixed", "manual"):
+        notes.append(_("entered by hand"))
+    elif place.fix_age_s is not None and place.fix_age_s > _STALE_FIX_S:
+        notes.append(_("{age} old").format(age=duration(place.fix_age_s)))
+    title = _("Coordinates") if place.source in ("fixed", "manual") else "GPS"
+    text = f"{title} {number(place.lat, 5)} {number(place.lon, 5)}"
+    return f"{text} ({', '.join(notes)})" if notes else text
+
+
+def sentences(view: RunView) -> list[tuple[str, str]]:
+    """One sentence per thing that went wrong, alike ones together, with its code: (text, failure code)."""
+    groups: dict[str, list[str]] = {}
+    for result in view.results:
+        if result.failure is not None and result.kind != RUN_KIND:
+            groups.setdefault(result.failure.code, []).append(result.target.name)
+    found = []
+    for code, names in groups.items():
+        listed = words.listed(names)
+        found.append((f"{words.sentence(code, name=listed, names=listed)} {words.screen_code(code)}", code))
+    return found
+
+
+def headline_of(view: RunView) -> str:
+    """The verdict in a few capitals; what falls short is named by its most important metric."""
+    cause = view.verdict.cause
+    if cause == "below_need":
+        short = {reading.metric for reading in shortfalls(view.results, view.profile)}
+        metric = next((m for m in _SHORT_OF if m in short), None)
+        if metric is not None:
+            return _(_SHORT_OF[metric])
+    if cause in _HEADLINES:
+        return _(_HEADLINES[cause])
+    return words.sentence(cause, names=words.listed(view.verdict.targets)).rstrip(".")
+
+
+def advice_of(view: RunView) -> str:
+    """The one thing to do now; empty when nothing is."""
+    if view.verdict.owner == NONE:
+        return ""
+    names = words.listed(view.verdict.targets)
+    return words.advice(view.verdict.cause, name=names, names=names)
+
+
+def saved_texts(view: RunView) -> Iterator[str]:
+    """What was kept and what was sent, and, if not everything was, why."""
+    if view.storage_failure is not None:
+        yield f"{words.sentence(view.storage_failure)} {words.screen_code(view.storage_failure)}"
+        yield words.advice(view.storage_failure)
+        if not view.saved:
+            return
+    saved = _("Saved.")
+    waiting = ngettext("{n} waiting", "{n} waiting", view.pending).format(n=number(view.pending))
+    upload = view.upload
+    if upload is None or upload.kind == "off":
+        yield f"{saved} {_('Not sent ({waiting}).').format(waiting=waiting)}"
+    elif upload.kind == "sent":
+        yield f"{saved} {_('Sent to the collector ({waiting}).').format(waiting=waiting)}"
+    elif upload.kind == "none":
+        yield f"{saved} {_('No collector is configured, so nothing is sent ({waiting}).').format(waiting=waiting)}"
+    else:
+        code = _UPLOADS[upload.kind]
+        yield f"{saved} {_upload_sentence(view, code)} {words.screen_code(code)}"
+        if upload.kind != "kept":
+            yield words.advice(code)
+
+
+def _upload_sentence(view: RunView, code: str) -> str:
+    upload = view.upload
+    assert upload is not None
+    count = upload.count or view.pending
+    if upload.kind == "kept" and upload.retry_at is not None and count:
+        return ngettext(
+            "The collector cannot be reached yet. {n} result is safe on this device; it is sent again at {time}.",
+            "The collector cannot be reached yet. {n} results are safe on this device; they are sent again at {time}.",
+            count,
+        ).format(n=number(count), time=clock_text(upload.retry_at, view.zone, with_date=False))
+    return words.sentence(code)
+
+
+def next_command(view: RunView) -> str:
+    """The command that helps most after this run."""
+    if view.next_command:
+        return view.next_command
+    if view.storage_failure is not None:
+        return "sigprobe doctor"
+    if view.upload is not None and view.upload.kind == "none":
+        return "sigprobe init"
+    if view.pending:
+        return "sigprobe upload"
+    failed = any(r.outcome is Outcome.FAILED for r in view.results)
+    return "sigprobe doctor" if failed and view.verdict.owner != "service" else "sigprobe status"
+
+
+# --- the first line -----------------------------------------------------------------------------------------
+
+
+def first_line(
+    tps: str | None,
+    place: str | None,
+    operator: str | None,
+    steps: Sequence[str],
+    seconds: float,
+    bytes: int,
+    *,
+    ascii: bool = False,
+) -> str:
+    """What is about to happen, printed before anything else is loaded. No line end; at most 80 columns a line.
+
+    `tps` is the TPS number or the site as it should stand there (see `identity`).
+    """
+    who = " · ".join(words.clean(part) for part in (tps, place, operator) if part)
+    what = words.listed(steps, most=6)
+    text = _("Testing {steps}: about {time}, at most {size}. Ctrl-C keeps what is finished.").format(
+        steps=what or "–", time=duration(seconds), size=size(bytes)
+    )
+    lines = [*(words.wrap(who, 80, "  ") if who else ()), *words.wrap(text, 80, "  ")]
+    return "\n".join(words.to_ascii(line) if ascii else line for line in lines)
+
+
+# --- drawing ------------------------------------------------------------------------------------------------
+
+
+def _table(table: Sequence[Row], width: int) -> Iterator[Line]:
+    narrow = width < 60
+    label_width = min(max((words.columns(r.label) for r in table), default=0), 16 if narrow else 24)
+    value_width = max([10, *(words.columns(r.value) for r in table)])
+    word_width = max((words.columns(r.word) for r in table), default=0)
+    curve_width = 0 if narrow else max((len(words.spark(r.curve)) for r in table), default=0)
+    for row in table:
+        symbol = words.SYMBOLS.get(row.mark, " ")
+        grade = words.pad(f"{symbol} {row.word}", word_width + 2)
+        curve = words.pad(words.spark(row.curve), curve_width) if row.curve else ""
+        notes = "  ".join(part for part in (curve, *row.notes) if part)
+        value = words.pad(row.value, value_width, right=True)
+        yield [
+            (f"  {words.pad(row.label, label_width)} {value}  ", ""),
+            (grade, _STYLES.get(row.mark, "")),
+            (f"  {notes}", ""),
+        ]
+
+
+def _joined_sentences(view: RunView, width: int) -> Iterator[str]:
+    found = sentences(view)
+    for text, _code in found[:_MAX_SENTENCES]:
+        yield from words.wrap(text, width, "  ")
+    rest = len(found) - _MAX_SENTENCES
+    if rest > 0:
+        yield ngettext("and {n} more; see: {command}", "and {n} more; see: {command}", rest).format(
+            n=rest, command="sigprobe results"
+        )
+
+
+def _joined(parts: Sequence[str], between: str, width: int) -> list[str]:
+    """Parts on as few lines as they need; a line breaks only between parts."""
+    lines: list[str] = []
+    for part in parts:
+        if lines and words.columns(lines[-1] + between + part) <= width:
+            lines[-1] += between + part
+        else:
+            lines.append(words.fit(part, width))
+    return lines
+
+
+def _plain(texts: Iterator[str] | Sequence[str]) -> list[Line]:
+    return [[(text, "")] for text in texts if text]
+
+
+def time_text(when: datetime | None, zone: str) -> str:
+    """A time for the status, or a dash."""
+    return "–" if when is None else clock_text(when, zone)

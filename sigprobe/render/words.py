@@ -1,0 +1,183 @@
+"""Words for codes and grades, and the handling of text: cleaning, fitting, wrapping, the ASCII set."""
+
+from __future__ import annotations
+
+import textwrap
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from sigprobe.i18n import N_, _, number, rate
+from sigprobe.profile import Word
+from sigprobe.result import CODES
+
+FAILED: Final = "failed"
+SKIPPED: Final = "skipped"
+
+_WORDS: Final[Mapping[str, str]] = {
+    Word.GOOD: N_("good"),
+    Word.FAIR: N_("fair"),
+    Word.POOR: N_("poor"),
+    Word.BAD: N_("bad"),
+    FAILED: N_("failed"),
+    SKIPPED: N_("left out"),
+}
+_SIGNAL_WORDS: Final[Mapping[str, str]] = {
+    Word.GOOD: N_("strong"),
+    Word.FAIR: N_("medium"),
+    Word.POOR: N_("weak"),
+    Word.BAD: N_("none"),
+}
+SYMBOLS: Final[Mapping[str, str]] = {
+    Word.GOOD: "✓",
+    Word.FAIR: "~",
+    Word.POOR: "!",
+    Word.BAD: "✗",
+    FAILED: "✗",
+    SKIPPED: "-",
+}
+# All but one are as wide as what they stand for, so that columns stay where they are.
+_ASCII: Final = str.maketrans(
+    {
+        "✓": "+", "✗": "x", "×": "x", "±": "+-", "·": "-", "…": "~", "–": "-", "—": "-", "→": ">",
+        "‘": "'", "’": "'", "“": '"', "”": '"',
+        "▁": "_", "▂": "_", "▃": ".", "▄": "-", "▅": "=", "▆": "+", "▇": "*", "█": "#",
+    }
+)  # fmt: skip
+_LEVELS: Final = "▁▂▃▄▅▆▇█"
+
+
+def word(grade: str, metric: str | None = None) -> str:
+    """The word of a grade, of `failed` or of `skipped`; signals have their own words."""
+    table = _SIGNAL_WORDS if metric in ("rsrp_dbm", "rssi_dbm") else _WORDS
+    return _(table.get(grade, _WORDS.get(grade, grade)))
+
+
+def sentence(code: str, **values: object) -> str:
+    """What a failure code or a verdict cause means, with its fields filled. Never raises."""
+    known = CODES.get(code)
+    if known is None:
+        return _("Something went wrong that this version has no words for: {code}.").format(code=clean(code))
+    return fill(_(known.sentence), values)
+
+
+def advice(code: str, **values: object) -> str:
+    """The one thing to do about a failure code or a verdict cause; empty for an unknown one."""
+    known = CODES.get(code)
+    return fill(_(known.advice), values) if known is not None else ""
+
+
+def screen_code(code: str) -> str:
+    """`[SP-NET-01]`, or the bare code in brackets when it is not in the table."""
+    known = CODES.get(code)
+    return f"[{known.screen if known is not None else clean(code)}]"
+
+
+def fill(message: str, values: Mapping[str, Any]) -> str:
+    """Fill a message's fields; one that is not known becomes a word instead of an exception."""
+
+    class Fields(dict[str, str]):
+        def __missing__(self, key: str) -> str:
+            return _("the target") if key in ("name", "names") else "…"
+
+    return message.format_map(Fields({k: clean(str(v)) for k, v in values.items() if v not in (None, "")}))
+
+
+def clean(text: str) -> str:
+    """Text from outside without control characters, so that it cannot steer a terminal."""
+    return "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text)
+
+
+def to_ascii(text: str) -> str:
+    """The same text in the ASCII set; letters lose their accents, what has no likeness becomes `?`."""
+    if text.isascii():
+        return text
+    flat = unicodedata.normalize("NFKD", text.translate(_ASCII))
+    return "".join(c for c in flat if not unicodedata.combining(c)).encode("ascii", "replace").decode()
+
+
+def columns(text: str) -> int:
+    """How many columns a terminal needs for `text`."""
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def fit(text: str, width: int) -> str:
+    """Cut `text` to `width` columns, with an ellipsis where something is missing."""
+    if columns(text) <= width:
+        return text
+    kept = ""
+    for char in text:
+        if columns(kept + char) > width - 1:
+            break
+        kept += char
+    return kept.rstrip() + "…" if width > 0 else ""
+
+
+def pad(text: str, width: int, *, right: bool = False) -> str:
+    """Cut or fill `text` to exactly `width` columns."""
+    text = fit(text, width)
+    room = " " * (width - columns(text))
+    return room + text if right else text + room
+
+
+def wrap(text: str, width: int, indent: str = "") -> list[str]:
+    """Break text into lines of at most `width` columns; further lines begin with `indent`."""
+    if columns(text) == len(text):
+        return textwrap.wrap(text, max(width, 10), subsequent_indent=indent, break_on_hyphens=False)
+    lines: list[str] = []
+    for piece in text.split():
+        piece = fit(piece, width - len(indent))  # noqa: PLW2901 - a word longer than a line
+        if lines and columns(f"{lines[-1]} {piece}") <= width:
+            lines[-1] += f" {piece}"
+        else:
+            lines.append((indent if lines else "") + piece)
+    return lines
+
+
+def listed(names: Sequence[str], most: int = 4) -> str:
+    """Names for a sentence: `a, b, c, d + 2`."""
+    shown = [clean(name) for name in dict.fromkeys(names)]
+    rest = len(shown) - most
+    return ", ".join(shown[:most]) + (f" + {rest}" if rest > 0 else "")
+
+
+def spark(values: Sequence[float | None], width: int = 9) -> str:
+    """A small curve of the last values; a lost one is a cross. Nearly equal values make a flat line."""
+    tail = list(values)[-width:]
+    known = [v for v in tail if v is not None]
+    if len(tail) < 2 or not known:
+        return ""
+    low, high = min(known), max(known)
+    if high - low <= 0.1 * abs(high):
+        return "".join("×" if v is None else _LEVELS[1] for v in tail)
+    top = len(_LEVELS) - 1
+    return "".join("×" if v is None else _LEVELS[round((v - low) / (high - low) * top)] for v in tail)
+
+
+def millis(value: float) -> str:
+    """Milliseconds with as many digits as they are worth: `0,4 ms`, `62 ms`."""
+    return f"{number(value, 0 if value >= 0.95 else 1 if value >= 0.095 else 2)} ms"
+
+
+def percent(ratio: float) -> str:
+    """A ratio as percent: `0 %`, `3,3 %`; a loss is never rounded to none."""
+    value = ratio * 100
+    if 0 < value < 0.05:
+        return "< 0,1 %" if number(0.1, 1) == "0,1" else "< 0.1 %"
+    return f"{number(value, 0 if value == round(value) or value >= 10 else 1)} %"
+
+
+def quantity(metric: str, value: float) -> str:
+    """A graded value with its unit, as it stands on the screen."""
+    if metric.endswith("_bps"):
+        return rate(value)
+    if metric == "loss_ratio":
+        return percent(value)
+    if metric.endswith("_dbm"):
+        return f"{number(value)} dBm"
+    return millis(value)
+
+
+def limit(metric: str, value: float) -> str:
+    """A threshold with its unit and without idle decimals: `2 Mbps`."""
+    return quantity(metric, value).replace(",0 ", " ").replace(".0 ", " ")
