@@ -1,0 +1,210 @@
+"""From arrivals over time to a rate: leave slow start out, say how sure the number is, and when that is enough.
+
+The level is found as FastBTS does (NSDI 2021): the crucial interval is the range of rates that is both narrow and
+rich in samples. What came before the rate first reached that level was slow start. The rate itself is the mean from
+there on, so that it is what a long transfer would see, and its 95 % interval comes from the means of equal
+batches, each at least a round trip long, widened where neighbouring batches resemble each other.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+MIN_BATCHES: Final = 6
+MAX_BATCHES: Final = 80
+MIN_STEADY_S: Final = 0.35
+MIN_BATCH_S: Final = 0.02
+PACKETS_PER_BATCH: Final = 12
+PACKET_BYTES: Final = 1460
+MIN_BYTES: Final = 15_000
+"""Ten packets: with fewer a speed would be a guess."""
+
+FLOOR: Final = 0.005
+"""No interval is narrower than this share: packets come in lumps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """A rate in bit/s of payload with its 95 % interval (None when there are too few batches to give one).
+
+    `from_s` is where slow start ended; `settled` says that all tests for stopping are passed.
+    """
+
+    bps: float
+    ci_bps: tuple[float, float] | None
+    from_s: float
+    settled: bool
+
+
+class Series:
+    """Bytes so far over time, in seconds since the start; only ever appended to."""
+
+    __slots__ = ("times_s", "totals")
+
+    def __init__(self, samples: Sequence[tuple[float, int]] = ()) -> None:
+        self.times_s = [at_s for at_s, _ in samples]
+        self.totals: list[float] = [total for _, total in samples]
+
+    def add(self, at_s: float, total: float) -> None:
+        """Append a sample; one that is older than the last, or lower, counts as the last."""
+        if self.times_s:
+            at_s, total = max(at_s, self.times_s[-1]), max(total, self.totals[-1])
+        self.times_s.append(at_s)
+        self.totals.append(total)
+
+    def at(self, at_s: float) -> float:
+        """Bytes at a moment, between samples on the straight line."""
+        right = bisect_right(self.times_s, at_s)
+        if right == 0:
+            return 0.0
+        left_t, left_n = self.times_s[right - 1], self.totals[right - 1]
+        if right == len(self.times_s):
+            return left_n
+        share = (at_s - left_t) / (self.times_s[right] - left_t)
+        return left_n + (self.totals[right] - left_n) * share
+
+    def end_s(self) -> float:
+        """The moment of the last sample."""
+        return self.times_s[-1] if self.times_s else 0.0
+
+    def total(self) -> float:
+        """Bytes in all."""
+        return self.totals[-1] if self.totals else 0.0
+
+    def first_s(self) -> float:
+        """The last moment before anything arrived."""
+        return self.times_s[max(0, bisect_right(self.totals, 0) - 1)] if self.totals else 0.0
+
+    def last_s(self) -> float:
+        """The moment of the last arrival."""
+        return self.times_s[bisect_left(self.totals, self.totals[-1])] if self.totals else 0.0
+
+    def rate(self, span_s: float) -> float:
+        """Bit/s over the last `span_s`; 0 where nothing is known yet."""
+        end_s = self.end_s()
+        span_s = min(span_s, end_s)
+        return (self.total() - self.at(end_s - span_s)) * 8 / span_s if span_s > 0 else 0.0
+
+
+def crucial_interval(rates: Sequence[float]) -> tuple[float, float]:
+    """The range of rates with the highest product of density and size: samples² over width."""
+    values = sorted(rates)
+    count = len(values)
+    if count < 3:
+        return values[0], values[-1]
+    # without a least width two equal samples would be infinitely dense
+    least = max((values[-1] - values[0]) / (count - 1), values[-1] * FLOOR, 1e-9)
+    best, found = -1.0, (values[0], values[-1])
+    for low in range(count):
+        for high in range(low, count):
+            size = high - low + 1
+            quality = size * size / max(values[high] - values[low], least)
+            if quality > best:
+                best, found = quality, (values[low], values[high])
+    return found
+
+
+def tolerance(at_s: float) -> float:
+    """The half-width, as a share of the rate, that is good enough to stop: strict at first, then giving way."""
+    return min(0.06, 0.02 + max(0.0, at_s - 1.5) * 0.0115)
+
+
+def judge(series: Series, rtt_s: float) -> Speed | None:
+    """The rate as far as it can be told now; None when no level is to be seen yet.
+
+    `rtt_s` is the idle round trip: shorter batches would show a window's bursts instead of the link.
+    """
+    begin_s, end_s = series.first_s(), series.end_s()
+    span_s = end_s - begin_s
+    recent_bps = series.rate(span_s / 2) if span_s > 0 else 0.0
+    if recent_bps <= 0:
+        return None
+    packets_s = PACKETS_PER_BATCH * PACKET_BYTES * 8 / recent_bps
+    batch_s = max(MIN_BATCH_S, rtt_s, packets_s, span_s / MAX_BATCHES)
+    count = int(span_s / batch_s)
+    if count < 3:
+        return None
+    edges = [series.at(end_s - batch_s * k) for k in range(count, -1, -1)]
+    rates = [(b - a) * 8 / batch_s for a, b in pairwise(edges)]
+    low, high = crucial_interval(rates)
+    start = next(i for i, rate in enumerate(rates) if low * 0.9 <= rate <= high * 1.1)
+    # the batch in which the level was reached still holds a piece of the climb
+    if rates[start] < low * 0.98 and count - start > 1:
+        start += 1
+    steady = rates[start:]
+    mean = sum(steady) / len(steady)
+    if mean <= 0:
+        return None
+    half = half_width(steady)
+    interval = None
+    settled = False
+    if half is not None:
+        half = max(half, mean * FLOOR)
+        interval = (max(0.0, mean - half), mean + half)
+        middle = len(steady) // 2
+        older, newer = sum(steady[:middle]) / middle, sum(steady[-middle:]) / middle
+        allowed = tolerance(span_s) * mean
+        settled = (
+            len(steady) >= MIN_BATCHES
+            and len(steady) * batch_s >= MIN_STEADY_S
+            and half <= allowed
+            and abs(newer - older) <= 2 * allowed
+        )
+    return Speed(mean, interval, end_s - batch_s * len(steady), settled)
+
+
+_T975: Final = (12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.16, 2.145, 2.131)
+
+
+def half_width(values: Sequence[float]) -> float | None:
+    """Half of the 95 % interval of the mean of a series in time order; None below four values."""
+    count = len(values)
+    if count < 4:
+        return None
+    mean = sum(values) / count
+    gaps = [value - mean for value in values]
+    squares = sum(gap * gap for gap in gaps)
+    if squares <= 0:
+        return 0.0
+    alike = sum(a * b for a, b in pairwise(gaps)) / squares
+    alike = min(0.9, max(0.0, alike))
+    quantile = _T975[count - 2] if count - 2 < len(_T975) else 1.96 + 2.5 / (count - 1)
+    return quantile * math.sqrt(squares / (count - 1) / count * (1 + alike) / (1 - alike))
+
+
+class Judge:
+    """Watches a series and says when to stop: two judgements in a row that are settled and agree."""
+
+    __slots__ = ("_before", "_rtt_s", "speed")
+
+    def __init__(self, rtt_s: float) -> None:
+        self._rtt_s = rtt_s
+        self._before: Speed | None = None
+        self.speed: Speed | None = None
+
+    def converged(self, series: Series) -> bool:
+        """Judge the series as it is now."""
+        before, self.speed = self.speed, judge(series, self._rtt_s)
+        now = self.speed
+        if now is None or before is None or not (now.settled and before.settled):
+            return False
+        return abs(now.bps - before.bps) <= 0.02 * now.bps
+
+
+def conclude(series: Series, rtt_s: float) -> Speed | None:
+    """The best statement about a finished transfer; None when too little arrived to make one."""
+    if series.total() < MIN_BYTES:
+        return None
+    speed = judge(series, rtt_s)
+    if speed is not None:
+        return speed
+    begin_s, end_s = series.first_s(), series.last_s()
+    arrived = series.total() - series.at(begin_s)
+    if end_s <= begin_s or arrived <= 0:
+        return None
+    return Speed(arrived * 8 / (end_s - begin_s), None, begin_s, False)
