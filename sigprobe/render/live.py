@@ -1,0 +1,191 @@
+"""Progress while a test runs: on a terminal a live line per step that freezes when it is done; elsewhere one line each.
+
+Everything goes to stderr, so that stdout stays the result.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+from sigprobe.i18n import _, duration, rate
+from sigprobe.profile import Profile
+from sigprobe.render import words
+from sigprobe.render.console import Traits, traits
+from sigprobe.render.rows import result_rows
+from sigprobe.result import Result
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+REFRESH_PER_S: Final = 5
+_CURVE: Final = 10
+
+
+@dataclass(slots=True)
+class _Step:
+    kind: str
+    phase: str = ""
+    value: float | None = None
+    unit: str | None = None
+    fraction: float | None = None
+    curve: list[float | None] = field(default_factory=list)
+
+
+class Live:
+    """The progress of one run; a context manager whose methods may be called from any thread.
+
+    `seconds` is when all must be finished, counted down on the screen. `quiet` draws nothing at all.
+    """
+
+    def __init__(
+        self,
+        *,
+        stream: TextIO | None = None,
+        look: Traits | None = None,
+        seconds: float | None = None,
+        profile: Profile | None = None,
+        quiet: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stream = sys.stderr if stream is None else stream
+        self._look = traits(self._stream) if look is None else look
+        self._profile = profile
+        self._quiet = quiet
+        self._clock = clock
+        self._end_s = None if seconds is None else clock() + seconds
+        self._steps: dict[str, _Step] = {}
+        self._lock = threading.Lock()
+        self._display: Any = None
+
+    def __enter__(self) -> Live:
+        if self._look.tty and not self._quiet:
+            self._display = self._open()
+            self._display.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            self._steps.clear()
+        if self._display is not None:
+            self._display.stop()
+            self._display = None
+
+    def started(self, name: str, kind: str) -> None:
+        """A check began."""
+        with self._lock:
+            self._steps[name] = _Step(kind)
+
+    def progress(
+        self,
+        name: str,
+        phase: str,
+        value: float | None = None,
+        unit: str | None = None,
+        fraction: float | None = None,
+    ) -> None:
+        """A check has a new value: bits per second (`bps`), milliseconds (`ms`), or another unit as it is."""
+        with self._lock:
+            step = self._steps.get(name)
+            if step is None:
+                return
+            if phase != step.phase:
+                step.curve.clear()
+            step.phase, step.value, step.unit, step.fraction = phase, value, unit, fraction
+            step.curve = [*step.curve[1 - _CURVE :], value]
+
+    def finished(self, result: Result) -> None:
+        """A check is done and on disk: its line freezes with the final value."""
+        with self._lock:
+            self._steps.pop(result.target.name, None)
+            if self._quiet:
+                return
+            lines = [self._show(line) for line in final_lines(result, self._profile)]
+            if self._display is not None:
+                for line in lines:
+                    self._display.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            else:
+                self._stream.write("".join(f"{line}\n" for line in lines))
+                self._stream.flush()
+
+    def lines(self) -> list[str]:
+        """The moving part as it stands now: one line per running step, then the countdown."""
+        with self._lock:
+            drawn = [self._show(_line(name, step)) for name, step in self._steps.items()]
+        if self._end_s is not None:
+            left = max(0.0, self._end_s - self._clock())
+            drawn.append(self._show(_("at most {time} left").format(time=duration(left))))
+        return drawn
+
+    def _show(self, text: str) -> str:
+        # one column stays free: some terminals wrap when the last one is written
+        cut = words.fit(f"  {text}", self._look.width - 1)
+        return words.fit(words.to_ascii(cut), self._look.width - 1) if self._look.ascii else cut
+
+    def _open(self) -> Any:
+        from rich.console import Console
+        from rich.live import Live as RichLive
+        from rich.text import Text
+
+        def draw() -> Text:
+            return Text("\n".join(self.lines()), no_wrap=True)
+
+        console = Console(
+            file=self._stream,
+            force_terminal=True,
+            color_system=None,
+            width=self._look.width,
+            legacy_windows=False,
+            highlight=False,
+            emoji=False,
+        )
+        return RichLive(
+            console=console,
+            get_renderable=draw,
+            refresh_per_second=REFRESH_PER_S,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+
+
+def _phase(phase: str) -> str:
+    known = {
+        "idle": _("waiting time without load"),
+        "download": _("download"),
+        "upload": _("upload"),
+        "ping": "ping",
+    }
+    return known.get(phase, words.clean(phase))
+
+
+def _line(name: str, step: _Step) -> str:
+    value = ""
+    if step.value is not None:
+        if step.unit == "bps":
+            value = rate(step.value)
+        elif step.unit == "ms":
+            value = words.millis(step.value)
+        else:
+            value = f"{step.value:g} {step.unit or ''}".strip()
+    done = "" if step.fraction is None else words.percent(round(min(1.0, max(0.0, step.fraction)), 2))
+    title = f"{words.clean(name)} {_phase(step.phase)}".strip()
+    return f"{words.pad(title, 34)} {words.pad(value, 11, right=True)}  {words.pad(words.spark(step.curve), 9)} {done}"
+
+
+def final_lines(result: Result, profile: Profile | None) -> list[str]:
+    """The frozen lines of a result: one per row of the table, without curves."""
+    lines = []
+    for row in result_rows(result, profile):
+        notes = "  ".join(row.notes)
+        grade = f"{words.SYMBOLS.get(row.mark, ' ')} {row.word}"
+        value = words.pad(row.value, 11, right=True)
+        lines.append(f"{words.pad(row.label, 34)} {value}  {words.pad(grade, 14)} {notes}".rstrip())
+    return lines

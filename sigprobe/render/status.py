@@ -1,0 +1,258 @@
+"""Texts of `status`, `results`, `explain` and `doctor`: pure functions from plain values to lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from sigprobe.i18n import _, clock_text, ngettext, number, size
+from sigprobe.render import words
+from sigprobe.render.screen import time_text
+from sigprobe.result import Code, parse_time
+
+State = Literal["ok", "warn", "fail"]
+_MARKS: Final[Mapping[State, str]] = {"ok": "✓", "warn": "!", "fail": "✗"}
+LAST: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Payload bytes used and allowed in one span; a limit of None is none."""
+
+    used_bytes: int
+    limit_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StatusView:
+    """What `status` shows. Times are aware; `reasons` say why records were set aside, with how many each.
+
+    `last_attempt` is what came of the last try to send: a failure code of the table, or None when it went well.
+    `state` names (`pending`, `acked`, `rejected`, `carried`) are counts of records.
+    """
+
+    pending: int = 0
+    acked: int = 0
+    rejected: int = 0
+    carried: int = 0
+    oldest_pending_at: datetime | None = None
+    last_upload_at: datetime | None = None
+    last_attempt: str | None = None
+    next_attempt_at: datetime | None = None
+    next_run_at: datetime | None = None
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    day: Usage | None = None
+    month: Usage | None = None
+    buffer_path: str = ""
+    buffer_bytes: int = 0
+    buffer_limit_bytes: int | None = None
+    other_queues: Sequence[str] = ()
+    last_fix: str | None = None
+    last_fix_at: datetime | None = None
+    collectors: int = 0
+    zone: str = "WIB"
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorLine:
+    """One check of `doctor`: what, how it stands, the detail, and one command or step that mends it."""
+
+    name: str
+    state: State
+    detail: str
+    fix: str | None = None
+
+
+def status_text(view: StatusView, *, ascii: bool = False, plain: bool = False) -> str:
+    """The state of the queue and what to type next, in 80 columns; `plain` has one record a line, of any length."""
+    rows = [(label, text) for label, text in _status_rows(view) if text]
+    tail = [_("Next: {command}").format(command=status_command(view))]
+    return _sheet(rows, tail, ascii=ascii, plain=plain)
+
+
+def status_command(view: StatusView) -> str:
+    """The command that helps most in this state."""
+    if view.pending and not view.collectors:
+        return "sigprobe init"
+    if view.pending:
+        return "sigprobe upload"
+    if view.rejected:
+        return "sigprobe results --state rejected"
+    return "sigprobe test"
+
+
+def _status_rows(view: StatusView) -> Iterator[tuple[str, str]]:
+    zone = view.zone
+    waiting = ngettext("{n} waiting", "{n} waiting", view.pending)
+    yield _("Upload queue"), waiting.format(n=number(view.pending))
+    if view.pending:
+        yield _("Oldest waiting"), time_text(view.oldest_pending_at, zone)
+    yield _("Sent"), number(view.acked)
+    if view.carried:
+        yield _("Carried by hand"), number(view.carried)
+    if view.rejected:
+        yield _("Set aside"), number(view.rejected)
+    for reason, count in view.reasons.items():
+        yield "", f"{number(count)} × {words.clean(reason)}"
+    yield _("Last upload"), _("never") if view.last_upload_at is None else clock_text(view.last_upload_at, zone)
+    if view.last_attempt:
+        yield _("Last attempt"), f"{words.sentence(view.last_attempt)} {words.screen_code(view.last_attempt)}"
+    if view.next_attempt_at and view.pending:
+        yield _("Next attempt"), clock_text(view.next_attempt_at, zone)
+    if not view.collectors:
+        yield _("Collector"), f"{words.sentence('no_collector')} {words.screen_code('no_collector')}"
+    if view.next_run_at:
+        yield _("Next test"), clock_text(view.next_run_at, zone)
+    yield _("Last position"), _position(view)
+    yield _("Data used today"), _usage(view.day)
+    yield _("Data used this month"), _usage(view.month)
+    room = _usage(Usage(view.buffer_bytes, view.buffer_limit_bytes))
+    yield _("Storage"), f"{words.clean(view.buffer_path)} ({room})" if view.buffer_path else room
+    for path in view.other_queues:
+        yield _("Another queue"), words.clean(path)
+
+
+def _position(view: StatusView) -> str:
+    if not view.last_fix:
+        return _("none yet")
+    when = f" · {clock_text(view.last_fix_at, view.zone)}" if view.last_fix_at else ""
+    return f"{words.clean(view.last_fix)}{when}"
+
+
+def _usage(usage: Usage | None) -> str:
+    if usage is None:
+        return ""
+    if usage.limit_bytes is None:
+        return size(usage.used_bytes)
+    return _("{used} of {limit}").format(used=size(usage.used_bytes), limit=size(usage.limit_bytes))
+
+
+def _sheet(rows: Sequence[tuple[str, str]], tail: Sequence[str], *, ascii: bool, plain: bool) -> str:
+    """Labels and values in two columns, wrapped at 80; `plain` has no columns and one record a line."""
+    lines: list[str] = []
+    left = min(24, max((words.columns(label) for label, _value in rows), default=0))
+    for label, value in rows:
+        if plain:
+            lines.append(f"{label}: {value}" if label else f"  {value}")
+            continue
+        shown = words.to_ascii(value) if ascii else value
+        wrapped = words.wrap(shown, 80 - left - 2) or [""]
+        for index, piece in enumerate(wrapped):
+            lines += _split(f"{words.pad(label if index == 0 else '', left)}  ", piece)
+    lines += tail
+    return "".join(f"{words.to_ascii(line) if ascii else line}".rstrip() + "\n" for line in lines)
+
+
+def _split(prefix: str, piece: str) -> list[str]:
+    # a path longer than its column is kept whole over several lines, so that it can be copied
+    room = 80 - len(prefix)
+    parts = [piece[i : i + room] for i in range(0, len(piece), room)] or [""]
+    return [prefix + parts[0], *(" " * len(prefix) + part for part in parts[1:])]
+
+
+# --- doctor -------------------------------------------------------------------------------------------------
+
+
+def doctor_text(lines: Sequence[DoctorLine], *, ascii: bool = False, plain: bool = False) -> str:
+    """One line per check with symbol and word, its fix below it, and a count at the end."""
+    said: dict[State, str] = {"ok": _("ok"), "warn": _("warning"), "fail": _("error")}
+    out: list[str] = []
+    for line in lines:
+        if plain:
+            fix = f"; {_('to mend it')}: {line.fix}" if line.fix and line.state != "ok" else ""
+            out.append(words.clean(f"{line.name}: {said[line.state]}, {line.detail}{fix}"))
+            continue
+        wide = max(words.columns(text) for text in said.values())
+        head = f"{_MARKS[line.state]} {words.pad(said[line.state], wide)}  "
+        indent = " " * words.columns(head)
+        out += words.wrap(head + words.clean(f"{line.name}: {line.detail}"), 80, indent)
+        if line.fix and line.state != "ok":
+            # commands are never broken into lines: they are there to be copied
+            out.append(f"{indent}> {words.clean(line.fix)}")
+    errors, warnings = (sum(line.state == state for line in lines) for state in ("fail", "warn"))
+    if errors or warnings:
+        counted = (
+            ngettext("{n} error", "{n} errors", errors).format(n=errors),
+            ngettext("{n} warning", "{n} warnings", warnings).format(n=warnings),
+        )
+        out.append(f"{', '.join(counted)}.")
+    else:
+        out.append(_("Everything is in order."))
+    return "".join(f"{words.to_ascii(text) if ascii else text}\n" for text in out)
+
+
+# --- explain ------------------------------------------------------------------------------------------------
+
+
+def explain_text(code: Code, *, ascii: bool = False) -> str:
+    """What a code means and what to do about it."""
+    rows = [
+        (_("Code"), f"{code.screen} ({code.code})"),
+        (_("Meaning"), words.sentence(code.code)),
+        (_("What to do"), words.advice(code.code)),
+    ]
+    return _sheet(rows, (), ascii=ascii, plain=False)
+
+
+# --- results ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ListedResult:
+    """One stored record for the list: the parsed record, and its state in the queue."""
+
+    record: Mapping[str, Any]
+    state: str
+
+
+def results_text(listed: Iterable[ListedResult], *, zone: str = "WIB", ascii: bool = False, plain: bool = False) -> str:
+    """The last records as a table, oldest first: time, kind, target, outcome, state. At most `LAST` rows."""
+    rows = [_result_cells(entry, zone) for entry in list(listed)[-LAST:]]
+    if not rows:
+        return _("Nothing is stored yet. To measure, run: {command}").format(command="sigprobe test") + "\n"
+    head = (_("Time"), _("Check"), _("Target"), _("Outcome"), _("State"))
+    if plain:
+        return "".join(f"{', '.join(cell for cell in row if cell)}\n" for row in rows)
+    most = (24, 10, 14, 16, 16)
+    widths = [min(limit, max(words.columns(row[i]) for row in (head, *rows))) for i, limit in enumerate(most)]
+    lines = ["  ".join(words.pad(c, w) for c, w in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)]
+    return "".join(f"{words.fit(words.to_ascii(line) if ascii else line, 80)}\n" for line in lines)
+
+
+def state_word(state: str) -> str:
+    """The word for a record's state in the queue."""
+    known = {
+        "pending": _("waiting"),
+        "acked": _("sent"),
+        "rejected": _("set aside"),
+        "carried": _("carried by hand"),
+    }
+    return known.get(state, words.clean(state))
+
+
+def _result_cells(entry: ListedResult, zone: str) -> tuple[str, str, str, str, str]:
+    record = entry.record
+    when = parse_time(str(record.get("started_at")))
+    failure = record.get("failure")
+    code = failure.get("code") if isinstance(failure, Mapping) else None
+    outcomes = {
+        "ok": f"{words.SYMBOLS['good']} {_('ok')}",
+        "degraded": f"{words.SYMBOLS['poor']} {_('partly')}",
+        "failed": f"{words.SYMBOLS['failed']} {words.word('failed')}",
+        "skipped": f"{words.SYMBOLS['skipped']} {words.word('skipped')}",
+    }
+    outcome = str(record.get("outcome"))
+    said = outcomes.get(outcome, words.clean(outcome))
+    if isinstance(code, str) and outcome in ("failed", "skipped"):
+        said = f"{words.SYMBOLS['failed' if outcome == 'failed' else 'skipped']} {words.screen_code(code).strip('[]')}"
+    target = record.get("target")
+    name = target.get("name") if isinstance(target, Mapping) else None
+    return (
+        time_text(when, zone),
+        words.clean(str(record.get("kind"))),
+        words.clean(str(name or "")),
+        said,
+        state_word(entry.state),
+    )
