@@ -125,7 +125,6 @@ class _Answer:
     decoded: bytes | None = None
     cut: bool | None = None
     head_bytes: int | None = None
-    elapsed_ms: float | None = None
     error: FetchError | None = None
 
     def location(self) -> str | None:
@@ -168,7 +167,7 @@ def measure(
             clock=clock,
         )
         answer = _fetch(url, options, context, trace)
-        total_ms += answer.elapsed_ms or 0
+        total_ms += trace.total_ms() or 0
         target = answer.location() if options.follow_redirects and answer.error is None else None
         if target is None:
             break
@@ -218,7 +217,6 @@ def _fetch(url: str, options: Options, context: Context, trace: Trace) -> _Answe
         if url.startswith("https:"):
             trace.context = phases.secure_context(context.ca_files.get(origin(url)))
         with phases.session(trace) as session:
-            start = trace.clock()
             response = session.request(
                 options.method, url, headers=headers, stream=True, allow_redirects=False, timeout=None
             )
@@ -228,7 +226,6 @@ def _fetch(url: str, options: Options, context: Context, trace: Trace) -> _Answe
                 answer.headers = response.headers
                 if answer.location() is None or not options.follow_redirects:
                     _read_body(response, answer, limit)
-                answer.elapsed_ms = (trace.clock() - start) * 1000
     except phases.FetchError as error:
         answer.error = error
     except phases.LimitError:

@@ -87,11 +87,20 @@ class Trace:
     cert_issuer: str | None = None
     bytes_sent: int = 0
     bytes_received: int = 0
+    _opened: float | None = None
+    _last_read: float | None = None
     _send_start: float | None = None
     _send_end: float | None = None
 
+    def total_ms(self) -> float | None:
+        """From before the lookup until the last byte, or the end, was read."""
+        if self._opened is None or self._last_read is None:
+            return None
+        return (self._last_read - self._opened) * 1000
+
     def open(self, host: str, port: int) -> socket.socket:
         """Look the host up and connect to its addresses in turn, each with its share of the deadline."""
+        self._opened = self.clock()
         try:
             found = self.resolve(host, port, self.deadline, self.stop)
         except sockets.StoppedError:
@@ -185,8 +194,9 @@ class Trace:
             raise LimitError
         size = min(wanted, room)
         count = self._until_done(sock, lambda: call(size))
+        self._last_read = self.clock()
         if self.ttfb_ms is None and self._send_end is not None and count:
-            self.ttfb_ms = (self.clock() - self._send_end) * 1000
+            self.ttfb_ms = (self._last_read - self._send_end) * 1000
             self.phase = "answer"
         self.bytes_received += count
         self.budget.spend(count)
