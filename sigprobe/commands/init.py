@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -57,14 +57,15 @@ def init(
     if asking:
         answers = _ask_all(answers, path)
     elif not tps and not site:
-        _refuse(_("the place is missing: give --tps NUMBER, or --site NAME."))
+        raise _refusal(_("the place is missing: give --tps NUMBER, or --site NAME."))
     problems = new.faults(answers)
     if problems:
-        _refuse(*(_by_flag(problem.key, problem.message, problem.hint) for problem in problems))
+        raise _refusal(*(_by_flag(problem.key, problem.message, problem.hint) for problem in problems))
     try:
         new.write(path, new.render(answers))
     except OSError as error:
-        _refuse(_("{path} cannot be written ({reason}).").format(path=path, reason=error.strerror or error))
+        reason = error.strerror or str(error)
+        raise _refusal(_("{path} cannot be written ({reason}).").format(path=path, reason=reason)) from None
     typer.echo(_("Settings written: {path}").format(path=path))
     _hide_note(path, config)
     _finish(context, path, config, test=test, asking=asking)
@@ -142,7 +143,7 @@ def _ask(
             return tried
         for problem in problems:
             typer.echo(f"  {problem.message}", err=True)
-    _refuse(_("no usable answer after {count} tries.").format(count=TRIES))
+    raise _refusal(_("no usable answer after {count} tries.").format(count=TRIES))
 
 
 def _line(prompt: str) -> str:
@@ -154,7 +155,7 @@ def _line(prompt: str) -> str:
         return "\N{REPLACEMENT CHARACTER}"
     if not line:
         typer.echo("", err=True)
-        _refuse(_("the input ended before all questions were answered."))
+        raise _refusal(_("the input ended before all questions were answered."))
     return line.strip()
 
 
@@ -172,10 +173,10 @@ def _position(text: str) -> dict[str, Any] | None:
 
 def _may_replace(path: Path, asking: bool) -> None:
     if not asking:
-        _refuse(_("{path} is already there; to replace it, add --force.").format(path=path))
+        raise _refusal(_("{path} is already there; to replace it, add --force.").format(path=path))
     reply = _line(_("{path} is already there. Replace it? (y/N) ").format(path=path)).lower()
     if reply not in ("y", "yes", "ya"):
-        _refuse(_("nothing was changed."))
+        raise _refusal(_("nothing was changed."))
 
 
 def _by_flag(key: str, message: str, hint: str) -> str:
@@ -225,7 +226,8 @@ def _finish(context: typer.Context, path: Path, config: Path | None, *, test: bo
     typer.echo(_("Next: sigprobe {command}").format(command=" ".join(arguments)))
 
 
-def _refuse(*sentences: str) -> NoReturn:
+def _refusal(*sentences: str) -> typer.Exit:
+    """Say on stderr why there is no new file; the caller raises what comes back."""
     for sentence in sentences:
         typer.echo(f"sigprobe init: {sentence}", err=True)
-    raise typer.Exit(2)
+    return typer.Exit(2)

@@ -45,6 +45,7 @@ _PATTERNS: Final[Mapping[str, str]] = {
         "{value} may hold only letters, digits, dots, hyphens and underscores, and begins with a letter or digit."
     ),
     r"^[^\s\x00-\x1f](.*[^\s\x00-\x1f])?$": N_("{value} may be only one line and not begin or end with a space."),
+    r"^[^\s/@?#\[\]]+$": N_("{value} is neither a host name nor an IP address."),
     r"^[^\s/]{1,15}$": N_("{value} is no name of a network interface (1 to 15 characters, no space and no /)."),
 }
 

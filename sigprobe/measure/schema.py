@@ -25,6 +25,9 @@ def result_schema() -> dict[str, Any]:
 
     schema = TypeAdapter(Result).json_schema(mode="serialization")
     definitions: dict[str, Any] = schema.pop("$defs", {})
+    for part in (schema, *definitions.values()):
+        if "properties" in part:
+            part["required"] = list(part["properties"])  # a record spells every field out, null where unknown
     properties = schema["properties"]
     for name in ("id", "run_id"):
         properties[name] |= {"pattern": _UUID}

@@ -1,0 +1,82 @@
+"""The published schema of a record holds for records as they are made, and is open to what comes later."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jsonschema
+import pytest
+
+from sigprobe.measure.schema import result_schema
+from sigprobe.result import Clock, Failure, Location, Outcome, Result, Software, Tags, Target, new_id
+
+
+@pytest.fixture(scope="module")
+def validator() -> jsonschema.Draft202012Validator:
+    schema = result_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+def _record(**changes: Any) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "id": new_id(),
+        "run_id": new_id(),
+        "probe_id": None,
+        "kind": "run",
+        "kind_version": 1,
+        "target": Target("run"),
+        "started_at": "2029-02-14T07:05:01.123Z",
+        "duration_ms": 12.5,
+        "outcome": Outcome.OK,
+        "failure": None,
+        "data": {
+            "verdict": {"owner": None, "cause": "all_well", "confidence": None, "evidence": [new_id()]},
+            "profile": {"name": "sirekap-need", "version": "2026-11"},
+            "data_used_bytes": 0,
+            "plan": {},
+        },
+        "tags": Tags(tps_id="3273011001005", location=Location(-6.9, 107.6), clock=Clock()),
+        "software": Software("sigprobe", "0.1.0"),
+    }
+    return Result(**(fields | changes)).to_dict()
+
+
+def test_a_run_record_is_valid(validator: jsonschema.Draft202012Validator) -> None:
+    """A record as `Result.to_dict` makes it holds to the schema, before and after it has its place."""
+    record = _record()
+    validator.validate(record)
+    validator.validate(record | {"probe_id": new_id(), "stream_id": new_id(), "seq": 1, "boot_id": "b"})
+
+
+def test_later_fields_and_kinds_are_valid(validator: jsonschema.Draft202012Validator) -> None:
+    """Later versions add; a reader with this schema must not trip over it."""
+    record = _record(kind="traceroute", data={"hops": []})
+    record["signature"] = "x"
+    record["tags"]["weather"] = "rain"
+    validator.validate(record | {"schema": 2})
+
+
+def test_a_check_that_was_left_out_needs_no_data(validator: jsonschema.Draft202012Validator) -> None:
+    """`skipped` has its reason and nothing measured."""
+    validator.validate(_record(kind="ping", outcome=Outcome.SKIPPED, failure=Failure("busy"), data={}))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"id": "x"},
+        {"seq": 0},
+        {"outcome": "fine"},
+        {"outcome": "failed"},
+        {"failure": {"code": "timeout", "detail": None}},
+        {"data": {}},
+        {"kind": "ping", "data": {"sent": "ten"}},
+        {"started_at": 5},
+        {"tags": {}},
+    ],
+    ids=" ".join,
+)
+def test_what_is_no_record(changes: dict[str, Any], validator: jsonschema.Draft202012Validator) -> None:
+    """The schema is no rubber stamp: each of these is refused."""
+    assert not validator.is_valid(_record() | changes)
