@@ -15,6 +15,7 @@ from sigprobe.collector.store.results import (
     sound_text,
 )
 from sigprobe.collector.store.sessions import (
+    SESSION_TIME,
     close_session,
     create_once,
     find_session,
@@ -23,10 +24,12 @@ from sigprobe.collector.store.sessions import (
 )
 from sigprobe.collector.store.tokens import (
     ADMIN,
+    MAX_TOKEN_CHARS,
     PROBE,
     NameTakenError,
     Token,
     create_token,
+    digest,
     find_token,
     list_tokens,
     revoke_token,
@@ -34,7 +37,9 @@ from sigprobe.collector.store.tokens import (
 
 __all__ = [
     "ADMIN",
+    "MAX_TOKEN_CHARS",
     "PROBE",
+    "SESSION_TIME",
     "Filters",
     "NameTakenError",
     "NewResult",
@@ -46,6 +51,7 @@ __all__ = [
     "close_session",
     "create_once",
     "create_token",
+    "digest",
     "find_result",
     "find_session",
     "find_token",

@@ -1,0 +1,252 @@
+"""`sigprobe collector`: serve the monitoring server, and give out or revoke its tokens. It reads no config file."""
+
+from __future__ import annotations
+
+import re
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+
+import typer
+
+from sigprobe.i18n import _
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+app = typer.Typer(
+    help=_("Run the monitoring server that takes results in, and manage its tokens."),
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+token_app = typer.Typer(
+    help=_("Create, list and revoke the tokens of probes and administrators."),
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(token_app, name="token")
+
+DatabaseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        metavar="URL",
+        envvar="SIGPROBE_DATABASE",
+        show_envvar=False,
+        help=_("sqlite:///FILE or postgresql://USER@HOST/NAME; default: a file in the data directory."),
+    ),
+]
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class Only(StrEnum):
+    """The halves of the server that can run alone."""
+
+    INGEST = "ingest"
+    THROUGHPUT = "throughput"
+
+
+class Throughput(StrEnum):
+    """Who may use the speed test."""
+
+    OPEN = "open"
+    TOKEN = "token"  # noqa: S105 - a word of the command line
+    OFF = "off"
+
+
+@app.command()
+def serve(
+    *,
+    database: DatabaseOption = None,
+    host: Annotated[str, typer.Option(help=_("Address to listen on."))] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help=_("Port; 0 picks a free one."))] = 8470,
+    tls_cert: Annotated[Path | None, typer.Option(metavar="F", help=_("Certificate chain, PEM."))] = None,
+    tls_key: Annotated[Path | None, typer.Option(metavar="F", help=_("Private key, PEM."))] = None,
+    behind_proxy: Annotated[
+        bool, typer.Option("--behind-proxy", help=_("A proxy of yours in front does TLS and forwards the address."))
+    ] = False,
+    only: Annotated[Only | None, typer.Option(help=_("Serve only one half."))] = None,
+    throughput: Annotated[
+        Throughput | None,
+        typer.Option(help=_("Who may use the speed test; default: open on loopback, token elsewhere.")),
+    ] = None,
+    throughput_daily_mb: Annotated[
+        int, typer.Option(min=0, help=_("Speed-test MB per address and day; 0 allows none."))
+    ] = 1000,
+) -> None:
+    """Serve until Ctrl-C or SIGTERM."""
+    if (tls_cert is None) != (tls_key is None):
+        _fail(_("--tls-cert and --tls-key belong together; please give both."), 2)
+    if behind_proxy and tls_cert is not None:
+        _fail(_("Please give either --behind-proxy or --tls-cert, not both."), 2)
+    engine = _open(database)
+    from sigprobe.collector import store
+    from sigprobe.collector.access import is_loopback
+    from sigprobe.collector.app import create_app
+    from sigprobe.collector.serve import ServeError, bind, run, tls_context
+    from sigprobe.collector.settings import Settings
+
+    near = is_loopback(host)
+    plain_public = not near and tls_cert is None and not behind_proxy
+    mode = throughput or (Throughput.OPEN if near and not behind_proxy else Throughput.TOKEN)
+    try:
+        tls = None if tls_cert is None or tls_key is None else tls_context(tls_cert, tls_key)
+        bound = bind(host, port)
+    except ServeError as error:
+        engine.dispose()
+        _fail(str(error), 1)
+    settings = Settings(
+        only=None if only is None else only.value,
+        throughput=mode.value,
+        throughput_daily_mb=throughput_daily_mb,
+        behind_proxy=behind_proxy,
+        plain_public=plain_public,
+        secure_cookies=tls is not None or behind_proxy,
+    )
+    if plain_public:
+        _say(
+            _(
+                "Warning: without TLS on an address that others can reach, results and pages are refused. "
+                "Give --tls-cert and --tls-key, or --behind-proxy."
+            )
+        )
+    name = f"[{host}]" if ":" in host else host
+    url = f"{'http' if tls is None else 'https'}://{name}:{bound.getsockname()[1]}/"
+
+    def ready() -> None:
+        _say(_("The collector serves on {url}").format(url=url))
+        if only is not Only.THROUGHPUT and not plain_public and sys.stderr.isatty():
+            once = store.create_once(engine)
+            _say(_("Open the page (once, within 10 minutes): {url}").format(url=f"{url}login?once={once}"))
+
+    try:
+        with bound:
+            run(create_app(settings, engine), bound, tls=tls, ready=ready)
+    finally:
+        engine.dispose()
+
+
+@token_app.command("create")
+def create_token(
+    database: DatabaseOption = None,
+    probe: Annotated[str | None, typer.Option(metavar="NAME", help=_("A token that sends results."))] = None,
+    admin: Annotated[
+        str | None, typer.Option(metavar="NAME", help=_("A token that reads results and opens the page."))
+    ] = None,
+) -> None:
+    """Create a token and print it once, alone on the last line."""
+    if (probe is None) == (admin is None):
+        _fail(_("Please give either --probe NAME or --admin NAME."), 2)
+    name = probe if probe is not None else admin or ""
+    if not _NAME.fullmatch(name):
+        _fail(_("A name is 1 to 64 letters, digits, dots, dashes and underscores, for example laptop-1."), 2)
+    engine = _open(database)
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from sigprobe.collector import store
+
+    try:
+        secret = store.create_token(engine, name, store.PROBE if probe is not None else store.ADMIN)
+    except store.NameTakenError:
+        _fail(
+            _(
+                "A token named {name} is in use. Choose another name, or revoke it first: "
+                "sigprobe collector token revoke {name}"
+            ).format(name=name),
+            2,
+        )
+    except SQLAlchemyError as error:
+        _database_failed(error)
+    finally:
+        engine.dispose()
+    _say(_("Keep this token now: it cannot be shown again."))
+    typer.echo(secret)
+
+
+@token_app.command("list")
+def list_tokens(database: DatabaseOption = None) -> None:
+    """List all tokens, without their secrets."""
+    engine = _open(database)
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from sigprobe.collector import store
+    from sigprobe.result import format_time
+
+    try:
+        found = store.list_tokens(engine)
+    except SQLAlchemyError as error:
+        _database_failed(error)
+    finally:
+        engine.dispose()
+    if not found:
+        _say(_("There is no token yet. Create one: sigprobe collector token create --probe NAME"))
+        return
+    rows = [(_("NAME"), _("ROLE"), _("CREATED"), _("LAST USED"), _("STATE"))]
+    for token in found:
+        used = _("never") if token.last_used_at is None else format_time(token.last_used_at)
+        state = _("in use") if token.revoked_at is None else _("revoked")
+        rows.append((token.name, token.role, format_time(token.created_at), used, state))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        typer.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+
+
+@token_app.command("revoke")
+def revoke_token(
+    name: Annotated[str, typer.Argument(metavar="NAME", help=_("The token's name."))],
+    database: DatabaseOption = None,
+) -> None:
+    """Take a token out of use for good; a running server refuses it within a minute."""
+    engine = _open(database)
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from sigprobe.collector import store
+
+    try:
+        done = store.revoke_token(engine, name)
+    except SQLAlchemyError as error:
+        _database_failed(error)
+    finally:
+        engine.dispose()
+    if not done:
+        _fail(_("No token named {name} is in use. To see all: sigprobe collector token list").format(name=name), 2)
+    _say(_("The token {name} is revoked; the server refuses it within a minute.").format(name=name))
+
+
+def _open(database: str | None) -> Engine:
+    """The open store, or one sentence and exit 1."""
+    try:
+        import fastapi  # noqa: F401 - the whole extra is wanted, whatever the command
+        import jinja2  # noqa: F401
+        import sqlalchemy  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError:
+        _fail(_("The collector is not installed. Please run: pip install 'sigprobe[collector]'"), 1)
+    from sigprobe.collector import store
+
+    try:
+        return store.open_store(database or _default_database())
+    except store.StoreError as error:
+        _fail(str(error), 1)
+
+
+def _default_database() -> str:
+    from platformdirs import user_data_path
+
+    return f"sqlite:///{user_data_path('sigprobe', appauthor=False) / 'collector.db'}"
+
+
+def _database_failed(error: Exception) -> NoReturn:
+    # the driver's own words: the full text would hold statement and parameters
+    _fail(_("The database failed: {reason}").format(reason=getattr(error, "orig", None) or type(error).__name__), 1)
+
+
+def _say(message: str) -> None:
+    typer.echo(message, err=True)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    _say(message)
+    raise typer.Exit(code)
