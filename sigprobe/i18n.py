@@ -71,6 +71,8 @@ def N_(message: str) -> str:
 def number(value: float, digits: int = 0, lang: str | None = None) -> str:
     """A number for the screen: `12,4` in Indonesian, `12.4` in English, thousands grouped."""
     text = f"{value:,.{digits}f}"
+    if value <= 0 and not any(c in "123456789" for c in text):
+        text = text.lstrip("-")  # a rounded zero has no sign
     return text.translate(str.maketrans(",.", ".,")) if (lang or _language) == "id" else text
 
 
@@ -91,20 +93,27 @@ def size(count: float, lang: str | None = None) -> str:
     return f"{number(count, 0, lang)} B"
 
 
+# second, minute, hour, day
+_SPANS: Final[Mapping[str, tuple[str, str, str, str]]] = {
+    "id": ("detik", "menit", "jam", "hari"),
+    "en": ("s", "min", "h", "d"),
+}
+
+
 def duration(seconds: float, lang: str | None = None) -> str:
-    """A span in the largest fitting units: `45 s`, `3 min`, `2 jam 5 min` / `2 h 5 min`."""
-    hour, day = ("jam", "hari") if (lang or _language) == "id" else ("h", "d")
+    """A span in the largest fitting units: `45 detik`, `2 jam 5 menit`; `45 s`, `2 h 5 min` in English."""
+    second, minute, hour, day = _SPANS[lang or _language]
     whole = max(0, round(seconds))
     if whole < 60:
-        return f"{whole} s"
+        return f"{whole} {second}"
     minutes = whole // 60
     if minutes < 60:
-        return f"{minutes} min"
+        return f"{minutes} {minute}"
     hours, minutes = divmod(minutes, 60)
     if hours < 24:
-        return f"{hours} {hour} {minutes} min"
+        return f"{hours} {hour} {minutes} {minute}" if minutes else f"{hours} {hour}"
     days, hours = divmod(hours, 24)
-    return f"{days} {day} {hours} {hour}"
+    return f"{days} {day} {hours} {hour}" if hours else f"{days} {day}"
 
 
 ZONES: Final[Mapping[str, timezone]] = {

@@ -151,8 +151,8 @@ def fields(text: str) -> set[str]:
 
 
 COMMANDS = (
-    "agent|collector|config|doctor|drive|explain|export|import|init|nearest|ready|report|results|schedule|share|"
-    "status|test|upload"
+    "agent|collector (?:serve|token|import)|config|doctor|drive|explain|export|import|init|nearest|ready|report|"
+    "results|schedule|share|status|test|upload"
 )
 
 

@@ -105,15 +105,17 @@ class Live:
         """A check is done and on disk: its line freezes with the final value."""
         with self._lock:
             self._steps.pop(result.target.name, None)
-            if self._quiet:
-                return
-            lines = [self._show(line) for line in final_lines(result, self._profile)]
-            if self._display is not None:
-                for line in lines:
-                    self._display.console.print(line, markup=False, highlight=False, soft_wrap=True)
-            else:
-                self._stream.write("".join(f"{line}\n" for line in lines))
-                self._stream.flush()
+        if self._quiet:
+            return
+        lines = [self._show(line) for line in final_lines(result, self._profile)]
+        # outside the lock: Rich's refresh holds its own lock while it asks for `lines`, which takes ours
+        display = self._display
+        if display is not None:
+            for line in lines:
+                display.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            self._stream.write("".join(f"{line}\n" for line in lines))
+            self._stream.flush()
 
     def lines(self) -> list[str]:
         """The moving part as it stands now: one line per running step, then the countdown."""
