@@ -130,6 +130,8 @@ class Buffer:
         self._inode: tuple[int, int] | None = None
         self._puts = 0
         self._settled_up_to = 0  # every record up to here has its fate: where the search for pending ones begins
+        self.set_aside_now = False
+        """True when a broken file had to be set aside while this object was open."""
         self.salvaged = 0
         """Records saved out of a file that was set aside while this object was open."""
         with storage_errors():
@@ -197,6 +199,7 @@ class Buffer:
         aside = quarantine.set_aside(self.path, reason, self._time())
         self._connect()
         assert self._db is not None
+        self.set_aside_now = True
         self.salvaged += quarantine.salvage(aside, self._db)
 
     def _close_database(self) -> None:

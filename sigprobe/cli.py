@@ -1,0 +1,145 @@
+"""The command line: parse, wire, print, exit. `main` is the console script.
+
+Nothing heavy is imported here; `--version` needs no parser at all.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Final, NoReturn
+
+from sigprobe import __version__, i18n
+
+USAGE: Final = 2
+FAILED: Final = 1
+INTERRUPTED: Final = 130
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with its code."""
+    arguments = sys.argv[1:]
+    if arguments in (["--version"], ["-V"]):
+        sys.stdout.write(f"sigprobe {__version__}\n")
+        sys.exit(0)
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; returns its exit code (design: 0 done, 1 unexpected, 2 usage, 3–6 and 130 as documented)."""
+    from sigprobe.commands import terminal
+
+    arguments, everywhere = take_everywhere(arguments)
+    i18n.set_language(wanted_language(arguments, everywhere.get("lang"), os.environ))
+    quiet = int(everywhere.get("quiet", "0"))
+    terminal.use(terminal.look_at_terminal(quiet, "plain" in everywhere))
+    if everywhere.get("lang") not in (None, *i18n.LANGUAGES):
+        terminal.current().error(i18n._("--lang takes one of: {choices}").format(choices=", ".join(i18n.LANGUAGES)))
+        return USAGE
+    return _dispatch(arguments)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    from typer import Abort, Exit, TyperException
+
+    from sigprobe.commands import shell, terminal
+
+    out = terminal.current()
+    if not arguments:
+        arguments = ["--help"]
+    try:
+        code = shell.root().main(arguments, prog_name="sigprobe", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except Exit as stop:
+        return stop.exit_code
+    except TyperException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            out.result(error.format_message())
+            return 0
+        out.error(shell.explain_usage(error))
+        return USAGE
+    except (KeyboardInterrupt, Abort):
+        out.say(i18n._("Stopped. What was finished is kept."))
+        return INTERRUPTED
+    except BrokenPipeError:
+        # the reader of our output has gone, as with `| head`; stdout must not complain again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a sentence, and the trace in the log
+        return _unexpected(error)
+
+
+def _unexpected(error: Exception) -> int:
+    from sigprobe.buffer.errors import StorageError
+    from sigprobe.commands import logfile, terminal
+    from sigprobe.commands.common import NOT_SAVED, say_code
+
+    if isinstance(error, StorageError):
+        say_code(error.code, str(error))
+        return NOT_SAVED
+    path = logfile.record(error)
+    terminal.current().error(
+        i18n._("An unexpected fault: {fault}. [SP-INT-01]").format(fault=f"{type(error).__name__}: {error}")
+        + "\n"
+        + i18n._("Please report it with this file: {path}").format(path=path)
+    )
+    return FAILED
+
+
+def take_everywhere(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
+    """Take out the options that stand anywhere on the line: `--lang`, `-q`, `-qq`, `--quiet`, `--plain`."""
+    rest: list[str] = []
+    found: dict[str, str] = {}
+    quiet = 0
+    words = iter(arguments)
+    for word in words:
+        if word == "--":
+            rest += [word, *words]
+            break
+        if word == "--lang":
+            found["lang"] = next(words, "")
+        elif word.startswith("--lang="):
+            found["lang"] = word.partition("=")[2]
+        elif word in ("-q", "--quiet"):
+            quiet += 1
+        elif word == "-qq":
+            quiet += 2
+        elif word == "--plain":
+            found["plain"] = "1"
+        else:
+            rest.append(word)
+    if quiet:
+        found["quiet"] = str(min(quiet, 2))
+    return rest, found
+
+
+def wanted_language(arguments: list[str], flag: str | None, environ: Mapping[str, str]) -> str:
+    """The language to begin with: flag, SIGPROBE_LANG, the settings file, the locale.
+
+    Help is made before the settings are read, so only that one line of the file is looked at here.
+    """
+    wishes = (flag, environ.get("SIGPROBE_LANG"), environ.get("SIGPROBE_LANGUAGE"))
+    if any(wish in i18n.LANGUAGES for wish in wishes):
+        return i18n.choose_language(*wishes, environ=environ)
+    return i18n.choose_language(_language_in_file(arguments, environ), environ=environ)
+
+
+_LANGUAGE_LINE: Final = re.compile(rb"^language:[ \t]*[\"']?(id|en)[\"']?[ \t]*(?:#.*)?\r?$", re.MULTILINE)
+
+
+def _language_in_file(arguments: list[str], environ: Mapping[str, str]) -> str | None:
+    from sigprobe.config import paths
+
+    given = next((b for a, b in pairwise(arguments) if a == "--config"), None)
+    given = given or next((a.partition("=")[2] for a in arguments if a.startswith("--config=")), None)
+    path = paths.find(None if given is None else Path(given), environ)
+    try:
+        text = b"" if path is None or not path.is_file() else path.read_bytes()[:1_000_000]
+    except (OSError, ValueError):
+        return None
+    found = _LANGUAGE_LINE.search(text)
+    return None if found is None else found[1].decode()

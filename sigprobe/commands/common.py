@@ -1,0 +1,154 @@
+"""What the verbs share: the settings, the queue, the collectors with their tokens, and how a code is said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from sigprobe.commands import logfile, terminal
+from sigprobe.i18n import _
+
+if TYPE_CHECKING:
+    from sigprobe.buffer import Buffer
+    from sigprobe.config import Loaded
+    from sigprobe.profile import Profile
+    from sigprobe.upload import Backoff, Collector
+
+USAGE: Final = 2
+BELOW_THRESHOLD: Final = 3
+NOT_ACKNOWLEDGED: Final = 4
+NOT_SAVED: Final = 6
+INTERRUPTED: Final = 130
+
+ConfigOption = Annotated[Path | None, typer.Option("--config", metavar="F", help=_("The settings file to use."))]
+JsonOption = Annotated[bool, typer.Option("--json", help=_("Print JSON for programs."))]
+
+
+def settings(path: Path | None) -> Loaded:
+    """The settings, or every mistake in them on stderr and exit 2."""
+    from sigprobe.config import ConfigError, load, report
+
+    logfile.install()
+    try:
+        loaded = load(path)
+    except ConfigError as error:
+        terminal.current().error(report(error))
+        raise typer.Exit(USAGE) from None
+    for warning in loaded.warnings:
+        terminal.current().say(_("Warning: {text}").format(text=warning))
+    return loaded
+
+
+def buffer_path(loaded: Loaded) -> Path:
+    """Where the queue lies: as configured, else in the platform's data directory of this user."""
+    if loaded.config.buffer.path is not None:
+        return Path(loaded.config.buffer.path)
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("sigprobe", appauthor=False)) / "buffer.db"
+
+
+def open_buffer(loaded: Loaded) -> Buffer:
+    """The queue, or a sentence and exit 6: what cannot be kept must not be measured."""
+    from sigprobe.buffer import Buffer, StorageError
+
+    path = buffer_path(loaded)
+    try:
+        buffer = Buffer(path, max_mb=loaded.config.buffer.max_mb)
+    except StorageError as error:
+        say_code(error.code, f"{path}: {error}")
+        raise typer.Exit(NOT_SAVED) from None
+    if buffer.set_aside_now:
+        terminal.current().say(
+            _("The queue file was damaged. It was set aside in {path}; {n} results were saved out of it.").format(
+                path=path.parent / "quarantine", n=buffer.salvaged
+            )
+        )
+    return buffer
+
+
+def open_backoff(buffer: Buffer) -> Backoff:
+    """The memory of failed tries that lies beside the queue."""
+    from sigprobe.upload import Backoff
+
+    path = buffer.configured_path
+    return Backoff(path.with_name(path.name + ".backoff.json"))
+
+
+def collectors(loaded: Loaded) -> list[Collector]:
+    """The configured collectors that may be asked, with their tokens; a token that cannot be used is said."""
+    from sigprobe.credentials import TokenError, read_token
+    from sigprobe.upload import Collector
+
+    found: list[Collector] = []
+    warned = False
+    for entry in loaded.config.upload.collectors:
+        try:
+            token = read_token(entry.token_file)
+        except TokenError as error:
+            terminal.current().error(f"{entry.url}: {token_sentence(error.reason, error.path)}")
+            continue
+        if token is None:
+            terminal.current().error(f"{entry.url}: {token_sentence('none', '')}")
+            continue
+        if token.origin == "environment" and not warned:
+            warned = True
+            terminal.current().say(
+                _("Warning: the token comes from SIGPROBE_TOKEN; other programs of this user can read it there.")
+            )
+        found.append(
+            Collector(entry.url, token.text, entry.ca_file, entry.allow_unchecked_time, loaded.config.upload.proxy)
+        )
+    return found
+
+
+def token_sentence(reason: str, path: str) -> str:
+    """Why a token cannot be used, and what to do."""
+    if reason == "lax":
+        text = _("the token file {path} can be read or changed by others, so it is not used. Run: chmod 600 {path}")
+    elif reason == "missing":
+        text = _("the token file {path} does not exist. Put the token from the monitoring centre there.")
+    elif reason == "unreadable":
+        text = _("the token file {path} may not be read by this user. Run: ls -l {path}")
+    elif reason == "none":
+        text = _("no token is configured. Set token_file in the settings to a file with the token.")
+    else:
+        text = _("the token in {path} is empty or malformed. Put the token there as it was given, on one line.")
+    return text.format(path=path)
+
+
+def load_profile(loaded: Loaded) -> Profile:
+    """The thresholds in use, or a sentence and exit 2."""
+    from sigprobe.profile import ProfileError, load
+
+    try:
+        return load(loaded.config.profile, profile_dirs(loaded))
+    except ProfileError as error:
+        from sigprobe.render.words import fill
+
+        terminal.current().error(fill(_(error.message), error.values))
+        raise typer.Exit(USAGE) from None
+
+
+def profile_dirs(loaded: Loaded) -> Sequence[Path]:
+    """Where profiles of the user's own are looked for: beside the settings file."""
+    return (loaded.path.parent / "profiles",)
+
+
+def say_code(code: str, detail: str | None = None, **values: object) -> None:
+    """Say a failure on stderr: its sentence with its code, what to do, and the technical words."""
+    from sigprobe.render import words
+
+    lines = [f"{words.sentence(code, **values)} {words.screen_code(code)}", words.advice(code, **values)]
+    if detail:
+        lines.append(f"({detail})")
+    terminal.current().error("\n".join(lines))
+
+
+def local_time(seconds: float | None) -> datetime | None:
+    """Wall-clock seconds as an aware time."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,56 @@
+"""The log file: tracebacks and warnings go there, never to the screen. Nothing is written until there is cause."""
+
+from __future__ import annotations
+
+import logging
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+_LIMIT_BYTES = 1_000_000
+
+
+def path() -> Path:
+    """Where the log file of this user lies."""
+    import platformdirs
+
+    return Path(platformdirs.user_log_dir("sigprobe", appauthor=False)) / "sigprobe.log"
+
+
+class _AtNeed(logging.Handler):
+    """Opens the file with the first record: most runs have nothing to say."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._file: logging.Handler | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            if self._file is None:
+                place = path()
+                place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._file = RotatingFileHandler(place, maxBytes=_LIMIT_BYTES, backupCount=1, encoding="utf-8")
+                self._file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+            self._file.emit(record)
+        except OSError:
+            # a log that cannot be written must not stop a test
+            return
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        super().close()
+
+
+def install() -> None:
+    """Send sigprobe's warnings to the log file."""
+    log = logging.getLogger("sigprobe")
+    if not log.handlers:
+        log.addHandler(_AtNeed())
+        log.propagate = False
+
+
+def record(error: BaseException) -> Path:
+    """Write an unexpected fault with its traceback; returns the file's place."""
+    install()
+    logging.getLogger("sigprobe").error("unexpected fault", exc_info=error)
+    return path()

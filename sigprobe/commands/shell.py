@@ -1,0 +1,269 @@
+"""How the command line is put together: verbs loaded when they are called, help and mistakes in both languages.
+
+Typer brings its own copy of its parser with English texts; the few that people meet are replaced here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command as build_command
+
+from sigprobe.i18n import N_, _
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One verb: where its function or Typer app stands, what it does, and examples that are shown first."""
+
+    module: str
+    attribute: str
+    summary: str
+    examples: tuple[str, ...] = ()
+
+
+VERBS: Final[dict[str, Verb]] = {
+    "init": Verb(
+        "sigprobe.commands.init",
+        "init",
+        N_("Make the settings file: a few questions, each a flag too."),
+        ("sigprobe init", "sigprobe init --no-input --tps 3273011001005 --collector https://collector.example/"),
+    ),
+    "test": Verb(
+        "sigprobe.commands.test",
+        "test",
+        N_("Test the connection, keep the results, and send them when there is a way."),
+        ("sigprobe test", "sigprobe test --only ping --no-upload", "sigprobe test --json > result.json"),
+    ),
+    "upload": Verb(
+        "sigprobe.commands.upload",
+        "upload",
+        N_("Send the results that are still waiting."),
+        ("sigprobe upload", "sigprobe upload --wait"),
+    ),
+    "status": Verb(
+        "sigprobe.commands.status",
+        "status",
+        N_("Show the queue, the last upload, and what to do next."),
+        ("sigprobe status", "sigprobe status --json"),
+    ),
+    "results": Verb(
+        "sigprobe.commands.results",
+        "results",
+        N_("Show the results that are kept on this device."),
+        ("sigprobe results", "sigprobe results --csv > results.csv", "sigprobe results --state rejected --json"),
+    ),
+    "config": Verb(
+        "sigprobe.commands.config",
+        "app",
+        N_("Check and show the settings."),
+        ("sigprobe config check", "sigprobe config show --origin"),
+    ),
+    "doctor": Verb(
+        "sigprobe.commands.doctor",
+        "doctor",
+        N_("Check this device, with one fix to paste for each fault."),
+        ("sigprobe doctor",),
+    ),
+    "explain": Verb(
+        "sigprobe.commands.explain",
+        "explain",
+        N_("Explain a code such as SP-NET-01."),
+        ("sigprobe explain SP-NET-01",),
+    ),
+    "collector": Verb(
+        "sigprobe.commands.collector",
+        "app",
+        N_("Run the server that takes the results, and manage its tokens."),
+        ("sigprobe collector token create --admin centre", "sigprobe collector serve"),
+    ),
+}
+
+EVERYWHERE: Final = (
+    ("--lang id|en", N_("Language of this command.")),
+    ("-q, -qq", N_("Errors only; nothing at all.")),
+    ("--plain", N_("Plain lines without boxes, also for screen readers.")),
+)
+
+
+def _help_option(command: Any, found: Any) -> Any:
+    if found is not None:
+        found.help = _("Show this help and exit.")
+    return found
+
+
+def _write_usage(command: Any, ctx: Any, formatter: Any) -> None:
+    pieces = " ".join(command.collect_usage_pieces(ctx))
+    pieces = pieces.replace("[OPTIONS]", _("[OPTIONS]")).replace("COMMAND [ARGS]...", _("COMMAND [ARGS]..."))
+    formatter.write_usage(ctx.command_path, pieces, prefix=_("Usage: "))
+
+
+def _write_everywhere(formatter: Any) -> None:
+    with formatter.section(_("Everywhere")):
+        formatter.write_dl([(names, _(text)) for names, text in EVERYWHERE])
+
+
+class Command(TyperCommand):
+    """A command whose help is in the language in use, and begins with examples."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """The help option, in the language in use."""
+        return _help_option(self, super().get_help_option(ctx))
+
+    def format_usage(self, ctx: Any, formatter: Any) -> None:
+        """The usage line, in the language in use."""
+        _write_usage(self, ctx, formatter)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Examples, then the rest, then what every command takes."""
+        super().format_help(ctx, formatter)
+        _write_everywhere(formatter)
+
+
+class Group(TyperGroup):
+    """A group of commands whose help is in the language in use."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """The help option, in the language in use."""
+        return _help_option(self, super().get_help_option(ctx))
+
+    def format_usage(self, ctx: Any, formatter: Any) -> None:
+        """The usage line, in the language in use."""
+        _write_usage(self, ctx, formatter)
+
+
+class Root(Group):
+    """`sigprobe` itself: its verbs are imported when they are called, not when help lists them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """All verbs, in the order of the table."""
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Load one verb; None when there is none of that name."""
+        verb = VERBS.get(cmd_name)
+        return None if verb is None else load(cmd_name, verb)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The list of verbs, without importing any of them."""
+        with formatter.section(_("Commands")):
+            formatter.write_dl([(name, _(verb.summary)) for name, verb in VERBS.items()])
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Usage, examples, the verbs, and what every command takes."""
+        super().format_help(ctx, formatter)
+        _write_everywhere(formatter)
+
+
+def help_text(summary: str, examples: tuple[str, ...]) -> str:
+    """A help text that begins with its examples; `\\b` keeps the parser from folding their lines."""
+    if not examples:
+        return summary
+    lines = "\n".join(f"  {example}" for example in examples)
+    return f"{summary}\n\n\b\n{_('Examples:')}\n{lines}"
+
+
+def load(name: str, verb: Verb) -> Any:
+    """Import a verb and build its command."""
+    target = getattr(importlib.import_module(verb.module), verb.attribute)
+    text = help_text(_(verb.summary), verb.examples)
+    if isinstance(target, typer.Typer):
+        target.info.cls = Group
+        target.info.help = text
+        target._add_completion = False
+        target.rich_markup_mode = None
+        _localise(target)
+    else:
+        function: Callable[..., Any] = target
+        target = typer.Typer(add_completion=False, rich_markup_mode=None)
+        target.command(name, help=text, cls=Command)(function)
+    command: Any = build_command(target)
+    command.name = name
+    return command
+
+
+def _localise(app: typer.Typer) -> None:
+    """Give every command below a Typer app our classes, and its docstring's first line as translated help."""
+    for info in app.registered_commands:
+        info.cls = Command
+        if info.help is None and info.callback is not None:
+            info.help = _((inspect.getdoc(info.callback) or "").partition("\n\n")[0])
+    for group in app.registered_groups:
+        inner = group.typer_instance
+        if inner is not None:
+            group.cls = inner.info.cls = Group
+            _localise(inner)
+
+
+def root() -> Any:
+    """The whole command line."""
+    app = typer.Typer(
+        name="sigprobe",
+        cls=Root,
+        add_completion=True,
+        rich_markup_mode=None,
+        no_args_is_help=True,
+        help=help_text(
+            _("Measure the network at a polling station, keep every result, and send it when there is a way."),
+            ("sigprobe init", "sigprobe test", "sigprobe upload", "sigprobe status"),
+        ),
+    )
+
+    @app.callback()
+    def sigprobe(
+        version: bool = typer.Option(False, "--version", help=_("Show the version and exit.")),
+    ) -> None:
+        return None
+
+    command: Any = build_command(app)
+    for param in command.params:
+        if param.name == "install_completion":
+            param.help = _("Install completion for this shell (bash, zsh, fish, PowerShell).")
+        elif param.name == "show_completion":
+            param.help = _("Print the completion script of this shell.")
+    return command
+
+
+def explain_usage(error: Any) -> str:
+    """A mistake on the command line in the language in use: what is wrong, and where help is."""
+    kind = type(error).__name__
+    param = getattr(error, "param", None)
+    name = "" if param is None else (param.opts[0] if getattr(param, "opts", None) else str(param.name))
+    if kind == "NoSuchOption":
+        text = _("There is no option {name}.").format(name=error.option_name)
+        if error.possibilities:
+            text += " " + _("Did you mean {names}?").format(names=", ".join(sorted(error.possibilities)))
+    elif kind == "MissingParameter":
+        text = _("{name} is missing.").format(name=name or error.param_type or "")
+    elif kind == "BadParameter":
+        text = _("{name}: this value does not fit: {detail}").format(name=name, detail=error.message)
+    elif kind == "BadOptionUsage":
+        text = _("Option {name} was not used rightly: it may lack its value, or have one too many.").format(
+            name=error.option_name
+        )
+    elif "extra argument" in str(error.message):
+        text = _("Too many words on the command line: {words}").format(
+            words=str(error.message).partition("(s) ")[2].strip("()")
+        )
+    elif "No such command" in str(error.message):
+        text = _no_such_command(error)
+    else:
+        text = str(error.format_message())
+    where = error.ctx.command_path if getattr(error, "ctx", None) is not None else "sigprobe"
+    return f"{text}\n" + _("For help, run: {command}").format(command=f"{where} --help")
+
+
+def _no_such_command(error: Any) -> str:
+    from difflib import get_close_matches
+
+    word = str(error.message).split("'")[1] if "'" in str(error.message) else ""
+    command = error.ctx.command
+    near = get_close_matches(word, command.list_commands(error.ctx), 1)
+    text = _("There is no command {name}.").format(name=word)
+    return text + (" " + _("Did you mean {names}?").format(names=near[0]) if near else "")

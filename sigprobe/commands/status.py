@@ -1,0 +1,141 @@
+"""`sigprobe status`: the queue, the last upload, the data used, and what to do next."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sigprobe.commands import common, terminal
+from sigprobe.i18n import number
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sigprobe.buffer import Buffer
+    from sigprobe.config import Loaded
+
+
+def status(*, config: common.ConfigOption = None, as_json: common.JsonOption = False) -> None:
+    loaded = common.settings(config)
+    out = terminal.current()
+    with common.open_buffer(loaded) as buffer:
+        if as_json:
+            out.result(json.dumps(_document(loaded, buffer), indent=2))
+            return
+        from sigprobe.render.status import status_text
+
+        out.show(status_text(_view(loaded, buffer), ascii=out.ascii, plain=out.plain))
+
+
+def _days(buffer: Buffer) -> tuple[int, int]:
+    from sigprobe.budget import day_of, month_of
+
+    day = day_of(datetime.now(UTC))
+    return buffer.usage(day), buffer.usage(month_of(day))
+
+
+def _document(loaded: Loaded, buffer: Buffer) -> dict[str, Any]:
+    stats = buffer.stats()
+    day, month = _days(buffer)
+    backoff = common.open_backoff(buffer)
+    again = common.local_time(backoff.next_at([c.url for c in loaded.config.upload.collectors]))
+    from sigprobe.result import format_time
+
+    return {
+        "pending": stats.pending,
+        "acked": stats.acked,
+        "rejected": stats.rejected,
+        "carried": stats.carried,
+        "damaged": stats.damaged,
+        "oldest_pending_at": stats.oldest_pending_at,
+        "last_upload_at": stats.last_upload_at,
+        "next_try_at": None if again is None else format_time(again),
+        "probe_id": buffer.probe_id,
+        "stream_id": buffer.stream_id,
+        "path": str(buffer.path),
+        "size_bytes": stats.size_bytes,
+        "max_bytes": stats.max_bytes,
+        "set_aside_files": list(stats.set_aside_files),
+        "newer_files": list(stats.newer_files),
+        "other_queues": [str(p) for p in other_queues(buffer.configured_path)],
+        "data_used_today_bytes": day,
+        "data_used_month_bytes": month,
+    }
+
+
+def other_queues(mine: Path) -> list[Path]:
+    """Queues of the two installs other than the one in use: results may be waiting there unseen."""
+    from pathlib import Path
+
+    import platformdirs
+
+    known = (
+        Path(platformdirs.user_data_dir("sigprobe", appauthor=False)) / "buffer.db",
+        Path("/var/lib/sigprobe/buffer.db"),
+    )
+    found = []
+    for path in known:
+        try:
+            if path.exists() and path.resolve() != mine.resolve():
+                found.append(path)
+        except OSError:
+            continue
+    return found
+
+
+def _view(loaded: Loaded, buffer: Buffer) -> Any:
+    from sigprobe import places
+    from sigprobe.buffer import State
+    from sigprobe.render.status import StatusView, Usage
+    from sigprobe.result import parse_time
+
+    stats = buffer.stats()
+    day, month = _days(buffer)
+    budget = loaded.config.data_budget
+    backoff = common.open_backoff(buffer)
+    reasons: dict[str, int] = {}
+    for row in buffer.rows(State.REJECTED, State.DAMAGED):
+        reasons[row.reason or ""] = reasons.get(row.reason or "", 0) + 1
+    fix, fix_at = _last_fix(buffer)
+    return StatusView(
+        pending=stats.pending,
+        acked=stats.acked,
+        rejected=stats.rejected + stats.damaged,
+        carried=stats.carried,
+        oldest_pending_at=parse_time(stats.oldest_pending_at or ""),
+        last_upload_at=parse_time(stats.last_upload_at or ""),
+        next_attempt_at=common.local_time(backoff.next_at([c.url for c in loaded.config.upload.collectors])),
+        reasons=reasons,
+        day=Usage(day, _limit(budget.per_day_mb)),
+        month=Usage(month, _limit(budget.per_month_mb)),
+        buffer_path=str(buffer.path),
+        buffer_bytes=stats.size_bytes,
+        buffer_limit_bytes=stats.max_bytes,
+        other_queues=[str(p) for p in other_queues(buffer.configured_path)]
+        + list(stats.newer_files)
+        + list(stats.set_aside_files),
+        last_fix=fix,
+        last_fix_at=fix_at,
+        collectors=len(loaded.config.upload.collectors),
+        zone=places.zone(loaded.config.probe.tps_id),
+    )
+
+
+def _limit(megabytes: int | None) -> int | None:
+    return None if megabytes is None else megabytes * 1_000_000
+
+
+def _last_fix(buffer: Buffer) -> tuple[str | None, datetime | None]:
+    """The newest position among the last results, in words, and when its result began."""
+    from sigprobe.result import parse_time
+
+    text: str | None = None
+    when: datetime | None = None
+    for row in buffer.rows(newest=200):
+        record = json.loads(row.line)
+        place = record.get("tags", {}).get("location")
+        if isinstance(place, dict) and isinstance(place.get("lat"), float) and isinstance(place.get("lon"), float):
+            text = f"{number(place['lat'], 5)} {number(place['lon'], 5)}"
+            when = parse_time(str(record.get("started_at")))
+    return text, when

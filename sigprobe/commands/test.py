@@ -1,0 +1,391 @@
+"""`sigprobe test`: test the connection, keep the results, send them when there is a way."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sigprobe.commands import common, terminal
+from sigprobe.i18n import _
+
+if TYPE_CHECKING:
+    from sigprobe.buffer import Buffer
+    from sigprobe.config import Loaded
+    from sigprobe.measure.kind import CommonOptions
+    from sigprobe.profile import Profile
+    from sigprobe.session import Plan, RunReport, Saved
+    from sigprobe.upload import Report
+
+_SIZE = re.compile(r"^(\d+(?:[.,]\d+)?)\s*(kB|KB|k|MB|M|m|GB|G|g)?$", re.IGNORECASE)
+_FACTORS = {"k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
+
+
+def test(
+    *,
+    config: common.ConfigOption = None,
+    as_json: common.JsonOption = False,
+    ndjson: Annotated[bool, typer.Option("--ndjson", help=_("Print each result as soon as it is on disk."))] = False,
+    csv: Annotated[bool, typer.Option("--csv", help=_("Print CSV."))] = False,
+    csv_dialect: Annotated[
+        str, typer.Option("--csv-dialect", metavar="plain|excel-id", help=_("CSV for Indonesian Excel: ; and comma."))
+    ] = "plain",
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="KIND|NAME", help=_("Only these checks; may be repeated."))
+    ] = None,
+    tps: Annotated[str, typer.Option("--tps", metavar="ID", help=_("Number of the TPS for this test."))] = "",
+    operator: Annotated[str, typer.Option("--operator", help=_("Mobile operator, where no modem can tell."))] = "",
+    lat: Annotated[float | None, typer.Option("--lat", help=_("Latitude, for example -6.91474."))] = None,
+    lon: Annotated[float | None, typer.Option("--lon", help=_("Longitude, for example 107.60981."))] = None,
+    no_upload: Annotated[bool, typer.Option("--no-upload", help=_("Keep the results, send nothing now."))] = False,
+    max_data: Annotated[
+        str, typer.Option("--max-data", metavar="MB", help=_("The most data this test may use, for example 20MB."))
+    ] = "",
+    max_time: Annotated[
+        float | None, typer.Option("--max-time", metavar="S", min=1, help=_("The most seconds this test may take."))
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help=_("Exit 4 when not everything could be sent."))] = False,
+    fail_below: Annotated[
+        bool, typer.Option("--fail-below", help=_("Exit 3 when the quality is below the threshold."))
+    ] = False,
+) -> None:
+    loaded = common.settings(config)
+    formats = [name for name, wanted in (("json", as_json), ("ndjson", ndjson), ("csv", csv)) if wanted]
+    if len(formats) > 1:
+        _usage(_("Choose one of --json, --ndjson and --csv."))
+    if csv_dialect not in ("plain", "excel-id"):
+        _usage(_("--csv-dialect takes plain or excel-id."))
+    targets = _chosen(loaded, only or [])
+    probe = loaded.config.probe
+    tps_id, site = (_tps(tps), None) if tps else (probe.tps_id, probe.site)
+    where = _manual(lat, lon)
+    max_bytes = _bytes(max_data) if max_data else None
+    _first_line(loaded, targets, tps_id, site, operator or probe.operator, max_bytes)
+
+    from sigprobe import link
+    from sigprobe.session import Plan
+
+    profile = common.load_profile(loaded)
+    with common.open_buffer(loaded) as buffer:
+        route = link.main_route()
+        interface = None if route is None else route.interface
+        senders = common.collectors(loaded) if not no_upload or _needs_token(loaded, targets) else []
+        plan = Plan(
+            targets=targets,
+            tps_id=tps_id,
+            site=site,
+            election_id=probe.election_id,
+            operator=operator or probe.operator or None,
+            profile=profile,
+            location_timeout_s=loaded.config.location.timeout_ms / 1000,
+            max_bytes=_allowance(loaded, buffer, interface, max_bytes),
+            max_time_s=max_time,
+            tokens={_origin(c.url): c.token for c in senders if c.token is not None},
+            ca_files={_origin(c.url): c.ca_file for c in senders if c.ca_file is not None},
+        )
+        report = _measure(loaded, plan, buffer, where, ndjson=ndjson)
+        buffer.add_usage(_today(), report.interface or "", report.data_used_bytes)
+        sent = None
+        if not no_upload and not report.interrupted and senders:
+            sent = _send(buffer, senders)
+        pending = buffer.pending()
+        _print(formats, csv_dialect, loaded, report, profile, sent, pending, no_upload=no_upload)
+        buffer.prune()
+    raise typer.Exit(_exit_code(report, sent, profile, strict=strict, fail_below=fail_below, pending=pending))
+
+
+# --- what was asked for -------------------------------------------------------------------------------------
+
+
+def _usage(text: str) -> None:
+    terminal.current().error(text)
+    raise typer.Exit(common.USAGE)
+
+
+def _chosen(loaded: Loaded, only: list[str]) -> tuple[CommonOptions, ...]:
+    targets = loaded.config.targets
+    if not only:
+        return targets
+    names = {target.name for target in targets} | {target.kind for target in targets}
+    unknown = [word for word in only if word not in names]
+    if unknown:
+        _usage(
+            _("--only {word}: there is no such target or kind. Choose from: {names}").format(
+                word=unknown[0], names=", ".join(sorted(names))
+            )
+        )
+    return tuple(target for target in targets if target.name in only or target.kind in only)
+
+
+def _tps(text: str) -> str:
+    from sigprobe.render import words
+    from sigprobe.tag.tps import TpsError, parse_tps
+
+    try:
+        return parse_tps(text)
+    except TpsError:
+        _usage(f"--tps {text}: {words.sentence('tps_invalid')} {words.screen_code('tps_invalid')}")
+        raise AssertionError from None  # not reached: _usage leaves
+
+
+def _manual(lat: float | None, lon: float | None) -> tuple[float, float] | None:
+    if lat is None and lon is None:
+        return None
+    if lat is None or lon is None:
+        _usage(_("--lat and --lon belong together."))
+    assert lat is not None and lon is not None
+    if not (-90 <= lat <= 90 and -180 <= lon <= 180):
+        _usage(_("--lat takes -90 to 90, --lon -180 to 180, in degrees."))
+    return lat, lon
+
+
+def _bytes(text: str) -> int:
+    found = _SIZE.match(text.strip())
+    if found is None:
+        _usage(_("--max-data {text}: write megabytes, for example 20 or 20MB.").format(text=text))
+        raise AssertionError  # not reached: _usage leaves
+    factor = _FACTORS[(found[2] or "m")[0].lower()]
+    return round(float(found[1].replace(",", ".")) * factor)
+
+
+def _first_line(
+    loaded: Loaded,
+    targets: tuple[CommonOptions, ...],
+    tps_id: str | None,
+    site: str | None,
+    operator: str,
+    max_bytes: int | None,
+) -> None:
+    """Say within half a second what will happen; nothing heavy is loaded yet."""
+    from sigprobe import places
+    from sigprobe.measure import KINDS
+    from sigprobe.render.screen import first_line
+
+    together = [t.estimate().seconds for t in targets if not KINDS[t.kind].exclusive]
+    alone = [t.estimate().seconds for t in targets if KINDS[t.kind].exclusive]
+    count = sum(t.estimate().bytes for t in targets)
+    limit = max_bytes
+    if limit is None and loaded.config.data_budget.per_run_mb is not None:
+        limit = loaded.config.data_budget.per_run_mb * 1_000_000
+    named = places.operator(operator)
+    terminal.current().say(
+        first_line(
+            f"TPS {tps_id}" if tps_id else site,
+            place_name(tps_id),
+            None if named is None else named.name,
+            [t.name for t in targets],
+            max(together, default=0.0) + sum(alone),
+            count if limit is None else min(count, limit),
+            ascii=terminal.current().err_ascii,
+        )
+    )
+
+
+def place_name(tps_id: str | None) -> str | None:
+    """The place of a TPS in words, as far as the table shipped knows it."""
+    from sigprobe import places
+
+    found = places.province(tps_id)
+    return None if found is None else found.name
+
+
+def _allowance(loaded: Loaded, buffer: Buffer, interface: str | None, asked: int | None) -> int | None:
+    from sigprobe.budget import Limits, allowance
+
+    common_limits = loaded.config.data_budget
+    own = common_limits.interfaces.get(interface or "")
+    return allowance(
+        _today(),
+        buffer.usage,
+        Limits(common_limits.per_run_mb, common_limits.per_day_mb, common_limits.per_month_mb),
+        interface,
+        None if own is None else Limits(own.per_run_mb, own.per_day_mb, own.per_month_mb),
+        asked,
+    )
+
+
+def _today() -> str:
+    from sigprobe.budget import day_of
+
+    return day_of(datetime.now(UTC))
+
+
+def _origin(url: str) -> str:
+    from sigprobe.measure.urls import origin
+
+    return origin(url)
+
+
+def _needs_token(loaded: Loaded, targets: tuple[CommonOptions, ...]) -> bool:
+    return bool(loaded.config.upload.collectors) and any(t.kind == "throughput" for t in targets)
+
+
+# --- doing it -----------------------------------------------------------------------------------------------
+
+
+def _measure(
+    loaded: Loaded, plan: Plan, buffer: Buffer, where: tuple[float, float] | None, *, ndjson: bool
+) -> RunReport:
+    from sigprobe.render.live import Live
+    from sigprobe.session import Hooks, Session
+
+    out = terminal.current()
+    with (
+        _whereabouts(loaded, where) as whereabouts,
+        Live(seconds=plan.max_time_s, profile=plan.profile, quiet=bool(out.quiet)) as live,
+    ):
+
+        def stored(saved: Saved) -> None:
+            live.finished(saved.result)
+            if ndjson and saved.line is not None:
+                out.result(saved.line.decode())
+
+        hooks = Hooks(
+            started=lambda o: live.started(o.name, o.kind),
+            progress=lambda o, p: live.progress(o.name, p.phase, p.value, p.unit, p.fraction),
+            stored=stored,
+            waiting_for_place=lambda s: out.say(
+                _("Waiting for GPS, at most {s} s. Ctrl-C goes on without it.").format(s=round(s))
+            ),
+        )
+        report = Session(plan, buffer, whereabouts, hooks).run()
+    if ndjson and report.run.line is not None:
+        out.result(report.run.line.decode())
+    return report
+
+
+def _whereabouts(loaded: Loaded, where: tuple[float, float] | None) -> Any:
+    from sigprobe.tag.gps import open_gps
+
+    place = loaded.config.location
+    fixed = None if place.fixed is None else (place.fixed.lat, place.fixed.lon)
+    return open_gps(source=place.source, gpsd=place.gpsd, fixed=fixed, manual=where)
+
+
+def _send(buffer: Buffer, senders: list[Any]) -> Report | None:
+    from sigprobe.buffer import StorageError
+    from sigprobe.upload import Mode, drain
+    from sigprobe.upload.drain import END_OF_TEST_S
+
+    try:
+        report = drain(buffer, senders, common.open_backoff(buffer), mode=Mode.QUIET, limit_s=END_OF_TEST_S)
+        buffer.add_usage(_today(), "", report.bytes_sent + report.bytes_received)
+        return report
+    except StorageError as error:
+        # nothing is lost: what was sent and could not be marked is sent again, and answered `duplicate`
+        common.say_code(error.code, str(error))
+        return None
+
+
+# --- telling it ---------------------------------------------------------------------------------------------
+
+
+def _print(
+    formats: list[str],
+    dialect: Any,
+    loaded: Loaded,
+    report: RunReport,
+    profile: Profile,
+    sent: Report | None,
+    pending: int,
+    *,
+    no_upload: bool,
+) -> None:
+    from sigprobe.render import machine
+
+    out = terminal.current()
+    records = [s.line or s.result.to_line() for s in report.results]
+    error = report.storage_error
+    if formats == ["json"]:
+        document = machine.document(
+            run_id=report.run_id,
+            verdict=report.verdict,
+            results=records,
+            data_used_bytes=report.data_used_bytes,
+            saved=report.saved,
+            pending=pending,
+        )
+        out.result(machine.json_text(document))
+    elif formats == ["csv"]:
+        out.result("".join(machine.csv_rows([*records, report.run.line or report.run.result.to_line()], dialect)))
+    elif not formats:
+        _screen(loaded, report, profile, sent, pending, no_upload=no_upload)
+    if error is not None and (formats or out.quiet):
+        common.say_code(error.code, str(error))
+
+
+def _screen(
+    loaded: Loaded, report: RunReport, profile: Profile, sent: Report | None, pending: int, *, no_upload: bool
+) -> None:
+    from sigprobe import places
+    from sigprobe.render.screen import summary, summary_plain
+    from sigprobe.render.view import RunView
+    from sigprobe.result import parse_time
+
+    out = terminal.current()
+    tags = report.run.result.tags
+    error = report.storage_error
+    view = RunView(
+        results=[s.result for s in report.results],
+        verdict=report.verdict,
+        tags=tags,
+        started_at=parse_time(report.run.result.started_at) or datetime.now(UTC),
+        profile=profile,
+        zone=places.zone(tags.tps_id),
+        place=place_name(tags.tps_id),
+        data_used_bytes=report.data_used_bytes,
+        saved=report.saved,
+        pending=pending,
+        upload=_upload_line(loaded, sent, pending, no_upload=no_upload),
+        storage_failure=None if error is None else error.code,
+        warnings=[_("Stopped. What was finished is kept.")] if report.interrupted else [],
+    )
+    if out.plain:
+        out.show(summary_plain(view))
+    else:
+        out.show(summary(view, width=out.width, ascii=out.ascii, color=out.color))
+
+
+_KINDS = {
+    "collector_unreachable": "kept",
+    "interrupted": "kept",
+    "collector_portal": "portal",
+    "collector_token": "token",
+    "collector_busy": "busy",
+    "collector_tls": "tls",
+}
+
+
+def _upload_line(loaded: Loaded, sent: Report | None, pending: int, *, no_upload: bool) -> Any:
+    from sigprobe.render.view import UploadLine
+
+    if no_upload:
+        return UploadLine("off", pending)
+    if not loaded.config.upload.collectors:
+        return UploadLine("none", pending)
+    if sent is None:
+        return UploadLine("token", pending)
+    if sent.stopped is None:
+        return UploadLine("set_aside", sent.rejected) if sent.rejected else UploadLine("sent", pending)
+    kind: Any = _KINDS.get(sent.stopped, "kept")
+    return UploadLine(kind, pending, common.local_time(sent.retry_at))
+
+
+def _exit_code(
+    report: RunReport, sent: Report | None, profile: Profile, *, strict: bool, fail_below: bool, pending: int
+) -> int:
+    from sigprobe.result import Outcome
+    from sigprobe.verdict import shortfalls
+
+    results = [s.result for s in report.results]
+    if report.storage_error is not None:
+        return common.NOT_SAVED
+    if report.interrupted:
+        return common.INTERRUPTED
+    if strict and (pending or (sent is not None and sent.stopped is not None)):
+        return common.NOT_ACKNOWLEDGED
+    if fail_below and (shortfalls(results, profile) or any(r.outcome is Outcome.FAILED for r in results)):
+        return common.BELOW_THRESHOLD
+    return 0
