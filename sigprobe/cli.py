@@ -49,6 +49,7 @@ def _dispatch(arguments: list[str]) -> int:
     from sigprobe.commands import shell, terminal
 
     out = terminal.current()
+    shell.speak_for_parser(i18n.language())
     if not arguments:
         arguments = ["--help"]
     try:

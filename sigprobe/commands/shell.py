@@ -5,8 +5,10 @@ Typer brings its own copy of its parser with English texts; the few that people 
 
 from __future__ import annotations
 
+import gettext
 import importlib
 import inspect
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,7 +17,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command as build_command
 
-from sigprobe.i18n import N_, _
+from sigprobe.i18n import DOMAIN, LOCALE_DIR, N_, _
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,17 @@ EVERYWHERE: Final = (
     ("-q, -qq", N_("Errors only; nothing at all.")),
     ("--plain", N_("Plain lines without boxes, also for screen readers.")),
 )
+
+
+# what Typer's parser asks gettext for by itself; listed here so that the catalogues hold it
+_PARSERS_OWN: Final = (N_("Options"), N_("Arguments"), N_("Commands"), N_("default: {default}"), N_("required"))
+
+
+def speak_for_parser(language: str) -> None:
+    """Let the parser's own gettext calls find our catalogue."""
+    gettext.bindtextdomain(DOMAIN, str(LOCALE_DIR))
+    gettext.textdomain(DOMAIN)
+    os.environ["LANGUAGE"] = language
 
 
 def _help_option(command: Any, found: Any) -> Any:

@@ -1,0 +1,107 @@
+"""`sigprobe doctor`: check this device, with one fix to paste for each fault."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import typer
+
+from sigprobe.commands import common, logfile, terminal
+from sigprobe.i18n import _
+
+if TYPE_CHECKING:
+    from sigprobe.config import Loaded
+    from sigprobe.doctor import Finding
+
+
+def doctor(*, config: common.ConfigOption = None, as_json: common.JsonOption = False) -> None:
+    loaded = common.settings(config)
+    out = terminal.current()
+    found: list[Finding] = []
+    for finding in _findings(loaded):
+        found.append(finding)
+        if out.err_tty and not out.quiet:
+            out.say(f"… {finding.name}")
+    if as_json:
+        out.result(
+            json.dumps(
+                [{"name": f.name, "state": f.state, "detail": f.detail, "fix": _fix(f)} for f in found],
+                ensure_ascii=True,
+                indent=2,
+            )
+        )
+    else:
+        from sigprobe.render.status import DoctorLine, doctor_text
+
+        lines = [DoctorLine(f.name, f.state, f.detail, _fix(f)) for f in found]
+        out.show(doctor_text(lines, ascii=out.ascii, plain=out.plain))
+        out.show(_("Log file: {path}").format(path=logfile.path()))
+    raise typer.Exit(1 if any(f.state == "fail" for f in found) else 0)
+
+
+def _fix(finding: Finding) -> str | None:
+    return None if finding.state == "ok" else finding.fix
+
+
+def _findings(loaded: Loaded) -> Iterator[Finding]:
+    from sigprobe import doctor as checks
+    from sigprobe.commands.status import other_queues
+    from sigprobe.tag.clock import read_clock
+
+    settings = loaded.config
+    path = common.buffer_path(loaded)
+    yield checks.check_python()
+    yield from checks.check_install(loaded.path, path, other_queues(path))
+    yield from checks.check_queue(path, settings.buffer.max_mb)
+    yield checks.check_disk(path.parent if path.parent.exists() else loaded.path.parent)
+    yield checks.check_icmp()
+    yield checks.check_network()
+    yield checks.check_dns(_host(loaded))
+    if settings.location.source in ("auto", "gpsd"):
+        yield checks.check_gpsd(settings.location.gpsd, wanted=settings.location.source == "gpsd")
+    server: float | None = None
+    error = 0.0
+    for finding, when, within in _collectors(loaded):
+        yield finding
+        if when is not None and server is None:
+            server, error = when, within
+    yield checks.check_clock(server, error, read_clock().synced, time.time())
+
+
+def _host(loaded: Loaded) -> str:
+    for target in loaded.config.targets:
+        host = getattr(target, "hostname", None) or urlsplit(getattr(target, "url", "") or "").hostname
+        if host:
+            return str(host)
+    return "localhost"
+
+
+def _collectors(loaded: Loaded) -> Iterator[tuple[Finding, float | None, float]]:
+    from sigprobe import doctor as checks
+    from sigprobe.credentials import TokenError, read_token
+    from sigprobe.upload import Collector
+
+    if not loaded.config.upload.collectors:
+        yield checks.Finding(_("Collector"), "warn", _("none is configured"), "sigprobe init"), None, 0.0
+    for entry in loaded.config.upload.collectors:
+        try:
+            token = read_token(entry.token_file)
+        except TokenError as error:
+            fix = f"chmod 600 {error.path}" if error.reason == "lax" else f"ls -l {error.path}"
+            detail = f"{entry.url}: {common.token_sentence(error.reason, error.path)}"
+            yield checks.Finding(_("Token"), "fail", detail, fix), None, 0.0
+            continue
+        if token is None:
+            detail = f"{entry.url}: {common.token_sentence('none', '')}"
+            yield checks.Finding(_("Token"), "fail", detail, "sigprobe config show --origin"), None, 0.0
+            continue
+        state: checks.State = "warn" if token.origin == "environment" else "ok"
+        yield checks.Finding(_("Token"), state, f"{entry.url}: {token.origin}", "unset SIGPROBE_TOKEN"), None, 0.0
+        collector = Collector(
+            entry.url, token.text, entry.ca_file, entry.allow_unchecked_time, loaded.config.upload.proxy
+        )
+        yield checks.check_collector(collector)
