@@ -38,7 +38,7 @@ class Options(CommonOptions):
     kind: Literal["dns"] = "dns"
     hostname: Annotated[str, Field(min_length=1, max_length=253)]
     type: RecordType = "A"
-    resolvers: Annotated[list[str], Field(min_length=1, max_length=8)] = Field(default_factory=lambda: [SYSTEM])
+    resolvers: Annotated[list[str], Field(min_length=1, max_length=8)] = Field(default=[SYSTEM])
 
     @field_validator("resolvers")
     @classmethod

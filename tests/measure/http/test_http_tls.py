@@ -60,18 +60,20 @@ def test_a_good_certificate_is_ok_with_its_facts(ca: trustme.CA, ca_file: str) -
 
 
 def test_the_handshake_is_timed_by_itself(ca: trustme.CA, ca_file: str) -> None:
-    """A server slow to shake hands is slow in tls_ms, not in tcp_ms or ttfb_ms."""
+    """A server slow to shake hands is slow in tls_ms, not in tcp_ms or ttfb_ms; the best of three."""
 
     def answer(peer: Peer) -> None:
         peer.head()
-        peer.wait(0.1)
+        peer.wait(0.05)
         peer.send(page())
 
-    with tcp_server(answer, tls=server_context(ca), before_tls_s=0.2) as server:
-        data = check(server.url(scheme="https"), ca_file).data
-    assert data["tcp_ms"] < 20
-    assert 200 <= data["tls_ms"] < 230
-    assert 100 <= data["ttfb_ms"] < 110
+    with tcp_server(answer, tls=server_context(ca), before_tls_s=0.1) as server:
+        runs = [check(server.url(scheme="https"), ca_file).data for _ in range(3)]
+    assert min(data["tcp_ms"] for data in runs) < 5
+    assert min(data["tls_ms"] for data in runs) >= 100
+    assert min(data["tls_ms"] for data in runs) < 125  # two sides' arithmetic in one process
+    assert min(data["ttfb_ms"] for data in runs) >= 48
+    assert min(data["ttfb_ms"] for data in runs) < 55
 
 
 @pytest.mark.parametrize(
