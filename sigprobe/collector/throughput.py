@@ -150,7 +150,8 @@ def router(
     for name, endpoint, methods in endpoints:
         for path in (f"/{name}", f"/{name}.php"):
             shown = not path.endswith(".php")
-            routes.add_api_route(path, endpoint, methods=methods, include_in_schema=shown, response_class=Response)
+            for method in methods:  # one route each: two methods on one would share an operation id
+                routes.add_api_route(path, endpoint, methods=[method], include_in_schema=shown, response_class=Response)
             routes.add_api_route(path, preflight, methods=["OPTIONS"], include_in_schema=False)
     return routes
 
