@@ -1,0 +1,91 @@
+"""One position and how far it can be trusted."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from sigprobe.result import Location
+
+STALE_S: Final = 60.0
+INACCURATE_M: Final = 100.0
+USELESS_M: Final = 1000.0
+FEW_SATELLITES: Final = 4
+HIGH_HDOP: Final = 5.0
+_ZERO_DEG: Final = 0.001  # about 110 m around 0/0, where receivers without a fix put themselves
+
+_POOR: Final = frozenset({"zero", "stale", "useless_accuracy"})
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """A position as its source told it. Degrees WGS 84, metres.
+
+    `at_s` is the moment of the fix on the monotonic clock; None for a position that was typed and not measured.
+    `time` is the receiver's own time (RFC 3339 UTC).
+    """
+
+    lat: float
+    lon: float
+    source: str
+    at_s: float | None = None
+    time: str | None = None
+    alt_m: float | None = None
+    accuracy_m: float | None = None
+    mode: str | None = None  # "2d", "3d"
+    satellites: int | None = None
+    hdop: float | None = None
+
+
+def is_position(lat: float, lon: float) -> bool:
+    """True for finite degrees within the globe."""
+    return math.isfinite(lat) and math.isfinite(lon) and -90 <= lat <= 90 and -180 <= lon <= 180
+
+
+def typed(position: tuple[float, float], source: str) -> Fix:
+    """A position from the settings (`fixed`) or the command line (`manual`). Raises ValueError off the globe."""
+    lat, lon = position
+    if not is_position(lat, lon):
+        raise ValueError(f"{lat}, {lon} is no position: latitude -90 to 90, longitude -180 to 180")
+    return Fix(lat, lon, source)
+
+
+def location(fix: Fix | None, check_started_s: float) -> Location | None:
+    """The tag for a check that started at `check_started_s` on the monotonic clock; None without a fix.
+
+    `fix_age_s` is start minus fix, negative when the fix is the later one.
+    """
+    if fix is None:
+        return None
+    age_s = None if fix.at_s is None else check_started_s - fix.at_s
+    reasons = doubts(fix, age_s)
+    return Location(
+        lat=fix.lat,
+        lon=fix.lon,
+        alt_m=fix.alt_m,
+        accuracy_m=fix.accuracy_m,
+        fix=fix.mode,
+        satellites=fix.satellites,
+        hdop=fix.hdop,
+        source=fix.source,
+        fix_age_s=None if age_s is None else round(age_s, 3),
+        quality="poor" if _POOR & set(reasons) else "fair" if reasons else "good",
+        quality_reasons=reasons,
+    )
+
+
+def doubts(fix: Fix, age_s: float | None) -> tuple[str, ...]:
+    """Every reason not to take a position at its word; empty for a good one."""
+    accuracy = fix.accuracy_m
+    found = {
+        fix.source: fix.source in ("manual", "fixed"),
+        "zero": abs(fix.lat) < _ZERO_DEG and abs(fix.lon) < _ZERO_DEG,
+        "2d": fix.mode == "2d",
+        "stale": age_s is not None and abs(age_s) > STALE_S,
+        "inaccurate": accuracy is not None and INACCURATE_M < accuracy <= USELESS_M,
+        "useless_accuracy": accuracy is not None and accuracy > USELESS_M,
+        "few_satellites": fix.satellites is not None and fix.satellites < FEW_SATELLITES,
+        "hdop": fix.hdop is not None and fix.hdop > HIGH_HDOP,
+    }
+    return tuple(reason for reason, true in found.items() if true)
