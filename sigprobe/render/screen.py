@@ -192,11 +192,11 @@ def saved_texts(view: RunView) -> Iterator[str]:
     waiting = ngettext("{n} waiting", "{n} waiting", view.pending).format(n=number(view.pending))
     upload = view.upload
     if upload is None or upload.kind == "off":
-        yield f"{saved} {_('Not sent ({waiting}).').format(waiting=waiting)}"
+        yield saved + " " + _("Not sent ({waiting}).").format(waiting=waiting)
     elif upload.kind == "sent":
-        yield f"{saved} {_('Sent to the collector ({waiting}).').format(waiting=waiting)}"
+        yield saved + " " + _("Sent to the collector ({waiting}).").format(waiting=waiting)
     elif upload.kind == "none":
-        yield f"{saved} {_('No collector is configured, so nothing is sent ({waiting}).').format(waiting=waiting)}"
+        yield saved + " " + _("No collector is configured, so nothing is sent ({waiting}).").format(waiting=waiting)
     else:
         code = _UPLOADS[upload.kind]
         yield f"{saved} {_upload_sentence(view, code)} {words.screen_code(code)}"

@@ -161,8 +161,10 @@ def doctor_text(lines: Sequence[DoctorLine], *, ascii: bool = False, plain: bool
     out: list[str] = []
     for line in lines:
         if plain:
-            fix = f"; {_('to mend it')}: {line.fix}" if line.fix and line.state != "ok" else ""
-            out.append(words.clean(f"{line.name}: {said[line.state]}, {line.detail}{fix}"))
+            text = f"{line.name}: {said[line.state]}, {line.detail}"
+            if line.fix and line.state != "ok":
+                text += "; " + _("to mend it: {fix}").format(fix=line.fix)
+            out.append(words.clean(text))
             continue
         wide = max(words.columns(text) for text in said.values())
         head = f"{_MARKS[line.state]} {words.pad(said[line.state], wide)}  "
@@ -237,9 +239,10 @@ def _result_cells(entry: ListedResult, zone: str) -> tuple[str, str, str, str, s
     when = parse_time(str(record.get("started_at")))
     failure = record.get("failure")
     code = failure.get("code") if isinstance(failure, Mapping) else None
+    good, partly = _("ok"), _("partly")
     outcomes = {
-        "ok": f"{words.SYMBOLS['good']} {_('ok')}",
-        "degraded": f"{words.SYMBOLS['poor']} {_('partly')}",
+        "ok": f"{words.SYMBOLS['good']} {good}",
+        "degraded": f"{words.SYMBOLS['poor']} {partly}",
         "failed": f"{words.SYMBOLS['failed']} {words.word('failed')}",
         "skipped": f"{words.SYMBOLS['skipped']} {words.word('skipped')}",
     }

@@ -60,7 +60,9 @@ def dns(name: str = "kpu", **data: Any) -> Result:
 
 
 def web(name: str = "sirekap", **data: Any) -> Result:
-    return result("http", name, "https://sirekap-web.kpu.go.id/", **{"total_ms": 380.0, "tls_version": "TLSv1.3", **data})
+    return result(
+        "http", name, "https://sirekap-web.kpu.go.id/", **{"total_ms": 380.0, "tls_version": "TLSv1.3", **data}
+    )
 
 
 def speed(name: str = "center", **data: Any) -> Result:

@@ -1,0 +1,352 @@
+"""The screen of a run: its exact text, its bounds, and what it does on poor consoles."""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from samples import NEED, RTTS, TAGS, WHEN, dns, ping, result, speed, view, web
+
+from sigprobe.i18n import set_language
+from sigprobe.render import words
+from sigprobe.render.console import traits
+from sigprobe.render.screen import first_line, identity, summary, summary_plain
+from sigprobe.render.view import RunView, UploadLine
+from sigprobe.result import CODES, Location, Network, Operator, Outcome, Tags
+from sigprobe.verdict import decide
+
+Speak = Callable[[str], None]
+
+GOOD_ID = """\
+TPS 3273011001005 · Kota Bandung · Telkomsel 4G · 27 Nov 2026 14.05 WIB
+GPS -6,91474 107,60981 (±8 m)
+  Sinyal             -98 dBm  ~ sedang
+  Latensi              62 ms  ✓ baik    ▁▁▃▂█▁▂▂  jitter 9 ms
+  Paket hilang           0 %  ✓ baik
+  DNS                  41 ms  ✓ baik
+  Unduh            12,4 Mbps  ✓ baik
+  Unggah            1,1 Mbps  ! kurang  (batas 2 Mbps)
+  sirekap (HTTPS)     380 ms  ✓ baik
+Hasil: INTERNET LAMBAT SAAT MENGUNGGAH. Data terpakai 14 MB.
+Silakan pindah ke tempat dengan sinyal lebih baik, atau tunggu sampai jaringan
+  lebih sepi, lalu uji lagi.
+Tersimpan. Sudah dikirim ke server pusat (0 menunggu).
+Berikutnya: sigprobe status
+"""
+GOOD_EN = """\
+TPS 3273011001005 · Kota Bandung · Telkomsel 4G · 27 Nov 2026 14:05 WIB
+GPS -6.91474 107.60981 (±8 m)
+  Signal             -98 dBm  ~ medium
+  Latency              62 ms  ✓ good    ▁▁▃▂█▁▂▂  jitter 9 ms
+  Packet loss            0 %  ✓ good
+  DNS                  41 ms  ✓ good
+  Download         12.4 Mbps  ✓ good
+  Upload            1.1 Mbps  ! poor    (limit 2 Mbps)
+  sirekap (HTTPS)     380 ms  ✓ good
+Result: THE INTERNET IS SLOW WHEN UPLOADING. Data used 14 MB.
+Move to a place with a better signal, or wait until fewer people use the
+  network, then test again.
+Saved. Sent to the collector (0 waiting).
+Next: sigprobe status
+"""
+BLANK_ID = """\
+Lokasi kpu-kota-bandung · 27 Nov 2026 15.05 WITA
+GPS belum mendapat lokasi. [SP-GPS-01]
+  Latensi                     ✗ gagal    [SP-NET-06]
+  DNS                         ✗ gagal    [SP-NET-04]
+  sirekap (HTTPS)             ✗ gagal    [SP-DNS-01]
+  Kecepatan                   - dilewati [SP-LCK-01]
+Perangkat ini tidak punya gateway bawaan, jadi jaringan di luar tidak dapat
+  dijangkau. [SP-NET-06]
+Tidak ada jalur dari perangkat ini ke kpu. [SP-NET-04]
+Alamat sirekap tidak ditemukan (DNS gagal). [SP-DNS-01]
+Pengujian lain masih berjalan. [SP-LCK-01]
+Hasil: TIDAK TERSAMBUNG KE JARINGAN. Data terpakai 0 B.
+Silakan nyalakan data seluler atau Wi-Fi, matikan mode pesawat, lalu coba lagi.
+Tersimpan. Server pusat belum dapat dihubungi. 5 hasil aman di perangkat ini;
+  pengiriman dicoba lagi pukul 15.35 WITA. [SP-SYN-01]
+Berikutnya: sigprobe upload
+"""
+PLAIN_ID = """\
+TPS 3273011001005, Kota Bandung, Telkomsel 4G, 27 Nov 2026 14.05 WIB
+GPS -6,91474 107,60981 (±8 m)
+Sinyal: -98 dBm, sedang
+Latensi: 62 milidetik, baik, jitter 9 milidetik
+Paket hilang: 12,5 persen, buruk, batas 3 persen
+Hasil: BANYAK PAKET HILANG DI INTERNET.
+Data terpakai 14 MB.
+Silakan pindah ke tempat dengan sinyal lebih baik, atau tunggu sampai jaringan lebih sepi, lalu uji lagi.
+Tersimpan. Sudah dikirim ke server pusat (0 menunggu).
+Berikutnya: sigprobe status
+"""
+
+
+def field_run() -> RunView:
+    return view([ping(), dns(), speed(), web()])
+
+
+def blank_spot() -> RunView:
+    tags = Tags(site="kpu-kota-bandung")
+    results = [
+        result("ping", "gateway", "default-gateway", "no_gateway", tags=tags),
+        result("dns", "kpu", "kpu.go.id", "network_unreachable", tags=tags),
+        result("http", "sirekap", "https://sirekap-web.kpu.go.id/", "name_not_found", tags=tags),
+        result("throughput", "center", "https://c.example/", "busy", Outcome.SKIPPED, tags=tags),
+    ]
+    retry = datetime(2026, 11, 27, 7, 35, tzinfo=UTC)
+    upload = UploadLine("kept", 5, retry)
+    return view(results, tags=tags, place=None, zone="WITA", data_used_bytes=0, pending=5, upload=upload)
+
+
+def test_golden(speak: Speak) -> None:
+    """A run in the field looks exactly so, in both languages."""
+    speak("id")
+    assert summary(field_run()) == GOOD_ID
+    speak("en")
+    assert summary(field_run()) == GOOD_EN
+
+
+def test_blank_spot(speak: Speak) -> None:
+    """A blank spot says what failed with its code, that all is kept, and when it is sent again."""
+    speak("id")
+    assert re.sub(r" +\[SP", " [SP", summary(blank_spot())) == re.sub(r" +\[SP", " [SP", BLANK_ID)
+
+
+def test_plain(speak: Speak) -> None:
+    """For a screen reader: one record a line, percentages and milliseconds in words, no symbols or curves."""
+    speak("id")
+    text = summary_plain(view([ping(loss_ratio=0.125)]))
+    assert text == PLAIN_ID.replace("12,5", "12")
+    assert not set(text) & set("✓✗▁▂▃▄▅▆▇█│─%")
+
+
+def test_color_changes_nothing_but_color() -> None:
+    """Without its colour codes the coloured screen is the plain one, and each word stands beside its symbol."""
+    colored = summary(field_run(), color=True)
+    assert "\x1b[" in colored
+    bare = re.sub(r"\x1b\[[0-9;]*m", "", colored)
+    assert [line.rstrip() for line in bare.splitlines()] == summary(field_run()).splitlines()
+
+
+def test_ascii_set(speak: Speak) -> None:
+    """On a console without ✓ and ▁ nothing raises, and the columns stay where they are."""
+    speak("id")
+    text = summary(field_run(), ascii=True)
+    assert text.isascii()
+    assert "+ baik" in text and "(+-8 m)" in text
+    widths = [line.index("Mbps") for line in text.splitlines() if "Mbps" in line and line.startswith("  Un")]
+    assert len(set(widths)) == 1
+
+
+class Tty(io.TextIOWrapper):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("encoding", "environ", "color", "ascii_only"),
+    [
+        ("utf-8", {"TERM": "xterm"}, True, False),
+        ("utf-8", {"TERM": "xterm", "NO_COLOR": "1"}, False, False),
+        ("utf-8", {"TERM": "dumb"}, False, True),
+        ("cp1252", {"TERM": "xterm"}, True, True),
+        ("ascii", {}, True, True),
+    ],
+)
+def test_console(encoding: str, environ: dict[str, str], color: bool, ascii_only: bool) -> None:
+    """NO_COLOR, TERM=dumb and the console's encoding decide how it is drawn."""
+    stream = Tty(io.BytesIO(), encoding=encoding)
+    look = traits(stream, environ)
+    assert (look.color, look.ascii) == (color, ascii_only)
+    assert look.width <= 80
+    stream.write(summary(field_run(), ascii=look.ascii, color=look.color, width=look.width))
+    stream.flush()
+
+
+def test_no_color_off_a_terminal() -> None:
+    """A pipe gets no colour and no animation."""
+    look = traits(io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), {})
+    assert (look.tty, look.color) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("upload", "says"),
+    [
+        (UploadLine("sent"), "Saved. Sent to the collector (2 waiting)."),
+        (UploadLine("off"), "Saved. Not sent (2 waiting)."),
+        (None, "Saved. Not sent (2 waiting)."),
+        (UploadLine("none"), "No collector is configured"),
+        (UploadLine("kept"), "[SP-SYN-01]"),
+        (UploadLine("kept", 1, WHEN), "1 result is safe on this device; it is sent again at 14:05 WIB."),
+        (UploadLine("portal"), "[SP-SYN-02]"),
+        (UploadLine("token"), "[SP-SYN-03]"),
+        (UploadLine("busy"), "[SP-SYN-04]"),
+        (UploadLine("tls"), "[SP-SYN-05]"),
+        (UploadLine("set_aside", 3), "[SP-SYN-06]"),
+    ],
+)
+def test_upload_line(upload: UploadLine | None, says: str) -> None:
+    """Each way the sending can end has its sentence, and all start by saying that the results are saved."""
+    text = " ".join(summary(view([ping()], upload=upload, pending=2)).split())
+    assert says in text
+    assert "Saved." in text
+
+
+def test_not_saved_never_says_saved() -> None:
+    """A full disk is said in capitals, and nothing claims that the result was kept."""
+    text = summary(view([ping()], storage_failure="disk_full", saved=0))
+    assert "NOT SAVED" in text and "[SP-DSK-01]" in text
+    assert "Saved." not in text
+    assert text.endswith("Next: sigprobe doctor\n")
+
+
+@pytest.mark.parametrize("failed", [0, 3])
+def test_at_most_twelve_rows(failed: int) -> None:
+    """However many checks there are, the table has twelve rows, and no failure is among what is left out."""
+    bad = [web(f"good{i}") for i in range(20)] + [
+        result("http", f"bad{i}", "https://b.example/", "refused") for i in range(failed)
+    ]
+    text = summary(view(bad))
+    table = [line for line in text.splitlines() if re.search(r"HTTPS|Signal|more lines", line)]
+    assert len(table) == 12
+    assert all(f"bad{i} (HTTPS)" in text for i in range(failed))
+    assert "more lines" in table[-1]
+
+
+def test_outside_text_cannot_steer_the_terminal() -> None:
+    """Control characters in names, places and operators never reach the console."""
+    tags = Tags(site="x\x1b[2J", network=Network(operator=Operator(name="Evil\x1b]0;t\x07\u202e")))
+    text = summary(view([result("later", "a\x1b[1m", tags=tags)], tags=tags, place="p\r\nq"))
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f\u202e]", text)
+    assert len(text.splitlines()) < 12
+
+
+def test_identity() -> None:
+    """A TPS, a site, or neither."""
+    assert identity(TAGS) == "TPS 3273011001005"
+    assert identity(Tags(site="kantor")) == "Site kantor"
+    assert identity(Tags()) == "Without TPS number"
+
+
+TEXT = st.text(st.characters(codec="utf-8"), max_size=40)
+NUMBERS = st.none() | st.floats(0, 1e11)
+FRACTION = st.none() | st.floats(0, 1)
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> RunView:
+    tags = Tags(
+        tps_id=draw(st.none() | st.just("3273011001005")),
+        site=draw(st.none() | TEXT),
+        location=draw(
+            st.none()
+            | st.builds(
+                Location,
+                lat=st.floats(-90, 90),
+                lon=st.floats(-180, 180),
+                accuracy_m=NUMBERS,
+                source=st.sampled_from([None, "gpsd", "fixed", "manual"]),
+                fix_age_s=st.none() | st.floats(-1e6, 1e9),
+            )
+        ),
+        network=Network(
+            access=draw(st.sampled_from([None, "wifi", "cellular", "ethernet", "odd"])),
+            operator=Operator(name=draw(st.none() | TEXT)),
+            rat=draw(st.sampled_from([None, "lte", "nr", "other"])),
+            rssi_dbm=draw(st.none() | st.floats(-150, 0)),
+        ),
+    )
+    results = []
+    for index in range(draw(st.integers(0, 15))):
+        outcome = draw(st.sampled_from(list(Outcome)))
+        code = None if outcome is Outcome.OK else draw(st.sampled_from([*CODES, "from_the_future"]))
+        data = {
+            key: draw(NUMBERS)
+            for key in ("rtt_median_ms", "jitter_ms", "query_ms", "total_ms", "download_bps", "upload_bps")
+        }
+        data |= {"loss_ratio": draw(FRACTION), "rtts_ms": draw(st.none() | st.lists(NUMBERS, max_size=12))}
+        kind = draw(st.sampled_from(["ping", "dns", "http", "throughput", "path"]))
+        results.append(result(kind, f"{index}{draw(TEXT)}", draw(st.none() | TEXT), code, outcome, tags, **data))
+    kinds = ["sent", "kept", "portal", "token", "busy", "tls", "set_aside", "none", "off"]
+    upload = draw(
+        st.none() | st.builds(UploadLine, st.sampled_from(kinds), st.integers(0, 10**6), st.none() | st.just(WHEN))
+    )
+    return RunView(
+        results=results,
+        verdict=decide(results, NEED),
+        tags=tags,
+        started_at=WHEN,
+        profile=draw(st.sampled_from([None, NEED])),
+        zone=draw(st.sampled_from(["WIB", "WITA", "WIT"])),
+        place=draw(st.none() | TEXT),
+        data_used_bytes=draw(st.integers(0, 10**13)),
+        saved=draw(st.integers(0, 20)),
+        pending=draw(st.integers(0, 10**7)),
+        upload=upload,
+        storage_failure=draw(st.sampled_from([None, "disk_full"])),
+        warnings=draw(st.lists(TEXT, max_size=2)),
+    )
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(runs(), st.sampled_from(["id", "en"]), st.integers(40, 120), st.booleans())
+def test_bounds(run: RunView, language: str, width: int, ascii_only: bool) -> None:
+    """Whatever was measured, no line is wider than 80 columns or the console, and the verdict is there."""
+    set_language(language)
+    text = summary(run, width=width, ascii=ascii_only)
+    for line in text.splitlines():
+        assert words.columns(line) <= min(width, 80)
+        assert line == line.rstrip()
+    assert ("Hasil: " if language == "id" else "Result: ") in text
+    assert not ascii_only or text.isascii()
+    assert all(c.isprintable() or c == "\n" for c in text)
+    plain = summary_plain(run)
+    assert len(plain.splitlines()) >= 5
+    assert all(c.isprintable() or c == "\n" for c in plain)
+
+
+@given(st.sampled_from(sorted(CODES)), st.dictionaries(st.sampled_from(["name", "names", "n"]), TEXT))
+def test_sentences_never_raise(code: str, values: dict[str, str]) -> None:
+    """Missing fields leave a sentence that can be read, in both languages."""
+    for language in ("id", "en"):
+        set_language(language)
+        text = words.sentence(code, **values) + words.advice(code, **values)
+        assert "{" not in words.sentence(code)
+        assert text
+    assert "from_the_future" in words.sentence("from_the_future")
+
+
+def test_first_line(speak: Speak) -> None:
+    """The first line says who, what, how long and how much."""
+    speak("id")
+    steps = ["gateway", "kpu", "sirekap", "center"]
+    text = first_line("TPS 3273011001005", "Kota Bandung", "Telkomsel", steps, 45, 40_000_000)
+    assert text.splitlines()[0] == "TPS 3273011001005 · Kota Bandung · Telkomsel"
+    assert "gateway, kpu, sirekap, center: sekitar 45 detik, paling banyak 40 MB" in text
+    assert all(len(line) <= 80 for line in text.splitlines())
+    assert first_line(None, None, None, [], 0, 0, ascii=True).isascii()
+
+
+def test_first_line_loads_no_rich() -> None:
+    """The first line and the uncoloured screen must be quick, so Rich stays out."""
+    code = (
+        "import sys; from sigprobe.render.screen import first_line; first_line('a', None, None, ['b'], 1, 1);"
+        "from sigprobe.render import live, machine, status; sys.exit('rich' in sys.modules or 'yaml' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "curve"),
+    [([], ""), ([1.0], ""), ([5.0, 5.1], "▂▂"), ([0.0, 7.0], "▁█"), ([1.0, None, 9.0], "▁×█"), (RTTS[-3:], "▂×▂")],
+)
+def test_spark(values: list[float | None], curve: str) -> None:
+    """Equal values are flat, lost ones a cross, and one value alone is no curve."""
+    assert words.spark(values) == curve
