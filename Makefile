@@ -1,0 +1,59 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Python 3.11 or newer with its venv module is all they
+# need (Debian: apt-get install python3-venv).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DONE := $(VENV)/.done
+
+.PHONY: help setup demo test check catalogues format soak clean
+
+help:
+	@echo "make demo        set up and run the main job once, on this machine alone"
+	@echo "make test        set up and run all tests"
+	@echo "make check       ruff, mypy --strict, import-linter, catalogues"
+	@echo "make soak        the fault tests at full count (hours)"
+	@echo "make catalogues  update and compile the Indonesian and English texts"
+
+setup: $(DONE)
+
+$(DONE): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "sigprobe needs Python 3.11 or newer; to use another one: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' || \
+	  { echo "this Python has no venv module; on Debian: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt hatchling babel editables
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[collector,dev]'
+	@touch $(DONE)
+
+demo: setup
+	$(BIN)/python tools/demo.py
+
+test: setup catalogues-compile
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: setup catalogues-compile
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/catalogues.py check
+
+catalogues: setup
+	$(BIN)/python tools/catalogues.py update
+	$(BIN)/python tools/build_catalogues.py
+
+.PHONY: catalogues-compile
+catalogues-compile: setup
+	@$(BIN)/python tools/build_catalogues.py
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+soak: setup catalogues-compile
+	SIGPROBE_SOAK=1 $(BIN)/python -m pytest tests/faults --timeout=0 -s
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
