@@ -217,8 +217,9 @@ def _hide_note(path: Path, config: Path | None) -> None:
 def _finish(context: typer.Context, path: Path, config: Path | None, *, test: bool, asking: bool) -> None:
     """Run a first test when it is wanted, else name the next command."""
     arguments = ["test", *(["--config", str(path)] if config is not None else [])]
-    root: Any = context.find_root().command
-    runnable = "test" in getattr(root, "commands", {})
+    top = context.find_root()
+    root: Any = top.command
+    runnable = root.get_command(top, "test") is not None
     if not test and asking and runnable:
         test = _line(_("Run a first test now? (Y/n) ")).lower() in ("", "y", "yes", "ya")
     if test and runnable:

@@ -10,7 +10,6 @@ from sigprobe.result import RUN_KIND, Result
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 _UUID: Final = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
-_TEXT_OR_NULL: Final = {"type": ["string", "null"]}
 
 
 def result_schema() -> dict[str, Any]:
@@ -68,9 +67,9 @@ def _run_data() -> dict[str, Any]:
         "type": "object",
         "required": ["owner", "cause", "confidence", "evidence"],
         "properties": {
-            "owner": _TEXT_OR_NULL,
-            "cause": _TEXT_OR_NULL,
-            "confidence": {"type": ["string", "number", "null"]},
+            "owner": {"type": "string"},
+            "cause": {"type": "string"},
+            "confidence": {"type": "number", "minimum": 0, "maximum": 1},
             "evidence": {
                 "type": "array",
                 "items": {"type": "string", "pattern": _UUID},
@@ -81,7 +80,7 @@ def _run_data() -> dict[str, Any]:
     profile = {
         "type": ["object", "null"],
         "required": ["name", "version"],
-        "properties": {"name": {"type": "string"}, "version": {"type": ["string", "integer", "null"]}},
+        "properties": {"name": {"type": "string"}, "version": {"type": "string"}},
     }
     return {
         "title": "RunData",
@@ -91,6 +90,10 @@ def _run_data() -> dict[str, Any]:
             "verdict": verdict,
             "profile": profile,
             "data_used_bytes": {"type": ["integer", "null"], "minimum": 0},
-            "plan": {"description": "What the run set out to do; its form belongs to the program's version."},
+            "plan": {
+                "type": "array",
+                "items": {"type": "object", "required": ["name", "kind"]},
+                "description": "The checks that the run set out to do, in their order.",
+            },
         },
     }

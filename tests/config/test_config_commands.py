@@ -109,6 +109,25 @@ def test_schema(command: Run, name: str, title: str) -> None:
     assert document["$schema"].endswith("2020-12/schema")
 
 
+def test_the_real_command_line_mounts_both(sigprobe: Run, good: Path, tmp_path: Path) -> None:
+    """The same holds through `python -m sigprobe`, where verbs are loaded only when called."""
+    assert sigprobe("config", "check", "--config", str(good)).returncode == 0
+    written = sigprobe("init", "--config", str(tmp_path / "new.yaml"), "--site", "x", "--no-input")
+    assert (written.returncode, written.stderr) == (0, "")
+    good.write_text("")
+    assert sigprobe("config", "check", "--config", str(good)).returncode == 2
+
+
+def test_the_offer_of_a_test_finds_the_real_one() -> None:
+    """`init` hands over to `test` through the command line's own root, which knows it though it loads lazily."""
+    import typer
+
+    from sigprobe.commands import shell
+
+    root = shell.root()
+    assert root.get_command(typer.Context(root), "test") is not None
+
+
 # --- init -----------------------------------------------------------------------------------------------------
 
 

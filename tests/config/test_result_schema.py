@@ -31,10 +31,10 @@ def _record(**changes: Any) -> dict[str, Any]:
         "outcome": Outcome.OK,
         "failure": None,
         "data": {
-            "verdict": {"owner": None, "cause": "all_well", "confidence": None, "evidence": [new_id()]},
+            "verdict": {"owner": "nobody", "cause": "all_well", "confidence": 0.9, "evidence": [new_id()]},
             "profile": {"name": "sirekap-need", "version": "2026-11"},
             "data_used_bytes": 0,
-            "plan": {},
+            "plan": [{"name": "a", "kind": "ping"}],
         },
         "tags": Tags(tps_id="3273011001005", location=Location(-6.9, 107.6), clock=Clock()),
         "software": Software("sigprobe", "0.1.0"),
