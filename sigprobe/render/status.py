@@ -230,6 +230,7 @@ def state_word(state: str) -> str:
         "acked": _("sent"),
         "rejected": _("set aside"),
         "carried": _("carried by hand"),
+        "damaged": _("damaged"),
     }
     return known.get(state, words.clean(state))
 
