@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import gettext
-import importlib.util
 import io
-import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import missing
+
+pytestmark = pytest.mark.system("git", "git")
 
 ROOT = Path(__file__).parent.parent
 
@@ -20,10 +19,6 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     """The wheel, built with what is installed here: no isolation, no index."""
-    if importlib.util.find_spec("hatchling") is None or importlib.util.find_spec("pip") is None:
-        missing("hatchling or pip is not installed", "pip install 'sigprobe[dev]'")
-    if shutil.which("git") is None or not (ROOT / ".git").exists():
-        missing("this is no git clone", "git clone <the repository>")
     base = tmp_path_factory.mktemp("wheel")
     subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", ROOT, base / "clone"], check=True)
     assert not list((base / "clone").rglob("*.mo")), "compiled catalogues must not be committed"
