@@ -124,7 +124,7 @@ def _all_answered(answered: Sequence[Result], profile: Profile | None) -> Verdic
 # The kernel's own word that there is no way out of this device.
 _NO_WAY: Final = frozenset({"no_network", "network_unreachable", "no_gateway", "no_signal"})
 # What a check that needs a name says on such a device, since it never gets as far as a route.
-_NO_NAME: Final = frozenset({"name_not_found", "dns_timeout"})
+_NO_NAME: Final = frozenset({"name_not_found", "dns_timeout", "dns_no_resolver"})
 
 
 def _none_answered(failed: Sequence[Result]) -> Verdict:
@@ -137,7 +137,7 @@ def _none_answered(failed: Sequence[Result]) -> Verdict:
     return _verdict(UNCERTAIN, "uncertain", 0.0, failed)
 
 
-_SILENT: Final = frozenset({"no_reply", "timeout", "packet_loss", "host_unreachable"})
+_SILENT: Final = frozenset({"no_reply", "timeout", "packet_loss", "host_unreachable", "filtered"})
 
 
 def _only_icmp_silent(result: Result) -> bool:
@@ -159,6 +159,8 @@ def _ping_unanswered(silent: Sequence[Result], answered: Sequence[Result], profi
 
 # What a service says for itself, so that nobody else can be to blame once a way to it is proven.
 _ITS_OWN_WORD: Final = frozenset({"refused", "http_status", "bad_response", "redirect_limit", "no_endpoint"})
+# Answers of walled gardens, proxies and firewalls as much as of services (RFC 9110, RFC 6585, RFC 7725).
+_GATEKEEPERS: Final = frozenset({401, 403, 407, 429, 451, 511})
 # Silence and cuts: a path with a small MTU or heavy loss looks the same to a check that is not TCP.
 _CUT_OFF: Final = frozenset({"timeout", "reset", "http_truncated", "no_reply", "host_unreachable"})
 # A page under a strange certificate may be somebody in between, unless another page is under a good one.
@@ -186,8 +188,8 @@ def _proof_against(failure: Result, answered: Sequence[Result]) -> Result | None
     """The result that shows the way to `failure`'s target was open; None when there is no such proof."""
     code = _code(failure)
     near = _distance(failure)
-    if near is Distance.LINK:
-        return None  # the gateway itself: then it is no service's job
+    if near is Distance.LINK or failure.data.get("proxy") or failure.data.get("status_code") in _GATEKEEPERS:
+        return None  # the gateway, a proxy, or somebody who lets nobody in: then it may be no service's job
     far_enough = [r for r in answered if _proves(r) and _distance(r) >= near and _distance(r) is not Distance.LINK]
     over_tcp = [r for r in far_enough if r.kind != "ping"]
     if code in _ITS_OWN_WORD:

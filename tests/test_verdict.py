@@ -140,6 +140,14 @@ def test_service() -> None:
     assert 0.5 < verdict.confidence < 1
 
 
+def test_service_with_an_error_page() -> None:
+    """A 503 under a verified certificate is the service's own word, and a ping that answered shows the way."""
+    bad = web(code="http_status", status_code=503, tls_version="TLSv1.3")
+    verdict = decide([ping(), bad], NEED)
+    assert plain(verdict) == ("service", "targets_failed")
+    assert verdict.confidence == 0.6
+
+
 def test_service_on_loopback() -> None:
     """Between loopback targets there is no network that could be to blame."""
     good = check("http", "a", "http://127.0.0.1:8001/", used="127.0.0.1:8001", status_code=200)
@@ -163,6 +171,10 @@ def test_service_on_loopback() -> None:
         pytest.param([ping(), web(code="http_text", status_code=200)], id="perhaps a portal"),
         pytest.param([ping(), web(code="http_status", status_code=403)], id="an error page without TLS"),
         pytest.param([dns(), web(code="refused")], id="only a resolver answered"),
+        pytest.param(
+            [web("b", "b.example"), web(code="http_status", status_code=403, tls_version="TLSv1.3")], id="not let in"
+        ),
+        pytest.param([web("b", "b.example"), web(code="refused", proxy="http://p:3128")], id="perhaps the proxy"),
         pytest.param([ping(), dns(code="dns_timeout")], id="the resolver, not the service"),
         pytest.param([ping(), web("b", "b.example"), web(code="name_not_found")], id="a name may be the resolver's"),
         pytest.param(
