@@ -87,7 +87,7 @@ def test_tcp_counts_a_refusal_as_an_answer(free_port: Callable[[], int]) -> None
 
 def test_an_address_without_a_way_is_all_lost() -> None:
     """A packet that cannot leave is lost with its cause; it is never a loss of 0."""
-    got = measure(options(), context(), methods=["tcp"], tcp_ports=[443], lookup=_no_way)
+    got = measure(options(address="far.invalid"), context(), methods=["tcp"], tcp_ports=[443], lookup=_no_way)
     assert got.outcome is Outcome.FAILED
     assert got.failure is not None and got.failure.code == "network_unreachable"
     assert (got.data["sent"], got.data["received"], got.data["loss_ratio"]) == (4, 0, 1.0)
@@ -97,7 +97,7 @@ def test_an_address_without_a_way_is_all_lost() -> None:
 
 
 def _no_way(*_: object, **__: object) -> list[Any]:
-    # TEST-NET-1 over an interface number that does not exist: the kernel refuses before anything is sent
+    # an interface number that does not exist: the kernel refuses before anything is sent
     return [(socket.AF_INET6, socket.SOCK_DGRAM, 0, "", ("fe80::1", 0, 0, 2**31 - 2))]
 
 
@@ -142,6 +142,22 @@ def test_a_hanging_resolver_cannot_outlast_the_deadline() -> None:
     release.set()
     assert got.failure is not None and got.failure.code == "name_not_found"
     assert took < 2
+
+
+def test_stop_is_heard_while_a_name_is_looked_up() -> None:
+    """Ctrl-C does not wait for the resolver."""
+    release, stop = threading.Event(), threading.Event()
+
+    def hang(*_: object, **__: object) -> list[Any]:
+        stop.set()
+        release.wait(30)
+        return []
+
+    started = time.monotonic()
+    got = measure(options(address="slow.invalid"), context(20, stop=stop), lookup=hang)
+    release.set()
+    assert got.failure is not None and got.failure.code == "interrupted"
+    assert time.monotonic() - started < 5
 
 
 def test_stop_keeps_what_was_measured() -> None:
@@ -276,9 +292,9 @@ def test_the_default_timeout_leaves_time_for_the_last_reply() -> None:
 
 def test_resolve_takes_the_family_asked_for() -> None:
     """`family` decides which address of a name is used; a literal of the other family is an error."""
-    assert resolve("localhost", "ipv4", Deadline.after(5))[1][0] == "127.0.0.1"
+    assert resolve("localhost", "ipv4", context()).sockaddr[0] == "127.0.0.1"
     with pytest.raises(OSError):
-        resolve("127.0.0.1", "ipv6", Deadline.after(5))
+        resolve("127.0.0.1", "ipv6", context())
 
 
 def test_every_cause_has_a_sentence() -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import socket
 import statistics
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -18,6 +16,7 @@ from pydantic import Field, StringConstraints
 from typing_extensions import TypedDict
 
 from sigprobe import link
+from sigprobe.measure import sockets
 from sigprobe.measure.echo import Arrival, Echo, IcmpEcho, Method, NotPermittedError, cause_of, ip_header_bytes
 from sigprobe.measure.handshake import TcpEcho, choose_port
 from sigprobe.measure.kind import CommonOptions, Context, Deadline, Estimate, Kind, Measured, Progress
@@ -218,41 +217,23 @@ def _send_one(echo: Echo, train: _Train, context: Context, seq: int, now: float)
 
 
 def resolve(
-    address: str, family: str | None, deadline: Deadline, lookup: Callable[..., list[Any]] = socket.getaddrinfo
-) -> tuple[int, tuple[Any, ...]]:
-    """Find one socket address for a name or an IP address: (family, sockaddr). Raises OSError.
+    address: str,
+    family: str | None,
+    context: Context,
+    lookup: sockets.GetAddrInfo = socket.getaddrinfo,
+) -> sockets.Address:
+    """The first address of a name, or the IP address itself, in the family asked for.
 
-    The system's resolver knows no deadline, so it is asked in a thread that may be left behind.
+    Raises OSError when there is none by the deadline, sockets.StoppedError when the run is stopped.
     """
+    found = sockets.look_up(address, 0, context.deadline, context.stop, getaddrinfo=lookup)
+    if found.error is not None:
+        raise OSError(found.error)
     wanted = _FAMILIES[family]
-    try:
-        ipaddress.ip_address(address.partition("%")[0])
-        flags = int(socket.AI_NUMERICHOST)
-    except ValueError:
-        flags = 0
-    answers: list[Any] = []
-    faults: list[Exception] = []
-    done = threading.Event()
-
-    def ask() -> None:
-        try:
-            answers.extend(lookup(address, None, family=wanted, type=socket.SOCK_DGRAM, flags=flags))
-        except (OSError, UnicodeError) as error:
-            faults.append(error)
-        finally:
-            done.set()
-
-    if flags:
-        ask()
-    else:
-        threading.Thread(target=ask, name="ping-resolve", daemon=True).start()
-        if not done.wait(deadline.remaining()):
-            raise TimeoutError("the system's resolver did not answer in time")
-    if faults:
-        raise OSError(str(faults[0]))
-    if not answers:
-        raise OSError("no address")
-    return int(answers[0][0]), tuple(answers[0][4])
+    fitting = [a for a in found.addresses if wanted in (socket.AF_UNSPEC, a.family)]
+    if not fitting:
+        raise OSError(f"no {family} address")
+    return fitting[0]
 
 
 def _open(
@@ -293,7 +274,7 @@ def measure(
     tcp_ports: Sequence[int] = TCP_PORTS,
     clock: Callable[[], float] = time.monotonic,
     wall: Callable[[], float] = time.time,
-    lookup: Callable[..., list[Any]] = socket.getaddrinfo,
+    lookup: sockets.GetAddrInfo = socket.getaddrinfo,
     gateway: Callable[[link.Family | None], str | None] = link.default_gateway,
 ) -> Measured:
     """Ping one host and tell what came back; every failure of the target is a Measured.
@@ -307,10 +288,12 @@ def measure(
             return _nothing(options, "no_gateway", "no default route with a gateway")
         address = found
     try:
-        family, sockaddr = resolve(address, options.family, context.deadline, lookup)
+        at = resolve(address, options.family, context, lookup)
+    except sockets.StoppedError:
+        return _nothing(options, "interrupted", f"stopped while looking {address} up")
     except OSError as error:
         return _nothing(options, "name_not_found", f"{address}: {error}")
-    used = str(sockaddr[0])
+    family, sockaddr, used = at.family, at.sockaddr, str(at.sockaddr[0])
     try:
         echo, note = _open(
             family,
