@@ -190,6 +190,10 @@ def _proof_against(failure: Result, answered: Sequence[Result]) -> Result | None
     near = _distance(failure)
     if near is Distance.LINK or failure.data.get("proxy") or failure.data.get("status_code") in _GATEKEEPERS:
         return None  # the gateway, a proxy, or somebody who lets nobody in: then it may be no service's job
+    if failure.kind == "dns":
+        # a resolver that is silent or refuses is not the service; only SERVFAIL for its name alone points at it
+        known = (r for r in answered if r.kind == "dns" and r.outcome is Outcome.OK)
+        return next(known, None) if code == "dns_servfail" else None
     far_enough = [r for r in answered if _proves(r) and _distance(r) >= near and _distance(r) is not Distance.LINK]
     over_tcp = [r for r in far_enough if r.kind != "ping"]
     if code in _ITS_OWN_WORD:
@@ -200,8 +204,6 @@ def _proof_against(failure: Result, answered: Sequence[Result]) -> Result | None
         return next(iter(over_tcp), None)
     if code in _STRANGE:
         return next((r for r in over_tcp if r.data.get("tls_version") is not None), None)
-    if code == "dns_servfail":
-        return next((r for r in answered if r.kind == "dns" and r.outcome is Outcome.OK), None)
     return None  # names, clocks, permissions, our own token, our own time: not the service's
 
 

@@ -148,6 +148,12 @@ def test_service_with_an_error_page() -> None:
     assert verdict.confidence == 0.6
 
 
+def test_service_with_a_dead_zone() -> None:
+    """SERVFAIL for one name while another is resolved: that name's own servers."""
+    other = check("dns", "other", "other.example", query_ms=20.0)
+    assert plain(decide([other, dns(code="dns_servfail")], NEED)) == ("service", "targets_failed")
+
+
 def test_service_on_loopback() -> None:
     """Between loopback targets there is no network that could be to blame."""
     good = check("http", "a", "http://127.0.0.1:8001/", used="127.0.0.1:8001", status_code=200)
@@ -175,7 +181,9 @@ def test_service_on_loopback() -> None:
             [web("b", "b.example"), web(code="http_status", status_code=403, tls_version="TLSv1.3")], id="not let in"
         ),
         pytest.param([web("b", "b.example"), web(code="refused", proxy="http://p:3128")], id="perhaps the proxy"),
-        pytest.param([ping(), dns(code="dns_timeout")], id="the resolver, not the service"),
+        pytest.param([ping(), dns(code="dns_timeout")], id="the resolver is silent, not the service"),
+        pytest.param([ping(), web(), dns(code="refused")], id="the resolver refuses, not the service"),
+        pytest.param([ping(), web(), dns(code="dns_servfail")], id="no other name was looked up"),
         pytest.param([ping(), web("b", "b.example"), web(code="name_not_found")], id="a name may be the resolver's"),
         pytest.param(
             [web("c", "c.example"), web("a", "a.example", "refused"), web("b", "b.example", "refused")],

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, TextIO
@@ -107,15 +107,23 @@ class Live:
             self._steps.pop(result.target.name, None)
         if self._quiet:
             return
-        lines = [self._show(line) for line in final_lines(result, self._profile)]
+        self._freeze([self._show(line) for line in final_lines(result, self._profile)])
+
+    def say(self, text: str) -> None:
+        """Print a message above the moving part; a bare write to stderr would land in the middle of it."""
+        if not self._quiet:
+            self._freeze([words.to_ascii(text) if self._look.ascii else text])
+
+    def _freeze(self, lines: Sequence[str]) -> None:
         # outside the lock: Rich's refresh holds its own lock while it asks for `lines`, which takes ours
         display = self._display
-        if display is not None:
-            for line in lines:
-                display.console.print(line, markup=False, highlight=False, soft_wrap=True)
-        else:
+        if display is None:
             self._stream.write("".join(f"{line}\n" for line in lines))
             self._stream.flush()
+            return
+        for line in lines:
+            display.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        display.refresh()
 
     def lines(self) -> list[str]:
         """The moving part as it stands now: one line per running step, then the countdown."""

@@ -156,7 +156,8 @@ def spark(values: Sequence[float | None], width: int = 9) -> str:
 
 def millis(value: float) -> str:
     """Milliseconds with as many digits as they are worth: `0,4 ms`, `62 ms`."""
-    return f"{number(value, 0 if value >= 0.95 else 1 if value >= 0.095 else 2)} ms"
+    digits = 0 if value >= 0.95 or value < 0.005 else 1 if value >= 0.095 else 2
+    return f"{number(value, digits)} ms"
 
 
 def percent(ratio: float) -> str:

@@ -79,7 +79,7 @@ TPS 3273011001005, Kota Bandung, Telkomsel 4G, 27 Nov 2026 14.05 WIB
 GPS -6,91474 107,60981 (±8 m)
 Sinyal: -98 dBm, sedang
 Latensi: 62 milidetik, baik, jitter 9 milidetik
-Paket hilang: 12,5 persen, buruk, batas 3 persen
+Paket hilang: 12 persen, buruk, batas 3 persen
 Hasil: BANYAK PAKET HILANG DI INTERNET.
 Data terpakai 14 MB.
 Silakan pindah ke tempat dengan sinyal lebih baik, atau tunggu sampai jaringan lebih sepi, lalu uji lagi.
@@ -122,8 +122,8 @@ def test_blank_spot(speak: Speak) -> None:
 def test_plain(speak: Speak) -> None:
     """For a screen reader: one record a line, percentages and milliseconds in words, no symbols or curves."""
     speak("id")
-    text = summary_plain(view([ping(loss_ratio=0.125)]))
-    assert text == PLAIN_ID.replace("12,5", "12")
+    text = summary_plain(view([ping(loss_ratio=0.12)]))
+    assert text == PLAIN_ID
     assert not set(text) & set("✓✗▁▂▃▄▅▆▇█│─%")
 
 
@@ -341,6 +341,14 @@ def test_first_line_loads_no_rich() -> None:
         "from sigprobe.render import live, machine, status; sys.exit('rich' in sys.modules or 'yaml' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0, "0 ms"), (0.07, "0.07 ms"), (0.42, "0.4 ms"), (9.2, "9 ms"), (1234.5, "1,234 ms")]
+)
+def test_millis(value: float, text: str) -> None:
+    """Milliseconds have as many digits as they are worth."""
+    assert words.millis(value) == text
 
 
 @pytest.mark.parametrize(

@@ -140,8 +140,10 @@ def test_live_off_a_terminal() -> None:
     with Live(stream=out, look=PIPE, profile=NEED) as live:
         live.started("center", "throughput")
         live.progress("center", "download", 1e6, "bps", 0.5)
+        live.say("Waiting for GPS.")
         live.finished(speed())
     assert out.getvalue().splitlines() == [
+        "Waiting for GPS.",
         "  Download center                      12.4 Mbps  ✓ good",
         "  Upload center                         1.1 Mbps  ! poor         (limit 2 Mbps)",
     ]
@@ -152,6 +154,7 @@ def test_live_quiet() -> None:
     out = io.StringIO()
     with Live(stream=out, look=TTY, quiet=True) as live:
         live.started("a", "ping")
+        live.say("b")
         live.finished(ping("a"))
     assert out.getvalue() == ""
 
@@ -180,8 +183,9 @@ def test_live_on_a_terminal() -> None:
         live.started("gateway", "ping")
         live.progress("gateway", "ping", 12.0, "ms", 0.1)
         live.finished(ping())
+        live.say("Waiting for GPS.")
     text = out.getvalue()
-    assert "Latency gateway" in text
+    assert "Latency gateway" in text and "\x1b[2KWaiting for GPS.\n" in text
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
 
 
