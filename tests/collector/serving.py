@@ -1,0 +1,91 @@
+"""A collector in its own process, started by its own command."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from sigprobe import wire
+
+COMMAND = (
+    sys.executable,
+    "-W",
+    "error",
+    "-c",
+    "from sigprobe.commands.collector import app; app(prog_name='sigprobe collector')",
+)
+"""The collector's part of the command line by itself."""
+
+Spawn = Callable[..., "subprocess.Popen[str]"]
+
+
+def run(*args: str, database: str) -> subprocess.CompletedProcess[str]:
+    """Run a collector command to its end."""
+    return subprocess.run(
+        [*COMMAND, *args],
+        env={**os.environ, "SIGPROBE_DATABASE": database},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def new_token(role: str, name: str, database: str) -> str:
+    """A token from the command line: the last line of its stdout."""
+    done = run("token", "create", f"--{role}", name, database=database)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
+
+
+@dataclass
+class Server:
+    """A serving process and its address."""
+
+    process: subprocess.Popen[str]
+    url: str
+    said: list[str]
+
+    def post(self, batch: wire.Batch, token: str, *, verify: Any = True, timeout: float = 30) -> requests.Response:
+        """Send a batch."""
+        return requests.post(
+            self.url + wire.BATCH_PATH,
+            data=batch.body,
+            headers=wire.batch_headers(batch, token),
+            verify=verify,
+            timeout=timeout,
+        )
+
+    def rss_kb(self) -> int:
+        """The process's highest resident memory so far, in KiB."""
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as status:
+            found = re.search(r"VmHWM:\s+(\d+) kB", status.read())
+        assert found is not None
+        return int(found[1])
+
+
+def serve(spawn: Spawn, database: str, *args: str) -> Server:
+    """Start `serve` on a free port and wait for the line that says it serves."""
+    process = spawn(
+        [*COMMAND, "serve", "--port", "0", *args],
+        env={**os.environ, "SIGPROBE_DATABASE": database},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line.rstrip())
+        found = re.search(r"https?://\S+/$", said[-1])
+        if found is not None:
+            return Server(process, found[0].replace("0.0.0.0", "127.0.0.1"), said)
+    raise AssertionError(f"did not start: {said}")
