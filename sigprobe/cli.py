@@ -133,7 +133,7 @@ _LANGUAGE_LINE: Final = re.compile(rb"^language:[ \t]*[\"']?(id|en)[\"']?[ \t]*(
 
 
 def _language_in_file(arguments: list[str], environ: Mapping[str, str]) -> str | None:
-    from sigprobe.config import paths
+    from sigprobe import paths
 
     given = next((b for a, b in pairwise(arguments) if a == "--config"), None)
     given = given or next((a.partition("=")[2] for a in arguments if a.startswith("--config=")), None)

@@ -116,8 +116,7 @@ def receipt_body(batch: str, digest: str, server_time: str, results: Sequence[An
             "digest": digest,
             "server_time": server_time,
             "results": [
-                {"id": a.id, "status": a.status} | ({} if a.reason is None else {"reason": a.reason})
-                for a in results
+                {"id": a.id, "status": a.status} | ({} if a.reason is None else {"reason": a.reason}) for a in results
             ],
         },
         ensure_ascii=False,

@@ -523,13 +523,6 @@ class Buffer:
         return None if value is None else str(value)
 
 
-def default_path() -> Path:
-    """`buffer.db` in the platform's data directory of this user."""
-    import platformdirs
-
-    return Path(platformdirs.user_data_dir("sigprobe", appauthor=False)) / "buffer.db"
-
-
 def insert_many(buffer: Buffer, lines: Iterable[tuple[str, bytes]]) -> int:
     """Take in foreign records (id, stored bytes) as they are; known ids stay as they are. Returns how many were new."""
     new = 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from sigprobe import paths
 from sigprobe.commands import logfile, terminal
 from sigprobe.i18n import _
 
@@ -47,9 +48,7 @@ def buffer_path(loaded: Loaded) -> Path:
     """Where the queue lies: as configured, else in the platform's data directory of this user."""
     if loaded.config.buffer.path is not None:
         return Path(loaded.config.buffer.path)
-    import platformdirs
-
-    return Path(platformdirs.user_data_dir("sigprobe", appauthor=False)) / "buffer.db"
+    return paths.queue_file()
 
 
 def open_buffer(loaded: Loaded) -> Buffer:

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from sigprobe.commands import common
 from sigprobe.i18n import _, ngettext
 
-if TYPE_CHECKING:
-    from sigprobe.config import Loaded
-
 app = typer.Typer(help=_("Check and show the settings."), no_args_is_help=True)
-
-ConfigOption = Annotated[Path | None, typer.Option("--config", metavar="F", help=_("The settings file to use."))]
 
 
 class SchemaName(StrEnum):
@@ -27,9 +22,9 @@ class SchemaName(StrEnum):
 
 
 @app.command()
-def check(config: ConfigOption = None) -> None:
+def check(config: common.ConfigOption = None) -> None:
     """Check the settings file and name every mistake with its line."""
-    loaded = _load(config)
+    loaded = common.settings(config)
     count = len(loaded.config.targets)
     text = ngettext("{path}: ok, {count} target", "{path}: ok, {count} targets", count)
     typer.echo(text.format(path=loaded.path, count=count))
@@ -37,12 +32,12 @@ def check(config: ConfigOption = None) -> None:
 
 @app.command()
 def show(
-    config: ConfigOption = None,
+    config: common.ConfigOption = None,
     origin: Annotated[bool, typer.Option("--origin", help=_("Say where each value comes from."))] = False,
     as_json: Annotated[bool, typer.Option("--json", help=_("Print JSON instead of YAML."))] = False,
 ) -> None:
     """Show the settings in use, defaults included."""
-    loaded = _load(config)
+    loaded = common.settings(config)
     from sigprobe.config import show as shows
 
     if not as_json:
@@ -68,17 +63,3 @@ def schema(
 
         document = config_schema()
     typer.echo(json.dumps(document, ensure_ascii=False, indent=2, sort_keys=True))
-
-
-def _load(path: Path | None) -> Loaded:
-    """The settings, or every mistake on stderr and exit 2."""
-    from sigprobe.config import ConfigError, load, report
-
-    try:
-        loaded = load(path)
-    except ConfigError as error:
-        typer.echo(report(error), err=True)
-        raise typer.Exit(2) from None
-    for warning in loaded.warnings:
-        typer.echo(_("Warning: {text}").format(text=warning), err=True)
-    return loaded

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import typer
 
-from sigprobe.commands import common, logfile, terminal
+from sigprobe import paths
+from sigprobe.commands import common, terminal
 from sigprobe.i18n import _
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def doctor(*, config: common.ConfigOption = None, as_json: common.JsonOption = F
 
         lines = [DoctorLine(f.name, f.state, f.detail, _fix(f)) for f in found]
         out.show(doctor_text(lines, ascii=out.ascii, plain=out.plain))
-        out.show(_("Log file: {path}").format(path=logfile.path()))
+        out.show(_("Log file: {path}").format(path=paths.log_file()))
     raise typer.Exit(1 if any(f.state == "fail" for f in found) else 0)
 
 

@@ -38,7 +38,8 @@ def init(
     test: Annotated[bool, typer.Option("--test", help=_("Run a first test afterwards."))] = False,
 ) -> None:
     """Write a first settings file."""
-    from sigprobe.config import new, paths
+    from sigprobe import paths
+    from sigprobe.config import new
 
     path = config or Path(os.environ.get("SIGPROBE_CONFIG", "") or paths.user_file())
     asking = not no_input and sys.stdin.isatty()
@@ -206,7 +207,7 @@ def _full_path(text: str) -> str:
 
 def _hide_note(path: Path, config: Path | None) -> None:
     """Say it when the new file takes the place of the system's, which is then not read at all."""
-    from sigprobe.config import paths
+    from sigprobe import paths
 
     system = paths.system_file()
     if config is None and path == paths.user_file() and os.access(system, os.F_OK):

@@ -6,14 +6,9 @@ import logging
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+from sigprobe.paths import log_file
+
 _LIMIT_BYTES = 1_000_000
-
-
-def path() -> Path:
-    """Where the log file of this user lies."""
-    import platformdirs
-
-    return Path(platformdirs.user_log_dir("sigprobe", appauthor=False)) / "sigprobe.log"
 
 
 class _AtNeed(logging.Handler):
@@ -26,7 +21,7 @@ class _AtNeed(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             if self._file is None:
-                place = path()
+                place = log_file()
                 place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._file = RotatingFileHandler(place, maxBytes=_LIMIT_BYTES, backupCount=1, encoding="utf-8")
                 self._file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
@@ -44,6 +39,8 @@ class _AtNeed(logging.Handler):
 def install() -> None:
     """Send sigprobe's warnings to the log file."""
     log = logging.getLogger("sigprobe")
+    # libraries' warnings must not reach the screen by Python's last resort; they can hold whole URLs
+    logging.getLogger().addHandler(logging.NullHandler())
     if not log.handlers:
         log.addHandler(_AtNeed())
         log.propagate = False
@@ -53,4 +50,4 @@ def record(error: BaseException) -> Path:
     """Write an unexpected fault with its traceback; returns the file's place."""
     install()
     logging.getLogger("sigprobe").error("unexpected fault", exc_info=error)
-    return path()
+    return log_file()

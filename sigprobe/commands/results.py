@@ -88,8 +88,5 @@ def _screen(buffer: Buffer, states: list[State], tps_id: str | None) -> None:
     from sigprobe.render.status import LAST, ListedResult, results_text
 
     out = terminal.current()
-    listed = [
-        ListedResult(json.loads(row.line), row.state.name.lower())
-        for row in buffer.rows(*states, newest=LAST)
-    ]
+    listed = [ListedResult(json.loads(row.line), row.state.name.lower()) for row in buffer.rows(*states, newest=LAST)]
     out.show(results_text(listed, zone=places.zone(tps_id), ascii=out.ascii, plain=out.plain))

@@ -66,14 +66,9 @@ def _document(loaded: Loaded, buffer: Buffer) -> dict[str, Any]:
 
 def other_queues(mine: Path) -> list[Path]:
     """Queues of the two installs other than the one in use: results may be waiting there unseen."""
-    from pathlib import Path
+    from sigprobe import paths
 
-    import platformdirs
-
-    known = (
-        Path(platformdirs.user_data_dir("sigprobe", appauthor=False)) / "buffer.db",
-        Path("/var/lib/sigprobe/buffer.db"),
-    )
+    known = (paths.queue_file(), paths.SYSTEM_QUEUE)
     found = []
     for path in known:
         try:

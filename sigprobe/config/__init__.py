@@ -14,8 +14,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from sigprobe import paths
 from sigprobe.config import environ as environment
-from sigprobe.config import paths, rules
+from sigprobe.config import rules
 from sigprobe.config.faults import Places, odd_numbers, translate
 from sigprobe.config.model import Config
 from sigprobe.config.problems import ConfigError, Key, Problem, dotted, report

@@ -1,4 +1,4 @@
-"""Where the configuration file is looked for. The first one found is used whole; nothing is merged."""
+"""Where sigprobe's files lie: settings, queue, log. Of settings files the first one found is used whole."""
 
 from __future__ import annotations
 
@@ -40,3 +40,21 @@ def find(path: Path | None, environ: Mapping[str, str], root: Path = SYSTEM_ROOT
         except OSError:
             return candidate
     return None
+
+
+def queue_file() -> Path:
+    """The queue of this user: `buffer.db` in the platform's data directory."""
+    import platformdirs
+
+    return platformdirs.user_data_path("sigprobe", appauthor=False) / "buffer.db"
+
+
+SYSTEM_QUEUE: Final = Path("/var/lib/sigprobe/buffer.db")
+"""The queue of a system install, shared by cron, agent and officer."""
+
+
+def log_file() -> Path:
+    """The log of this user."""
+    import platformdirs
+
+    return platformdirs.user_log_path("sigprobe", appauthor=False) / "sigprobe.log"
