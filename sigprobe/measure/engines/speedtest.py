@@ -91,6 +91,8 @@ class _Meter:
             answer = self._opener.open(request)
         except OSError as error:
             self.faults.append(error)
+            if isinstance(error, HTTPError):
+                error.close()
             raise
         return answer if request.data is not None else _MeteredAnswer(answer, self)
 
@@ -107,6 +109,7 @@ class _Meter:
             piece: bytes = answer.read(size)
         except OSError as error:
             self.faults.append(error)
+            answer.close()  # the package would leave it open
             raise
         self._count(len(piece))
         return piece

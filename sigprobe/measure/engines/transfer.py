@@ -107,12 +107,13 @@ def check_status(head: Head) -> None:
 class _Stream:
     """One connection of a transfer and what went over it."""
 
-    __slots__ = ("base", "connection", "retries", "written")
+    __slots__ = ("announced", "base", "connection", "retries", "written")
 
     def __init__(self, connection: Connection, retries: int = RETRIES) -> None:
         self.connection = connection
         self.retries = retries
         self.written = 0
+        self.announced = 0
         self.base: int | None = None
 
 
@@ -268,11 +269,13 @@ class Direction:
             return  # kept open, so that what is on its way can still be acknowledged
         moved = stream.written
         self._retire(stream)
-        if fault is None or (fault.code == "reset" and moved and stream.retries > 0):
-            self._open_stream(stream.retries - (fault is not None))
-        elif fault.status == 413 and self._body_most > SMALL_BODY:
+        # a server that refuses a large body may cut the connection before its 413 is read
+        too_large = fault is not None and (fault.status == 413 or fault.code == "reset")
+        if too_large and stream.announced > SMALL_BODY and not self._server.ours:
             self._body_most = SMALL_BODY
             self._open_stream(stream.retries)
+        elif fault is None or (fault.code == "reset" and moved and stream.retries > 0):
+            self._open_stream(stream.retries - (fault is not None))
         elif not self._streams or fault.code == "bad_response":
             self._out.fault = fault
 
@@ -320,6 +323,7 @@ class Direction:
         query = f"session={self._plan.session}"
         while (length := min(self._body_most, self._room())) > 0:
             announced = length if self._body_most != OURS_BODY else self._body_most
+            stream.announced = announced
             lines = ("Content-Type: application/octet-stream", f"Content-Length: {announced}")
             request = self._server.request("POST", "empty", query, *lines)
             yield from connection.send_all(request)
@@ -372,7 +376,8 @@ class Direction:
             return 0, 0, 0
         return (
             min(stream.written, max(0, info.acked - stream.base)),
-            min(stream.written, max(0, info.sent - stream.base)),
+            # the kernel counts the SYN among the acknowledged bytes, not among those sent
+            min(stream.written, max(0, info.sent + 1 - stream.base)),
             info.retransmits,
         )
 
