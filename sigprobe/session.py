@@ -54,6 +54,9 @@ class Whereabouts(Protocol):
     def wait(self, timeout_s: float) -> bool:
         """Wait for a first position; False at once where none can come."""
 
+    def may_come(self) -> bool:
+        """True while a position is still to be hoped for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -337,7 +340,8 @@ class Session:
         timeout = self._plan.location_timeout_s
         if self._ends_at is not None:
             timeout = min(timeout, max(0.0, self._ends_at - self._clock()))
-        if self._interrupted or self._whereabouts.location(self._clock()) is not None:
+        there = self._whereabouts.location(self._clock()) is not None
+        if self._interrupted or there or timeout <= 0.0 or not self._whereabouts.may_come():
             return
         with suppress(KeyboardInterrupt):  # the results are safe; Ctrl-C here only ends the waiting
             self._hooks.waiting_for_place(timeout)

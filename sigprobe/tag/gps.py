@@ -83,6 +83,11 @@ class GpsReader:
             self._change.wait_for(lambda: self._newest is not None or self._hopeless or self._stop.is_set(), timeout_s)
         return self.newest() is not None
 
+    def may_come(self) -> bool:
+        """True while a first position is still to be hoped for."""
+        with self._change:
+            return self._newest is None and not self._hopeless and not self._stop.is_set()
+
     def close(self) -> None:
         """Stop reading. May be called twice; what was read stays readable."""
         self._stop.set()
