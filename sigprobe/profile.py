@@ -101,7 +101,7 @@ class Profile:
         return Grade(word, bounds.fair, direction)
 
 
-def N_(message: str) -> str:  # noqa: N802 - gettext's customary name
+def N_(message: str) -> str:
     """Mark a message for the catalogues; the screen translates it, since this floor imports nothing."""
     return message
 
@@ -247,7 +247,7 @@ class _Reader:
     def number(self, node: Any) -> float:
         try:
             if node.tag not in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
-                raise ValueError  # noqa: TRY301 - one message for every value that is no number
+                raise ValueError
             value = float(str(node.value).replace("_", ""))
         except ValueError as error:
             raise self.fail(node, N_("a number belongs here, with a decimal point")) from error

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sigprobe import i18n
-from sigprobe.result import CODES
+from sigprobe.codes import CODES
 
 ROOT = Path(__file__).parent.parent
 WHEN = datetime(2026, 11, 27, 7, 5, tzinfo=UTC)

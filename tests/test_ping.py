@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from sigprobe.codes import CODES
 from sigprobe.measure.kind import Context, DataBudget, Deadline, Progress
 from sigprobe.measure.ping import KIND, Options, PingData, jitter_ms, measure, resolve, summarise
-from sigprobe.result import CODES, Outcome
+from sigprobe.result import Outcome
 
 
 def options(**changes: Any) -> Options:

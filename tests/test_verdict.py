@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sigprobe import profile
-from sigprobe.result import CODES, Failure, Network, Outcome, Result, Software, Tags, Target, new_id
+from sigprobe.codes import CODES
+from sigprobe.result import Failure, Network, Outcome, Result, Software, Tags, Target, new_id
 from sigprobe.verdict import Verdict, decide, readings, shortfalls
 
 NEED = profile.load(profile.DEFAULT)

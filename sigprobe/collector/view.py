@@ -11,9 +11,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from sigprobe import i18n
+from sigprobe.codes import CODES
 from sigprobe.collector.store import StoredResult, Tally
 from sigprobe.i18n import N_
-from sigprobe.result import CODES, RUN_KIND, format_time
+from sigprobe.result import RUN_KIND, format_time
 
 Translate = Callable[[str], str]
 

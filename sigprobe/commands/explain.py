@@ -16,8 +16,8 @@ def explain(
     *,
     config: common.ConfigOption = None,
 ) -> None:
+    from sigprobe.codes import CODES, find_code
     from sigprobe.render.status import explain_text
-    from sigprobe.result import CODES, find_code
 
     out = terminal.current()
     found = find_code(code)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sigprobe.codes import CODES
 from sigprobe.i18n import _
-from sigprobe.result import CODES
 
 Key = tuple[str | int, ...]
 """The way to a value: names of keys and numbers of list items."""

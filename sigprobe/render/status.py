@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal
 
+from sigprobe.codes import Code
 from sigprobe.i18n import _, clock_text, ngettext, number, size
 from sigprobe.render import words
 from sigprobe.render.screen import time_text
-from sigprobe.result import Code, parse_time
+from sigprobe.result import parse_time
 
 State = Literal["ok", "warn", "fail"]
 _MARKS: Final[Mapping[State, str]] = {"ok": "✓", "warn": "!", "fail": "✗"}

@@ -14,12 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from samples import NEED, RTTS, TAGS, WHEN, dns, ping, result, speed, view, web
 
+from sigprobe.codes import CODES
 from sigprobe.i18n import set_language
 from sigprobe.render import words
 from sigprobe.render.console import traits
 from sigprobe.render.screen import first_line, identity, summary, summary_plain
 from sigprobe.render.view import RunView, UploadLine
-from sigprobe.result import CODES, Location, Network, Operator, Outcome, Tags
+from sigprobe.result import Location, Network, Operator, Outcome, Tags
 from sigprobe.verdict import decide
 
 Speak = Callable[[str], None]

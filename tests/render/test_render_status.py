@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 from samples import NEED, WHEN, dns, ping, result, speed
 
+from sigprobe.codes import CODES
 from sigprobe.render import words
 from sigprobe.render.console import Traits
 from sigprobe.render.live import Live
@@ -23,7 +24,6 @@ from sigprobe.render.status import (
     status_command,
     status_text,
 )
-from sigprobe.result import CODES
 
 Speak = Callable[[str], None]
 

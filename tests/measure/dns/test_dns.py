@@ -16,9 +16,9 @@ from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter, ValidationError
 from servers.dnsserver import Answer, dns_server, records, silence
 
+from sigprobe.codes import CODES
 from sigprobe.measure import dns as kind
 from sigprobe.measure.kind import Context, DataBudget, Deadline, Measured
-from sigprobe.result import CODES
 
 A = "kpu.test. 300 IN A 192.0.2.1"
 SCHEMA = Draft202012Validator(TypeAdapter(kind.DnsData).json_schema())

@@ -14,10 +14,10 @@ from pydantic import TypeAdapter, ValidationError
 from servers.tcp import Peer, http_server, page, tcp_server
 
 import sigprobe.measure.phases  # noqa: F401 - loaded here, so that no test's deadline pays for it
+from sigprobe.codes import CODES
 from sigprobe.measure import http as kind
 from sigprobe.measure import sockets
 from sigprobe.measure.kind import Context, DataBudget, Deadline, Measured
-from sigprobe.result import CODES
 
 SCHEMA = Draft202012Validator(TypeAdapter(kind.HttpData).json_schema())
 

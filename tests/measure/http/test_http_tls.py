@@ -11,9 +11,10 @@ import pytest
 import trustme
 from servers.tcp import Peer, http_server, page, tcp_server
 
+from sigprobe.codes import CODES
 from sigprobe.measure import http as kind
 from sigprobe.measure.kind import Context, Deadline, Measured
-from sigprobe.result import CODES, parse_time
+from sigprobe.result import parse_time
 
 NOW = datetime.now(UTC)
 

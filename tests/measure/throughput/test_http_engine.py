@@ -15,11 +15,12 @@ from servers.speedtests import GARBAGE, Books, Handler, collector, content_lengt
 from servers.tcp import Peer, http_server, page, tcp_server
 
 import sigprobe.measure.engines.http  # noqa: F401 - loaded here, so that no test's deadline pays for it
+from sigprobe.codes import CODES
 from sigprobe.measure import throughput as kind
 from sigprobe.measure.engines import http as engine
 from sigprobe.measure.engines.transfer import SMALL_BODY
 from sigprobe.measure.kind import Context, DataBudget, Deadline, Measured, Progress
-from sigprobe.result import CODES, Outcome
+from sigprobe.result import Outcome
 
 SCHEMA = Draft202012Validator(TypeAdapter(kind.ThroughputData).json_schema())
 OK_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n"

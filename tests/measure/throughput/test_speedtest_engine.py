@@ -17,9 +17,10 @@ from pydantic import TypeAdapter
 from servers.speedtests import GARBAGE, content_length, read_head
 from servers.tcp import Peer, Server, page, tcp_server
 
+from sigprobe.codes import CODES
 from sigprobe.measure import throughput as kind
 from sigprobe.measure.kind import Context, DataBudget, Deadline, Measured
-from sigprobe.result import CODES, Outcome
+from sigprobe.result import Outcome
 
 SCHEMA = Draft202012Validator(TypeAdapter(kind.ThroughputData).json_schema())
 CONFIG = b"""<?xml version="1.0"?><settings>
