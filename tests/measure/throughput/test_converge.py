@@ -1,0 +1,89 @@
+"""From arrivals to a rate: pure arithmetic on arrivals whose true rate is known."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from sigprobe.measure.engines.converge import Judge, Series, conclude, crucial_interval, judge
+
+
+def arrivals(rate_bps: Callable[[float], float], seconds: float, step_s: float = 0.01) -> Series:
+    """Samples of a transfer whose rate at each moment is given."""
+    series, total = Series(), 0.0
+    for number in range(round(seconds / step_s)):
+        at_s = number * step_s
+        total += rate_bps(at_s) * step_s / 8
+        series.add(at_s + step_s, total)
+    return series
+
+
+def climb(level: float, rtt_s: float, from_bps: float) -> Callable[[float], float]:
+    """Slow start: doubling each round trip up to the level."""
+    return lambda at_s: min(level, from_bps * 2 ** (at_s / rtt_s))
+
+
+@pytest.mark.parametrize("rtt_s", [0.02, 0.1, 0.3])
+@pytest.mark.parametrize("level", [1e6, 20e6, 300e6])
+def test_slow_start_is_left_out(level: float, rtt_s: float) -> None:
+    """The rate is the link's, not the mean with the climb in it, at any rate and round trip."""
+    series = arrivals(climb(level, rtt_s, 2e5), 6)
+    speed = judge(series, rtt_s)
+    assert speed is not None and speed.settled
+    assert speed.bps == pytest.approx(level, rel=0.01)
+    assert series.total() * 8 / series.end_s() < level
+    assert speed.ci_bps is not None and speed.ci_bps[0] <= level <= speed.ci_bps[1] * 1.001
+
+
+def test_it_does_not_stop_while_the_rate_still_climbs() -> None:
+    """In slow start, and on a rate that creeps up, there is no convergence; on a plateau there is, soon."""
+    watch, series, total = Judge(0.05), Series(), 0.0
+    shape = climb(100e6, 0.05, 2e5)
+    stopped = None
+    for number in range(300):
+        at_s = number * 0.01
+        total += shape(at_s) * 0.01 / 8
+        series.add(at_s + 0.01, total)
+        if number % 5 == 4 and watch.converged(series):
+            stopped = at_s
+            break
+    assert stopped is not None and 0.45 < stopped < 1.2
+    creeping = arrivals(lambda at_s: 5e6 * (1 + at_s), 2)
+    assert not Judge(0.05).converged(creeping)
+    speed = judge(creeping, 0.05)
+    assert speed is None or not speed.settled
+
+
+def test_the_interval_holds_the_truth() -> None:
+    """On a rate that wanders (each tenth of a second like the one before) the 95 % interval holds its mean."""
+    seed = 20261122
+    print("seed", seed)
+    rng = random.Random(seed)
+    held = 0
+    for _ in range(200):
+        state, series, total = 0.0, Series(), 0.0
+        for number in range(500):
+            state = 0.8 * state + rng.gauss(0, 1)
+            total += max(0.0, 20e6 + 3e6 * state) * 0.01 / 8
+            series.add((number + 1) * 0.01, total)
+        speed = judge(series, 0.05)
+        assert speed is not None and speed.ci_bps is not None
+        held += speed.ci_bps[0] <= 20e6 <= speed.ci_bps[1]
+    assert held >= 0.9 * 200
+
+
+def test_the_crucial_interval_is_where_the_samples_are() -> None:
+    """A few low samples of the climb and one burst do not move it."""
+    low, high = crucial_interval([1, 2, 5, 9.8, 9.9, 10, 10, 10.1, 10.2, 30])
+    assert 9.5 <= low <= 10 <= high <= 10.5
+
+
+def test_too_little_is_no_speed() -> None:
+    """Nothing, and less than ten packets, give None; a short burst gives a rate without an interval."""
+    assert conclude(Series(), 0.05) is None
+    assert conclude(Series([(1.0, 0), (2.0, 9_000)]), 0.05) is None
+    burst = conclude(Series([(0.0, 0), (0.010, 1_000_000)]), 0.001)
+    assert burst is not None and burst.ci_bps is None
+    assert burst.bps == pytest.approx(800e6)
