@@ -159,12 +159,12 @@ def test_newest_first_filters_and_paging(seen: Collector) -> None:
         seen.send(make_result(n + 1, target=Target(f"t{n}")))
     seen.send(failed_result(seq=60, target=Target("broken")))
     text = seen.client.get("/").text
-    shown = re.findall(r"</span> (t\d+|broken)</td>", text)
+    shown = re.findall(r"</span> (t\d+|broken)</div></td>", text)
     assert shown[:2] == ["broken", "t51"]
     assert len(shown) == 50
     older = re.search(r'class="next" href="([^"]+)"', text)
     assert older is not None
-    rest = re.findall(r"</span> (t\d+)</td>", seen.client.get(older[1]).text)
+    rest = re.findall(r"</span> (t\d+)</div></td>", seen.client.get(older[1]).text)
     assert rest == ["t2", "t1", "t0"]
     assert "broken" in seen.client.get("/", params={"outcome": "failed"}).text
     assert "t51" not in seen.client.get("/", params={"outcome": "failed"}).text

@@ -96,7 +96,7 @@ def _is_current(engine: Engine) -> bool:
         try:
             if not inspect(connection).has_table("schema_version"):
                 return False
-        except DatabaseError:
+        except DatabaseError:  # no database or no way to it: the attempt to migrate says which, and why
             return False
         return _applied(connection) == len(MIGRATIONS)
 
