@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -87,12 +89,24 @@ def content_length(head: str) -> int:
 
 @contextmanager
 def librespeed(
-    *, garbage: Handler = send_garbage, upload: Handler = take_upload, folder: str = "/", suffix: str = ".php"
+    *,
+    garbage: Handler = send_garbage,
+    upload: Handler = take_upload,
+    folder: str = "/",
+    suffix: str = ".php",
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[tuple[Server, Books]]:
     """A server with LibreSpeed's names under `folder`, which reports nothing; anything else is 404."""
     books = Books()
 
     def answer(peer: Peer) -> None:
+        if tls is None:
+            serve(peer)
+        elif peer.sock.recv(1, socket.MSG_PEEK):  # a latency probe connects and leaves without a word
+            with tls.wrap_socket(peer.sock, server_side=True) as secure:
+                serve(Peer(secure, peer.closing))
+
+    def serve(peer: Peer) -> None:
         while True:
             head = read_head(peer)
             if not head:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter, ValidationError
 from servers.speedtests import GARBAGE, Books, Handler, collector, content_length, librespeed, settings
@@ -370,6 +373,25 @@ def test_the_token_goes_to_its_own_origin_alone() -> None:
         }
         check(server.url(), Context(Deadline.after(5), tokens=near))
     assert books.heads and not any("authorization" in head.lower() for head in books.heads)
+
+
+def test_tls_is_verified_with_the_collector_s_own_ca(tmp_path: Path) -> None:
+    """Both directions over TLS with the configured CA; without it the certificate is refused and nothing is sent."""
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("127.0.0.1").configure_cert(tls)
+    with librespeed(tls=tls) as (server, books):
+        url = server.url(scheme="https")
+        origin = url.rstrip("/")
+        assert code_of(check(url, Context(Deadline.after(5), tokens={origin: "t"}))) == "tls_untrusted"
+        assert not books.heads
+        own = Context(Deadline.after(5), tokens={origin: "t"}, ca_files={origin: str(tmp_path / "ca.pem")})
+        measured = check(url, own)
+    assert measured.outcome is Outcome.OK, measured.failure
+    assert measured.data["upload_counted_by"] == "tcp_info"
+    assert books.received <= measured.data["bytes_sent"] * 1.01
+    assert all("Authorization: Bearer t" in head for head in books.heads)
 
 
 # --- options ------------------------------------------------------------------------------------------------
