@@ -364,6 +364,61 @@ CODES: Final[Mapping[str, Code]] = _table(
         N_("The queue has reached buffer.max_mb. THE RESULT WAS NOT SAVED."),
         N_("Send the queue with sigprobe upload, or raise buffer.max_mb."),
     ),
+    # --- carrying by hand
+    (
+        "file_not_ours",
+        "SP-FIL-01",
+        N_("{name} was not made by sigprobe export. Nothing was taken from it."),
+        N_("Choose the file that sigprobe export has written."),
+    ),
+    (
+        "file_damaged",
+        "SP-FIL-02",
+        N_("{name} is damaged or not complete. Nothing was taken from it."),
+        N_("Copy it again, or export again on the device it comes from; the results are still kept there."),
+    ),
+    (
+        "file_newer",
+        "SP-FIL-03",
+        N_("{name} was made by a newer sigprobe. Nothing was taken from it."),
+        N_("Update sigprobe on this device, then import the file again."),
+    ),
+    (
+        "file_too_big",
+        "SP-FIL-04",
+        N_("{name} holds more than one file may hold."),
+        N_("Check where the file comes from; if it is yours, send the results with sigprobe upload instead."),
+    ),
+    (
+        "file_unreadable",
+        "SP-FIL-05",
+        N_("{name} could not be read."),
+        N_("Check the name and that the stick is plugged in, then try again."),
+    ),
+    (
+        "file_exists",
+        "SP-FIL-06",
+        N_("{name} is there already and was not overwritten."),
+        N_("Choose another name, or add --force to replace it."),
+    ),
+    (
+        "file_full",
+        "SP-FIL-07",
+        N_("There is no room for {name}. No file was written; the results are still kept on this device."),
+        N_("Delete other files there, or use another stick."),
+    ),
+    (
+        "file_unwritable",
+        "SP-FIL-08",
+        N_("{name} could not be written. The results are still kept on this device."),
+        N_("Check that the directory exists and may be written, then try again."),
+    ),
+    (
+        "file_changed",
+        "SP-FIL-09",
+        N_("{name} changed while it was read, so no more was taken from it."),
+        N_("Import it again when nobody writes to it; what was taken before stays and is not doubled."),
+    ),
     # --- place, time, settings
     (
         "no_fix",

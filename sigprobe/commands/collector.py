@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
-from sigprobe.i18n import _
+from sigprobe.commands import carrying, common, terminal
+from sigprobe.i18n import _, ngettext, number
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
+
+    from sigprobe.collector.carried import Imported
 
 app = typer.Typer(
     help=_("Run the monitoring server that takes results in, and manage its tokens."),
@@ -126,6 +131,92 @@ def serve(
             run(create_app(settings, engine), bound, tls=tls, ready=ready)
     finally:
         engine.dispose()
+
+
+@app.command("import")
+def import_file(
+    *,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", show_default=False, help=_("A file that sigprobe export has written."))
+    ],
+    receipts: Annotated[
+        Path | None,
+        typer.Option(
+            "--receipts", metavar="OUT", help=_("Write receipts, to be imported where the results come from.")
+        ),
+    ] = None,
+    force: carrying.ForceOption = False,
+    carrier: Annotated[
+        str, typer.Option("--carrier", metavar="NAME", help=_("Who brought the file; it is kept with each result."))
+    ] = "import",
+    database: DatabaseOption = None,
+    as_json: common.JsonOption = False,
+) -> None:
+    """Take in results that were carried here in a file."""
+    if not _NAME.fullmatch(carrier):
+        _fail(_("A name is 1 to 64 letters, digits, dots, dashes and underscores, for example laptop-1."), 2)
+    engine = _open(database)
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from sigprobe import carry
+
+    try:
+        done = _import(engine, file, receipts, carrier, force=force)
+    except carry.CarryError as error:
+        writing = error.code in ("file_exists", "file_full", "file_unwritable")
+        carrying.say_fault(error, receipts if writing and receipts is not None else file)
+        raise typer.Exit(1 if writing else 2) from None
+    except SQLAlchemyError as error:
+        _say(_("Import {file} again when the database works: nothing is doubled.").format(file=file))
+        _database_failed(error)
+    finally:
+        engine.dispose()
+    counts = {name: done.statuses[name] for name in ("accepted", "duplicate", "rejected", "conflict")}
+    if as_json:
+        examples = [{"id": name, "reason": reason} for name, reason in done.examples]
+        document = {"records": done.lines, **counts, "examples": examples}
+        typer.echo(json.dumps({**document, "receipts_file": None if receipts is None else str(receipts)}))
+        return
+    out = terminal.current()
+    text = ngettext(
+        "{n} result taken in, {known} known already.",
+        "{n} results taken in, {known} known already.",
+        counts["accepted"],
+    )
+    out.show(text.format(n=number(counts["accepted"]), known=number(counts["duplicate"])))
+    bad = counts["rejected"] + counts["conflict"]
+    if bad:
+        text = ngettext("Warning: {n} result was not taken:", "Warning: {n} results were not taken:", bad)
+        out.error("\n".join([text.format(n=number(bad)), *(f"  {name}: {reason}" for name, reason in done.examples)]))
+    if receipts is not None:
+        text = _("The receipts are in {file}. On the device the results come from: sigprobe import {file}")
+        out.show(text.format(file=receipts))
+
+
+def _import(engine: Engine, file: Path, receipts: Path | None, carrier: str, *, force: bool) -> Imported:
+    """Verify the file, then store it and write the receipts, if any. Raises CarryError and SQLAlchemyError."""
+    import socket
+
+    from sigprobe import carry
+    from sigprobe.collector import carried
+    from sigprobe.result import utc_now
+
+    with carry.opened(file) as opened, ExitStack() as stack:
+        verified = carried.verify(opened)
+        writer = None
+        if receipts is not None:
+            header = carry.Header(carry.RECEIPTS, carry.VERSION, None, utc_now())
+            writer = stack.enter_context(carry.writing(receipts, header, overwrite=force))
+        with carrying.Bar(_("Taking in"), verified.count) as bar:
+            return carried.import_results(
+                engine,
+                opened,
+                verified,
+                carrier=carrier,
+                collector=socket.gethostname(),
+                receipts=writer,
+                progress=bar.show,
+            )
 
 
 @token_app.command("create")

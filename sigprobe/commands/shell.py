@@ -61,6 +61,21 @@ VERBS: Final[dict[str, Verb]] = {
         N_("Show the results that are kept on this device."),
         ("sigprobe results", "sigprobe results --csv > results.csv", "sigprobe results --state rejected --json"),
     ),
+    "export": Verb(
+        "sigprobe.commands.export",
+        "export",
+        N_("Write the results that are waiting to a file, to carry them by hand."),
+        (
+            "sigprobe export /media/stick/results.ndjson.gz",
+            "sigprobe export --receipts /media/stick/receipts.ndjson.gz",
+        ),
+    ),
+    "import": Verb(
+        "sigprobe.commands.import_",
+        "import_",
+        N_("Take in the results of another device, or receipts for the results of this one."),
+        ("sigprobe import /media/stick/results.ndjson.gz",),
+    ),
     "config": Verb(
         "sigprobe.commands.config",
         "app",

@@ -1,0 +1,210 @@
+"""Carrying results by hand, on the probe's side: out of the queue into a file, and back.
+
+Exporting changes nothing in the queue: a copy on a stick is no proof of anything. A receipt that comes home in a file
+only sets its record apart as `carried`; what acknowledges is the collector alone, over the network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from sigprobe import carry
+from sigprobe.buffer import Buffer, State
+from sigprobe.carry import CarryError, Header, ReceiptLine, Verified
+from sigprobe.result import envelope_fault, utc_now
+from sigprobe.wire import ACCEPTED, CONFLICT, DUPLICATE, REJECTED
+
+Progress = Callable[[int], None]
+_TAKEN: Final = frozenset({ACCEPTED, DUPLICATE})
+_EXAMPLES: Final = 20
+
+
+@dataclass(slots=True)
+class Exported:
+    """What an export wrote. `damaged` records were left out: their bytes no longer fit their digest."""
+
+    records: int = 0
+    damaged: int = 0
+    file_bytes: int = 0
+
+
+@dataclass(slots=True)
+class TakenIn:
+    """What an import of results did; each record counts once.
+
+    `conflicting` ids are here with other bytes, `refused` records no collector would keep. Of both, `examples` holds
+    the first few with the reason.
+    """
+
+    records: int = 0
+    new: int = 0
+    known: int = 0
+    conflicting: int = 0
+    refused: int = 0
+    examples: list[tuple[str, str]] = field(default_factory=list)
+
+    def note(self, name: str, reason: str) -> None:
+        """Keep this as an example, while there are few."""
+        if len(self.examples) < _EXAMPLES:
+            self.examples.append((name, reason))
+
+
+@dataclass(slots=True)
+class Receipted:
+    """What a file of receipts did: every receipt of it counts once.
+
+    `carried` records were set apart now, `known` ones had been settled before. `unknown` ids are not in this queue,
+    for `other_bytes` ids it holds a record with another SHA-256, and `not_taken` by the collector stay as they are.
+    """
+
+    receipts: int = 0
+    carried: int = 0
+    known: int = 0
+    unknown: int = 0
+    other_bytes: int = 0
+    not_taken: int = 0
+
+
+def _no_progress(_done: int) -> None:
+    return None
+
+
+def export_results(
+    buffer: Buffer,
+    path: Path,
+    *,
+    overwrite: bool = False,
+    now: Callable[[], str] = utc_now,
+    progress: Progress = _no_progress,
+) -> Exported:
+    """Write the pending records to a file; they stay pending. Raises CarryError when there is no file after all."""
+    done = Exported()
+    header = Header(carry.RESULTS, carry.VERSION, buffer.probe_id, now())
+    with carry.writing(path, header, overwrite=overwrite) as writer:
+        for row in buffer.rows(State.PENDING):
+            if hashlib.sha256(row.line).digest() != row.sha256:
+                done.damaged += 1
+                continue
+            writer.add(row.line)
+            progress(writer.count)
+        done.records = writer.count
+    done.file_bytes = path.stat().st_size
+    return done
+
+
+def export_receipts(
+    buffer: Buffer,
+    path: Path,
+    *,
+    overwrite: bool = False,
+    now: Callable[[], str] = utc_now,
+    progress: Progress = _no_progress,
+) -> Exported:
+    """Write what became of the records carried for others, as far as it is known here."""
+    done = Exported()
+    header = Header(carry.RECEIPTS, carry.VERSION, buffer.probe_id, now())
+    with carry.writing(path, header, overwrite=overwrite) as writer:
+        for row in buffer.rows(State.ACKED, State.CARRIED, State.REJECTED):
+            if row.own:
+                continue
+            status = ACCEPTED
+            if row.state is State.REJECTED:
+                status = CONFLICT if (row.reason or "").startswith(CONFLICT) else REJECTED
+            writer.add_receipt(ReceiptLine(row.id, row.sha256.hex(), status, row.collector or ""))
+            progress(writer.count)
+        done.records = writer.count
+    done.file_bytes = path.stat().st_size
+    return done
+
+
+def verify(file: BinaryIO) -> Verified:
+    """Read a file of results or receipts through. Raises CarryError; nothing is taken before this has returned."""
+    return carry.verify(file, _fault)
+
+
+def _fault(header: Header, line: bytes) -> str | None:
+    try:
+        if header.format == carry.RESULTS:
+            carry.read_record(line)
+        else:
+            carry.read_receipt_line(line)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def take_in(buffer: Buffer, file: BinaryIO, verified: Verified, *, progress: Progress = _no_progress) -> TakenIn:
+    """Take the records of a verified file into the queue, as they are; those it knows stay as they are.
+
+    Raises CarryError when the file has changed since, StorageError when the queue has no room. What was taken by then
+    stays: the same file may be taken in again.
+    """
+    done = TakenIn()
+    for lines in carry.chunks(file, verified):
+        good: list[tuple[str, bytes]] = []
+        for line in lines:
+            record = carry.read_record(line)
+            fault = envelope_fault(record)
+            if fault is None:
+                good.append((record["id"], line))
+            else:
+                done.refused += 1
+                done.note(record["id"], fault)
+        new, known, conflicting = buffer.take_in(good)
+        done.new += new
+        done.known += known
+        done.conflicting += len(conflicting)
+        for name in conflicting:
+            done.note(name, "this id is here with other bytes")
+        done.records += len(lines)
+        progress(done.records)
+    return done
+
+
+def apply_receipts(
+    buffer: Buffer, file: BinaryIO, verified: Verified, *, progress: Progress = _no_progress
+) -> Receipted:
+    """Set apart as `carried` each pending record that a receipt names by id and SHA-256. Raises as `take_in` does."""
+    done = Receipted()
+    for lines in carry.chunks(file, verified):
+        matching: dict[str, list[tuple[str, str]]] = {}
+        for receipt in _matching(buffer, lines, done):
+            matching.setdefault(receipt.collector, []).append((receipt.id, receipt.sha256))
+        for collector, pairs in matching.items():
+            changed = buffer.mark_carried(pairs, collector)
+            done.carried += changed
+            done.known += len(pairs) - changed
+        done.receipts += len(lines)
+        progress(done.receipts)
+    return done
+
+
+def _matching(buffer: Buffer, lines: list[bytes], done: Receipted) -> Iterator[ReceiptLine]:
+    for line in lines:
+        receipt = carry.read_receipt_line(line)
+        row = buffer.find(receipt.id)
+        if row is None:
+            done.unknown += 1
+        elif row.sha256.hex() != receipt.sha256:
+            done.other_bytes += 1
+        elif receipt.status not in _TAKEN:
+            done.not_taken += 1
+        else:
+            yield receipt
+
+
+__all__ = [
+    "CarryError",
+    "Exported",
+    "Receipted",
+    "TakenIn",
+    "apply_receipts",
+    "export_receipts",
+    "export_results",
+    "take_in",
+    "verify",
+]
