@@ -13,8 +13,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
+from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import apsw
 
@@ -41,6 +42,16 @@ _AGAIN: Final = (
     "ON CONFLICT (pos) DO UPDATE SET state = excluded.state, at = excluded.at,"
     " collector = excluded.collector, reason = excluded.reason"
 )
+
+
+_T = TypeVar("_T")
+
+
+def batched(items: Iterable[_T], most: int = _PAGE) -> Iterator[list[_T]]:
+    """Cut a long run into pages, each read before a transaction begins."""
+    waiting = iter(items)
+    while page := list(islice(waiting, most)):
+        yield page
 
 
 class State(IntEnum):
@@ -424,6 +435,47 @@ class Buffer:
         )
         return db.changes()
 
+    # --- carrying by hand -----------------------------------------------------------------------------------
+
+    def mark_carried(self, pairs: Iterable[tuple[str, str]], collector: str) -> int:
+        """Mark as carried what a receipt in a file names by id and SHA-256 (hex); returns how many were marked.
+
+        Only pending and rejected records whose id and bytes both match. A carried record is no longer pending and
+        is never pruned; only a receipt over the network acknowledges it.
+        """
+        at = self._time()
+        marked = 0
+        for page in batched(pairs):
+            with self._transaction() as db:
+                for name, digest in page:
+                    db.execute(
+                        f"{_DECIDE} WHERE id = ? AND lower(hex(sha256)) = ? {_AGAIN} WHERE state = 2",
+                        (State.CARRIED, at, collector, None, name, digest.lower()),
+                    )
+                    marked += db.changes()
+        return marked
+
+    def take_in(self, lines: Iterable[tuple[str, bytes]]) -> tuple[int, int, list[str]]:
+        """Take in records of another device (id, stored bytes) as they are.
+
+        Returns how many were new, how many were already here with the same bytes, and the ids that are here with
+        other bytes, which stay as they are. Verifies nothing itself: whoever calls has read the lines.
+        """
+        new = known = 0
+        conflicts: list[str] = []
+        for page in batched(lines):
+            with self._transaction() as db:
+                for name, line in page:
+                    here = db.execute("SELECT line FROM record WHERE id = ?", (name,)).get
+                    if here is None:
+                        self._insert(db, name, line, urgent=False, own=False)
+                        new += 1
+                    elif here == line:
+                        known += 1
+                    else:
+                        conflicts.append(name)
+        return new, known, conflicts
+
     # --- reading --------------------------------------------------------------------------------------------
 
     def rows(self, *states: State, newest: int | None = None) -> Iterator[Row]:
@@ -521,14 +573,3 @@ class Buffer:
         assert self._db is not None
         value = self._db.execute("SELECT value FROM note WHERE name = ?", (name,)).get
         return None if value is None else str(value)
-
-
-def insert_many(buffer: Buffer, lines: Iterable[tuple[str, bytes]]) -> int:
-    """Take in foreign records (id, stored bytes) as they are; known ids stay as they are. Returns how many were new."""
-    new = 0
-    with buffer._transaction() as db:
-        for name, line in lines:
-            if db.execute("SELECT 1 FROM record WHERE id = ?", (name,)).get is None:
-                buffer._insert(db, name, line, urgent=False, own=False)
-                new += 1
-    return new
