@@ -138,7 +138,9 @@ def gps_text(tags: Tags) -> str:
     notes = []
     if place.accuracy_m is not None:
         notes.append(f"±{number(place.accuracy_m)} m")
-    if place.source in ("fixed", "manual"):
+    if place.source == "fixed":
+        notes.append(_("from the settings"))
+    elif place.source == "manual":
         notes.append(_("entered by hand"))
     elif place.fix_age_s is not None and place.fix_age_s > _STALE_FIX_S:
         notes.append(_("{age} old").format(age=duration(place.fix_age_s)))
