@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from sigprobe import carry
-from sigprobe.buffer import Buffer, State
+from sigprobe.buffer import Buffer, BufferLimitError, State
 from sigprobe.carry import CarryError, Header, ReceiptLine, Verified
 from sigprobe.result import envelope_fault, utc_now
 from sigprobe.wire import ACCEPTED, CONFLICT, DUPLICATE, REJECTED
@@ -154,6 +154,10 @@ def take_in(buffer: Buffer, file: BinaryIO, verified: Verified, *, progress: Pro
             else:
                 done.refused += 1
                 done.note(record["id"], fault)
+        stats = buffer.stats()
+        if stats.size_bytes + sum(len(line) for _name, line in good) > stats.max_bytes:
+            # others' results must not take the room that this device's own next result needs
+            raise BufferLimitError(f"{buffer.path} has reached {stats.max_bytes // 1_000_000} MB")
         new, known, conflicting = buffer.take_in(good)
         done.new += new
         done.known += known
