@@ -1,4 +1,4 @@
-"""TPS codes to places, PLMN codes to operators. Both tables are dated: codes and owners change."""
+"""Provinces and their time zones, by the first digits of a TPS code."""
 
 from __future__ import annotations
 
@@ -12,9 +12,6 @@ Zone = Literal["WIB", "WITA", "WIT"]
 PROVINCES_AS_OF: Final = "2022-12"
 """When the list of provinces reached its 38 entries; later changes are not in it."""
 
-OPERATORS_AS_OF: Final = "2025-04"
-"""The state of the operator names: XL and Smartfren have merged into XLSmart."""
-
 
 @dataclass(frozen=True, slots=True)
 class Province:
@@ -23,14 +20,6 @@ class Province:
     code: str
     name: str
     zone: Zone
-
-
-@dataclass(frozen=True, slots=True)
-class Operator:
-    """A mobile operator as configured or read: raw PLMN (MCC + MNC) and name. Either may be unknown."""
-
-    plmn: str | None
-    name: str | None
 
 
 def _provinces(*rows: tuple[str, str, Zone]) -> dict[str, Province]:
@@ -78,21 +67,6 @@ PROVINCES: Final[Mapping[str, Province]] = _provinces(
     ("96", "Papua Barat Daya", "WIT"),
 )
 
-OPERATORS: Final[Mapping[str, str]] = {
-    "51000": "PSN",
-    "51001": "Indosat",
-    "51008": "XL",  # was Axis
-    "51009": "Smartfren",
-    "51010": "Telkomsel",
-    "51011": "XL",
-    "51021": "Indosat",
-    "51027": "Net1",
-    "51028": "Smartfren",
-    "51089": "Indosat",  # was Three
-}
-
-_PLMN: Final = re.compile(r"([0-9]{3})[\s./-]?([0-9]{2,3})")
-
 
 def province(tps_id: str | None) -> Province | None:
     """The province a TPS code lies in, by its first two digits; None when there is none such."""
@@ -108,20 +82,3 @@ def zone(tps_id: str | None, default: Zone = "WIB") -> Zone:
 def regency_code(tps_id: str | None) -> str | None:
     """The four-digit code of the regency or city a TPS code lies in; None for anything but 13 digits."""
     return tps_id[:4] if tps_id is not None and re.fullmatch(r"[0-9]{13}", tps_id) else None
-
-
-def operator(text: str | None) -> Operator | None:
-    """Read an operator from PLMN digits (`51010`, `510-10`) or a name; None when nothing is given.
-
-    A known name gets its usual spelling. A name tells no PLMN, since one operator holds several; an unknown PLMN
-    keeps its digits and no name.
-    """
-    wanted = " ".join((text or "").split())
-    if not wanted:
-        return None
-    digits = _PLMN.fullmatch(wanted)
-    if digits:
-        plmn = digits[1] + digits[2]
-        return Operator(plmn, OPERATORS.get(plmn))
-    known = {name.casefold(): name for name in OPERATORS.values()}
-    return Operator(None, known.get(wanted.casefold(), wanted[:64]))

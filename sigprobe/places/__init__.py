@@ -1,0 +1,34 @@
+"""TPS codes to places, PLMN codes to operators. All tables are dated: codes, names and owners change."""
+
+from sigprobe.places.areas import Place, TableInfo, place, regency_name, table_info
+from sigprobe.places.operators import OPERATORS, OPERATORS_AS_OF, Operator, operator
+from sigprobe.places.provinces import (
+    PROVINCES,
+    PROVINCES_AS_OF,
+    Province,
+    Zone,
+    province,
+    regency_code,
+    zone,
+)
+from sigprobe.places.slips import near_misses
+
+__all__ = [
+    "OPERATORS",
+    "OPERATORS_AS_OF",
+    "PROVINCES",
+    "PROVINCES_AS_OF",
+    "Operator",
+    "Place",
+    "Province",
+    "TableInfo",
+    "Zone",
+    "near_misses",
+    "operator",
+    "place",
+    "province",
+    "regency_code",
+    "regency_name",
+    "table_info",
+    "zone",
+]

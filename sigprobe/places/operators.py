@@ -1,0 +1,52 @@
+"""Mobile operators by PLMN (MCC + MNC). Codes and owners change, so the table is dated."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+OPERATORS_AS_OF: Final = "2025-04"
+"""The state of the operator names: XL and Smartfren have merged into XLSmart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """A mobile operator as configured or read: raw PLMN (MCC + MNC) and name. Either may be unknown."""
+
+    plmn: str | None
+    name: str | None
+
+
+OPERATORS: Final[Mapping[str, str]] = {
+    "51000": "PSN",
+    "51001": "Indosat",
+    "51008": "XL",  # was Axis
+    "51009": "Smartfren",
+    "51010": "Telkomsel",
+    "51011": "XL",
+    "51021": "Indosat",
+    "51027": "Net1",
+    "51028": "Smartfren",
+    "51089": "Indosat",  # was Three
+}
+
+_PLMN: Final = re.compile(r"([0-9]{3})[\s./-]?([0-9]{2,3})")
+
+
+def operator(text: str | None) -> Operator | None:
+    """Read an operator from PLMN digits (`51010`, `510-10`) or a name; None when nothing is given.
+
+    A known name gets its usual spelling. A name tells no PLMN, since one operator holds several; an unknown PLMN
+    keeps its digits and no name.
+    """
+    wanted = " ".join((text or "").split())
+    if not wanted:
+        return None
+    digits = _PLMN.fullmatch(wanted)
+    if digits:
+        plmn = digits[1] + digits[2]
+        return Operator(plmn, OPERATORS.get(plmn))
+    known = {name.casefold(): name for name in OPERATORS.values()}
+    return Operator(None, known.get(wanted.casefold(), wanted[:64]))

@@ -1,0 +1,69 @@
+"""Codes that a slip of one digit turns into the one that was typed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from sigprobe.places.areas import place
+
+_TPS: Final = 13
+_VILLAGE: Final = 10
+_FIRST: Final = 0
+_SWAPPED: Final = 1
+_NEIGHBOUR: Final = 2
+_OTHER: Final = 3
+
+
+def near_misses(code: str, limit: int = 3) -> tuple[str, ...]:
+    """TPS codes whose village is listed and which one slip away from `code` lie, the likeliest first.
+
+    A slip is a wrong digit, two digits swapped, one missing or one too many, and zeros left out of the station's
+    number. The station's own number is never guessed at. Empty for anything that is not nearly 13 digits.
+    """
+    if re.fullmatch(r"[0-9]{11,14}", code) is None:
+        return ()
+    best: dict[str, int] = {}
+    for rank, candidate in _candidates(code):
+        if candidate != code and candidate[_VILLAGE:] != "000" and rank < best.get(candidate, 99):
+            best[candidate] = rank
+    found: list[str] = []
+    for candidate in sorted(best, key=lambda c: (best[c], c)):
+        if place(candidate).known:
+            found.append(candidate)
+            if len(found) == limit:
+                break
+    return tuple(found)
+
+
+def _candidates(code: str) -> Iterator[tuple[int, str]]:
+    if len(code) == _TPS:
+        yield from _swapped(code)
+        yield from _replaced(code)
+    elif place(code[:_VILLAGE]).known:
+        # the village stands; what is wrong is the station's number, and only idle zeros are beyond guessing
+        number = code[_VILLAGE:].lstrip("0")
+        if len(number) <= _TPS - _VILLAGE:
+            yield _FIRST, code[:_VILLAGE] + number.zfill(_TPS - _VILLAGE)
+    elif len(code) == _TPS - 1:
+        for at in range(_VILLAGE):
+            for digit in "0123456789":
+                doubled = digit in code[max(at - 1, 0) : at + 1]
+                yield (_SWAPPED if doubled else _OTHER), code[:at] + digit + code[at:]
+    elif len(code) == _TPS + 1:
+        for at in range(_VILLAGE + 1):
+            doubled = code[at] in (code[at - 1] if at else "", code[at + 1])
+            yield (_SWAPPED if doubled else _OTHER), code[:at] + code[at + 1 :]
+
+
+def _swapped(code: str) -> Iterator[tuple[int, str]]:
+    for at in range(_VILLAGE - 1):
+        yield _SWAPPED, code[:at] + code[at + 1] + code[at] + code[at + 2 :]
+
+
+def _replaced(code: str) -> Iterator[tuple[int, str]]:
+    for at in range(_VILLAGE):
+        for digit in "0123456789":
+            near = abs(int(digit) - int(code[at])) == 1
+            yield (_NEIGHBOUR if near else _OTHER), code[:at] + digit + code[at + 1 :]
