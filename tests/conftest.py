@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from standing import Site
 
 ROOT = Path(__file__).parent.parent
 REQUIRED = os.environ.get("SIGPROBE_TESTS_REQUIRE") == "1"
@@ -121,3 +122,14 @@ def sigprobe() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture
+def site(
+    tmp_path: Path, sigprobe: Callable[..., subprocess.CompletedProcess[str]], free_port: Callable[[], int]
+) -> Iterator[Site]:
+    """A running collector with its tokens; stopped when the test ends."""
+    site = Site(tmp_path, sigprobe, free_port())
+    site.start()
+    yield site
+    site.stop()
