@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -51,16 +52,31 @@ def silence(query: dns.message.Message) -> None:
     """Say nothing at all."""
 
 
+def one_port(packets: socket.socket, streams: socket.socket, host: str) -> int:
+    """Bind both sockets to one port: a port that is free for UDP may be taken for TCP, so look for a pair."""
+    for _ in range(50):
+        streams.bind((host, 0))
+        port: int = streams.getsockname()[1]
+        try:
+            packets.bind((host, port))
+        except OSError:
+            # a bound socket cannot be bound again: begin anew with a fresh one under the same number
+            fresh = socket.socket(streams.family, socket.SOCK_STREAM)
+            os.dup2(fresh.fileno(), streams.fileno())
+            fresh.close()
+        else:
+            return port
+    raise OSError("no port is free for UDP and TCP")
+
+
 @contextmanager
 def dns_server(udp: Answer, tcp: Answer | None = None, host: str = "127.0.0.1") -> Iterator[DnsServer]:
     """Serve until the block ends. Without `tcp`, connections over TCP are refused."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     closing = threading.Event()
     with socket.socket(family, socket.SOCK_DGRAM) as packets, socket.socket(family, socket.SOCK_STREAM) as streams:
-        packets.bind((host, 0))
+        server = DnsServer(host, one_port(packets, streams, host))
         packets.settimeout(0.05)
-        server = DnsServer(host, packets.getsockname()[1])
-        streams.bind((host, server.port))
         streams.settimeout(0.05)
         if tcp is not None:
             streams.listen()
