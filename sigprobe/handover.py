@@ -21,6 +21,7 @@ from sigprobe.wire import ACCEPTED, CONFLICT, DUPLICATE, REJECTED
 Progress = Callable[[int], None]
 _TAKEN: Final = frozenset({ACCEPTED, DUPLICATE})
 _EXAMPLES: Final = 20
+_SHOW_EVERY: Final = 100
 
 
 @dataclass(slots=True)
@@ -90,7 +91,8 @@ def export_results(
                 done.damaged += 1
                 continue
             writer.add(row.line)
-            progress(writer.count)
+            if writer.count % _SHOW_EVERY == 0:
+                progress(writer.count)
         done.records = writer.count
     done.file_bytes = path.stat().st_size
     return done
@@ -102,7 +104,6 @@ def export_receipts(
     *,
     overwrite: bool = False,
     now: Callable[[], str] = utc_now,
-    progress: Progress = _no_progress,
 ) -> Exported:
     """Write what became of the records carried for others, as far as it is known here."""
     done = Exported()
@@ -115,7 +116,6 @@ def export_receipts(
             if row.state is State.REJECTED:
                 status = CONFLICT if (row.reason or "").startswith(CONFLICT) else REJECTED
             writer.add_receipt(ReceiptLine(row.id, row.sha256.hex(), status, row.collector or ""))
-            progress(writer.count)
         done.records = writer.count
     done.file_bytes = path.stat().st_size
     return done

@@ -44,13 +44,13 @@ class Laptop:
         with carry.opened(path) as file:
             return handover.apply_receipts(self.buffer, file, handover.verify(file))
 
-    def config(self) -> Path:
+    def config(self, max_mb: int = 256) -> Path:
         """A settings file for this queue."""
         path = self.folder / "config.yaml"
         path.write_text(
             'probe: {tps_id: "3273011001005"}\n'
             "targets: [{kind: ping, name: device, address: 127.0.0.1}]\n"
-            f'buffer: {{path: "{self.buffer.path}"}}\n'
+            f'buffer: {{path: "{self.buffer.path}", max_mb: {max_mb}}}\n'
         )
         return path
 
