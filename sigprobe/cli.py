@@ -46,7 +46,7 @@ def run(arguments: list[str]) -> int:
 def _dispatch(arguments: list[str]) -> int:
     from typer import Abort, Exit, TyperException
 
-    from sigprobe.commands import shell, terminal
+    from sigprobe.commands import mistakes, shell, terminal
 
     out = terminal.current()
     shell.speak_for_parser(i18n.language())
@@ -61,7 +61,7 @@ def _dispatch(arguments: list[str]) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":
             out.result(error.format_message())
             return 0
-        out.error(shell.explain_usage(error))
+        out.error(mistakes.explain_usage(error))
         return USAGE
     except (KeyboardInterrupt, Abort):
         out.say(i18n._("Stopped. What was finished is kept."))

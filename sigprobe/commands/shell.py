@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gettext
 import importlib
-import inspect
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -102,6 +101,60 @@ VERBS: Final[dict[str, Verb]] = {
     ),
 }
 
+
+@dataclass(frozen=True, slots=True)
+class Inner:
+    """A command below a verb: what it does, and examples that are shown first."""
+
+    summary: str
+    examples: tuple[str, ...]
+
+
+INNER: Final[dict[str, Inner]] = {
+    "config check": Inner(
+        N_("Check the settings file and name every mistake with its line."),
+        ("sigprobe config check", "sigprobe config check --config ./config.yaml"),
+    ),
+    "config show": Inner(
+        N_("Show the settings in use, defaults included."),
+        ("sigprobe config show", "sigprobe config show --origin"),
+    ),
+    "config schema": Inner(
+        N_("Print the JSON Schema of the settings file or of a result."),
+        ("sigprobe config schema config", "sigprobe config schema result"),
+    ),
+    "collector serve": Inner(
+        N_("Serve until Ctrl-C or SIGTERM."),
+        (
+            "sigprobe collector serve",
+            "sigprobe collector serve --host 0.0.0.0 --tls-cert chain.pem --tls-key key.pem",
+        ),
+    ),
+    "collector import": Inner(
+        N_("Take in results that were carried here in a file."),
+        ("sigprobe collector import results.ndjson.gz",),
+    ),
+    "collector token": Inner(
+        N_("Create, list and revoke the tokens of probes and administrators."),
+        ("sigprobe collector token create --probe laptop-1", "sigprobe collector token list"),
+    ),
+    "collector token create": Inner(
+        N_("Create a token and print it once, alone on the last line."),
+        (
+            "sigprobe collector token create --probe laptop-1",
+            "sigprobe collector token create --admin centre",
+        ),
+    ),
+    "collector token list": Inner(
+        N_("List all tokens, without their secrets."),
+        ("sigprobe collector token list",),
+    ),
+    "collector token revoke": Inner(
+        N_("Take a token out of use for good; a running server refuses it within a minute."),
+        ("sigprobe collector token revoke laptop-1",),
+    ),
+}
+
 EVERYWHERE: Final = (
     ("--lang id|en", N_("Language of this command.")),
     ("-q, -qq", N_("Errors only; nothing at all.")),
@@ -129,11 +182,17 @@ def _help_option(command: Any, found: Any) -> Any:
 def _write_usage(command: Any, ctx: Any, formatter: Any) -> None:
     pieces = " ".join(command.collect_usage_pieces(ctx))
     pieces = pieces.replace("[OPTIONS]", _("[OPTIONS]")).replace("COMMAND [ARGS]...", _("COMMAND [ARGS]..."))
+    pieces = pieces.translate({ord("{"): None, ord("}"): None})
     formatter.write_usage(ctx.command_path, pieces, prefix=_("Usage: "))
 
 
-def _write_everywhere(formatter: Any) -> None:
-    with formatter.section(_("Everywhere")):
+def _write_help(command: Any, ctx: Any, formatter: Any) -> None:
+    """What it does and examples first, then the usage line, what it takes, and what every command takes."""
+    formatter.write_text(command.help or "")
+    formatter.write_paragraph()
+    command.format_usage(ctx, formatter)
+    command.format_options(ctx, formatter)
+    with formatter.section(_("With every command")):
         formatter.write_dl([(names, _(text)) for names, text in EVERYWHERE])
 
 
@@ -149,13 +208,12 @@ class Command(TyperCommand):
         _write_usage(self, ctx, formatter)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Examples, then the rest, then what every command takes."""
-        super().format_help(ctx, formatter)
-        _write_everywhere(formatter)
+        """Examples first."""
+        _write_help(self, ctx, formatter)
 
 
 class Group(TyperGroup):
-    """A group of commands whose help is in the language in use."""
+    """A group of commands whose help is in the language in use, and begins with examples."""
 
     def get_help_option(self, ctx: Any) -> Any:
         """The help option, in the language in use."""
@@ -164,6 +222,16 @@ class Group(TyperGroup):
     def format_usage(self, ctx: Any, formatter: Any) -> None:
         """The usage line, in the language in use."""
         _write_usage(self, ctx, formatter)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Examples first."""
+        _write_help(self, ctx, formatter)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The commands below, each with its whole summary."""
+        path = ctx.command_path.partition(" ")[2]
+        with formatter.section(_("Commands")):
+            formatter.write_dl([(name, _(INNER[f"{path} {name}"].summary)) for name in self.list_commands(ctx)])
 
 
 class Root(Group):
@@ -183,11 +251,6 @@ class Root(Group):
         with formatter.section(_("Commands")):
             formatter.write_dl([(name, _(verb.summary)) for name, verb in VERBS.items()])
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Usage, examples, the verbs, and what every command takes."""
-        super().format_help(ctx, formatter)
-        _write_everywhere(formatter)
-
 
 def help_text(summary: str, examples: tuple[str, ...]) -> str:
     """A help text that begins with its examples; `\\b` keeps the parser from folding their lines."""
@@ -206,27 +269,43 @@ def load(name: str, verb: Verb) -> Any:
         target.info.help = text
         target._add_completion = False
         target.rich_markup_mode = None
-        _localise(target)
+        _localise(target, name)
     else:
         function: Callable[..., Any] = target
         target = typer.Typer(add_completion=False, rich_markup_mode=None)
         target.command(name, help=text, cls=Command)(function)
     command: Any = build_command(target)
     command.name = name
+    _name_values(command)
     return command
 
 
-def _localise(app: typer.Typer) -> None:
-    """Give every command below a Typer app our classes, and its docstring's first line as translated help."""
+def _localise(app: typer.Typer, path: str) -> None:
+    """Give every command below a Typer app our classes and its help from the table."""
     for info in app.registered_commands:
+        name = info.name or getattr(info.callback, "__name__", "").replace("_", "-")
+        inner = INNER[f"{path} {name}"]
         info.cls = Command
-        if info.help is None and info.callback is not None:
-            info.help = _((inspect.getdoc(info.callback) or "").partition("\n\n")[0])
+        info.help = help_text(_(inner.summary), inner.examples)
     for group in app.registered_groups:
-        inner = group.typer_instance
-        if inner is not None:
-            group.cls = inner.info.cls = Group
-            _localise(inner)
+        below = group.typer_instance
+        if below is not None:
+            inner = INNER[f"{path} {group.name}"]
+            group.cls = below.info.cls = Group
+            group.help = below.info.help = help_text(_(inner.summary), inner.examples)
+            _localise(below, f"{path} {group.name}")
+
+
+def _name_values(command: Any) -> None:
+    """Show what an option takes by a word for people instead of a type of Python; choices stay as they are."""
+    for param in command.params:
+        kind = param.type_descriptor
+        if param.metavar is None and param.param_type_name == "option" and not (param.is_flag or kind.is_choice):
+            param.metavar = "N" if param.min is not None or param.bare_type() in ("int", "float") else _("TEXT")
+        elif param.metavar is None and param.param_type_name == "argument":
+            param.metavar = param.name.upper()
+    for below in getattr(command, "commands", {}).values():
+        _name_values(below)
 
 
 def root() -> Any:
@@ -256,42 +335,3 @@ def root() -> Any:
         elif param.name == "show_completion":
             param.help = _("Print the completion script of this shell.")
     return command
-
-
-def explain_usage(error: Any) -> str:
-    """A mistake on the command line in the language in use: what is wrong, and where help is."""
-    kind = type(error).__name__
-    param = getattr(error, "param", None)
-    name = "" if param is None else (param.opts[0] if getattr(param, "opts", None) else str(param.name))
-    if kind == "NoSuchOption":
-        text = _("There is no option {name}.").format(name=error.option_name)
-        if error.possibilities:
-            text += " " + _("Did you mean {names}?").format(names=", ".join(sorted(error.possibilities)))
-    elif kind == "MissingParameter":
-        text = _("{name} is missing.").format(name=name or error.param_type or "")
-    elif kind == "BadParameter":
-        text = _("{name}: this value does not fit: {detail}").format(name=name, detail=error.message)
-    elif kind == "BadOptionUsage":
-        text = _("Option {name} was not used rightly: it may lack its value, or have one too many.").format(
-            name=error.option_name
-        )
-    elif "extra argument" in str(error.message):
-        text = _("Too many words on the command line: {words}").format(
-            words=str(error.message).partition("(s) ")[2].strip("()")
-        )
-    elif "No such command" in str(error.message):
-        text = _no_such_command(error)
-    else:
-        text = str(error.format_message())
-    where = error.ctx.command_path if getattr(error, "ctx", None) is not None else "sigprobe"
-    return f"{text}\n" + _("For help, run: {command}").format(command=f"{where} --help")
-
-
-def _no_such_command(error: Any) -> str:
-    from difflib import get_close_matches
-
-    word = str(error.message).split("'")[1] if "'" in str(error.message) else ""
-    command = error.ctx.command
-    near = get_close_matches(word, command.list_commands(error.ctx), 1)
-    text = _("There is no command {name}.").format(name=word)
-    return text + (" " + _("Did you mean {names}?").format(names=near[0]) if near else "")
