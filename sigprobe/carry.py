@@ -38,8 +38,9 @@ _RATIO_FROM: Final = 1024 * 1024
 _BLOCK: Final = 64 * 1024
 # no time, no name, no flags, no system: so each byte of a file has one right value
 _GZIP_HEAD: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
-_HEX: Final = re.compile(r"^[0-9a-f]{64}$")
+_HEX: Final = re.compile(r"[0-9a-f]{64}\Z")
 _MAX_ID: Final = 128
+_MAX_TEXT: Final = 2000
 
 
 class CarryError(Exception):
@@ -401,4 +402,6 @@ def read_receipt_line(line: bytes) -> ReceiptLine:
     texts = [value for value in values if isinstance(value, str)]
     if len(texts) != len(values) or not _HEX.match(texts[1]):
         raise ValueError("no receipt")
+    if any(len(text) > _MAX_TEXT or not text.isprintable() for text in texts):
+        raise ValueError("no text fit for a screen")  # they are shown at home
     return ReceiptLine(*texts)

@@ -419,6 +419,12 @@ CODES: Final[Mapping[str, Code]] = _table(
         N_("{name} changed while it was read, so no more was taken from it."),
         N_("Import it again when nobody writes to it; what was taken before stays and is not doubled."),
     ),
+    (
+        "file_of_receipts",
+        "SP-FIL-10",
+        N_("{name} holds receipts, not results. Nothing was taken from it."),
+        N_("Take it to the device the results come from, and run there: sigprobe import"),
+    ),
     # --- place, time, settings
     (
         "no_fix",

@@ -33,7 +33,7 @@ def verify(file: BinaryIO) -> Verified:
     """Read a file of results through and store nothing. Raises CarryError, also for a file of receipts."""
     verified = carry.verify(file, _fault)
     if verified.header.format != carry.RESULTS:
-        raise CarryError("file_not_ours", "it holds receipts; they belong to the device the results come from")
+        raise CarryError("file_of_receipts")
     return verified
 
 

@@ -121,10 +121,11 @@ def test_a_damaged_file_is_refused_whole(engine: Engine, tmp_path: Path, content
 
 
 def test_receipts_are_no_results(engine: Engine, tmp_path: Path) -> None:
-    """A file of receipts is refused with the place where it belongs."""
+    """A file of receipts is refused by the collector: it belongs to the device the results come from."""
     path = receipts_file(tmp_path / "back", ("0190a5c0-0000-7000-8000-000000000000", "0" * 64, "accepted"))
-    with pytest.raises(carry.CarryError, match="receipts"):
+    with pytest.raises(carry.CarryError) as caught:
         take(engine, path)
+    assert caught.value.code == "file_of_receipts"
 
 
 def test_no_receipt_before_commit(engine: Engine, laptop: Laptops, tmp_path: Path, monkeypatch: Any) -> None:

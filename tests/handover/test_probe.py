@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import apsw
@@ -12,7 +13,7 @@ from sigprobe import carry, handover
 from sigprobe.buffer import BufferLimitError, State, Verdicts
 from sigprobe.result import Outcome
 from tests.collector.sending import make_result
-from tests.handover.laptops import Laptop, receipts_file, sha256, whole
+from tests.handover.laptops import HEADER, Laptop, receipts_file, sha256, whole
 
 Laptops = Callable[..., Laptop]
 URL = "https://collector.example/"
@@ -127,7 +128,10 @@ def test_unknown_kinds_and_a_higher_schema_travel(laptop: Laptops, tmp_path: Pat
 
 
 def test_a_damaged_file_leaves_the_queue_alone(laptop: Laptops, tmp_path: Path) -> None:
-    """Of a file whose last byte is wrong not even the first record is taken; the whole file is the control."""
+    """Of a file whose last byte is wrong not even the first record is taken.
+
+    The control: a reader of one pass meets more than a thousand good records before the damage.
+    """
     home, other = laptop("home", 1203), laptop("other")
     path = tmp_path / "out"
     handover.export_results(home.buffer, path)
@@ -136,6 +140,11 @@ def test_a_damaged_file_leaves_the_queue_alone(laptop: Laptops, tmp_path: Path) 
     with pytest.raises(handover.CarryError):
         other.take(path)
     assert other.lines() == {}
+    met = []
+    with carry.opened(path) as file, pytest.raises(handover.CarryError):
+        met.extend(carry.read_record(line)["id"] for line in islice(carry._lines(file), 1, 1204))
+        list(carry._lines(file))
+    assert met == list(home.lines())
     path.write_bytes(good)
     other.take(path)
     assert len(other.lines()) == 1203
@@ -207,6 +216,30 @@ def test_a_status_of_the_future_settles_nothing(laptop: Laptops, tmp_path: Path)
     done = home.take_receipts(receipts_file(tmp_path / "back", (name, sha256(line), "retry")))
     assert (done.carried, done.not_taken) == (0, 1)
     assert home.buffer.pending() == 1
+
+
+@pytest.mark.parametrize(
+    "receipt",
+    [
+        b'{"id":"a","sha256":"b","status":"accepted","collector":"c"}',
+        b'{"id":"a","sha256":"' + b"0" * 64 + b'","status":"accepted"}',
+        b'{"id":"a","sha256":"' + b"0" * 64 + b'","status":"accepted","collector":7}',
+        b'{"id":"a","sha256":"' + b"0" * 64 + b'","status":"accepted","collector":"\\u001b[2J"}',
+        b"[]",
+    ],
+)
+def test_a_receipt_that_is_none_spoils_its_file(laptop: Laptops, tmp_path: Path, receipt: bytes) -> None:
+    """A file of receipts is taken whole or not: the good receipt before the bad line settles nothing."""
+    home = laptop("home", 1)
+    ((name, line),) = home.lines().items()
+    good = b'{"id":"%s","sha256":"%s","status":"accepted","collector":"c"}' % (name.encode(), sha256(line).encode())
+    header = HEADER.replace(b"sigprobe-results", b"sigprobe-receipts")
+    (tmp_path / "back").write_bytes(whole([good, receipt], header))
+    with pytest.raises(handover.CarryError) as caught:
+        home.take_receipts(tmp_path / "back")
+    assert (caught.value.code, home.buffer.pending()) == ("file_damaged", 1)
+    (tmp_path / "back").write_bytes(whole([good], header))
+    assert home.take_receipts(tmp_path / "back").carried == 1
 
 
 def test_refusals_are_in_the_receipts(laptop: Laptops, tmp_path: Path) -> None:
