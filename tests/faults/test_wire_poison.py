@@ -1,0 +1,116 @@
+"""Promise 7: one poison record cannot block the queue."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import pytest
+from field import Site, drain_until_empty, hold_once, queue, records
+from harness import SOAK, Trial, hold
+from proxy import Proxy
+
+from sigprobe import wire
+from sigprobe.buffer import State
+from sigprobe.result import new_id
+from sigprobe.upload import Collector
+from tests.collector.sending import make_result
+
+RECORDS: Final = 1_000
+
+Poison = Callable[[random.Random], tuple[str, bytes]]
+
+# each makes an (id, line) pair that no collector takes: the first four as a whole batch, the others one by one
+
+
+def _no_json(_: random.Random) -> tuple[str, bytes]:
+    return new_id(), b'{"schema":1,"id":'
+
+
+def _no_id(_: random.Random) -> tuple[str, bytes]:
+    return new_id(), b'{"schema":1}'
+
+
+def _not_utf8(_: random.Random) -> tuple[str, bytes]:
+    return new_id(), b"\xff\xfe\x00" * 20
+
+
+def _too_long(rng: random.Random) -> tuple[str, bytes]:
+    result = make_result(1)
+    return result.id, result.to_line()[:-1] + b',"more":"' + rng.randbytes(40_000).hex().encode() + b'"}'
+
+
+def _bad_seq(_: random.Random) -> tuple[str, bytes]:
+    result = make_result(1)
+    return result.id, result.to_line().replace(b'"seq":1', b'"seq":0')
+
+
+def _bad_time(_: random.Random) -> tuple[str, bytes]:
+    result = make_result(1, started_at="yesterday")
+    return result.id, result.to_line()
+
+
+def _odd_id(_: random.Random) -> tuple[str, bytes]:
+    result = make_result(1, id="not-a-uuid-" + new_id())
+    return result.id, result.to_line()
+
+
+WHOLE: Final = (_no_json, _no_id, _not_utf8, _too_long)
+SINGLE: Final = (_bad_seq, _bad_time, _odd_id)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """A running collector."""
+    with Site(tmp_path / "site") as site:
+        yield site
+
+
+def drain_with(run: Trial, site: Site, folder: Path, bad: Sequence[Poison], count: int = RECORDS) -> int:
+    """Fill a queue with good records and these bad ones at random places, and drain it. Returns the requests it took.
+
+    Holds: all good ones accepted, each bad one set aside with a reason, and no more requests than halving needs.
+    """
+    good = records(count - len(bad), run.random)
+    poison = [make(run.random) for make in bad]
+    mixed = good + poison
+    run.random.shuffle(mixed)
+    with queue(folder) as buffer, Proxy(site.port) as proxy:
+        before = site.stored()
+        buffer.take_in(mixed)
+        reports = drain_until_empty(buffer, Collector(proxy.url, site.token), most=3)
+        hold(len(reports) == 1, "not-in-one-drain", str(len(reports)))
+        hold_once([name for name, _ in good], site.stored() - before)
+        aside = {row.id: row.reason or "" for row in buffer.rows(State.REJECTED)}
+        hold(aside.keys() == {name for name, _ in poison}, "wrong-ones-set-aside", f"{len(aside)} of {len(poison)}")
+        hold(all(aside.values()), "no-reason", str(aside))
+        most = 10 + 2 * len(poison) * (math.ceil(math.log2(count)) + 1)
+        hold(proxy.exchanges <= most, "too-many-requests", f"{proxy.exchanges}, at most {most}")
+        return proxy.exchanges
+
+
+def test_one_in_a_thousand(
+    trial: Callable[..., Trial], site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One record that spoils its batch: found by halving, set aside with its reason, all others accepted."""
+    run = trial(7, "one poison record in 1,000", short=2, full=40)
+    requests = [drain_with(run, site, tmp_path / f"{n}", [run.random.choice(WHOLE)]) for n in range(run.n)]
+    with run.expect_failure("never-empty"):
+        # without knowing its own refusals from a portal's, a probe sends the same batch for ever
+        monkeypatch.setattr(wire, "read_problem", lambda *_: None)
+        drain_with(run, site, tmp_path / "control", [_no_json])
+    run.report(0, most_requests=max(requests))
+
+
+def test_one_in_ten(trial: Callable[..., Trial], site: Site, tmp_path: Path) -> None:
+    """A tenth of the queue is bad in seven ways: all good ones accepted, each bad one kept with its reason."""
+    run = trial(7, "one record in ten is poison", short=1, full=20)
+    count = RECORDS if SOAK else 200
+    requests = []
+    for n in range(run.n):
+        bad = [run.random.choice(WHOLE + SINGLE) for _ in range(count // 10)]
+        requests.append(drain_with(run, site, tmp_path / f"{n}", bad, count))
+    run.report(0, records=count, most_requests=max(requests))
