@@ -142,9 +142,10 @@ def test_a_damaged_file_leaves_the_queue_alone(laptop: Laptops, tmp_path: Path) 
     assert other.lines() == {}
     met = []
     with carry.opened(path) as file, pytest.raises(handover.CarryError):
-        met.extend(carry.read_record(line)["id"] for line in islice(carry._lines(file), 1, 1204))
-        list(carry._lines(file))
-    assert met == list(home.lines())
+        for line in islice(carry._lines(file), 1, None):
+            met.append(line)  # the reader raises before it ends
+    assert len(met) > 1000
+    assert met == list(home.lines().values())[: len(met)]
     path.write_bytes(good)
     other.take(path)
     assert len(other.lines()) == 1203
