@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from sigprobe.buffer.errors import BufferLimitError, DiskFullError, StorageError
 from sigprobe.buffer.guard import Guard, sqlite_is_fixed, sqlite_version
-from sigprobe.buffer.queue import Buffer, Row, State, Stats, Stored, Verdicts
+from sigprobe.buffer.queue import Buffer
+from sigprobe.buffer.rows import Row, State, Stats, Stored, Verdicts
 
 __all__ = [
     "Buffer",

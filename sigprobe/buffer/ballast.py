@@ -7,12 +7,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from sigprobe.buffer import identity
+
 BALLAST_BYTES: Final = 256 * 1024
 _CHUNK: Final = 64 * 1024
 
 
 def keep(path: Path) -> bool:
-    """Make the ballast where there is room for it; True when it lies there whole.
+    """Make the ballast where there is room for it and as much again; True when it lies there whole.
 
     Written, not only announced: a sparse file would hold no blocks. A full disk is no error here.
     """
@@ -20,10 +22,15 @@ def keep(path: Path) -> bool:
         if path.stat().st_size == BALLAST_BYTES:
             return True
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o660)
+        # never take the last room: a result that is put meanwhile needs it more
+        if not _room(path.parent):
+            release(path)
+            return False
+        fd = identity.open_beside(path)
     except OSError:
         return False
     try:
+        os.ftruncate(fd, 0)
         for _ in range(BALLAST_BYTES // _CHUNK):
             # a run of one byte would be folded away by a compressing file system
             if os.write(fd, os.urandom(_CHUNK)) != _CHUNK:
@@ -37,10 +44,18 @@ def keep(path: Path) -> bool:
         os.close(fd)
 
 
+def _room(directory: Path) -> bool:
+    if not hasattr(os, "statvfs"):
+        return True
+    there = os.statvfs(directory)
+    return there.f_bavail * there.f_frsize >= 2 * BALLAST_BYTES
+
+
 def release(path: Path) -> bool:
-    """Give the ballast up; True when there was one."""
+    """Give the ballast up; True when there was one that held any room."""
     try:
+        size = path.stat().st_size
         path.unlink()
     except OSError:
         return False
-    return True
+    return size > 0

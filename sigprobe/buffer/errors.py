@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import errno
+import os
+from pathlib import Path
+from typing import Final
 
 import apsw
 
@@ -26,16 +28,31 @@ class BufferLimitError(StorageError):
     code = "buffer_limit"
 
 
-@contextmanager
-def storage_errors() -> Iterator[None]:
-    """Turn the database's and the file system's errors into ours, keeping the technical words."""
+DAMAGE: Final = (apsw.CorruptError, apsw.NotADBError, apsw.FormatError)
+"""What SQLite raises when the file itself is at fault."""
+
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_TIGHT_BYTES: Final = 64 * 1024
+
+
+def is_full(error: BaseException, directory: Path) -> bool:
+    """True when there was no room; SQLite says so plainly only of the database, not of the files beside it."""
+    if isinstance(error, apsw.FullError):
+        return True
+    if isinstance(error, OSError):
+        return error.errno in _NO_ROOM
+    return isinstance(error, (apsw.IOError, apsw.CantOpenError)) and _tight(directory)
+
+
+def _tight(directory: Path) -> bool:
     try:
-        yield
-    except apsw.FullError as error:
-        raise DiskFullError(str(error)) from error
-    except apsw.Error as error:
-        raise StorageError(f"{type(error).__name__}: {error}") from error
-    except OSError as error:
-        if error.errno in (28, 122):  # ENOSPC, EDQUOT
-            raise DiskFullError(str(error)) from error
-        raise StorageError(str(error)) from error
+        room = os.statvfs(directory)
+    except (OSError, AttributeError):  # no statvfs on Windows
+        return False
+    return room.f_bavail * room.f_frsize < _TIGHT_BYTES or (room.f_files > 0 and room.f_ffree == 0)
+
+
+def translate(error: apsw.Error | OSError, directory: Path) -> StorageError:
+    """The database's or the file system's error as ours, keeping the technical words."""
+    kind = DiskFullError if is_full(error, directory) else StorageError
+    return kind(f"{type(error).__name__}: {error}")

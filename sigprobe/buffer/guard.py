@@ -17,7 +17,11 @@ from typing import Final
 
 import apsw
 
+from sigprobe.buffer import schema
+
 BUSY_LIMIT_S: Final = 60.0
+_CHECKPOINT_PAGES: Final = 256
+"""Folded in at 1 MB, not at SQLite's 4: on a small disk a long -wal is room that results could have."""
 _FIXED_IN: Final = (3, 51, 3)
 _BACKPORTS: Final = ((3, 44, 6), (3, 50, 7))
 _NO_SHARED_MEMORY: Final = re.compile(
@@ -91,15 +95,25 @@ def _patience(limit_s: float, clock: Callable[[], float] = time.monotonic) -> Ca
     return handler
 
 
-def connect(path: Path, guard: Guard, *, vfs: str | None = None) -> tuple[apsw.Connection, Guard]:
-    """Open the database and assert its guard by reading it back.
+def connect(path: Path, guard: Guard, stream_id: str, *, vfs: str | None = None) -> tuple[apsw.Connection, Guard]:
+    """Open the database, bring it to our version (a fresh one gets `stream_id`), and assert its guard.
 
     Returns the connection and the guard really in force: where WAL is refused, the rollback journal serves.
-    Raises apsw.Error when it cannot be opened, and ValueError when the level asked for was not taken.
+    Raises NewerVersionError and ForeignFileError with the file unchanged, apsw.Error when it cannot be opened, OSError
+    when the level asked for was not taken.
     """
     db = apsw.Connection(str(path), vfs=vfs) if vfs else apsw.Connection(str(path))
     try:
         db.set_busy_handler(_patience(BUSY_LIMIT_S))
+        # a newer file's version may stand in its -wal alone: until it is known, closing must fold nothing in
+        db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        schema.look(db)
+        db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
+        db.pragma("fullfsync", 1)  # macOS: fsync alone does not reach the platter there
+        db.pragma("page_size", schema.PAGE_SIZE)
+        db.pragma("synchronous", "EXTRA")
+        # made before WAL is switched on, so that the header of the file itself says whose it is
+        schema.migrate(db, stream_id)
         mode = str(db.pragma("journal_mode", guard.journal_mode)).lower()
         if mode != guard.journal_mode:
             guard = Guard("truncate", "EXTRA", "wal-refused")
@@ -107,8 +121,8 @@ def connect(path: Path, guard: Guard, *, vfs: str | None = None) -> tuple[apsw.C
         db.pragma("synchronous", guard.synchronous)
         level = db.pragma("synchronous")
         if mode != guard.journal_mode or level != _SYNCHRONOUS[guard.synchronous]:
-            raise ValueError(f"journal {mode}, synchronous {level}: not what was asked for")
-        db.pragma("fullfsync", 1)  # macOS: fsync alone does not reach the platter there
+            raise OSError(f"journal {mode}, synchronous {level}: not what was asked for")
+        db.pragma("wal_autocheckpoint", _CHECKPOINT_PAGES)
         db.pragma("foreign_keys", 1)
         return db, guard
     except BaseException:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Final
 
 _UUID: Final = re.compile(r"^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+_SHARED: Final = 0o660
+_PRIVATE: Final = 0o600
 
 
 def make_directory(path: Path) -> None:
@@ -26,42 +28,84 @@ def shared_directory(path: Path) -> bool:
     return bool(mode & stat.S_ISGID and mode & stat.S_IWGRP)
 
 
-def share_with_group(path: Path) -> None:
-    """In a shared directory let the group write the queue's files, whatever the umask was."""
-    if shared_directory(path.parent):
-        for name in (path.name, path.name + "-wal", path.name + "-shm", path.name + ".lock"):
-            with suppress(OSError):  # another user's file already has the right mode
-                (path.parent / name).chmod(0o660)
+def file_mode(directory: Path) -> int:
+    """The rights of the queue's files there, whatever the umask: 0660 when it is shared, 0600 when it is not."""
+    return _SHARED if shared_directory(directory) else _PRIVATE
+
+
+def open_beside(path: Path) -> int:
+    """Open a file of the queue for reading and writing, made with its right mode where it is not there yet."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        mode = file_mode(path.parent)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
+        if stat.S_IMODE(os.fstat(fd).st_mode) != mode and hasattr(os, "fchmod"):
+            with suppress(PermissionError):  # another user made it a moment ago, and sees to it
+                os.fchmod(fd, mode)
+        return fd
+
+
+def create_file(path: Path) -> None:
+    """Make the empty file of a fresh queue, and make its name durable. SQLite gives -wal and -shm its rights."""
+    os.close(open_beside(path))
+    sync_directory(path.parent)
+
+
+def make_private_directory(path: Path) -> None:
+    """Make a directory of the queue with the rights of its files."""
+    path.mkdir(mode=0o770, exist_ok=True)
+    with suppress(PermissionError):
+        path.chmod(0o2770 if shared_directory(path.parent) else 0o700)
 
 
 def probe_id(directory: Path, mint: Callable[[], str]) -> str:
     """Read `probe-id`, or make it: random, at first use, never from hardware.
 
     Made whole beside its place and then linked, so that of two first runs at once one wins and both agree. One
-    that does not hold a UUID (a torn write of an old power cut) is replaced.
+    that does not hold a UUID (a torn write of an old power cut) is put beside as `probe-id.damaged`.
     """
     path = directory / "probe-id"
-    for _ in range(3):
-        with suppress(OSError):
+    for _ in range(5):
+        with suppress(FileNotFoundError):
             text = path.read_text(encoding="ascii", errors="replace").strip()
             if _UUID.match(text):
                 return text
-            path.rename(directory / "probe-id.damaged")
-        fd, temporary = tempfile.mkstemp(prefix=".probe-id-", dir=directory)
-        try:
-            os.write(fd, (mint() + "\n").encode("ascii"))
-            os.fchmod(fd, 0o660 if shared_directory(directory) else 0o600)
-            os.fsync(fd)
-            with suppress(FileExistsError):
-                os.link(temporary, path)
-        finally:
-            os.close(fd)
-            Path(temporary).unlink()
-        _sync_directory(directory)
+            # another first run may have replaced it since it was read: take away only what was seen to be damaged
+            damaged = directory / "probe-id.damaged"
+            path.rename(damaged)
+            if _UUID.match(damaged.read_text(encoding="ascii", errors="replace").strip()):
+                with suppress(FileExistsError):
+                    os.link(damaged, path)
+        _offer(path, mint() + "\n")
+        sync_directory(directory)
     raise OSError(f"{path} cannot be made")
 
 
-def _sync_directory(directory: Path) -> None:
+def _offer(path: Path, text: str) -> None:
+    """Put the file there whole, unless there is one by now."""
+    fd, temporary = tempfile.mkstemp(prefix=".probe-id-", dir=path.parent)
+    try:
+        os.write(fd, text.encode("ascii"))
+        if hasattr(os, "fchmod"):
+            os.fchmod(fd, file_mode(path.parent))
+        os.fsync(fd)
+        os.close(fd)
+        fd = -1
+        with suppress(FileExistsError):
+            try:
+                os.link(temporary, path)
+            except PermissionError:  # FAT and some FUSE file systems know no links
+                if not path.exists():
+                    Path(temporary).rename(path)
+    finally:
+        if fd >= 0:
+            os.close(fd)
+        Path(temporary).unlink(missing_ok=True)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make names in a directory durable."""
     with suppress(OSError):  # not every file system lets a directory be opened
         fd = os.open(directory, os.O_RDONLY)
         try:

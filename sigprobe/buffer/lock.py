@@ -6,15 +6,21 @@ single transactions only, never across network traffic.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from sigprobe.buffer import identity
 
 LIMIT_S: Final = 60.0
+
+# a file system without locks must not stop collection: what is left out there is the quarantine's race alone
+_NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
 
 
 class FileLock:
@@ -24,18 +30,34 @@ class FileLock:
         self.path = path
         self._limit_s = limit_s
         self._fd: int | None = None
+        self._windows: Any = None
 
-    @contextmanager
-    def shared(self) -> Iterator[None]:
-        """Hold it together with other sharers."""
-        with self._held(exclusive=False):
-            yield
+    def share(self) -> None:
+        """Take it together with other sharers; `release` gives it back."""
+        self._take(exclusive=False)
+
+    def release(self) -> None:
+        """Give back what was taken."""
+        if sys.platform == "win32":
+            self._windows.release()
+            return
+        import fcntl
+
+        if self._fd is not None:
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Hold it alone."""
-        with self._held(exclusive=True):
+        self._take(exclusive=True)
+        try:
             yield
+        finally:
+            self.release()
 
     def close(self) -> None:
         """Let the file go."""
@@ -43,29 +65,30 @@ class FileLock:
             os.close(self._fd)
             self._fd = None
 
-    @contextmanager
-    def _held(self, *, exclusive: bool) -> Iterator[None]:
+    def _take(self, *, exclusive: bool) -> None:
         if sys.platform == "win32":  # no shared locks there: one at a time is right, only slower
             import filelock
 
-            with filelock.FileLock(self.path, timeout=self._limit_s):
-                yield
+            self._windows = self._windows or filelock.FileLock(self.path, timeout=self._limit_s)
+            self._windows.acquire()
             return
         import fcntl
 
         if self._fd is None:
-            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
-        mode = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
-        give_up = time.monotonic() + self._limit_s
+            self._fd = identity.open_beside(self.path)
+        mode = (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB
+        give_up: float | None = None
         while True:
             try:
-                fcntl.flock(self._fd, mode | fcntl.LOCK_NB)
-                break
+                fcntl.flock(self._fd, mode)
+                return
             except BlockingIOError:
-                if time.monotonic() > give_up:
+                now = time.monotonic()
+                give_up = give_up or now + self._limit_s
+                if now > give_up:
                     raise
                 time.sleep(0.002)
-        try:
-            yield
-        finally:
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+                return

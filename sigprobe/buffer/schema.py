@@ -1,16 +1,19 @@
 """The tables of the queue's file, by version. Migrations are append-only and numbered by their place here.
 
 A record without a `fate` is pending. Its line lies apart from its fate, so that acknowledging a batch writes a few
-small pages and not the records again: an ack must still fit when the disk is full, and a put stays cheap.
+small pages and not the records again: an ack must still fit when the disk is full, and a put stays cheap. The order
+of the columns is part of the file format: `carve.py` knows a record and a fate by it.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import apsw
 
 APPLICATION_ID: Final = 0x53504221  # "SPB!"
+PAGE_SIZE: Final = 4096
 
 MIGRATIONS: Final = (
     """
@@ -32,7 +35,8 @@ MIGRATIONS: Final = (
     CREATE TABLE fate (
         pos INTEGER PRIMARY KEY REFERENCES record (pos) ON DELETE CASCADE,
         state INTEGER NOT NULL CHECK (state <> 0),
-        at TEXT,
+        at TEXT NOT NULL,
+        seal BLOB NOT NULL,
         collector TEXT,
         reason TEXT
     );
@@ -49,6 +53,8 @@ MIGRATIONS: Final = (
 
 VERSION: Final = len(MIGRATIONS)
 
+_UUID: Final = re.compile(r"^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+
 
 class NewerVersionError(Exception):
     """The file was written by a newer sigprobe; it must be left as it is."""
@@ -58,22 +64,26 @@ class ForeignFileError(apsw.NotADBError):
     """The file is a database, but not a queue of ours."""
 
 
+def look(db: apsw.Connection) -> int:
+    """The file's version (0 for a fresh one); raises NewerVersionError or ForeignFileError, changes nothing."""
+    version = int(db.pragma("user_version"))
+    application = int(db.pragma("application_id"))
+    tables = db.execute("SELECT count(*) FROM sqlite_schema").get
+    if application != APPLICATION_ID and (tables or version or application):
+        raise ForeignFileError(f"application id {application}, {tables} tables")
+    if version > VERSION:
+        raise NewerVersionError(f"version {version}, this sigprobe knows {VERSION}")
+    return version
+
+
 def migrate(db: apsw.Connection, stream_id: str) -> None:
-    """Bring the file to `VERSION`, or raise NewerVersionError / ForeignFileError without touching it."""
-    version = db.pragma("user_version")
-    application = db.pragma("application_id")
-    if application == APPLICATION_ID and version == VERSION:
+    """Bring the file to `VERSION`, in one transaction."""
+    if look(db) == VERSION:
         return
     db.execute("BEGIN IMMEDIATE")
     try:
         # another process may have made it in the meantime
-        version = db.pragma("user_version")
-        application = db.pragma("application_id")
-        tables = db.execute("SELECT count(*) FROM sqlite_schema").get
-        if application != APPLICATION_ID and (tables or version or application):
-            raise ForeignFileError(f"application id {application}, {tables} tables")
-        if version > VERSION:
-            raise NewerVersionError(f"version {version}, this sigprobe knows {VERSION}")
+        version = look(db)
         for number in range(version, VERSION):
             db.execute(MIGRATIONS[number])
         if version == 0:
@@ -85,3 +95,20 @@ def migrate(db: apsw.Connection, stream_id: str) -> None:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
+
+
+def read_stream(db: apsw.Connection) -> str:
+    """The file's stream id.
+
+    Raises apsw.CorruptError when it is none any more, or when the counter would give a place out twice.
+    """
+    raw = db.execute("SELECT CAST(stream_id AS BLOB) FROM stream").get
+    next_seq = db.execute("SELECT next_seq FROM stream").get
+    name = raw.decode("ascii", errors="replace") if isinstance(raw, bytes) else ""
+    if not _UUID.match(name) or not isinstance(next_seq, int) or next_seq < 1:
+        raise apsw.CorruptError("the stream's row is damaged")
+    last = db.execute("SELECT CAST(line AS BLOB) FROM record WHERE own = 1 ORDER BY pos DESC LIMIT 1").get
+    mark = re.search(rb'"stream_id":"([0-9a-f-]{36})","seq":(\d{1,19}),', last) if isinstance(last, bytes) else None
+    if mark is not None and mark[1].decode() == name and int(mark[2]) >= next_seq:
+        raise apsw.CorruptError("the stream's counter is behind its last record")
+    return name

@@ -1,0 +1,274 @@
+"""The file of the queue: opened so that it is ours and sound, replaced when it is not, locked while it is used.
+
+Everything here is about the file; what is in it is the business of `queue.py`, which hands its work in as functions.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, TypeVar
+
+import apsw
+
+from sigprobe.buffer import ballast, identity, quarantine, salvage, schema
+from sigprobe.buffer.errors import DAMAGE, is_full, translate
+from sigprobe.buffer.guard import Guard, choose_guard, connect
+from sigprobe.buffer.lock import FileLock
+from sigprobe.result import format_time, new_id
+
+_CHECK_ALWAYS_BYTES: Final = 64 * 1024 * 1024
+_CHECK_EVERY_S: Final = 24 * 3600
+_TRIES: Final = 6
+_LATEST_S: Final = 253_402_300_799  # the end of the year 9999
+_T = TypeVar("_T")
+Work = Callable[[apsw.Connection], _T]
+
+
+class _ReplacedError(Exception):
+    """The file is not there, or is not the one that is open: another process has set it aside."""
+
+
+def clock_text(seconds: float) -> str:
+    """A wall-clock reading as RFC 3339; a clock out of its mind is held between 1970 and 9999."""
+    return format_time(datetime.fromtimestamp(min(max(0.0, seconds), _LATEST_S), UTC))
+
+
+class QueueFile:
+    """One SQLite file and its neighbours, in use by one thread; any number of processes may share it."""
+
+    def __init__(self, path: Path, now: Callable[[], float], vfs: str | None, guard: Guard | None) -> None:
+        # SQLite follows symbolic links, so its -wal lies beside the real file: everything else must too
+        self.configured_path = self.path = Path(os.path.realpath(path))
+        self.directory = self.configured_path.parent
+        self.guard = guard or Guard("wal", "FULL", "fixed-sqlite")
+        self.stream_id = ""
+        self.generation = 0
+        """Grows with every connection: positions learned from an older one may mean nothing now."""
+        self.set_aside_now = False
+        self.salvaged = 0
+        self._now = now
+        self._vfs = vfs
+        self._wanted_guard = guard
+        self._db: apsw.Connection | None = None
+        self._inode: tuple[int, int] | None = None
+        self._to_salvage = False
+        try:
+            identity.make_directory(self.directory)
+            self.probe_id = self._with_room(lambda: identity.probe_id(self.directory, lambda: str(uuid.uuid4())))
+            self.boot_id = identity.boot_id()
+            self._lock = FileLock(self.configured_path.with_name(self.configured_path.name + ".lock"))
+            self._with_room(self._open)
+            self._salvage()
+        except (apsw.Error, OSError) as error:
+            raise translate(error, self.directory) from error
+        ballast.keep(self.ballast)
+
+    @property
+    def ballast(self) -> Path:
+        """The file that is given up when the disk is full."""
+        return self.configured_path.with_name(self.configured_path.name + ".ballast")
+
+    def time(self) -> str:
+        """Now, as it is written into rows."""
+        return clock_text(self._now())
+
+    def close(self) -> None:
+        """Close the file. The queue stays as it is."""
+        self._close_database()
+        self._lock.close()
+
+    # --- work -----------------------------------------------------------------------------------------------
+
+    def read(self, work: Work[_T]) -> _T:
+        """Do some reading in the file that is in force. Raises StorageError."""
+        return self._run(work, writing=False)
+
+    def write(self, work: Work[_T]) -> _T:
+        """Do one write transaction, durable when this returns. Raises StorageError when it is NOT.
+
+        `work` may be called more than once: a damaged file is set aside and the work done on a fresh one, after an
+        I/O error it is done on a connection opened anew, as SQLite asks for.
+        """
+        return self._run(work, writing=True)
+
+    def _run(self, work: Work[_T], *, writing: bool) -> _T:
+        damaged = failed = full = 0
+        try:
+            for _ in range(_TRIES):
+                try:
+                    value = self._once(work, writing=writing)
+                except _ReplacedError:
+                    self._open()
+                except DAMAGE as error:
+                    damaged += 1
+                    if damaged > 2:
+                        raise
+                    self._inspect(str(error) or type(error).__name__, certain=damaged > 1)
+                except apsw.FullError:
+                    full += 1
+                    if full > 1 or not self._fold():
+                        raise
+                except (apsw.IOError, apsw.CantOpenError):
+                    failed += 1
+                    if failed > 1:
+                        raise
+                    self._open()
+                else:
+                    if self._to_salvage:
+                        self._salvage()
+                    return value
+            raise OSError(f"{self.path} is replaced again and again")
+        except (apsw.Error, OSError) as error:
+            raise translate(error, self.directory) from error
+
+    def _once(self, work: Work[_T], *, writing: bool) -> _T:
+        self._lock.share()
+        try:
+            db = self._db
+            if db is None or not self._same():
+                raise _ReplacedError
+            if not writing:
+                return work(db)
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                value = work(db)
+                db.execute("COMMIT")
+            except BaseException:
+                # a full disk or an I/O error may have rolled back by itself
+                if db.in_transaction:
+                    with suppress(apsw.Error):
+                        db.execute("ROLLBACK")
+                raise
+            return value
+        finally:
+            self._lock.release()
+
+    def _same(self) -> bool:
+        try:
+            status = self.path.stat()
+        except FileNotFoundError:
+            return False
+        return (status.st_dev, status.st_ino) == self._inode
+
+    def _fold(self) -> bool:
+        """Fold the -wal in, so that its room can be used once more; True when that worked."""
+        with suppress(apsw.Error):
+            if self._db is not None and self.guard.journal_mode == "wal":
+                self._db.pragma("wal_checkpoint(TRUNCATE)")
+                return True
+        return False
+
+    # --- opening --------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        """Open the file, together with others when it is there and sound, alone when it must be made or replaced."""
+        self._close_database()
+        self._lock.share()
+        try:
+            self._connect(create=False)
+            return
+        except (*DAMAGE, schema.NewerVersionError, _ReplacedError):
+            self._close_database()
+        finally:
+            self._lock.release()
+        with self._lock.exclusive():
+            self._open_alone(None)
+
+    def _open_alone(self, damage: str | None) -> None:
+        """Open, make or replace the file while nobody else uses it; `damage` is why it must be replaced in any case."""
+        for _ in range(4):
+            try:
+                if damage is not None:
+                    reason, damage = damage, None
+                    raise apsw.CorruptError(reason)
+                self._connect(create=True)
+                return
+            except schema.NewerVersionError:
+                self._close_database()
+                self.path = quarantine.beside_newer(self.path, schema.VERSION)
+            except DAMAGE as error:
+                self._close_database()
+                quarantine.set_aside(self.path, str(error) or type(error).__name__, self.time())
+                self.set_aside_now = self._to_salvage = True
+        raise OSError(f"no usable queue file at {self.path}")
+
+    def _connect(self, *, create: bool) -> None:
+        fresh = quarantine.look(self.path)
+        if fresh:
+            if not create:
+                raise _ReplacedError
+            identity.create_file(self.path)
+        guard = self._wanted_guard or choose_guard(self.path)
+        self._db, self.guard = connect(self.path, guard, new_id(self._now()), vfs=self._vfs)
+        self.stream_id = schema.read_stream(self._db)
+        if not fresh and self._check_is_due(self._db):
+            self._check(self._db)
+        status = self.path.stat()
+        self._inode = (status.st_dev, status.st_ino)
+        self.generation += 1
+
+    def _check_is_due(self, db: apsw.Connection) -> bool:
+        if self.path.stat().st_size <= _CHECK_ALWAYS_BYTES:
+            return True
+        checked = db.execute("SELECT CAST(value AS BLOB) FROM note WHERE name = 'checked'").get
+        at, _, boot = (checked or b"").decode("ascii", errors="replace").partition(" ")
+        return not clock_text(self._now() - _CHECK_EVERY_S) <= at <= self.time() or boot != (self.boot_id or "")
+
+    def _check(self, db: apsw.Connection) -> None:
+        """Raise apsw.CorruptError when SQLite finds the file damaged; a large file remembers that it was not."""
+        answer = db.execute("PRAGMA quick_check(1)").get
+        if answer != "ok":
+            raise apsw.CorruptError(str(answer))
+        if self.path.stat().st_size > _CHECK_ALWAYS_BYTES:
+            with suppress(apsw.FullError, apsw.ReadOnlyError):  # only a saving of time
+                note = ("checked", f"{self.time()} {self.boot_id or ''}")
+                db.execute("INSERT OR REPLACE INTO note VALUES (?, ?)", note)
+
+    def _close_database(self) -> None:
+        if self._db is not None:
+            with suppress(apsw.Error):
+                self._db.close()
+            self._db = None
+
+    # --- damage ---------------------------------------------------------------------------------------------
+
+    def _inspect(self, reason: str, *, certain: bool) -> None:
+        """Look at the file alone, and set it aside when it is damaged indeed, or when it failed us twice."""
+        with self._lock.exclusive():
+            mine = self._same()
+            self._close_database()
+            damage: str | None = None
+            if mine and certain:
+                damage = reason
+            elif mine:
+                try:
+                    self._connect(create=False)
+                    assert self._db is not None
+                    self._check(self._db)
+                    return
+                except DAMAGE as error:
+                    damage = f"{reason}; {error}"
+                except (schema.NewerVersionError, _ReplacedError):
+                    damage = None
+                self._close_database()
+            self._open_alone(damage)
+
+    def _salvage(self) -> None:
+        """Save what verifies out of files that were set aside, this time or by a process that did not get to it."""
+        self._to_salvage = False
+        saved = salvage.unfinished(self.configured_path, self.write)
+        self.salvaged += saved
+
+    def _with_room(self, work: Callable[[], _T]) -> _T:
+        """Do it, with the ballast's room when the disk is full: what is queued must be readable and ackable then."""
+        try:
+            return work()
+        except (apsw.Error, OSError) as error:
+            if not is_full(error, self.directory) or not ballast.release(self.ballast):
+                raise
+            return work()

@@ -1,0 +1,160 @@
+"""Saving out of a file that was set aside what can be proved: by SQLite where it reads, by carving where it does not.
+
+It is done in pages, on the fresh queue that is in use already, and can be cut short at any point: a mark beside the
+file stays until the end was reached, and doing it again changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+
+from sigprobe.buffer import carve, quarantine, rows
+from sigprobe.buffer.carve import Carved, Fate
+from sigprobe.buffer.errors import StorageError
+from sigprobe.buffer.rows import State
+
+Write = Callable[[Callable[[apsw.Connection], int]], int]
+Usage = tuple[str, str, int]
+
+_RECORDS: Final = (
+    "SELECT pos, CAST(id AS BLOB), CAST(sha256 AS BLOB), CAST(put_at AS BLOB), urgent, own, CAST(line AS BLOB)"
+    " FROM record ORDER BY pos"
+)
+_FATES: Final = (
+    "SELECT pos, state, CAST(at AS BLOB), CAST(seal AS BLOB), CAST(collector AS BLOB), CAST(reason AS BLOB) FROM fate"
+)
+
+
+def unfinished(path: Path, write: Write) -> int:
+    """Salvage every file set aside from the queue at `path` that is still marked; returns how many were saved.
+
+    What fails stays marked and is tried again at the next opening; it never stops collection.
+    """
+    saved = 0
+    for home in quarantine.homes(path):
+        for name in sorted(home.glob(f"*{quarantine.BROKEN}")):
+            if quarantine.mark(name).exists():
+                with suppress(StorageError, apsw.Error, OSError):
+                    saved += salvage(name, write)
+                    quarantine.mark(name).unlink(missing_ok=True)
+    return saved
+
+
+def salvage(aside: Path, write: Write) -> int:
+    """Copy every record of a broken file that verifies into the fresh one, with its fate when its seal holds.
+
+    Returns how many were new there. Whatever cannot be read stays in the broken file, which is kept.
+    """
+    saved = 0
+    whole, fates, usage = _survey(aside)
+    with carve.Carver(aside) as carver:
+        if not whole:
+            for pos, more in carver.fates().items():
+                fates.setdefault(pos, []).extend(more)
+        for found in (_by_sqlite(aside), *(() if whole else (carver.records(),))):
+            for page in rows.batched(found):
+                saved += write(lambda db, page=page: _take(db, page, fates))  # type: ignore[misc]
+    if usage:
+        write(lambda db: _count(db, usage))
+    return saved
+
+
+def _take(db: apsw.Connection, page: list[Carved], fates: dict[int, list[Fate]]) -> int:
+    new = 0
+    for record in page:
+        if db.execute("SELECT 1 FROM record WHERE id = ?", (record.id,)).get is not None:
+            continue
+        values = (record.id, record.sha256, record.put_at, record.urgent, record.own, record.line)
+        pos = db.execute(rows.INSERT, values).get
+        new += 1
+        proved = [
+            fate
+            for fate in fates.get(-1 if record.pos is None else record.pos, ())
+            if fate.state in (State.ACKED, State.REJECTED, State.CARRIED)
+            and rows.seal(record.id, fate.state) == fate.seal
+        ]
+        # a fate that cannot be proved counts as pending: sent again, the collector says `duplicate`
+        for fate in sorted(proved, key=lambda fate: fate.state)[:1]:
+            db.execute(
+                "INSERT INTO fate (pos, state, at, seal, collector, reason) VALUES (?, ?, ?, ?, ?, ?)",
+                (pos, fate.state, fate.at, fate.seal, fate.collector, fate.reason),
+            )
+    return new
+
+
+def _count(db: apsw.Connection, usage: list[Usage]) -> int:
+    for day, interface, count in usage:
+        # the larger of the two: what the fresh file has counted meanwhile is small, and doing it twice adds nothing
+        db.execute(
+            "INSERT INTO usage VALUES (?, ?, ?) ON CONFLICT (day, interface)"
+            " DO UPDATE SET bytes = max(bytes, excluded.bytes)",
+            (day, interface, count),
+        )
+    return len(usage)
+
+
+# --- by SQLite ----------------------------------------------------------------------------------------------
+
+
+def _opened(aside: Path) -> apsw.Connection:
+    old = apsw.Connection(str(aside), flags=apsw.SQLITE_OPEN_READWRITE)
+    # reading must not fold the -wal into the evidence
+    old.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    old.pragma("cell_size_check", 1)
+    return old
+
+
+def _by_sqlite(aside: Path) -> Iterator[Carved]:
+    try:
+        old = _opened(aside)
+    except apsw.Error:
+        return
+    try:
+        for pos, name, digest, put_at, urgent, own, line in old.execute(_RECORDS):
+            record = rows.text(name)
+            if record is not None and rows.verifies(record, digest, line):
+                yield Carved(pos, record, digest, rows.text(put_at) or "", bool(urgent), bool(own), line)
+    except apsw.Error:
+        return
+    finally:
+        with suppress(apsw.Error):
+            old.close()
+
+
+def _survey(aside: Path) -> tuple[bool, dict[int, list[Fate]], list[Usage]]:
+    """Whether SQLite can read every record, which is when nothing needs to be carved; the fates; the data counters."""
+    fates: dict[int, list[Fate]] = {}
+    usage: list[Usage] = []
+    try:
+        old = _opened(aside)
+    except apsw.Error:
+        return False, fates, usage
+    try:
+        with suppress(apsw.Error):
+            usage.extend(_usage(old))
+        try:
+            for pos, state, at, seal, collector, reason in old.execute(_FATES):
+                fate = Fate(pos, state, rows.text(at) or "", seal or b"", rows.text(collector), rows.text(reason))
+                fates[pos] = [fate]
+            by_table = old.execute("SELECT count(*) FROM record NOT INDEXED").get
+            by_index = old.execute("SELECT count(*) FROM record INDEXED BY sqlite_autoindex_record_1").get
+            sound = sum(1 for _ in _by_sqlite(aside))
+            return by_table == by_index == sound and by_table > 0, fates, usage
+        except apsw.Error:
+            return False, fates, usage
+    finally:
+        with suppress(apsw.Error):
+            old.close()
+
+
+def _usage(old: apsw.Connection) -> Iterator[Usage]:
+    row: tuple[Any, ...]
+    for row in old.execute("SELECT CAST(day AS BLOB), CAST(interface AS BLOB), bytes FROM usage"):
+        day, interface = rows.text(row[0]), rows.text(row[1])
+        if day is not None and interface is not None and isinstance(row[2], int) and row[2] >= 0:
+            yield day, interface, row[2]
