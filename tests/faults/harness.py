@@ -76,6 +76,8 @@ class Trial:
         self.random = random.Random(f"{SEED} {name}")
         self._started = time.perf_counter()
         self._controls: list[str] = []
+        self._made = 0
+        self._lost = 0
         print(f"\n{name}: n={self.n} seed={SEED} (again with SIGPROBE_SEED={SEED})", flush=True)
 
     @contextmanager
@@ -89,12 +91,24 @@ class Trial:
         self._controls.append(reason)
         print(f"{self.name}: control failed as it must: {reason}", flush=True)
 
-    def report(self, lost: int, *, n: int | None = None, **figures: Any) -> None:
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """One try: a broken promise in it is said, counted, and fails the test at `report`, not before."""
+        self._made += 1
+        try:
+            yield
+        except PromiseBrokenError as broken:
+            self._lost += 1
+            print(f"{self.name}: try {self._made}: {broken}", flush=True)
+
+    def report(self, lost: int | None = None, *, n: int | None = None, **figures: Any) -> None:
         """Record what was found, in a soak into the results file; then raise when anything was lost.
 
-        `n` when the tries really made are not those planned; `figures` are further numbers (p99_s=0.4).
+        Counts the attempts unless `lost` is given; `n` when the tries really made are not those planned; `figures`
+        are further numbers (p99_s=0.4).
         """
-        done = self.n if n is None else n
+        lost = self._lost if lost is None else lost
+        done = n if n is not None else self._made or self.n
         finding = Finding(
             self.promise,
             self.name,

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 Side = Literal["request", "reply"]
+SIDES: Final[tuple[Side, ...]] = ("request", "reply")
 
 _PIECE: Final = 1_200
 _LENGTH: Final = re.compile(rb"^content-length:\s*(\d+)", re.IGNORECASE | re.MULTILINE)
@@ -46,6 +47,11 @@ Plan = Callable[[int], Cut | None]
 def untouched(_: int) -> Cut | None:
     """Cut nothing."""
     return None
+
+
+def only(number: int, cut: Cut | None) -> Plan:
+    """Cut this one exchange and no other."""
+    return lambda n: cut if n == number else None
 
 
 class _CutError(Exception):

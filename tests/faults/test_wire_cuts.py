@@ -9,12 +9,11 @@ from typing import Final
 import pytest
 from field import Site, drain_until_empty, fill, hold_once, queue, upload
 from harness import SOAK, Trial, hold
-from proxy import Cut, Plan, Proxy, Side
+from proxy import SIDES, Cut, Proxy, Side, only
 
 from sigprobe.buffer import State
 from sigprobe.upload import Collector
 
-SIDES: Final[tuple[Side, ...]] = ("request", "reply")
 STRIDE: Final = 1 if SOAK else 41
 
 FORGETFUL: Final = """
@@ -36,11 +35,6 @@ def site(tmp_path: Path) -> Iterator[Site]:
     """A running collector."""
     with Site(tmp_path / "site") as site:
         yield site
-
-
-def only(number: int, cut: Cut | None) -> Plan:
-    """Cut this one exchange and no other."""
-    return lambda n: cut if n == number else None
 
 
 def cut_everywhere(run: Trial, site: Site, folder: Path, cuts: Iterator[Cut | None]) -> tuple[list[str], int]:

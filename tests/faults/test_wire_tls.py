@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 import requests
@@ -96,9 +96,9 @@ def test_strangers_are_refused(
                     if case != "unknown CA":
                         hold_refused(buffer, server, None)  # our authority is not one of the public ones
                     refused += 1
-        with run.expect_failure("sent-to-a-stranger"), unverified(monkeypatch):
-            with LyingServer(honest, keys.server(leaf_of(keys, "unknown CA"))) as server:
-                hold_refused(buffer, server, keys.ca_file)
+        stranger = LyingServer(honest, keys.server(leaf_of(keys, "unknown CA")))
+        with run.expect_failure("sent-to-a-stranger"), unverified(monkeypatch), stranger as server:
+            hold_refused(buffer, server, keys.ca_file)
         fill(buffer, 2, run.random)
         with LyingServer(honest, keys.server(leaf_of(keys, "good"))) as server:
             assert upload(buffer, Collector(server.url, "secret", keys.ca_file)).stopped is None
@@ -116,14 +116,14 @@ def unverified(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return context
 
     real = requests.adapters.HTTPAdapter.cert_verify
+
+    def trusting(self: Any, connection: Any, url: Any, _verify: Any, cert: Any) -> None:
+        real(self, connection, url, False, cert)  # type: ignore[no-untyped-call]
+
     with monkeypatch.context() as patched, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         patched.setattr(ssl, "create_default_context", blind)
-        patched.setattr(
-            requests.adapters.HTTPAdapter,
-            "cert_verify",
-            lambda self, conn, url, _verify, cert: real(self, conn, url, False, cert),
-        )
+        patched.setattr(requests.adapters.HTTPAdapter, "cert_verify", trusting)
         yield
 
 
