@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -19,6 +19,7 @@ from typing_extensions import TypedDict
 
 from sigprobe.measure import sockets
 from sigprobe.measure.kind import CommonOptions, Context, Estimate, Kind, Measured
+from sigprobe.measure.urls import check_url
 from sigprobe.result import Failure, Outcome
 
 if TYPE_CHECKING:
@@ -33,7 +34,11 @@ _ADDRESS_TYPES: Final = ("A", "AAAA", "CNAME", "HTTPS")
 
 
 class Options(CommonOptions):
-    """Keys of a `dns` target. `resolvers`: `system`, or an IP address with or without a port (`[::1]:5353`)."""
+    """Keys of a `dns` target.
+
+    `resolvers`: `system`; an IP address with or without a port (`[::1]:5353`); `tls://1.1.1.1` for DNS over TLS, with
+    `#name` behind it where the certificate is for a name; `https://…` for DNS over HTTPS.
+    """
 
     kind: Literal["dns"] = "dns"
     hostname: Annotated[str, Field(min_length=1, max_length=253)]
@@ -43,9 +48,9 @@ class Options(CommonOptions):
     @field_validator("resolvers")
     @classmethod
     def _known_resolvers(cls, value: list[str]) -> list[str]:
-        seen: set[tuple[str, int] | None] = set()
+        seen: set[Server | None] = set()
         for text in value:
-            server = None if text == SYSTEM else parse_server(text)
+            server = None if text == SYSTEM else parse_resolver(text)
             if server in seen:
                 raise ValueError(f"resolver {text} is given twice")
             seen.add(server)
@@ -92,6 +97,7 @@ class ResolverData(TypedDict):
     address: str | None
     asked: list[str]
     protocol: str | None
+    connect_ms: float | None
     query_ms: float | None
     rcode: str | None
     answers: list[str] | None
@@ -143,6 +149,34 @@ def parse_server(text: str) -> tuple[str, int]:
     return str(ipaddress.ip_address(host)), int(port)
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One resolver to ask. `protocol` is `dns` (UDP, then TCP), `dot` or `doh`; only DoH has a `url`."""
+
+    protocol: str
+    host: str = ""
+    port: int = 53
+    name: str | None = None
+    url: str | None = None
+
+
+def parse_resolver(text: str) -> Server:
+    """Read one entry of `resolvers` other than `system`. Raises ValueError."""
+    if text.startswith("https://"):
+        check_url(text)
+        return Server("doh", url=text)
+    if not text.startswith("tls://"):
+        return Server("dns", *parse_server(text))
+    place, _, name = text.removeprefix("tls://").partition("#")
+    if sockets.is_ip(place):
+        host, port = str(ipaddress.ip_address(place)), 853
+    else:
+        host, port = parse_server(place if not place.endswith("]") else place + ":853")
+    if name:
+        sockets.ascii_hostname(name)
+    return Server("dot", host, port, name or None)
+
+
 def system_servers(path: Path = RESOLV_CONF) -> list[tuple[str, int]]:
     """The name servers of the system's resolv.conf, in order; empty when there are none or there is no file."""
     try:
@@ -178,7 +212,9 @@ def measure(
         futures = [
             pool.submit(
                 _ask_resolver,
-                read_system(resolv_conf) if text == SYSTEM else [parse_server(text)],
+                [Server("dns", *server) for server in read_system(resolv_conf)]
+                if text == SYSTEM
+                else [parse_resolver(text)],
                 question,
                 context,
                 clock,
@@ -215,21 +251,32 @@ def _system_lookup(
 
 
 def _ask_resolver(
-    servers: list[tuple[str, int]], question: Question, context: Context, clock: Callable[[], float]
+    servers: list[Server], question: Question, context: Context, clock: Callable[[], float]
 ) -> list[Reply]:
     """Ask one server after the other until one is good, each with its share of what is left."""
-    from sigprobe.measure.dnsquery import ask
-
     replies: list[Reply] = []
-    for index, (host, port) in enumerate(servers):
+    for index, server in enumerate(servers):
         share = context.deadline.within(context.deadline.remaining() / (len(servers) - index))
-        reply = ask(host, port, question, replace(context, deadline=share), clock)
-        context.budget.spend(reply.bytes_sent + reply.bytes_received)
+        reply = _ask(server, question, replace(context, deadline=share), clock)
         replies.append(reply)
         # a name that does not exist is an answer; asking the next server would not change it
         if reply.failure is None or reply.stopped or reply.rcode in ("NOERROR", "NXDOMAIN"):
             break
     return replies
+
+
+def _ask(server: Server, question: Question, context: Context, clock: Callable[[], float]) -> Reply:
+    if server.protocol == "dns":
+        from sigprobe.measure.dnsquery import ask
+
+        reply = ask(server.host, server.port, question, context, clock)
+        context.budget.spend(reply.bytes_sent + reply.bytes_received)
+        return reply
+    from sigprobe.measure import dnssecure
+
+    if server.url is not None:
+        return dnssecure.ask_https(server.url, question, context, clock)
+    return dnssecure.ask_tls(server.host, server.port, server.name, question, context, clock)
 
 
 def _entry(resolver: str, asked: list[Reply]) -> ResolverData:
@@ -244,6 +291,7 @@ def _entry(resolver: str, asked: list[Reply]) -> ResolverData:
         "address": best.address if best else None,
         "asked": [reply.address for reply in asked],
         "protocol": best.protocol if best else None,
+        "connect_ms": _rounded(best.connect_ms) if best else None,
         "query_ms": _rounded(best.query_ms) if best else None,
         "rcode": best.rcode if best else None,
         "answers": best.answers if best else None,

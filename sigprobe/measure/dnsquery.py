@@ -52,12 +52,13 @@ class Reply:
 
     `query_ms` runs from just before the query that was answered was sent until just after its answer was read; an
     answer that had to be fetched again over TCP counts from the first of both, since that is what a program waits
-    for. `ignored` counts packets from the server's address that were no answer to us (the kernel already drops what
-    comes from elsewhere).
+    for. `connect_ms` is what a connection for DoT or DoH took before the query. `ignored` counts packets from the
+    server's address that were no answer to us (the kernel already drops what comes from elsewhere).
     """
 
     address: str
     protocol: str = "udp"
+    connect_ms: float | None = None
     query_ms: float | None = None
     rcode: str | None = None
     answers: list[str] | None = None
@@ -84,7 +85,7 @@ def ask(
     try:
         address = _address(host, port)
         message = _over_udp(address, question, context, clock, reply)
-        _read(message, reply)
+        read_answer(message, reply)
     except sockets.StoppedError:
         reply.stopped = True
         reply.failure = Failure("interrupted")
@@ -153,7 +154,7 @@ def _over_udp(
             at = clock()
             reply.bytes_received += len(wire)
             known = sent.get(int.from_bytes(wire[:2], "big")) if len(wire) >= 12 else None
-            message = None if known is None else _match(wire, known[0])
+            message = None if known is None else match(wire, known[0])
             if known is None or message is None:
                 reply.ignored += 1
                 continue
@@ -189,7 +190,7 @@ def _over_tcp(
         reply.bytes_sent += len(wire) + 2
         while True:
             length = int.from_bytes(_exactly(sock, 2, context, reply), "big")
-            message = _match(_exactly(sock, length, context, reply), query)
+            message = match(_exactly(sock, length, context, reply), query)
             if message is not None:
                 return message
             reply.ignored += 1
@@ -210,7 +211,7 @@ def _exactly(sock: socket.socket, count: int, context: Context, reply: Reply) ->
     return data
 
 
-def _match(wire: bytes, query: dns.message.Message) -> dns.message.Message | None:
+def match(wire: bytes, query: dns.message.Message) -> dns.message.Message | None:
     """The answer in `wire` to `query`; None when it is another's or cannot be read."""
     try:
         head = dns.message.from_wire(wire, question_only=True)
@@ -221,7 +222,8 @@ def _match(wire: bytes, query: dns.message.Message) -> dns.message.Message | Non
         return None
 
 
-def _read(message: dns.message.Message, reply: Reply) -> None:
+def read_answer(message: dns.message.Message, reply: Reply) -> None:
+    """Fill a reply with what an answer says; an RCODE other than NOERROR and an empty answer are failures."""
     reply.rcode = dns.rcode.to_text(message.rcode())
     reply.ad = bool(message.flags & dns.flags.AD)
     if reply.rcode != "NOERROR":
