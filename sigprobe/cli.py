@@ -129,7 +129,9 @@ def wanted_language(arguments: list[str], flag: str | None, environ: Mapping[str
     return i18n.choose_language(_language_in_file(arguments, environ), environ=environ)
 
 
-_LANGUAGE_LINE: Final = re.compile(rb"^language:[ \t]*[\"']?(id|en)[\"']?[ \t]*(?:#.*)?\r?$", re.MULTILINE)
+_LANGUAGE_LINE: Final = re.compile(
+    rb"""^(?:[^#\n]*[{,])?[ \t]*["']?language["']?[ \t]*:[ \t]*["']?(id|en)\b""", re.MULTILINE
+)
 
 
 def _language_in_file(arguments: list[str], environ: Mapping[str, str]) -> str | None:

@@ -38,9 +38,9 @@ class Terminal:
             _write(sys.stderr, text)
 
     def error(self, text: str) -> None:
-        """What went wrong, on stderr; only `-qq` leaves it out."""
+        """What went wrong, on stderr: under `-q` as one line, for a cron mail; only `-qq` leaves it out."""
         if self.quiet < 2:
-            _write(sys.stderr, text)
+            _write(sys.stderr, " ".join(text.split("\n")).rstrip() if self.quiet else text)
 
 
 def _write(stream: TextIO, text: str) -> None:
