@@ -197,14 +197,14 @@ def check_collector(collector: Collector) -> tuple[Finding, float | None, float]
     Returns the finding, the collector's clock in seconds (None when it did not answer) and its uncertainty.
     """
     from sigprobe.upload import TransportError, post
-    from sigprobe.upload.transport import open_session
+    from sigprobe.upload.transport import open_channel
 
     name = _("Collector")
     batch = wire.build_batch(())
     try:
-        with closing(open_session(collector)) as session:
+        with closing(open_channel(collector)) as channel:
             headers = wire.batch_headers(batch, collector.token)
-            reply = post(session, collector.endpoint(wire.BATCH_PATH), batch.body, headers, _WAIT_S)
+            reply = post(channel, collector.endpoint(wire.BATCH_PATH), batch.body, headers, _WAIT_S)
     except (TransportError, OSError) as error:
         tls = isinstance(error, TransportError) and error.reason == "tls"
         fix = "timedatectl" if tls else f"curl -v {collector.endpoint('healthz')}"

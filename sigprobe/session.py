@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -132,7 +132,10 @@ class _Start:
 
 
 class Session:
-    """One run. Make it, call `run` once."""
+    """One run. Make it, call `run` once.
+
+    A set `stop` ends it as Ctrl-C does. `clock_offset` tells true time minus the wall clock and its uncertainty, in ms.
+    """
 
     def __init__(
         self,
@@ -143,6 +146,8 @@ class Session:
         *,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
+        stop: threading.Event | None = None,
+        clock_offset: Callable[[], tuple[float, float] | None] = lambda: None,
     ) -> None:
         self._plan = plan
         self._buffer = buffer
@@ -150,8 +155,9 @@ class Session:
         self._hooks = hooks or Hooks()
         self._clock = clock
         self._now = now
+        self._clock_offset = clock_offset
         self._run_id = new_id(now())
-        self._stop = threading.Event()
+        self._stop = stop or threading.Event()
         self._budget = DataBudget(plan.max_bytes)
         self._ends_at = None if plan.max_time_s is None else clock() + plan.max_time_s
         self._saved: dict[str, Saved] = {}
@@ -169,7 +175,10 @@ class Session:
                 self._alone(options)
         except KeyboardInterrupt:
             self._interrupted = True
+                if self._stop.is_set():
+                    break
             self._stop.set()
+            self._interrupted = self._stop.is_set()
         used, counted_by = meter.read(self._budget.used_bytes)
         return self._end(begun, used, counted_by, meter.interface)
 
@@ -188,7 +197,10 @@ class Session:
             waiting += 1
         try:
             while waiting:
-                self._keep(*done.get())
+                options, start, seconds, measured = done.get()
+                # told to stop from outside, a check that ended early for it is no finished step
+                if not (self._stop.is_set() and measured.outcome is Outcome.SKIPPED):
+                    self._keep(options, start, seconds, measured)
                 waiting -= 1
         except KeyboardInterrupt:
             # what finishes within a moment of being told to stop is still a finished step
@@ -217,14 +229,14 @@ class Session:
             deadline = self._deadline(options)
             try:
                 # every test on this queue takes its turn here: two that fill one link would both be wrong
-                with turn.acquire(timeout=deadline.remaining(), poll_interval=0.1):
+                with turn.acquire(timeout=deadline.remaining(), poll_interval=0.1, cancel_check=self._stop.is_set):
                     start = self._begin()
                     self._hooks.started(options)
                     measured = self._measure(options)
                     self._keep(options, start, self._clock() - start.mono, measured)
                     return
             except filelock.Timeout:
-                reason = "busy"
+                reason = "interrupted" if self._stop.is_set() else "busy"
             except OSError as error:
                 _log.warning("no turn at %s: %s", self._turn_path, error)
                 measured = self._measure(options)
@@ -282,6 +294,9 @@ class Session:
             run_id=self._run_id,
             probe_id=self._buffer.probe_id,
             kind=options.kind,
+        offset = self._clock_offset()
+        if offset is not None:
+            tags = replace(tags, clock=replace(tags.clock, offset_est_ms=offset[0], offset_err_ms=offset[1]))
             kind_version=measure.KINDS[options.kind].version,
             target=Target(options.name, options.configured_address(), measured.address_used),
             started_at=start.at,
@@ -345,7 +360,9 @@ class Session:
             return
         with suppress(KeyboardInterrupt):  # the results are safe; Ctrl-C here only ends the waiting
             self._hooks.waiting_for_place(timeout)
-            self._whereabouts.wait(timeout)
+            until = self._clock() + timeout
+            while not self._stop.is_set() and self._clock() < until and self._whereabouts.may_come():
+                self._whereabouts.wait(min(_GRACE_S, until - self._clock()))
 
     def _wall(self) -> str:
         return format_time(datetime.fromtimestamp(max(0.0, self._now()), UTC))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from sigprobe import paths
 from sigprobe.commands import logfile, terminal
 from sigprobe.i18n import _
 
@@ -17,11 +16,12 @@ if TYPE_CHECKING:
     from sigprobe.buffer import Buffer
     from sigprobe.config import Loaded
     from sigprobe.profile import Profile
-    from sigprobe.upload import Backoff, Collector
+    from sigprobe.upload import Backoff, Collector, Report
 
 USAGE: Final = 2
 BELOW_THRESHOLD: Final = 3
 NOT_ACKNOWLEDGED: Final = 4
+SECOND_AGENT: Final = 5
 NOT_SAVED: Final = 6
 INTERRUPTED: Final = 130
 
@@ -46,9 +46,9 @@ def settings(path: Path | None) -> Loaded:
 
 def buffer_path(loaded: Loaded) -> Path:
     """Where the queue lies: as configured, else in the platform's data directory of this user."""
-    if loaded.config.buffer.path is not None:
-        return Path(loaded.config.buffer.path)
-    return paths.queue_file()
+    from sigprobe.round import queue_path
+
+    return queue_path(loaded)
 
 
 def open_buffer(loaded: Loaded) -> Buffer:
@@ -72,35 +72,21 @@ def open_buffer(loaded: Loaded) -> Buffer:
 
 def open_backoff(buffer: Buffer) -> Backoff:
     """The memory of failed tries that lies beside the queue."""
-    from sigprobe.upload import Backoff
+    from sigprobe.round import backoff_of
 
-    path = buffer.configured_path
-    return Backoff(path.with_name(path.name + ".backoff.json"))
+    return backoff_of(buffer.configured_path)
 
 
 def collectors(loaded: Loaded) -> list[Collector]:
     """The configured collectors that may be asked, with their tokens; a token that cannot be used is said."""
-    from sigprobe.credentials import TokenError, read_token
-    from sigprobe.upload import Collector
+    from sigprobe.round import read_collectors
 
-    found: list[Collector] = []
-    warned = False
-    for entry in loaded.config.upload.collectors:
-        try:
-            token = read_token(entry.token_file)
-        except TokenError as error:
-            terminal.current().error(f"{entry.url}: {token_sentence(error.reason, error.path)}")
-            continue
-        if token is None:
-            terminal.current().error(f"{entry.url}: {token_sentence('none', '')}")
-            continue
-        if token.origin == "environment" and not warned:
-            warned = True
-            terminal.current().say(
-                _("Warning: the token comes from SIGPROBE_TOKEN; other programs of this user can read it there.")
-            )
-        found.append(
-            Collector(entry.url, token.text, entry.ca_file, entry.allow_unchecked_time, loaded.config.upload.proxy)
+    found, trouble, from_environment = read_collectors(loaded)
+    for entry in trouble:
+        terminal.current().error(f"{entry.url}: {token_sentence(entry.reason, entry.path)}")
+    if from_environment:
+        terminal.current().say(
+            _("Warning: the token comes from SIGPROBE_TOKEN; other programs of this user can read it there.")
         )
     return found
 
@@ -146,6 +132,16 @@ def say_code(code: str, detail: str | None = None, **values: object) -> None:
     if detail:
         lines.append(f"({detail})")
     terminal.current().error("\n".join(lines))
+
+
+def say_clock(report: Report) -> None:
+    """Say once after a drain that this device's clock is far off, when the collector's shows it."""
+    from sigprobe.i18n import duration
+    from sigprobe.round import clock_is_wrong
+
+    if clock_is_wrong(report):
+        away = duration(abs(report.clock_offset_ms or 0.0) / 1000)
+        say_code("clock_wrong", _("Difference: {span}").format(span=away))
 
 
 def local_time(seconds: float | None) -> datetime | None:

@@ -64,34 +64,23 @@ def test(
     max_bytes = _bytes(max_data) if max_data else None
     _first_line(loaded, targets, tps_id, site, operator or probe.operator, max_bytes)
 
-    from sigprobe import link
-    from sigprobe.session import Plan
+    from sigprobe import round as rounds
 
     profile = common.load_profile(loaded)
     with common.open_buffer(loaded) as buffer:
-        route = link.main_route()
-        interface = None if route is None else route.interface
         senders = common.collectors(loaded) if not no_upload or _needs_token(loaded, targets) else []
-        plan = Plan(
-            targets=targets,
-            tps_id=tps_id,
-            site=site,
-            election_id=probe.election_id,
-            operator=operator or probe.operator or None,
-            profile=profile,
-            location_timeout_s=loaded.config.location.timeout_ms / 1000,
-            max_bytes=_allowance(loaded, buffer, interface, max_bytes),
-            max_time_s=max_time,
-            tokens={_origin(c.url): c.token for c in senders if c.token is not None},
-            ca_files={_origin(c.url): c.ca_file for c in senders if c.ca_file is not None},
+        wish = rounds.Wish(
+            targets, tps_id if tps else None, operator, position=where, max_bytes=max_bytes, max_time_s=max_time
         )
+        plan = rounds.make_plan(loaded, buffer, senders, profile, wish)
         report = _measure(loaded, plan, buffer, where, ndjson=ndjson)
-        buffer.add_usage(_today(), report.interface or "", report.data_used_bytes)
         sent = None
         if not no_upload and not report.interrupted and senders:
             sent = _send(buffer, senders)
         pending = buffer.pending()
         _print(formats, csv_dialect, loaded, report, profile, sent, pending, no_upload=no_upload)
+        if sent is not None:
+            _say_about(sent)
         buffer.prune()
     raise typer.Exit(_exit_code(report, sent, profile, strict=strict, fail_below=fail_below, pending=pending))
 
@@ -191,33 +180,6 @@ def place_name(tps_id: str | None) -> str | None:
     return None if found is None else found.name
 
 
-def _allowance(loaded: Loaded, buffer: Buffer, interface: str | None, asked: int | None) -> int | None:
-    from sigprobe.budget import Limits, allowance
-
-    common_limits = loaded.config.data_budget
-    own = common_limits.interfaces.get(interface or "")
-    return allowance(
-        _today(),
-        buffer.usage,
-        Limits(common_limits.per_run_mb, common_limits.per_day_mb, common_limits.per_month_mb),
-        interface,
-        None if own is None else Limits(own.per_run_mb, own.per_day_mb, own.per_month_mb),
-        asked,
-    )
-
-
-def _today() -> str:
-    from sigprobe.budget import day_of
-
-    return day_of(datetime.now(UTC))
-
-
-def _origin(url: str) -> str:
-    from sigprobe.measure.urls import origin
-
-    return origin(url)
-
-
 def _needs_token(loaded: Loaded, targets: tuple[CommonOptions, ...]) -> bool:
     return bool(loaded.config.upload.collectors) and any(t.kind == "throughput" for t in targets)
 
@@ -228,14 +190,12 @@ def _needs_token(loaded: Loaded, targets: tuple[CommonOptions, ...]) -> bool:
 def _measure(
     loaded: Loaded, plan: Plan, buffer: Buffer, where: tuple[float, float] | None, *, ndjson: bool
 ) -> RunReport:
+    from sigprobe import round as rounds
     from sigprobe.render.live import Live
-    from sigprobe.session import Hooks, Session
+    from sigprobe.session import Hooks
 
     out = terminal.current()
-    with (
-        _whereabouts(loaded, where) as whereabouts,
-        Live(seconds=plan.max_time_s, profile=plan.profile, quiet=bool(out.quiet)) as live,
-    ):
+    with Live(seconds=plan.max_time_s, profile=plan.profile, quiet=bool(out.quiet)) as live:
 
         def stored(saved: Saved) -> None:
             live.finished(saved.result)
@@ -250,33 +210,31 @@ def _measure(
                 _("Waiting for GPS, at most {s} s. Ctrl-C goes on without it.").format(s=round(s))
             ),
         )
-        report = Session(plan, buffer, whereabouts, hooks).run()
+        report = rounds.measure(loaded, plan, buffer, hooks, position=where)
     if ndjson and report.run.line is not None:
         out.result(report.run.line.decode())
     return report
 
 
-def _whereabouts(loaded: Loaded, where: tuple[float, float] | None) -> Any:
-    from sigprobe.tag.gps import open_gps
-
-    place = loaded.config.location
-    fixed = None if place.fixed is None else (place.fixed.lat, place.fixed.lon)
-    return open_gps(source=place.source, gpsd=place.gpsd, fixed=fixed, manual=where)
-
-
 def _send(buffer: Buffer, senders: list[Any]) -> Report | None:
+    from sigprobe import round as rounds
     from sigprobe.buffer import StorageError
-    from sigprobe.upload import Mode, drain
     from sigprobe.upload.drain import END_OF_TEST_S
 
     try:
-        report = drain(buffer, senders, common.open_backoff(buffer), mode=Mode.QUIET, limit_s=END_OF_TEST_S)
-        buffer.add_usage(_today(), "", report.bytes_sent + report.bytes_received)
-        return report
+        return rounds.send(buffer, senders, limit_s=END_OF_TEST_S)
     except StorageError as error:
         # nothing is lost: what was sent and could not be marked is sent again, and answered `duplicate`
         common.say_code(error.code, str(error))
         return None
+
+
+def _say_about(sent: Report) -> None:
+    """What an upload at the end of a test has to tell beside its line on the screen."""
+    if sent.stopped != "collector_token":
+        for url in sent.refused:
+            common.say_code("collector_token", url)
+    common.say_clock(sent)
 
 
 # --- telling it ---------------------------------------------------------------------------------------------

@@ -3,47 +3,65 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from sigprobe.commands import common, terminal
-from sigprobe.i18n import _, clock_text, ngettext, number
+from sigprobe.i18n import _, clock_text, duration, ngettext, number, size
 
 if TYPE_CHECKING:
-    from sigprobe.upload import Report
+    from sigprobe.buffer import Buffer
+    from sigprobe.config import Loaded
+    from sigprobe.upload import Collector, Report
+
+LINE_EVERY_S: Final = 10.0
 
 
 def upload(
     *,
     config: common.ConfigOption = None,
     wait: Annotated[bool, typer.Option("--wait", help=_("Go on until everything is sent."))] = False,
+    max_time: Annotated[
+        float | None, typer.Option("--max-time", metavar="S", min=1, help=_("The most seconds this may take."))
+    ] = None,
     as_json: common.JsonOption = False,
 ) -> None:
+    from sigprobe import round as rounds
+
     loaded = common.settings(config)
+    zone = _zone(loaded.config.probe.tps_id)
+    interrupted = False
     with common.open_buffer(loaded) as buffer:
         if not loaded.config.upload.collectors:
             common.say_code("no_collector")
             raise typer.Exit(common.USAGE)
-        senders = common.collectors(loaded)
+        from sigprobe.upload import Report
+
         pending = buffer.pending()
-        from sigprobe.upload import Report, drain
-
-        if not pending:
-            # nothing to send wants no network, and no token either
-            report = Report()
-        elif not senders:
+        # nothing to send wants no network, and no token either
+        senders = common.collectors(loaded) if pending else []
+        if pending and not senders:
             raise typer.Exit(common.USAGE)
-        else:
-            with _Bar(pending) as bar:
-                report = drain(buffer, senders, common.open_backoff(buffer), progress=bar.show)
-            from sigprobe.budget import day_of
-
-            buffer.add_usage(day_of(datetime.now(UTC)), "", report.bytes_sent + report.bytes_received)
+        report = Report()
+        if pending:
+            with _Bar(pending, zone) as bar:
+                try:
+                    report = _send(loaded, buffer, senders, bar, wait=wait, max_time=max_time)
+                except KeyboardInterrupt:
+                    # what was acknowledged is marked already
+                    interrupted = True
+                    report = bar.last or report
+                    report.stopped, report.pending = "interrupted", buffer.pending()
+            rounds.after_drain(buffer, report)
         rejected = buffer.stats().rejected
         buffer.prune()
-    _print(report, rejected, as_json=as_json, zone=_zone(loaded.config.probe.tps_id))
+    _print(report, rejected, as_json=as_json, zone=zone)
+    if interrupted:
+        raise typer.Exit(common.INTERRUPTED)
     raise typer.Exit(common.NOT_ACKNOWLEDGED if report.stopped is not None else 0)
 
 
@@ -53,11 +71,39 @@ def _zone(tps_id: str | None) -> str:
     return places.zone(tps_id)
 
 
-class _Bar:
-    """Records, bytes and time left, on a terminal only."""
+def _send(
+    loaded: Loaded, buffer: Buffer, senders: list[Collector], bar: _Bar, *, wait: bool, max_time: float | None
+) -> Report:
+    if not wait:
+        from sigprobe.upload import drain
 
-    def __init__(self, total: int) -> None:
+        return drain(buffer, senders, common.open_backoff(buffer), limit_s=max_time, progress=bar.show)
+    from sigprobe import round as rounds
+    from sigprobe.connectivity import Watch
+    from sigprobe.upload.wait import drain_until_sent
+
+    with Watch() as watch:
+        return drain_until_sent(
+            buffer,
+            lambda: rounds.read_collectors(loaded)[0],
+            lambda: common.open_backoff(buffer),
+            watch,
+            limit_s=max_time,
+            progress=bar.show,
+            waiting=bar.wait,
+        )
+
+
+class _Bar:
+    """Records, bytes and time left: a bar on a terminal, now and then a line elsewhere."""
+
+    def __init__(self, total: int, zone: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.last: Report | None = None
         self._total = total
+        self._zone = zone
+        self._clock = clock
+        self._begun = self._said_at = clock()
+        self._said: str | None = None
         self._bar: Any = None
         self._task: Any = None
 
@@ -86,11 +132,40 @@ class _Bar:
 
     def show(self, report: Report) -> None:
         """Draw where the drain stands."""
+        self.last = report
+        self._said = None
+        done = report.sent + report.rejected
         if self._bar is not None:
-            from sigprobe.i18n import size
-
-            done = report.sent + report.rejected
             self._bar.update(self._task, completed=done, sent=size(report.bytes_sent))
+            return
+        now = self._clock()
+        if now - self._said_at >= LINE_EVERY_S and done:
+            self._said_at = now
+            left = max(0, self._total - done) * (now - self._begun) / done
+            terminal.current().say(
+                _("Sent {n} of {total}, {bytes}, about {left} left.").format(
+                    n=number(done), total=number(self._total), bytes=size(report.bytes_sent), left=duration(left)
+                )
+            )
+
+    def wait(self, report: Report, seconds: float) -> None:
+        """Say that nothing can be sent now, and until when; once for each reason."""
+        self.last = report
+        if report.stopped is None or report.stopped == self._said:
+            return
+        self._said = report.stopped
+        out = terminal.current()
+        if not out.quiet:
+            _say_stop(report)
+            when = datetime.now().astimezone() + timedelta(seconds=seconds)
+            out.say(_("Waiting; the next try is at {time}.").format(time=clock_text(when, self._zone, with_date=False)))
+
+
+def _say_stop(report: Report) -> None:
+    for url in report.refused:
+        common.say_code("collector_token", url)
+    if report.stopped is not None and report.stopped not in ("collector_token", "interrupted"):
+        common.say_code(report.stopped, report.detail)
 
 
 def _print(report: Report, rejected: int, *, as_json: bool, zone: str) -> None:
@@ -106,27 +181,30 @@ def _print(report: Report, rejected: int, *, as_json: bool, zone: str) -> None:
                     "set_aside": rejected,
                     "collector": report.collector,
                     "bytes_sent": report.bytes_sent,
+                    "bytes_received": report.bytes_received,
                     "stopped": report.stopped,
                     "detail": report.detail,
                     "refused": report.refused,
+                    "time_unchecked": report.time_unchecked,
+                    "clock_offset_ms": report.clock_offset_ms,
+                    "clock_error_ms": report.clock_error_ms,
                 }
             )
         )
-    for url in report.refused:
-        common.say_code("collector_token", url)
-    if report.stopped is not None and report.stopped != "collector_token":
-        common.say_code(report.stopped, report.detail)
-    when = common.local_time(report.retry_at)
+    _say_stop(report)
+    when = None if report.stopped == "interrupted" else common.local_time(report.retry_at)
     if when is not None:
         out.error(_("The next try may be made at {time}.").format(time=clock_text(when, zone, with_date=False)))
     if report.rejected:
         common.say_code("set_aside", None)
+    for url in report.time_unchecked:
+        out.say(_("The dates of the certificate of {url} were not checked, as the settings ask for.").format(url=url))
+    common.say_clock(report)
     if as_json:
         return
     if report.stopped is None:
-        sent = report.sent
-        text = ngettext("{n} result sent, {pending} waiting.", "{n} results sent, {pending} waiting.", sent)
-        out.show(text.format(n=number(sent), pending=number(report.pending)))
+        text = ngettext("{n} result sent, {pending} waiting.", "{n} results sent, {pending} waiting.", report.sent)
+        out.show(text.format(n=number(report.sent), pending=number(report.pending)))
     else:
         text = _("{n} sent, {pending} still waiting; they are safe on this device.")
         out.show(text.format(n=number(report.sent), pending=number(report.pending)))

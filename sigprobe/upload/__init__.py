@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from sigprobe.upload.backoff import Backoff
-from sigprobe.upload.drain import Mode, Report, Upload, drain
-from sigprobe.upload.transport import Collector, Reply, TransportError, post
+from sigprobe.upload.drain import Upload, drain
+from sigprobe.upload.report import Mode, Report
+from sigprobe.upload.transport import Channel, Collector, Reply, TransportError, open_channel, post
 
 __all__ = [
     "Backoff",
+    "Channel",
     "Collector",
     "Mode",
     "Reply",
@@ -15,5 +17,6 @@ __all__ = [
     "TransportError",
     "Upload",
     "drain",
+    "open_channel",
     "post",
 ]

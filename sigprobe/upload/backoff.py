@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import random
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 BASE_S: Final = 5.0
 CAP_S: Final = 900.0
@@ -33,6 +34,7 @@ class Memory:
     asked_until: float | None = None
     refused_at: float | None = None
     refused_token: str | None = None  # a digest, so that a new token is noticed
+    batch: int | None = None  # how many records the last failed try had come down to
 
 
 class Backoff:
@@ -49,9 +51,10 @@ class Backoff:
         self._now = now
         self._uniform = uniform
         self._memory: dict[str, Memory] = {}
-        with suppress(OSError, ValueError, TypeError, AttributeError):
-            for url, values in json.loads(path.read_text(encoding="utf-8")).items():
-                self._memory[url] = Memory(**values)
+        with suppress(OSError, ValueError, OverflowError, RecursionError):
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(found, dict):
+                self._memory = {url: _memory(values) for url, values in found.items()}
 
     def of(self, url: str) -> Memory:
         """What is remembered of a collector."""
@@ -75,10 +78,14 @@ class Backoff:
         left = 0.0 if at is None else at - self._now()
         return left if 0.0 < left <= cap else 0.0
 
-    def failed(self, url: str) -> None:
-        """Remember a failure: the next try comes after a random share of a doubling span."""
+    def failed(self, url: str, batch: int | None = None) -> None:
+        """Remember a failure: the next try comes after a random share of a doubling span.
+
+        `batch` is the number of records to begin with then.
+        """
         memory = self.of(url)
         memory.failures = min(memory.failures + 1, 30)
+        memory.batch = batch
         span = min(CAP_S, BASE_S * 2 ** (memory.failures - 1))
         memory.next_at = self._now() + self._uniform(0.0, span)
         self._save()
@@ -113,7 +120,15 @@ class Backoff:
             self._memory[url] = Memory()
             self._save()
 
-    def next_at(self, urls: list[str]) -> float | None:
+    def link_came_up(self, urls: Sequence[str]) -> None:
+        """Allow a try at once: what failed, failed on another way. What a collector asked for still holds."""
+        waiting = [memory for memory in map(self.of, urls) if memory.next_at is not None]
+        for memory in waiting:
+            memory.next_at = None
+        if waiting:
+            self._save()
+
+    def next_at(self, urls: Sequence[str]) -> float | None:
         """The wall-clock time of the next allowed try over these collectors; None when one may be tried now."""
         waits = [self.wait_s(url) for url in urls]
         return None if not waits or min(waits) <= 0.0 else self._now() + min(waits)
@@ -131,6 +146,24 @@ class Backoff:
             except BaseException:
                 Path(name).unlink(missing_ok=True)
                 raise
+
+
+def _memory(values: Any) -> Memory:
+    """One collector's memory as it was read; what does not fit is forgotten."""
+    if not isinstance(values, dict):
+        return Memory()
+    times = {
+        name: float(values[name])
+        for name in ("next_at", "asked_at", "asked_until", "refused_at")
+        if isinstance(values.get(name), (int, float)) and math.isfinite(values[name])
+    }
+    failures, batch, token = values.get("failures"), values.get("batch"), values.get("refused_token")
+    return Memory(
+        failures=failures if isinstance(failures, int) and 0 <= failures <= 30 else 0,
+        batch=batch if isinstance(batch, int) and 1 <= batch <= 10_000 else None,
+        refused_token=token if isinstance(token, str) else None,
+        **times,
+    )
 
 
 def _digest(token: str | None) -> str:

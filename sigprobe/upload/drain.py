@@ -11,57 +11,24 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sigprobe import wire
 from sigprobe.buffer import Buffer, Row, Verdicts
 from sigprobe.result import parse_time
 from sigprobe.upload.backoff import Backoff
-from sigprobe.upload.transport import Collector, Reply, TransportError, open_session, post
+from sigprobe.upload.pace import Pace
+from sigprobe.upload.report import Mode, Report
+from sigprobe.upload.transport import Channel, Collector, Reply, TransportError, open_channel, post
 
-if TYPE_CHECKING:
-    import requests
-
-FIRST_BATCH: Final = 200
-SMALL_BATCH: Final = 10
-LARGEST_BATCH: Final = 1_000
 LARGEST_RAW_BYTES: Final = 4 * 1024 * 1024
 TRIES: Final = 3
 TRY_WITHIN_S: Final = 30.0
 END_OF_TEST_S: Final = 15.0
-
-
-class Mode(Enum):
-    """Who asks. TYPED ignores backoff (not Retry-After) and ends at a batch that will not go; QUIET obeys both."""
-
-    TYPED = "typed"
-    QUIET = "quiet"
-
-
-@dataclass(slots=True)
-class Report:
-    """What one drain did. `stopped` is None when nothing was left to send, else a failure code of `CODES`."""
-
-    accepted: int = 0
-    duplicate: int = 0
-    rejected: int = 0
-    deferred: int = 0
-    pending: int = 0
-    batches: int = 0
-    bytes_sent: int = 0
-    bytes_received: int = 0
-    collector: str | None = None
-    stopped: str | None = None
-    detail: str | None = None
-    refused: list[str] = field(default_factory=list)
-    retry_at: float | None = None  # wall-clock seconds
-    clock_offset_ms: float | None = None
-    clock_error_ms: float | None = None
-
-    @property
-    def sent(self) -> int:
-        """Records the collector holds after this drain that were pending before."""
-        return self.accepted + self.duplicate
+DOWN_FOR_S: Final = 30.0
+"""How long a collector that failed stands behind the others of the list, within one drain."""
+BREATH_S: Final = 0.3
+_LEAST_S: Final = 0.5
 
 
 class _Result(Enum):
@@ -70,237 +37,322 @@ class _Result(Enum):
     WAIT = "wait"  # ours: busy
     TOKEN = "token"  # noqa: S105 - ours: the token was refused
     FAILED = "failed"  # not ours, or no answer
+    NOBODY = "nobody"  # no collector may be asked now, or no time is left to ask
+
+
+def boottime() -> float | None:
+    """Seconds since boot, suspend included; None where the system has no such clock."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return None if clock is None else time.clock_gettime(clock)
 
 
 def _nothing(_: Report) -> None:
     return None
 
 
+Send = Callable[[Channel, str, bytes, Mapping[str, str], float, threading.Event], Reply]
+
+
 @dataclass(slots=True)
 class Upload:
-    """One drain under way: what it works with. Everything that a test would have to patch is a field."""
+    """One drain under way: what it works with. Everything that a test would have to patch is a field.
+
+    `limit_s` bounds it whole, requests included. From `give_way_s` on no further batch is begun.
+    """
 
     buffer: Buffer
     collectors: Sequence[Collector]
     backoff: Backoff
     mode: Mode = Mode.TYPED
     limit_s: float | None = None
+    give_way_s: float | None = None
     progress: Callable[[Report], None] = _nothing
     stop: threading.Event = field(default_factory=threading.Event)
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
-    send: Callable[[requests.Session, str, bytes, Mapping[str, str], float], Reply] = post
+    since_boot: Callable[[], float | None] = boottime
+    pause: Callable[[float], object] | None = None
+    send: Send = post
     report: Report = field(default_factory=Report)
-    batch_size: int = FIRST_BATCH
+    pace: Pace = field(default_factory=Pace)
     deferred: set[int] = field(default_factory=set)
-    sessions: dict[str, requests.Session] = field(default_factory=dict)
-    ends_at: float = float("inf")
+    channels: dict[str, Channel] = field(default_factory=dict)
+    _ends_at: float = float("inf")
+    _give_way_at: float = float("inf")
+    _tried: dict[str, int] = field(default_factory=dict)  # since the last batch that was answered
+    _down_at: dict[str, float] = field(default_factory=dict)
+    _unanswered: int = 0
+    _unanswered_since: float = 0.0
+    _fruitless: int = 0  # receipts in a row that settled nothing
 
     def run(self) -> Report:
         """Drain until nothing is pending, a batch will not go, or the time is up."""
         if self.limit_s is not None:
-            self.ends_at = self.clock() + self.limit_s
-        if any(self.backoff.of(c.url).failures for c in self.collectors):
-            self.batch_size = SMALL_BATCH
+            self._ends_at = self.clock() + self.limit_s
+        if self.give_way_s is not None:
+            self._give_way_at = self.clock() + self.give_way_s
+        remembered = [m.batch for m in (self.backoff.of(c.url) for c in self.collectors) if m.failures and m.batch]
+        if remembered:
+            self.pace.records = min(remembered)
+        if self.mode is Mode.QUIET:
+            refusing = [c.url for c in self.collectors if self.backoff.is_refused(c.url, c.token)]
+            self.report.refused += [url for url in refusing if url not in self.report.refused]
         try:
             self._loop()
         finally:
-            for session in self.sessions.values():
-                session.close()
+            for channel in self.channels.values():
+                channel.close()
+            self.channels.clear()
             self.report.deferred = len(self.deferred)
             self.report.pending = self.buffer.pending()
-        if self.report.pending and self.report.stopped is None:
-            self.report.stopped = "collector_busy" if self.deferred else "interrupted"
-        if self.report.stopped is not None and self.report.retry_at is None:
+        if self.report.pending and self.report.stopped is None and (self.deferred or self.stop.is_set()):
+            self.report.stopped = "interrupted" if self.stop.is_set() else "collector_busy"
+        if self.report.stopped is not None:
             self.report.retry_at = self.backoff.next_at([c.url for c in self.collectors])
         return self.report
 
     def _loop(self) -> None:
         while not self.stop.is_set():
-            rows = self.buffer.peek(self.batch_size, LARGEST_RAW_BYTES, skip=self.deferred)
+            if self.clock() >= min(self._ends_at, self._give_way_at):
+                if self.buffer.pending():
+                    self._stopped("interrupted", "time is up")
+                return
+            rows = self.buffer.peek(self.pace.records, LARGEST_RAW_BYTES, skip=self.deferred)
             if not rows:
                 return
-            if self.clock() >= self.ends_at:
-                self._stopped("collector_busy", "time is up")
+            result = self._deliver(rows)
+            if result is _Result.DONE:
+                continue
+            if result is _Result.NOBODY or self._unanswered >= TRIES or self._fruitless >= TRIES:
                 return
-            if not self._deliver(rows):
-                return
-            self.batch_size = min(LARGEST_BATCH, self.batch_size * 2)
 
-    # --- one batch, some tries, any collector ---------------------------------------------------------------
+    # --- one batch ------------------------------------------------------------------------------------------
 
-    def _deliver(self, rows: list[Row]) -> bool:
-        """Bring these rows to any collector; halves them around a poison record. False ends the drain."""
+    def _deliver(self, rows: list[Row]) -> _Result:
+        """Bring these rows to one collector; halves them around a poison record."""
         stack = [rows]
         while stack:
             part = stack.pop()
-            result, collector, problem = self._try(part)
+            batch = wire.build_batch((row.id, row.line) for row in part)
+            collector: Collector | None = None
+            if len(batch.body) > wire.MAX_COMPRESSED_BYTES and len(part) > 1:
+                result, problem = _Result.SPLIT, None
+            else:
+                collector = self._choose()
+                if collector is None:
+                    return self._nobody()
+                result, problem = self._try(collector, batch, part)
             if result is _Result.DONE:
                 continue
-            if result is not _Result.SPLIT or collector is None:
-                return False
-            if len(part) == 1:
+            if result is not _Result.SPLIT:
+                return result
+            self._unanswered = 0  # a refusal of ours is an answer
+            self._tried.clear()
+            if len(part) == 1 and collector is not None:
                 self.buffer.settle(Verdicts(rejected=[(part[0].id, problem or "refused")]), collector.url)
                 self.report.rejected += 1
+                self._answered(collector)
                 continue
             middle = len(part) // 2
             stack += [part[middle:], part[:middle]]
-        return True
+        return _Result.DONE
 
-    def _try(self, rows: list[Row]) -> tuple[_Result, Collector | None, str | None]:
-        """Up to three tries of one batch over all collectors that may be asked."""
-        batch = wire.build_batch((row.id, row.line) for row in rows)
-        if len(batch.body) > wire.MAX_COMPRESSED_BYTES and len(rows) > 1:
-            return _Result.SPLIT, self.collectors[0], None
-        first = self.clock()
-        until = min(first + TRY_WITHIN_S, self.ends_at)
-        tried: dict[str, int] = {}
-        for number in range(TRIES):
-            collector = self._choose(tried)
-            if collector is None or (number and self.clock() >= until) or self.stop.is_set():
-                break
-            tried[collector.url] = tried.get(collector.url, 0) + 1
-            result, problem = self._send(collector, batch, rows, until)
-            if result in (_Result.DONE, _Result.SPLIT):
-                return result, collector, problem
-            self.batch_size = max(1, min(self.batch_size, SMALL_BATCH))
-            if result is _Result.WAIT and not self._pause(collector, until):
-                continue
-        if self.report.stopped is None:
-            self._explain_no_try()
-        return _Result.FAILED, None, None
+    def _try(self, collector: Collector, batch: wire.Batch, rows: list[Row]) -> tuple[_Result, str | None]:
+        """One try of one batch with one collector, within the time that all tries of a batch have."""
+        if self._unanswered == 0:
+            self._unanswered_since = self.clock()
+        else:
+            self._breathe(collector)
+        left = min(self._unanswered_since + TRY_WITHIN_S, self._ends_at) - self.clock()
+        if left < _LEAST_S or self.stop.is_set():
+            return self._nobody(), None
+        # what has not been tried yet must get its turn, too
+        fresh = sum(1 for c in self.collectors if c.url not in self._tried and self._may_ask(c))
+        self._tried[collector.url] = self._tried.get(collector.url, 0) + 1
+        begun = self.clock()
+        result, problem = self._send(collector, batch, rows, left / max(1, min(fresh, TRIES - self._unanswered)))
+        if result in (_Result.DONE, _Result.SPLIT):
+            if result is _Result.DONE:
+                self.pace.succeeded(len(rows), self.clock() - begun)
+            return result, problem
+        self._unanswered += 1
+        if result is _Result.WAIT:
+            self._obey(collector)
+        elif result is _Result.FAILED:
+            self._down_at[collector.url] = self.clock()
+        return result, None
 
-    def _choose(self, tried: Mapping[str, int]) -> Collector | None:
-        """The first collector that may be asked now, those tried least before the others."""
-        open_ones = [c for c in self.collectors if self._may_ask(c)]
-        return min(open_ones, key=lambda c: tried.get(c.url, 0), default=None)
+    def _answered(self, collector: Collector) -> None:
+        """A batch was answered by a collector of ours: everything before is forgotten."""
+        self._unanswered = 0
+        self._tried.clear()
+        self._down_at.pop(collector.url, None)
+        self.backoff.succeeded(collector.url)
+        self.report.batches += 1
+        self.report.collector = collector.url
+        self.report.stopped = self.report.detail = None
+        self.progress(self.report)
+
+    def _choose(self) -> Collector | None:
+        """The first collector that may be asked now; behind the others stand those just tried, or known to be away."""
+        now = self.clock()
+
+        def rank(collector: Collector) -> tuple[int, bool]:
+            down_at = self._down_at.get(collector.url)
+            return self._tried.get(collector.url, 0), down_at is not None and now - down_at < DOWN_FOR_S
+
+        return min((c for c in self.collectors if self._may_ask(c)), key=rank, default=None)
 
     def _may_ask(self, collector: Collector) -> bool:
         if collector.url in self.report.refused:
             return False
         if self.mode is Mode.TYPED:
             return self.backoff.asked_wait_s(collector.url) <= 0.0
-        return not (self.backoff.is_refused(collector.url, collector.token) or self.backoff.wait_s(collector.url) > 0.0)
+        return self.backoff.wait_s(collector.url) <= 0.0
 
-    def _explain_no_try(self) -> None:
-        """Why no collector may be asked at all."""
-        if any(self.backoff.asked_wait_s(c.url) > 0.0 for c in self.collectors):
+    def _nobody(self) -> _Result:
+        """Nothing can be asked: say why, unless a failure of this drain has said so already."""
+        if self.report.stopped is not None:
+            return _Result.NOBODY
+        if not self.collectors:
+            self._stopped("no_collector", None)
+        elif any(self.backoff.asked_wait_s(c.url) > 0.0 for c in self.collectors):
             self._stopped("collector_busy", "Retry-After")
-        elif all(self.backoff.is_refused(c.url, c.token) for c in self.collectors):
-            self.report.refused = [c.url for c in self.collectors]
+        elif len(self.report.refused) == len(self.collectors):
             self._stopped("collector_token", None)
+        elif self.stop.is_set() or self.clock() + _LEAST_S > self._ends_at:
+            self._stopped("interrupted", "time is up")
         else:
             self._stopped("collector_unreachable", "waiting before the next try")
+        return _Result.NOBODY
 
-    def _pause(self, collector: Collector, until: float) -> bool:
-        """Wait as asked when that fits into the time of this batch; the wait ends early on `stop`."""
+    def _breathe(self, collector: Collector) -> None:
+        """Give a collector that has failed twice a moment before it is asked again."""
+        if self._tried.get(collector.url, 0) > 1:
+            self._wait(BREATH_S)
+
+    def _obey(self, collector: Collector) -> None:
+        """Wait as the collector asked, when nobody else can be asked and it fits into the time of this batch."""
         wait = self.backoff.asked_wait_s(collector.url)
-        if len(self.collectors) > 1 or wait <= 0.0 or self.clock() + wait >= until:
-            return False
-        return not self.stop.wait(wait + 0.01)
+        end = min(self._unanswered_since + TRY_WITHIN_S, self._ends_at)
+        if wait > 0.0 and self._choose() is None and self.clock() + wait < end:
+            self._wait(wait + 0.01)
+
+    def _wait(self, seconds: float) -> None:
+        (self.pause or self.stop.wait)(max(0.0, min(seconds, self._ends_at - self.clock())))
 
     # --- one request ----------------------------------------------------------------------------------------
 
     def _send(
-        self, collector: Collector, batch: wire.Batch, rows: list[Row], until: float
+        self, collector: Collector, batch: wire.Batch, rows: list[Row], seconds: float
     ) -> tuple[_Result, str | None]:
-        left = max(5.0, until - self.clock())
+        headers = wire.batch_headers(batch, collector.token)
+        if collector.time_unchecked and collector.url not in self.report.time_unchecked:
+            self.report.time_unchecked.append(collector.url)
+        self.report.requests += 1
         try:
-            if collector.url not in self.sessions:
-                self.sessions[collector.url] = open_session(collector)
-            sent_at = self.now()
-            reply = self.send(
-                self.sessions[collector.url],
-                collector.endpoint(wire.BATCH_PATH),
-                batch.body,
-                wire.batch_headers(batch, collector.token),
-                min(left, TRY_WITHIN_S),
-            )
+            if collector.url not in self.channels:
+                self.channels[collector.url] = open_channel(collector)
+            sent_at, sent_boot = self.now(), self.since_boot()
+            url = collector.endpoint(wire.BATCH_PATH)
+            reply = self.send(self.channels[collector.url], url, batch.body, headers, seconds, self.stop)
         except TransportError as error:
-            self._failed(collector, "collector_tls" if error.reason == "tls" else "collector_unreachable", str(error))
-            return _Result.FAILED, None
+            self.channels.pop(collector.url).close()
+            if error.reason != "unreachable":
+                self.report.bytes_sent += len(batch.body)
+            if error.reason == "stopped":
+                return _Result.NOBODY, None
+            code = "collector_tls" if error.reason == "tls" else "collector_unreachable"
+            return self._failed(collector, rows, code, str(error)), None
         except OSError as error:  # a CA file that is not there, or is none
-            self._failed(collector, "collector_tls", f"{collector.ca_file}: {error}")
-            return _Result.FAILED, None
-        self.report.bytes_sent += len(batch.body)
+            return self._failed(collector, rows, "collector_tls", f"{collector.ca_file}: {error}"), None
+        self.report.bytes_sent += len(batch.body) + sum(len(name) + len(value) + 4 for name, value in headers.items())
         self.report.bytes_received += len(reply.body)
-        return self._judge(collector, batch, rows, reply, sent_at)
-
-    def _judge(
-        self, collector: Collector, batch: wire.Batch, rows: list[Row], reply: Reply, sent_at: float
-    ) -> tuple[_Result, str | None]:
         content_type = reply.headers.get("Content-Type")
         try:
             receipt = wire.read_receipt(reply.status, content_type, reply.body, batch)
         except wire.NotAReceiptError as error:
             problem = wire.read_problem(reply.status, content_type, reply.body)
-            if problem is None:
-                self._failed(collector, "collector_portal", str(error))
-                return _Result.FAILED, None
-            return self._refusal(collector, problem, reply)
-        self._learn_time(receipt, reply, sent_at)
+            if problem is not None:
+                return self._refusal(collector, problem, reply, rows)
+            # a gateway's own error says that the way is open and the collector behind it is not
+            gateway = reply.status in (500, 502, 503, 504)
+            code = "collector_unreachable" if gateway else "collector_portal"
+            return self._failed(collector, rows, code, str(error)), None
+        self._learn_time(receipt, reply, sent_at, sent_boot)
         return self._settle(collector, receipt, rows), None
 
-    def _refusal(self, collector: Collector, problem: wire.Problem, reply: Reply) -> tuple[_Result, str | None]:
+    def _refusal(
+        self, collector: Collector, problem: wire.Problem, reply: Reply, rows: list[Row]
+    ) -> tuple[_Result, str | None]:
+        text = problem.detail or problem.title
         if problem.status in (401, 403):
             self.backoff.refused(collector.url, collector.token)
             self.report.refused.append(collector.url)
-            self._stopped("collector_token", problem.detail or problem.title)
+            self._stopped("collector_token", text)
             return _Result.TOKEN, None
         if problem.status in (400, 413, 422):
-            return _Result.SPLIT, problem.detail or problem.title
+            return _Result.SPLIT, text
         if problem.status in (429, 503):
             self.backoff.asked_to_wait(collector.url, wire.retry_after_s(reply.headers))
-            self._stopped("collector_busy", problem.detail or problem.title)
+            self._stopped("collector_busy", text)
             return _Result.WAIT, None
-        self._failed(collector, "collector_unreachable", f"status {problem.status}: {problem.title}")
-        return _Result.FAILED, None
+        return self._failed(collector, rows, "collector_unreachable", f"status {problem.status}: {problem.title}"), None
 
     def _settle(self, collector: Collector, receipt: wire.Receipt, rows: list[Row]) -> _Result:
         answers = {answer.id: answer for answer in receipt.results}
-        acked: list[str] = []
+        accepted: list[str] = []
+        duplicate: list[str] = []
         rejected: list[tuple[str, str]] = []
         left: list[int] = []
         for row in rows:
             answer = answers.get(row.id)
             status = wire.RETRY if answer is None else answer.status
             if status == wire.ACCEPTED:
-                self.report.accepted += 1
-                acked.append(row.id)
+                accepted.append(row.id)
             elif status == wire.DUPLICATE:
-                self.report.duplicate += 1
-                acked.append(row.id)
+                duplicate.append(row.id)
             elif answer is not None and status in (wire.REJECTED, wire.CONFLICT):
-                self.report.rejected += 1
                 rejected.append((row.id, f"{status}: {answer.reason or 'no reason given'}"))
             else:
                 left.append(row.pos)
-        if acked or rejected:
-            self.buffer.settle(Verdicts(acked, rejected), collector.url)
-        if not acked and not rejected:
-            # a receipt that settles nothing is a collector that cannot take anything now
-            self._failed(collector, "collector_busy", "the collector kept none of the batch")
-            return _Result.FAILED
         # what it could not take now must not stand in the way of what lies behind it
         self.deferred.update(left)
-        self.backoff.succeeded(collector.url)
-        self.report.batches += 1
-        self.report.collector = collector.url
-        self.report.stopped = self.report.detail = None
-        self.progress(self.report)
+        if len(left) == len(rows):
+            # a receipt that settles nothing; after some in a row it is a collector that takes nothing now
+            self._fruitless += 1
+            self._unanswered = 0
+            self._tried.clear()
+            if self._fruitless < TRIES:
+                return _Result.DONE
+            self.backoff.failed(collector.url)
+            self._stopped("collector_busy", "the collector keeps asking to send again")
+            return _Result.FAILED
+        self._fruitless = 0
+        self.buffer.settle(Verdicts([*accepted, *duplicate], rejected), collector.url)
+        self.report.accepted += len(accepted)
+        self.report.duplicate += len(duplicate)
+        self.report.rejected += len(rejected)
+        self._answered(collector)
         return _Result.DONE
 
-    def _learn_time(self, receipt: wire.Receipt, reply: Reply, sent_at: float) -> None:
+    def _learn_time(self, receipt: wire.Receipt, reply: Reply, sent_at: float, sent_boot: float | None) -> None:
         """The collector's clock against ours, as NTP would from one exchange: known within half the round trip."""
         server = parse_time(receipt.server_time or "")
-        if server is not None:
-            with suppress(OverflowError):
-                self.report.clock_offset_ms = (server.timestamp() - (sent_at + reply.rtt_s / 2)) * 1000
-                self.report.clock_error_ms = reply.rtt_s / 2 * 1000 + 1.0
+        error_ms = reply.rtt_s / 2 * 1000 + 1.0
+        if server is None or (self.report.clock_error_ms or error_ms) < error_ms:
+            return
+        with suppress(OverflowError):
+            half = reply.rtt_s / 2
+            self.report.clock_offset_ms = (server.timestamp() - (sent_at + half)) * 1000
+            self.report.clock_error_ms = error_ms
+            self.report.true_at_boot_s = None if sent_boot is None else server.timestamp() - (sent_boot + half)
 
-    def _failed(self, collector: Collector, code: str, detail: str) -> None:
-        self.backoff.failed(collector.url)
+    def _failed(self, collector: Collector, rows: list[Row], code: str, detail: str) -> _Result:
+        self.pace.failed(len(rows))
+        self.backoff.failed(collector.url, self.pace.records)
         self._stopped(code, detail)
+        return _Result.FAILED
 
     def _stopped(self, code: str, detail: str | None) -> None:
         self.report.stopped = code
@@ -314,9 +366,10 @@ def drain(
     *,
     mode: Mode = Mode.TYPED,
     limit_s: float | None = None,
+    give_way_s: float | None = None,
     progress: Callable[[Report], None] = _nothing,
     stop: threading.Event | None = None,
 ) -> Report:
     """Send what is pending. Never raises for what a network or a collector does; StorageError for the queue."""
-    upload = Upload(buffer, collectors, backoff, mode, limit_s, progress, stop or threading.Event())
+    upload = Upload(buffer, collectors, backoff, mode, limit_s, give_way_s, progress, stop or threading.Event())
     return upload.run()

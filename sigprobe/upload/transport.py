@@ -1,11 +1,17 @@
-"""One POST to one collector: TLS always verified, no redirect followed, nothing taken from the environment."""
+"""One POST to one collector: TLS always verified, no redirect followed, nothing taken from the environment.
+
+The work is done in a thread of its own, so that nothing (a resolver, a portal that sends a byte a second) can hold
+the caller beyond the time it gave, and a stop is noticed while an answer is awaited.
+"""
 
 from __future__ import annotations
 
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urljoin
@@ -14,6 +20,11 @@ if TYPE_CHECKING:
     import requests
 
 MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
+CONNECT_S: Final = 10.0
+STOP_GRACE_S: Final = 2.0
+"""How long an answer that is under way may still take after a stop: it spares sending the batch again."""
+
+_SLICE_S: Final = 0.2
 _NO_CHECK_TIME: Final = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, which Python's ssl does not name
 
 
@@ -31,6 +42,11 @@ class Collector:
         """Keep the token out of tracebacks and logs."""
         return f"Collector({self.url})"
 
+    @property
+    def time_unchecked(self) -> bool:
+        """True where certificates are taken whatever this device's date says."""
+        return self.allow_unchecked_time and self.ca_file is not None and self.url.lower().startswith("https:")
+
     def endpoint(self, path: str) -> str:
         """The URL of a path below the configured one, which may lack its last slash."""
         return urljoin(self.url if self.url.endswith("/") else self.url + "/", path)
@@ -47,52 +63,172 @@ class Reply:
 
 
 class TransportError(Exception):
-    """No whole answer came. `reason` is `unreachable`, `timeout`, `reset` or `tls`."""
+    """No whole answer came. `reason` is `unreachable`, `timeout`, `reset`, `tls` or `stopped`."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
 
 
-def open_session(collector: Collector) -> requests.Session:
-    """A session that trusts only the configuration: no proxy, netrc or CA from the environment."""
+class Line:
+    """The connection under way. It can be cut from another thread, whatever the one that uses it waits for."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._twin: socket.socket | None = None
+        self._cut = False
+
+    def remember(self, connection: socket.socket) -> socket.socket:
+        """Take note of a connection just made. A duplicate is kept, since TLS takes the first one over."""
+        with self._lock:
+            if self._twin is not None:
+                self._twin.close()
+            self._twin = connection.dup()
+            if self._cut:
+                self._shut()
+        return connection
+
+    def cut(self) -> None:
+        """End the connection, and every one that is made on this line from now on."""
+        with self._lock:
+            self._cut = True
+            self._shut()
+
+    def _shut(self) -> None:
+        if self._twin is not None:
+            with suppress(OSError):
+                self._twin.shutdown(socket.SHUT_RDWR)
+            self._twin.close()
+            self._twin = None
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A session with one collector and the line it speaks on. Not used again once it has failed."""
+
+    session: requests.Session
+    line: Line
+
+    def close(self) -> None:
+        """Give up the connection."""
+        self.line.cut()
+        self.session.close()
+
+
+def open_channel(collector: Collector) -> Channel:
+    """A session that trusts only the configuration: no proxy, netrc or CA from the environment.
+
+    Raises OSError for a CA file that is not there or holds no certificate.
+    """
     import requests
     from requests.adapters import HTTPAdapter
+    from urllib3.connection import HTTPConnection, HTTPSConnection
+    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-    class Pinned(HTTPAdapter):
-        """Verifies with the collector's own CA alone, and without the time where that was opted into."""
+    line = Line()
+
+    class Plain(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return line.remember(super()._new_conn())
+
+    class Secure(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return line.remember(super()._new_conn())
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    pools: dict[str, Any] = {"http": PlainPool, "https": SecurePool}
+
+    class Watched(HTTPAdapter):
+        """Verifies with the collector's own CA where it has one, and without the time where that was opted into."""
 
         def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-            context = ssl.create_default_context(cafile=collector.ca_file)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            if collector.allow_unchecked_time and collector.ca_file:
-                context.verify_flags |= _NO_CHECK_TIME
-            kwargs["ssl_context"] = context
-            super().init_poolmanager(*args, **kwargs)
+            super().init_poolmanager(*args, **(kwargs | options))
+            self.poolmanager.pool_classes_by_scheme = pools
 
+        def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+            manager = super().proxy_manager_for(proxy, **(kwargs | options))
+            manager.pool_classes_by_scheme = pools
+            return manager
+
+    options: dict[str, Any] = {}
+    secure = collector.url.lower().startswith("https:")
+    if secure and collector.ca_file is not None:
+        context = ssl.create_default_context(cafile=collector.ca_file)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if collector.time_unchecked:
+            context.verify_flags |= _NO_CHECK_TIME
+        options["ssl_context"] = context
     session = requests.Session()
     session.trust_env = False
-    session.verify = collector.ca_file or True
-    session.cookies.clear()
+    session.verify = collector.ca_file if secure and collector.ca_file else True
     if collector.proxy:
         session.proxies = {"http": collector.proxy, "https": collector.proxy}
-    if collector.ca_file and collector.url.startswith("https:"):
-        session.mount("https://", Pinned())
-    return session
+    adapter = Watched()
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return Channel(session, line)
 
 
 def post(
+    channel: Channel,
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    timeout_s: float,
+    stop: threading.Event | None = None,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+) -> Reply:
+    """Send one body and read the whole answer, at most `MAX_ANSWER_BYTES`, within `timeout_s` in all.
+
+    Returns or raises by then whatever the network does; a set `stop` shortens the wait to `STOP_GRACE_S`. Raises
+    TransportError.
+    """
+    box: list[Reply | TransportError] = []
+    done = threading.Event()
+
+    def work() -> None:
+        try:
+            box.append(_exchange(channel.session, url, body, headers, timeout_s, clock))
+        except TransportError as error:
+            box.append(error)
+        except Exception as error:  # noqa: BLE001 - a thread must hand over its failure, whatever it is
+            box.append(TransportError("reset", _detail(error)))
+        finally:
+            done.set()
+
+    threading.Thread(target=work, name="post", daemon=True).start()
+    until = clock() + timeout_s
+    stopped = False
+    try:
+        while not done.wait(max(0.0, min(_SLICE_S, until - clock()))) and clock() < until:
+            if not stopped and stop is not None and stop.is_set():
+                stopped = True
+                until = min(until, clock() + STOP_GRACE_S)
+    except BaseException:
+        channel.line.cut()
+        raise
+    if not box:
+        channel.line.cut()
+        raise TransportError("stopped" if stopped else "timeout", f"no whole answer within {timeout_s:.0f} s")
+    if isinstance(box[0], TransportError):
+        raise box[0]
+    return box[0]
+
+
+def _exchange(
     session: requests.Session,
     url: str,
     body: bytes,
     headers: Mapping[str, str],
     timeout_s: float,
-    clock: Callable[[], float] = time.monotonic,
+    clock: Callable[[], float],
 ) -> Reply:
-    """Send one body and read the whole answer, at most `MAX_ANSWER_BYTES`.
-
-    `timeout_s` bounds the connection, each silence, and the reading of the answer. Raises TransportError.
-    """
     import requests
     import urllib3
 
@@ -102,7 +238,7 @@ def post(
             url,
             data=body,
             headers=dict(headers),
-            timeout=(min(10.0, timeout_s), timeout_s),
+            timeout=(min(CONNECT_S, timeout_s), timeout_s),
             allow_redirects=False,
             stream=True,
         )
@@ -115,7 +251,7 @@ def post(
                 size += len(chunk)
                 if size > MAX_ANSWER_BYTES:
                     raise TransportError("reset", "the answer is too long")
-                if clock() - started > timeout_s + 10.0:
+                if clock() - started > timeout_s:
                     raise TransportError("timeout", "the answer took too long")
             return Reply(answer.status_code, answer.headers, b"".join(chunks), rtt)
     except requests.exceptions.SSLError as error:

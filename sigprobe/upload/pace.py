@@ -1,0 +1,37 @@
+"""How many records the next batch may hold: few after a failure, more while they go through, none that takes long.
+
+A batch that is cut is sent again, so on a bad link its size is what a cut costs; a large one packs better.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+FIRST_BATCH: Final = 200
+SMALL_BATCH: Final = 10
+LARGEST_BATCH: Final = 1_000
+AFTER_FAILURE: Final = 4
+TARGET_S: Final = 8.0
+
+
+@dataclass(slots=True)
+class Pace:
+    """The number of records for the next batch, between 1 and `LARGEST_BATCH`."""
+
+    records: int = FIRST_BATCH
+    _failures: int = 0
+
+    def succeeded(self, sent: int, seconds: float) -> None:
+        """A batch of this many records was answered after so many seconds."""
+        self._failures = 0
+        wanted = max(self.records, sent * 2)
+        if seconds > 0.0:
+            wanted = min(wanted, round(sent * TARGET_S / seconds))
+        self.records = max(1, min(LARGEST_BATCH, wanted))
+
+    def failed(self, sent: int) -> None:
+        """A batch of this many records was not answered. Only where even small ones keep failing is less sent."""
+        self._failures += 1
+        least = SMALL_BATCH if self._failures < 2 else 1
+        self.records = max(least, min(self.records, sent) // AFTER_FAILURE)

@@ -1,0 +1,66 @@
+"""What one drain did, and on whose behalf it was done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Mode(Enum):
+    """Who asks. TYPED ignores backoff (not Retry-After) and ends at a batch that will not go; QUIET obeys both."""
+
+    TYPED = "typed"
+    QUIET = "quiet"
+
+
+@dataclass(slots=True)
+class Report:
+    """What one drain did. `stopped` is None when nothing was left to send, else a failure code of `CODES`.
+
+    `clock_offset_ms` is the collector's clock minus this device's, known within `clock_error_ms`, by the exchange of
+    this drain that tells it best; `true_at_boot_s` is the collector's time less the time since boot (None where the
+    device has no such clock).
+    """
+
+    accepted: int = 0
+    duplicate: int = 0
+    rejected: int = 0
+    deferred: int = 0
+    pending: int = 0
+    batches: int = 0
+    requests: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    collector: str | None = None
+    stopped: str | None = None
+    detail: str | None = None
+    refused: list[str] = field(default_factory=list)
+    time_unchecked: list[str] = field(default_factory=list)
+    """Collectors that were asked without a look at the dates of their certificates."""
+    retry_at: float | None = None  # wall-clock seconds
+    clock_offset_ms: float | None = None
+    clock_error_ms: float | None = None
+    true_at_boot_s: float | None = None
+
+    @property
+    def sent(self) -> int:
+        """Records the collector holds after this drain that were pending before."""
+        return self.accepted + self.duplicate
+
+    def add(self, later: Report) -> None:
+        """Take in a later drain of the same queue: counts add up, states are the later one's."""
+        self.accepted += later.accepted
+        self.duplicate += later.duplicate
+        self.rejected += later.rejected
+        self.batches += later.batches
+        self.requests += later.requests
+        self.bytes_sent += later.bytes_sent
+        self.bytes_received += later.bytes_received
+        self.deferred, self.pending = later.deferred, later.pending
+        self.collector = later.collector or self.collector
+        self.stopped, self.detail, self.retry_at = later.stopped, later.detail, later.retry_at
+        self.refused = later.refused
+        self.time_unchecked += [url for url in later.time_unchecked if url not in self.time_unchecked]
+        if later.clock_offset_ms is not None:
+            self.clock_offset_ms, self.clock_error_ms = later.clock_offset_ms, later.clock_error_ms
+            self.true_at_boot_s = later.true_at_boot_s
