@@ -231,7 +231,7 @@ class Group(TyperGroup):
         """The commands below, each with its whole summary."""
         path = ctx.command_path.partition(" ")[2]
         with formatter.section(_("Commands")):
-            formatter.write_dl([(name, _(INNER[f"{path} {name}"].summary)) for name in self.list_commands(ctx)])
+            formatter.write_dl([(name, _(_inner(f"{path} {name}", None).summary)) for name in self.list_commands(ctx)])
 
 
 class Root(Group):
@@ -280,17 +280,22 @@ def load(name: str, verb: Verb) -> Any:
     return command
 
 
+def _inner(path: str, function: Callable[..., Any] | None) -> Inner:
+    """The row of a command below a verb; one that is not in the table yet still has help, in English."""
+    return INNER.get(path) or Inner((getattr(function, "__doc__", None) or path).partition("\n")[0], ())
+
+
 def _localise(app: typer.Typer, path: str) -> None:
     """Give every command below a Typer app our classes and its help from the table."""
     for info in app.registered_commands:
         name = info.name or getattr(info.callback, "__name__", "").replace("_", "-")
-        inner = INNER[f"{path} {name}"]
+        inner = _inner(f"{path} {name}", info.callback)
         info.cls = Command
         info.help = help_text(_(inner.summary), inner.examples)
     for group in app.registered_groups:
         below = group.typer_instance
         if below is not None:
-            inner = INNER[f"{path} {group.name}"]
+            inner = _inner(f"{path} {group.name}", None)
             group.cls = below.info.cls = Group
             group.help = below.info.help = help_text(_(inner.summary), inner.examples)
             _localise(below, f"{path} {group.name}")
@@ -304,6 +309,8 @@ def _name_values(command: Any) -> None:
             param.metavar = "N" if param.min is not None or param.bare_type() in ("int", "float") else _("TEXT")
         elif param.metavar is None and param.param_type_name == "argument":
             param.metavar = param.name.upper()
+        if param.param_type_name == "argument" and not kind.is_choice:
+            param.display_type = lambda ctx: ""
     for below in getattr(command, "commands", {}).values():
         _name_values(below)
 
