@@ -154,10 +154,7 @@ def take_in(buffer: Buffer, file: BinaryIO, verified: Verified, *, progress: Pro
             else:
                 done.refused += 1
                 done.note(record["id"], fault)
-        stats = buffer.stats()
-        if stats.size_bytes + sum(len(line) for _name, line in good) > stats.max_bytes:
-            # others' results must not take the room that this device's own next result needs
-            raise BufferLimitError(f"{buffer.path} has reached {stats.max_bytes // 1_000_000} MB")
+        _leave_room(buffer, sum(len(line) for _name, line in good))
         new, known, conflicting = buffer.take_in(good)
         done.new += new
         done.known += known
@@ -167,6 +164,17 @@ def take_in(buffer: Buffer, file: BinaryIO, verified: Verified, *, progress: Pro
         done.records += len(lines)
         progress(done.records)
     return done
+
+
+def _leave_room(buffer: Buffer, more_bytes: int) -> None:
+    """Hold others' results back from the room that this device's own next result needs.
+
+    What the collector has acknowledged counts as room: the queue gives it up when it must.
+    """
+    stats = buffer.stats()
+    kept = stats.pending + stats.rejected + stats.carried + stats.damaged
+    if stats.size_bytes * kept // max(1, kept + stats.acked) + more_bytes > stats.max_bytes:
+        raise BufferLimitError(f"{buffer.path} has reached {stats.max_bytes // 1_000_000} MB")
 
 
 def apply_receipts(
