@@ -34,6 +34,9 @@ def run(arguments: list[str]) -> int:
     from sigprobe.commands import terminal
 
     arguments, everywhere = take_everywhere(arguments)
+    if arguments in (["--version"], ["-V"]):
+        sys.stdout.write(f"sigprobe {__version__}\n")
+        return 0
     i18n.set_language(wanted_language(arguments, everywhere.get("lang"), os.environ))
     quiet = int(everywhere.get("quiet", "0"))
     terminal.use(terminal.look_at_terminal(quiet, "plain" in everywhere))
