@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from sigprobe import causes
+
 
 def N_(message: str) -> str:
     """Mark a message for the catalogues; the screen translates it, since this floor imports nothing."""
@@ -456,43 +458,8 @@ CODES: Final[Mapping[str, Code]] = _table(
         N_('The TPS number must be 13 digits, for example "3273011001005" (in quotes).'),
         N_("Copy the number from the appointment letter of the TPS."),
     ),
-    # --- verdict causes
-    (
-        "healthy",
-        "SP-VER-01",
-        N_("The connection works."),
-        N_("Nothing needs to be done."),
-    ),
-    (
-        "targets_failed",
-        "SP-VER-02",
-        N_("The internet works, but not everything that was tested answered: {names}."),
-        N_("Report it to whoever runs the service; the network is not the cause."),
-    ),
-    (
-        "uncertain",
-        "SP-VER-03",
-        N_("Something is wrong, but what was measured does not tell where."),
-        N_("Test again in a few minutes, and from another place."),
-    ),
-    (
-        "nothing_measured",
-        "SP-VER-04",
-        N_("Nothing was measured, so nothing can be said about the connection."),
-        N_("Look at what was left out and why, then test again."),
-    ),
-    (
-        "below_need",
-        "SP-VER-05",
-        N_("The connection works, but not well enough: {names}."),
-        N_("Move to a place with a better signal, or wait until fewer people use the network, then test again."),
-    ),
-    (
-        "icmp_filtered",
-        "SP-VER-06",
-        N_("The connection works. Only ping was not answered by {names}, which is common."),
-        N_("Nothing needs to be done."),
-    ),
+    # --- what a verdict can name
+    *causes.ROWS,
 )
 
 

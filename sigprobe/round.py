@@ -94,7 +94,7 @@ def make_plan(loaded: Loaded, buffer: Buffer, senders: Sequence[Collector], prof
     interface = None if route is None else route.interface
     own = limits.interfaces.get(interface or "")
     return Plan(
-        targets=config.targets if wish.targets is None else wish.targets,
+        targets=config.checks() if wish.targets is None else wish.targets,
         tps_id=wish.tps_id or probe.tps_id,
         site=None if wish.tps_id else probe.site,
         election_id=probe.election_id,

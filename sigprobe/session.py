@@ -169,8 +169,11 @@ class Session:
         meter = _Meter(begun.tags.network.interface)
         alone = [t for t in self._plan.targets if measure.KINDS[t.kind].exclusive]
         beside = [t for t in self._plan.targets if not measure.KINDS[t.kind].exclusive]
+        # the walk outwards knows more when the others have finished, and does not disturb them
+        last = [t for t in beside if not measure.KINDS[t.kind].configurable and self._time_for_both(beside)]
         try:
-            self._side_by_side(beside)
+            self._side_by_side([t for t in beside if t not in last])
+            self._side_by_side([measure.path.informed(t, [s.result for s in self._saved.values()]) for t in last])
             for options in alone:
                 self._alone(options)
         except KeyboardInterrupt:
@@ -213,6 +216,11 @@ class Session:
                         self._keep(options, start, seconds, measured)
                     waiting -= 1
             raise
+
+    def _time_for_both(self, beside: Sequence[CommonOptions]) -> bool:
+        """Whether the checks side by side leave time for one more after them, at their worst."""
+        longest = sorted(t.timeout_s() for t in beside)[-2:]
+        return self._ends_at is None or self._ends_at - self._clock() > sum(longest)
 
     def _work(self, options: CommonOptions, done: queue.SimpleQueue[Any]) -> None:
         start = self._begin()

@@ -21,13 +21,14 @@ def test_a_result_goes_the_whole_way(site: Site, tmp_path: Path, sigprobe: Run) 
 
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
-    assert [r["target"]["name"] for r in document["results"]] == ["device", "page", "center", "closed"]
-    assert [r["outcome"] for r in document["results"]] == ["ok", "ok", "ok", "failed"]
+    assert [r["target"]["name"] for r in document["results"]] == ["device", "page", "center", "closed", "path"]
+    assert [r["outcome"] for r in document["results"]] == ["ok", "ok", "ok", "failed", "failed"]
     assert document["results"][3]["failure"]["code"] == "refused"
-    assert document["saved"] == 5
+    assert document["results"][4]["failure"]["code"] == "no_reference", "nothing beyond this device is configured"
+    assert document["saved"] == 6
     assert document["pending"] == 0
     kept = sigprobe("results", "--ndjson", "--config", str(config)).stdout.splitlines()
-    assert len(kept) == 5
+    assert len(kept) == 6
     held = site.stored()
     assert sorted(json.dumps(json.loads(line), sort_keys=True) for line in kept) == sorted(
         json.dumps(record, sort_keys=True) for record in held
@@ -36,9 +37,9 @@ def test_a_result_goes_the_whole_way(site: Site, tmp_path: Path, sigprobe: Run) 
         assert record["tags"]["tps_id"] == "3273011001005"
         assert record["tags"]["location"]["lat"] == -6.91474
         assert record["tags"]["location"]["source"] == "fixed"
-    assert sorted(record["seq"] for record in held) == [1, 2, 3, 4, 5]
+    assert sorted(record["seq"] for record in held) == [1, 2, 3, 4, 5, 6]
     assert {record["run_id"] for record in held} == {document["run_id"]}
-    assert held[-1]["kind"] in {"run", "ping", "http", "throughput"}
+    assert held[-1]["kind"] in {"run", "ping", "http", "throughput", "path"}
     assert sum(record["kind"] == "run" for record in held) == 1
 
 

@@ -18,6 +18,8 @@ from sigprobe.config import fields
 from sigprobe.config.problems import Key, Problem, dotted, shown
 from sigprobe.config.read import Spot, Tree
 from sigprobe.i18n import N_, _
+from sigprobe.measure import KINDS
+from sigprobe.tps_words import suggestion
 
 _SENTENCES: Final[Mapping[str, str]] = {
     "tps_empty": N_("the TPS number is empty."),
@@ -156,7 +158,8 @@ def _problem(error: ErrorDetails, key: Key, root: Any, top: type[BaseModel], pla
     if kind in _SENTENCES:
         if "https" in context:
             hint = _("For example: {example}").format(example=f"{key[-1]}: {shown(context['https'], 200)}")
-        return places.problem(key, say(_SENTENCES[kind]), hint)
+        meant = suggestion(value) if kind.startswith("tps_") and isinstance(value, str) else ""
+        return places.problem(key, f"{say(_SENTENCES[kind])} {meant}".rstrip(), hint)
     if kind == "string_pattern_mismatch" and context.get("pattern") in _PATTERNS:
         return places.problem(key, say(_PATTERNS[context["pattern"]]), hint)
     if kind in ("string_too_short", "string_too_long", "too_short", "too_long"):
@@ -226,6 +229,8 @@ def _kind_problem(key: Key, root: Any, top: type[BaseModel], places: Places) -> 
     if value is None:
         hint = _("For example: {example}").format(example=f"kind: {kinds[0]}")
         return places.problem(key, _("is missing; it must be {allowed}.").format(allowed=allowed), hint)
+    if value in KINDS:
+        return places.problem(key, _("path runs by itself in every test."), _("Remove this entry."))
     near = difflib.get_close_matches(str(value).lower(), kinds, 1)
     hint = _("Did you mean {name}?").format(name=near[0]) if near else ""
     message = _("must be {allowed}, not {value}.").format(allowed=allowed, value=shown(value))

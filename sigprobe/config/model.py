@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 else:
     # every kind of the registry, told apart by `kind`: a new kind needs no line here
     TargetOptions = Annotated[
-        Union[tuple(kind.options for kind in KINDS.values())],  # noqa: UP007 - the members are not known before
+        Union[tuple(kind.options for kind in KINDS.values() if kind.configurable)],  # noqa: UP007 - the members are not known before
         Field(discriminator="kind"),
     ]
 
@@ -298,3 +298,10 @@ class Config(Section):
     profile: Annotated[str, StringConstraints(max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field(
         default="sirekap-need", description="The named, dated file of thresholds.", examples=["sirekap-need"]
     )
+
+    def checks(self) -> tuple[CommonOptions, ...]:
+        """Everything one test does, in its order: the targets, then the walk outwards that needs no entry."""
+        from sigprobe.measure import path
+
+        collectors = [collector.url for collector in self.upload.collectors]
+        return (*self.targets, path.options_for(self.targets, self.verdict.references, collectors))

@@ -29,6 +29,9 @@ _HEADER: Final = struct.Struct("!BBHHH")
 _IP_RECVTTL: Final = 12
 _IP_RECVERR: Final = 11
 _IPV6_RECVERR: Final = 25
+_IP_MTU_DISCOVER: Final = 10
+_IPV6_MTU_DISCOVER: Final = 23
+_PMTUDISC_PROBE: Final = 3
 _SO_TIMESTAMPNS: Final = 35
 _TIMESPEC: Final = struct.Struct("@ll")
 _EXTENDED_ERROR: Final = struct.Struct("=IBBBBII")
@@ -170,6 +173,14 @@ class IcmpEcho:
             for where, option in wanted:
                 with suppress(OSError):
                     self._socket.setsockopt(where, option, 1)
+
+    def never_fragment(self) -> None:
+        """Let no router cut the packets into pieces, whatever is remembered of the way (Linux alone)."""
+        if sys.platform.startswith("linux"):
+            six = self._family == socket.AF_INET6
+            level, option = (socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER) if six else (socket.IPPROTO_IP, _IP_MTU_DISCOVER)
+            with suppress(OSError):
+                self._socket.setsockopt(level, option, _PMTUDISC_PROBE)
 
     def _packet(self, seq: int) -> bytes:
         payload = self._token + self._filler

@@ -163,3 +163,5 @@ class Kind:
     summary: str
     exclusive: bool = False
     """True when the check fills the link and so must run alone, after the latency checks."""
+    configurable: bool = True
+    """False when the check runs by itself in every test and may not be written among the targets."""

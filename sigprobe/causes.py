@@ -1,0 +1,221 @@
+"""What a verdict can name as the cause: the rows of `CODES` that the verdict and the walk outwards add.
+
+Each says in one sentence what is the matter and in one more what to do now; whose job it is stands in the verdict.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+
+def N_(message: str) -> str:
+    """Mark a message for the catalogues."""
+    return message
+
+
+ROWS: Final[tuple[tuple[str, str, str, str], ...]] = (
+    # --- nobody's
+    (
+        "healthy",
+        "SP-VER-01",
+        N_("The connection works."),
+        N_("Nothing needs to be done."),
+    ),
+    (
+        "icmp_filtered",
+        "SP-VER-06",
+        N_("The connection works. Only ping was not answered by {names}, which is common."),
+        N_("Nothing needs to be done."),
+    ),
+    # --- this device and its own network
+    (
+        "no_address",
+        "SP-VER-11",
+        N_("This device is connected but has no address in the network."),
+        N_("Switch Wi-Fi or mobile data off and on again, or restart the modem."),
+    ),
+    (
+        "gateway_dead",
+        "SP-VER-12",
+        N_("The modem or router that this device is connected to does not answer."),
+        N_("Restart the modem or router, wait two minutes, then test again."),
+    ),
+    (
+        "captive_portal",
+        "SP-VER-13",
+        N_("This network wants a login before it lets anybody through."),
+        N_("Open a browser, log in to the network, then test again."),
+    ),
+    (
+        "walled_garden",
+        "SP-VER-14",
+        N_("The operator's top-up page answers instead of the internet: the data quota seems to be used up."),
+        N_("Buy a data package or use another card, then test again."),
+    ),
+    (
+        "own_traffic",
+        "SP-VER-15",
+        N_("This device itself is filling the connection with other traffic."),
+        N_("Stop downloads, updates and video on this device, then test again."),
+    ),
+    # --- the operator
+    (
+        "resolver_dead",
+        "SP-VER-21",
+        N_("The internet can be reached, but the network's own name server (DNS) does not answer."),
+        N_("Set 1.1.1.1 as the DNS server of this device, and report it to the operator."),
+    ),
+    (
+        "resolver_lying",
+        "SP-VER-22",
+        N_("The network's own name server (DNS) gives a wrong address for {names}."),
+        N_("Set 1.1.1.1 as the DNS server of this device, and report it to the operator."),
+    ),
+    (
+        "mtu_black_hole",
+        "SP-VER-23",
+        N_("Small packets pass, large ones vanish on the way, so pages and uploads hang."),
+        N_("Report it to the operator; until then use another network."),
+    ),
+    (
+        "loss_beyond",
+        "SP-VER-24",
+        N_("Many packets are lost in the operator's network, beyond this place's own modem or router."),
+        N_("Report it to the operator; until then use another operator's network."),
+    ),
+    (
+        "slow_beyond",
+        "SP-VER-25",
+        N_("The operator's network passes too little data, while this place's own modem or router is fast enough."),
+        N_("Report it to the operator; until then use another operator's network."),
+    ),
+    (
+        "modem_no_data",
+        "SP-VER-26",
+        N_("The modem is registered and has signal, but no data passes."),
+        N_("Check the data package, restart the modem; if it stays so, report it to the operator."),
+    ),
+    (
+        "weak_signal",
+        "SP-VER-27",
+        N_("The mobile signal at this place is too weak."),
+        N_("Move to open space or closer to a window, then test again; report the place to the operator."),
+    ),
+    (
+        "dead_after_hop",
+        "SP-VER-28",
+        N_("The operator's network answers, but nothing behind it does."),
+        N_("Report it to the operator; until then use another operator's network."),
+    ),
+    # --- the service
+    (
+        "targets_failed",
+        "SP-VER-02",
+        N_("The internet works, but not everything that was tested answered: {names}."),
+        N_("Report it to whoever runs the service; the network is not the cause."),
+    ),
+    (
+        "service_refused",
+        "SP-VER-31",
+        N_("The internet works, but {names} refuses connections."),
+        N_("Report it to whoever runs the service; the network is not the cause."),
+    ),
+    (
+        "service_silent",
+        "SP-VER-32",
+        N_("The internet works, but {names} does not answer."),
+        N_("Report it to whoever runs the service; the network is not the cause."),
+    ),
+    (
+        "service_error",
+        "SP-VER-33",
+        N_("The internet works, but {names} answers with an error."),
+        N_("Report it to whoever runs the service; the network is not the cause."),
+    ),
+    (
+        "service_slow",
+        "SP-VER-34",
+        N_("The internet is fast enough, but {names} takes very long to answer."),
+        N_("Wait and try again later, and report it to whoever runs the service."),
+    ),
+    (
+        "service_certificate",
+        "SP-VER-35",
+        N_("The internet works, but the certificate of {names} is not valid."),
+        N_("Enter no password there, and report it to whoever runs the service."),
+    ),
+    (
+        "service_name",
+        "SP-VER-36",
+        N_("The internet works, but the name servers of {names} itself fail."),
+        N_("Report it to whoever runs the service; the network is not the cause."),
+    ),
+    # --- the collector
+    (
+        "collector_down",
+        "SP-VER-41",
+        N_("The internet works; only the collector cannot be reached. The results are safe on this device."),
+        N_("Nothing needs to be done here; tell the monitoring centre if it lasts for hours."),
+    ),
+    # --- open
+    (
+        "uncertain",
+        "SP-VER-03",
+        N_("Something is wrong, but what was measured does not tell where."),
+        N_("Test again in a few minutes, and from another place."),
+    ),
+    (
+        "nothing_measured",
+        "SP-VER-04",
+        N_("Nothing was measured, so nothing can be said about the connection."),
+        N_("Look at what was left out and why, then test again."),
+    ),
+    (
+        "below_need",
+        "SP-VER-05",
+        N_("The connection works, but not well enough: {names}."),
+        N_("Move to a place with a better signal, or wait until fewer people use the network, then test again."),
+    ),
+    (
+        "no_way_beyond",
+        "SP-VER-51",
+        N_("The modem, router or phone answers, but nothing behind it does."),
+        N_("Check that mobile data is on and the package is not used up, then test again."),
+    ),
+    (
+        "no_reference",
+        "SP-VER-52",
+        N_("The way to the internet was not tested: no point beyond this network is configured."),
+        N_("Add verdict.references to the settings."),
+    ),
+    (
+        "interception",
+        "SP-VER-53",
+        N_("One and the same unknown issuer has signed the certificates of different services: someone is in between."),
+        N_("Enter no password; use another network and tell the monitoring centre."),
+    ),
+    (
+        "queue_by_others",
+        "SP-VER-54",
+        N_("The connection answers very slowly although this device sends little: it is probably used by many."),
+        N_("Ask others on this network to pause downloads and video, then test again."),
+    ),
+    (
+        "ipv6_broken",
+        "SP-VER-55",
+        N_("The new kind of addresses (IPv6) does not work here, the old kind (IPv4) does."),
+        N_("Restart the modem or router; if it stays so, switch IPv6 off on this device."),
+    ),
+    (
+        "several_targets_failed",
+        "SP-VER-56",
+        N_("The internet works, but several services do not answer at the same time: {names}."),
+        N_("Test again in a few minutes, and ask another place whether they answer there."),
+    ),
+    (
+        "resolver_silent",
+        "SP-VER-57",
+        N_("The internet can be reached, but the name server (DNS) that this device uses does not answer."),
+        N_("Restart the modem or router, or set 1.1.1.1 as the DNS server of this device."),
+    ),
+)

@@ -1,0 +1,168 @@
+"""Kind `path`: from this device outwards, step by step, until something does not answer any more.
+
+It runs once in every test without being asked for, after the latency checks, and uses what they saw. It sets no
+verdict: it hands over what answered and what did not, under 50 kB and under five seconds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sigprobe.measure import dns, sockets
+from sigprobe.measure.kind import CommonOptions, Context, Estimate, Kind, Measured
+from sigprobe.measure.pathdata import PathData, empty_data
+from sigprobe.measure.walk import MAX_BYTES, Walk
+from sigprobe.result import Failure, Outcome, Result
+
+NAME: Final = "path"
+MAX_S: Final = 4.8
+
+
+class Aim(BaseModel):
+    """What a configured target is about, in plain values: enough to ask whether the way to it is open."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    kind: str
+    host: str
+    port: int = 0
+    tls: bool = False
+
+
+class Seen(BaseModel):
+    """What a check of this run has already brought: a failure code, or None when its target answered well."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    code: str | None = None
+    address: str | None = None
+
+
+class Options(CommonOptions):
+    """What the run gives the path; nothing of it is written by hand."""
+
+    kind: Literal["path"] = "path"
+    name: Literal["path"] = "path"
+    references: Annotated[tuple[str, ...], Field(max_length=16)] = ()
+    collectors: tuple[str, ...] = ()
+    targets: tuple[Aim, ...] = ()
+    resolvers: tuple[str, ...] = ()
+    seen: tuple[Seen, ...] = ()
+
+    def default_timeout_s(self) -> float:
+        """Under five seconds for all of it."""
+        return MAX_S
+
+    def configured_address(self) -> str:
+        """The gateway of the moment is where every path begins."""
+        return "default-gateway"
+
+    def estimate(self) -> Estimate:
+        """Its own limits."""
+        return Estimate(self.timeout_s(), MAX_BYTES)
+
+
+def options_for(targets: Sequence[CommonOptions], references: Sequence[str], collectors: Sequence[str]) -> Options:
+    """The path's options from what is configured: targets, addresses of references, URLs of collectors."""
+    aims: list[Aim] = []
+    resolvers: list[str] = []
+    for target in targets:
+        url = getattr(target, "url", None)
+        if isinstance(url, str):
+            parts = urlsplit(url)
+            tls = parts.scheme == "https"
+            port = parts.port or (443 if tls else 80)
+            aims.append(Aim(name=target.name, kind=target.kind, host=parts.hostname or "", port=port, tls=tls))
+        elif isinstance(target, dns.Options):
+            aims.append(Aim(name=target.name, kind="dns", host=target.hostname))
+            resolvers += [r for r in target.resolvers if r != dns.SYSTEM]
+        else:
+            aims.append(Aim(name=target.name, kind=target.kind, host=target.configured_address()))
+    return Options(
+        references=tuple(dict.fromkeys(references))[:16],
+        collectors=tuple(collectors),
+        targets=tuple(aims),
+        resolvers=tuple(dict.fromkeys(resolvers)),
+    )
+
+
+def informed(options: CommonOptions, results: Iterable[Result]) -> CommonOptions:
+    """The same options with what the other checks of the run have seen so far."""
+    seen = [
+        Seen(
+            name=r.target.name,
+            code=None if r.failure is None or r.outcome is Outcome.DEGRADED else r.failure.code,
+            # what answers a name is a resolver, near or far: no proof of a way to anything else
+            address=None if r.kind == "dns" and not _is_fixed(options, r) else r.target.address_used,
+        )
+        for r in results
+    ]
+    return options.model_copy(update={"seen": tuple(seen)})
+
+
+def _is_fixed(options: CommonOptions, result: Result) -> bool:
+    """Whether the resolver that answered is one the target names itself."""
+    named = options.resolvers if isinstance(options, Options) else ()
+    used = result.target.address_used
+    return used is not None and used in {sockets.endpoint(*dns.parse_server(r)) for r in named}
+
+
+def measure(options: Options, context: Context, *, clock: Callable[[], float] = time.monotonic) -> Measured:
+    """Walk the way out: link, address, gateway, resolvers, hops, references, collectors.
+
+    `ok`: a reference or a configured target beyond the gateway answers; `degraded`: a hop beyond the gateway, but
+    none of these; else `failed`, with the code of the first step that is missing.
+    """
+    if context.budget.exhausted():
+        return Measured(Outcome.SKIPPED, dict(empty_data()), Failure("data_budget"))
+    walk = Walk(options, context, clock)
+    with ThreadPoolExecutor(24, thread_name_prefix="path") as pool:
+        walk.all(pool)
+    context.budget.spend(walk.used)
+    if context.stop.is_set():
+        return Measured(Outcome.SKIPPED, dict(walk.data), Failure("interrupted"))
+    outcome, code, detail = judge(walk.data)
+    failure = None if code is None else Failure(code, detail)
+    gateway = walk.data["gateway"]
+    return Measured(outcome, dict(walk.data), failure, None if gateway is None else gateway["address"])
+
+
+def judge(data: PathData) -> tuple[Outcome, str | None, str | None]:
+    """The outcome, the code of the first step that is missing, and a technical detail."""
+    proof = [p for p in (*data["references"], *data["targets"]) if p["answers"]]
+    reached = [c for c in data["collectors"] if c["failure"] is None and c["place"] == "beyond"]
+    if proof or reached:
+        return Outcome.OK, None, None
+    if data["hop_beyond"] is not None:
+        return Outcome.DEGRADED, "dead_after_hop", f"{data['hop_beyond']} is the last that answered"
+    if data["connected"] is False:
+        return Outcome.FAILED, "no_network", None
+    if data["addressed"] is False:
+        return Outcome.FAILED, "no_address", None
+    if not data["routed"]:
+        return Outcome.FAILED, "no_gateway", None
+    gateway = data["gateway"]
+    if gateway is not None and gateway["answers"] is False:
+        return Outcome.FAILED, "gateway_dead", f"{gateway['address']}: {gateway['failure']}"
+    if not data["references"] and not data["targets"]:
+        return Outcome.FAILED, "no_reference", None
+    return Outcome.FAILED, "no_way_beyond", None
+
+
+KIND: Final = Kind(
+    NAME,
+    1,
+    Options,
+    PathData,
+    measure,
+    "the way from this device to the internet, step by step",
+    configurable=False,
+)
