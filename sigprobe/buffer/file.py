@@ -198,12 +198,14 @@ class QueueFile:
         raise OSError(f"no usable queue file at {self.path}")
 
     def _connect(self, *, create: bool) -> None:
-        fresh = quarantine.look(self.path)
-        if fresh:
-            if not create:
-                raise _ReplacedError
-            identity.create_file(self.path)
+        journal = quarantine.look(self.path)
+        fresh = journal is None
         guard = self._wanted_guard or choose_guard(self.path)
+        # changing the journal wants the file alone, as making it does
+        if not create and (journal == "wal") != (guard.journal_mode == "wal"):
+            raise _ReplacedError
+        if fresh:
+            identity.create_file(self.path)
         self._db, self.guard = connect(self.path, guard, new_id(self._now()), vfs=self._vfs)
         self.stream_id = schema.read_stream(self._db)
         if not fresh and self._check_is_due(self._db):

@@ -24,12 +24,18 @@ _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errn
 
 
 class FileLock:
-    """A shared/exclusive lock on one file of its own. `limit_s` bounds every wait (then OSError)."""
+    """A shared/exclusive lock on one file of its own. `limit_s` bounds every wait (then OSError).
+
+    Sharers pass a gate, a second file, which whoever wants the lock alone holds shut while waiting: else a few busy
+    writers, of whom one always holds it, would keep a broken file from ever being set aside.
+    """
 
     def __init__(self, path: Path, limit_s: float = LIMIT_S) -> None:
         self.path = path
+        self._gate_path = path.with_name(path.name + ".gate")
         self._limit_s = limit_s
         self._fd: int | None = None
+        self._gate: int | None = None
         self._windows: Any = None
 
     def share(self) -> None:
@@ -40,15 +46,8 @@ class FileLock:
         """Give back what was taken."""
         if sys.platform == "win32":
             self._windows.release()
-            return
-        import fcntl
-
-        if self._fd is not None:
-            try:
-                fcntl.flock(self._fd, fcntl.LOCK_UN)
-            except OSError as error:
-                if error.errno not in _NO_LOCKS:
-                    raise
+        elif self._fd is not None:
+            _unlock(self._fd)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -60,10 +59,11 @@ class FileLock:
             self.release()
 
     def close(self) -> None:
-        """Let the file go."""
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+        """Let the files go."""
+        for fd in (self._fd, self._gate):
+            if fd is not None:
+                os.close(fd)
+        self._fd = self._gate = None
 
     def _take(self, *, exclusive: bool) -> None:
         if sys.platform == "win32":  # no shared locks there: one at a time is right, only slower
@@ -72,23 +72,45 @@ class FileLock:
             self._windows = self._windows or filelock.FileLock(self.path, timeout=self._limit_s)
             self._windows.acquire()
             return
+        if self._fd is None or self._gate is None:
+            self._fd = identity.open_beside(self.path)
+            self._gate = identity.open_beside(self._gate_path)
+        self._wait(self._gate, exclusive=exclusive)
+        try:
+            self._wait(self._fd, exclusive=exclusive)
+        finally:
+            _unlock(self._gate)
+
+    def _wait(self, fd: int, *, exclusive: bool) -> None:
+        if sys.platform == "win32":
+            return
         import fcntl
 
-        if self._fd is None:
-            self._fd = identity.open_beside(self.path)
         mode = (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB
         give_up: float | None = None
         while True:
             try:
-                fcntl.flock(self._fd, mode)
+                fcntl.flock(fd, mode)
                 return
             except BlockingIOError:
                 now = time.monotonic()
                 give_up = give_up or now + self._limit_s
                 if now > give_up:
                     raise
-                time.sleep(0.002)
+                time.sleep(0.001)
             except OSError as error:
                 if error.errno not in _NO_LOCKS:
                     raise
                 return
+
+
+def _unlock(fd: int) -> None:
+    if sys.platform == "win32":
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(fd, fcntl.LOCK_UN)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise

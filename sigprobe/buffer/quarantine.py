@@ -35,8 +35,10 @@ def files(path: Path) -> tuple[str, ...]:
     return tuple(str(p) for home in homes(path) for p in sorted(home.glob(f"*{BROKEN}")))
 
 
-def look(path: Path) -> bool:
-    """Look at the file before SQLite may write to it; True when there is none yet and a fresh one may be made.
+def look(path: Path) -> str | None:
+    """Look at the file before SQLite may write to it; None when there is none yet and a fresh one may be made.
+
+    Otherwise the journal its header names: "wal" or "rollback".
 
     Raises NewerVersionError for a queue of a newer version, which must stay untouched; ForeignFileError or
     apsw.NotADBError for what is no queue; OSError for what is not even a file, which is a mistake of the settings.
@@ -52,13 +54,13 @@ def look(path: Path) -> bool:
         if wal:
             # SQLite would delete a -wal without its database, and with it the newest records
             raise apsw.NotADBError("the database is gone, its -wal is not")
-        return True
+        return None
     with path.open("rb") as file:
         header = file.read(100)
     if not header.startswith(_MAGIC):
         # a first run that was cut by a power failure leaves its journal, which puts this right
         if _size(path.with_name(path.name + "-journal")):
-            return False
+            return "rollback"
         raise apsw.NotADBError("the file is no database")
     version = int.from_bytes(header[60:64], "big")
     application = int.from_bytes(header[68:72], "big")
@@ -66,7 +68,7 @@ def look(path: Path) -> bool:
         raise schema.NewerVersionError(f"version {version}, this sigprobe knows {schema.VERSION}")
     if application not in (0, schema.APPLICATION_ID):
         raise schema.ForeignFileError(f"application id {application}")
-    return False
+    return "wal" if header[18] == 2 else "rollback"
 
 
 def _size(path: Path) -> int:

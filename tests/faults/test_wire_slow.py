@@ -14,9 +14,9 @@ from proxy import SIDES, Cut, Proxy
 
 from sigprobe.upload import Backoff, Collector, Upload, post
 
-RECORDS: Final = 23_040 if SOAK else 3_000
-"""768 records a day for 30 days; the short form drains four days."""
-FASTER: Final = 1.0 if SOAK else 40.0
+RECORDS: Final = 23_040 if SOAK else 2_000
+"""768 records a day for 30 days; the short form drains less than three."""
+FASTER: Final = 1.0 if SOAK else 20.0
 """In the short form the link and the drain's own time both run so much faster: what it decides stays the same."""
 RATE_BPS: Final = 20_000 * FASTER
 CUT: Final = 0.3
