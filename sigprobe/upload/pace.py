@@ -11,7 +11,7 @@ from typing import Final
 FIRST_BATCH: Final = 200
 SMALL_BATCH: Final = 10
 LARGEST_BATCH: Final = 1_000
-AFTER_FAILURE: Final = 4
+AFTER_FAILURE: Final = 2
 TARGET_S: Final = 8.0
 
 
