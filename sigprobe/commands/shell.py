@@ -48,6 +48,18 @@ VERBS: Final[dict[str, Verb]] = {
         N_("Send the results that are still waiting."),
         ("sigprobe upload", "sigprobe upload --wait"),
     ),
+    "agent": Verb(
+        "sigprobe.commands.agent",
+        "agent",
+        N_("Test on a schedule and send whenever there is a way, until stopped."),
+        ("sigprobe agent", "sigprobe schedule install --agent"),
+    ),
+    "schedule": Verb(
+        "sigprobe.commands.schedule",
+        "app",
+        N_("Let this device test by itself: install, show or remove a timer, a cron line or the agent."),
+        ("sigprobe schedule install --dry-run", "sigprobe schedule install", "sigprobe schedule show"),
+    ),
     "status": Verb(
         "sigprobe.commands.status",
         "status",

@@ -1,0 +1,283 @@
+"""`sigprobe agent`: test on a schedule and send whenever there is a way, until told to stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from sigprobe.commands import common, terminal
+from sigprobe.i18n import _, clock_text, ngettext, number
+from sigprobe.notify import ALIVE, READY, STOPPING, notify, status
+
+if TYPE_CHECKING:
+    from sigprobe.buffer import Buffer
+    from sigprobe.config import Loaded
+    from sigprobe.connectivity import Watch
+    from sigprobe.profile import Profile
+    from sigprobe.upload import Report
+
+
+def agent(*, config: common.ConfigOption = None) -> None:
+    import filelock
+
+    from sigprobe import agent as loop
+    from sigprobe.connectivity import Watch
+
+    loaded = common.settings(config)
+    profile = common.load_profile(loaded)
+    with common.open_buffer(loaded) as buffer, Watch() as watch:
+        queue = buffer.configured_path
+        alone = filelock.FileLock(loop.lock_file(queue), timeout=0, mode=0o660)
+        try:
+            alone.acquire()
+        except filelock.Timeout:
+            terminal.current().error(
+                _("Another agent is already at work on this queue ({path}). One is enough.").format(path=queue)
+            )
+            raise typer.Exit(common.SECOND_AGENT) from None
+        try:
+            with _signals(watch) as signals:
+                _Work(loaded, profile, buffer, watch, signals, config).run()
+        finally:
+            notify(STOPPING)
+            alone.release()
+    raise typer.Exit(common.INTERRUPTED if signals.by_hand else 0)
+
+
+class _Signals:
+    """What the signals of this process ask for."""
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        self.reload = threading.Event()
+        self.by_hand = False
+
+    def handle(self, number: int, _frame: object) -> None:
+        """Take note. An Event is set by another thread: this one may be holding its lock right now."""
+        wanted = self.stop
+        if number == getattr(signal, "SIGHUP", None):
+            wanted = self.reload
+        else:
+            self.by_hand = number == signal.SIGINT
+            signal.signal(number, signal.SIG_DFL)  # the second time it is meant
+        threading.Thread(target=wanted.set, daemon=True).start()
+
+
+@contextmanager
+def _signals(watch: Watch) -> Iterator[_Signals]:
+    """Catch SIGTERM, SIGINT and SIGHUP, and let each end a wait."""
+    signals = _Signals()
+    names = [name for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
+    before = {getattr(signal, name): signal.signal(getattr(signal, name), signals.handle) for name in names}
+    fd = signal.set_wakeup_fd(watch.wake_fd, warn_on_full_buffer=False)
+    try:
+        yield signals
+    finally:
+        signal.set_wakeup_fd(fd)
+        for which, handler in before.items():
+            signal.signal(which, handler)
+
+
+class _Work:
+    """The deeds of one agent: what the loop calls, and what is said about it."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        profile: Profile,
+        buffer: Buffer,
+        watch: Watch,
+        signals: _Signals,
+        config: Path | None,
+    ) -> None:
+        self._loaded = loaded
+        self._profile = profile
+        self._buffer = buffer
+        self._watch = watch
+        self._signals = signals
+        self._config = config
+        self._said: dict[str, object] = {}
+        self._zone = _zone(loaded)
+        self._agent: Any = None
+
+    def run(self) -> None:
+        """Go on until a signal ends it."""
+        from sigprobe import agent as loop
+
+        self._agent = loop.Agent(
+            period_s=self._period_s(),
+            probe_id=self._buffer.probe_id,
+            run_test=self.test,
+            send=self.send,
+            wait=self._watch.wait,
+            link_up=self.link_up,
+            reload=self.reload,
+            stop=self._signals.stop,
+            reload_wanted=self._signals.reload,
+            told=self.alive,
+            last_run_at=loop.last_run(self._buffer.configured_path, self._buffer.boot_id),
+        )
+        every = self._loaded.config.schedule.every_min
+        terminal.current().say(
+            ngettext(
+                "The agent is at work: a test every {n} minute. Ctrl-C ends it.",
+                "The agent is at work: a test every {n} minutes. Ctrl-C ends it.",
+                every,
+            ).format(n=every)
+        )
+        notify(READY, status(_("Starting")))
+        self._agent.run()
+
+    def _period_s(self) -> float:
+        return self._loaded.config.schedule.every_min * 60.0
+
+    def alive(self, next_in_s: float) -> None:
+        """Tell the service manager that the loop turns, and when the next test is."""
+        from sigprobe import agent as loop
+
+        due = self._agent.next_run_at
+        if self._said.get("due") == due:
+            notify(ALIVE)
+            return
+        self._said["due"] = due
+        loop.note_runs(self._buffer.configured_path, self._buffer.boot_id, self._agent.last_run_at, next_in_s)
+        when = datetime.now().astimezone() + timedelta(seconds=next_in_s)
+        text = _("Next test at {time}").format(time=clock_text(when, self._zone, with_date=False))
+        notify(ALIVE, status(text))
+
+    # --- deeds ----------------------------------------------------------------------------------------------
+
+    def test(self) -> None:
+        """One session, as `sigprobe test` runs it."""
+        from sigprobe import round as rounds
+        from sigprobe.buffer import StorageError
+        from sigprobe.session import Hooks
+
+        notify(ALIVE, status(_("Testing")))
+        senders, _trouble, _env = rounds.read_collectors(self._loaded)
+        hooks = Hooks(stored=lambda _saved: _tell_alive(), waiting_for_place=lambda _seconds: _tell_alive())
+        try:
+            plan = rounds.make_plan(self._loaded, self._buffer, senders, self._profile, rounds.Wish())
+            report = rounds.measure(self._loaded, plan, self._buffer, hooks, stop=self._signals.stop)
+            self._buffer.prune()
+        except StorageError as error:
+            common.say_code(error.code, str(error))
+            return
+        if report.storage_error is not None:
+            common.say_code(report.storage_error.code, str(report.storage_error))
+        text = ngettext("Tested: {n} result kept.", "Tested: {n} results kept.", report.saved)
+        terminal.current().say(text.format(n=number(report.saved)))
+
+    def send(self, give_way_s: float) -> float:
+        """Send what is pending until the next test is due; the seconds until the next try."""
+        from sigprobe import agent as loop
+        from sigprobe import round as rounds
+        from sigprobe.buffer import StorageError
+        from sigprobe.upload import splay
+
+        try:
+            if not self._loaded.config.upload.collectors or not self._buffer.pending():
+                return loop.LOOK_S
+            senders, trouble, _env = rounds.read_collectors(self._loaded)
+            self._once("tokens", [f"{t.url}: {common.token_sentence(t.reason, t.path)}" for t in trouble])
+            if not senders:
+                return loop.LOOK_S
+            report = rounds.send(
+                self._buffer,
+                senders,
+                give_way_s=give_way_s,
+                progress=lambda _report: _tell_alive(),
+                stop=self._signals.stop,
+            )
+        except StorageError as error:
+            common.say_code(error.code, str(error))
+            return loop.LOOK_S
+        self._say(report)
+        if report.stopped is None:
+            return loop.LOOK_S
+        if report.stopped == "interrupted":
+            return 0.0  # it gave way to a test: go on behind it
+        memory = rounds.backoff_of(self._buffer.configured_path)
+        urls = [c.url for c in senders if not memory.is_refused(c.url, c.token)]
+        if not urls:
+            return loop.LOOK_S  # until then the token may have been changed
+        return max(1.0, splay.next_try_s(memory, urls, self._buffer.probe_id, link_up=bool(self._watch.ways)))
+
+    def link_up(self) -> None:
+        """A way out has come: what failed before is tried at once."""
+        from sigprobe import round as rounds
+
+        urls = [entry.url for entry in self._loaded.config.upload.collectors]
+        rounds.backoff_of(self._buffer.configured_path).link_came_up(urls)
+
+    def reload(self) -> float:
+        """Read the settings anew; mistakes are said, and the old settings kept. Returns the period in seconds."""
+        from sigprobe.config import ConfigError, load, report
+        from sigprobe.profile import ProfileError
+        from sigprobe.profile import load as load_profile
+        from sigprobe.round import queue_path
+
+        out = terminal.current()
+        try:
+            loaded = load(self._config)
+            profile = load_profile(loaded.config.profile, common.profile_dirs(loaded))
+        except ConfigError as error:
+            out.error(report(error))
+        except ProfileError as error:
+            out.error(str(error))
+        else:
+            if queue_path(loaded) != self._buffer.configured_path:
+                out.error(_("buffer.path cannot change while the agent runs; start it again for that."))
+            self._loaded, self._profile, self._zone = loaded, profile, _zone(loaded)
+            self._said.pop("due", None)
+            out.say(_("The settings were read anew."))
+            return self._period_s()
+        out.error(_("The agent goes on with the settings it had."))
+        return self._period_s()
+
+    # --- what is said, once for each change -----------------------------------------------------------------
+
+    def _once(self, topic: str, lines: list[str]) -> None:
+        if self._said.get(topic) != lines:
+            self._said[topic] = lines
+            for line in lines:
+                terminal.current().error(line)
+
+    def _say(self, report: Report) -> None:
+        out = terminal.current()
+        if report.sent or report.rejected:
+            text = ngettext("{n} result sent, {pending} waiting.", "{n} results sent, {pending} waiting.", report.sent)
+            out.say(text.format(n=number(report.sent), pending=number(report.pending)))
+        if report.rejected:
+            common.say_code("set_aside", None)
+        if self._said.get("refused") != report.refused:
+            self._said["refused"] = list(report.refused)
+            for url in report.refused:
+                common.say_code("collector_token", url)
+        code = None if report.stopped in ("interrupted", "collector_token") else report.stopped
+        if code is not None and self._said.get("stopped") != code:
+            common.say_code(code, report.detail)
+        self._said["stopped"] = code
+        if "clock" not in self._said and report.clock_offset_ms is not None:
+            from sigprobe.round import clock_is_wrong
+
+            if clock_is_wrong(report):
+                self._said["clock"] = True
+                common.say_clock(report)
+
+
+def _tell_alive() -> None:
+    notify(ALIVE)
+
+
+def _zone(loaded: Loaded) -> str:
+    from sigprobe import places
+
+    return places.zone(loaded.config.probe.tps_id)

@@ -1,0 +1,209 @@
+"""`sigprobe schedule`: let this device test by itself, with a timer, a cron line, or the agent as a service."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from sigprobe.commands import common, terminal
+from sigprobe.i18n import _
+
+if TYPE_CHECKING:
+    from sigprobe.config import Loaded
+    from sigprobe.schedule import Setup
+
+FAILED: Final = 1
+
+app = typer.Typer(no_args_is_help=True)
+
+SystemOption = Annotated[
+    bool | None, typer.Option("--system/--user", help=_("For the whole device, or for this user only."))
+]
+AgentOption = Annotated[bool, typer.Option("--agent", help=_("The agent as a service instead of a timer."))]
+DryOption = Annotated[bool, typer.Option("--dry-run", help=_("Show what would be done, and do nothing."))]
+CronOption = Annotated[bool, typer.Option("--cron", help=_("A crontab line, even where systemd runs."))]
+
+
+@app.command()
+def install(
+    *,
+    config: common.ConfigOption = None,
+    system: SystemOption = None,
+    agent: AgentOption = False,
+    cron: CronOption = False,
+    dry_run: DryOption = False,
+) -> None:
+    """Install the timer, the crontab line or the agent; doing it again changes nothing."""
+    from sigprobe import schedule
+
+    loaded = common.settings(config)
+    whole = _whole_device(loaded, system)
+    out = terminal.current()
+    wanted = loaded.config.schedule.every_min
+    if not agent and schedule.even(wanted) != wanted:
+        out.say(
+            _("Timers and cron know no {wanted} minutes; every {every} minutes is used.").format(
+                wanted=wanted, every=schedule.even(wanted)
+            )
+        )
+    try:
+        if not cron and schedule.has_systemd(system=whole):
+            _install_units(_setup(loaded, whole, agent=agent), dry_run=dry_run)
+        elif agent:
+            out.error(_("The agent as a service needs systemd. Start it by other means with: sigprobe agent"))
+            raise typer.Exit(FAILED)
+        else:
+            _install_cron(loaded, dry_run=dry_run)
+    except (schedule.ScheduleError, OSError) as error:
+        _fail(error)
+
+
+@app.command()
+def show(*, config: common.ConfigOption = None, system: SystemOption = None) -> None:
+    """Show what is installed, and what would be."""
+    from sigprobe import schedule
+
+    loaded = common.settings(config)
+    whole = _whole_device(loaded, system)
+    out = terminal.current()
+    found = False
+    for agent in (False, True):
+        for path, wanted in _setup(loaded, whole, agent=agent).units.items():
+            there = path.exists()
+            found = found or there
+            if there:
+                same = path.read_text(encoding="utf-8", errors="replace") == wanted
+                text = _("{path}: installed") if same else _("{path}: installed, with other content")
+                out.show(text.format(path=path))
+    if shutil.which("crontab") is not None:
+        try:
+            line = schedule.block_of(schedule.read_crontab())
+        except schedule.ScheduleError as error:
+            out.error(str(error))
+        else:
+            found = found or line is not None
+            if line is not None:
+                out.show(_("crontab: {line}").format(line=line))
+    if not found:
+        out.show(_("Nothing is installed. sigprobe schedule install would write:"))
+        if schedule.has_systemd(system=whole):
+            _show_units(_setup(loaded, whole, agent=False))
+        else:
+            out.show(_cron_line(loaded))
+
+
+@app.command()
+def remove(*, config: common.ConfigOption = None, system: SystemOption = None, dry_run: DryOption = False) -> None:
+    """Remove what install wrote, and nothing else."""
+    from sigprobe import schedule
+
+    loaded = common.settings(config)
+    whole = _whole_device(loaded, system)
+    out = terminal.current()
+    gone: list[str] = []
+    try:
+        for agent in (False, True):
+            setup = _setup(loaded, whole, agent=agent)
+            paths = [p for p in setup.units if p.exists()] if dry_run else schedule.remove(setup)
+            gone += map(str, paths)
+        if shutil.which("crontab") is not None:
+            before = schedule.read_crontab()
+            after = schedule.with_block(before, None)
+            if after != before:
+                gone.append("crontab")
+            if not dry_run:
+                schedule.write_crontab(before, after)
+    except (schedule.ScheduleError, OSError) as error:
+        _fail(error)
+    text = _("Would be removed: {names}") if dry_run else _("Removed: {names}")
+    out.show(text.format(names=", ".join(gone)) if gone else _("Nothing was installed."))
+
+
+# --- how ----------------------------------------------------------------------------------------------------
+
+
+def _whole_device(loaded: Loaded, asked: bool | None) -> bool:
+    """For the whole device when asked, or when the settings in use are the device's."""
+    from sigprobe import paths
+
+    return loaded.path == paths.system_file() if asked is None else asked
+
+
+def _config(loaded: Loaded) -> Path | None:
+    """The settings file to name on the command line; None where it is found by itself."""
+    from sigprobe import paths
+
+    path = loaded.path.absolute()
+    return None if path in (paths.system_file(), paths.user_file()) else path
+
+
+def _setup(loaded: Loaded, whole: bool, *, agent: bool) -> Setup:
+    from sigprobe import schedule
+
+    return schedule.systemd_setup(
+        system=whole,
+        agent=agent,
+        every_min=loaded.config.schedule.every_min,
+        command=schedule.program(),
+        config=_config(loaded),
+        directory=schedule.unit_directory(system=whole),
+    )
+
+
+def _install_units(setup: Setup, *, dry_run: bool) -> None:
+    from sigprobe import schedule
+
+    out = terminal.current()
+    if dry_run:
+        _show_units(setup)
+        for command in setup.commands():
+            out.show(_("Would run: {command}").format(command=shlex.join(command)))
+        return
+    schedule.install(setup)
+    out.show(_("Installed: {names}").format(names=", ".join(map(str, setup.units))))
+
+
+def _show_units(setup: Setup) -> None:
+    for path, text in setup.units.items():
+        terminal.current().show(f"# {path}\n{text}")
+
+
+def _cron_line(loaded: Loaded) -> str:
+    from sigprobe import schedule
+    from sigprobe.upload.splay import share
+
+    with common.open_buffer(loaded) as buffer:
+        own = share(buffer.probe_id, "schedule")
+    return schedule.cron_line(
+        every_min=loaded.config.schedule.every_min, share=own, command=schedule.program(), config=_config(loaded)
+    )
+
+
+def _install_cron(loaded: Loaded, *, dry_run: bool) -> None:
+    from sigprobe import schedule
+
+    out = terminal.current()
+    line = _cron_line(loaded)
+    if shutil.which("crontab") is None:
+        out.error(_("Neither systemd nor cron is here. Let another scheduler run this line:"))
+        out.error(line)
+        raise typer.Exit(FAILED)
+    before = schedule.read_crontab()
+    after = schedule.with_block(before, line)
+    if dry_run:
+        out.show(_("Would be in the crontab: {line}").format(line=line))
+        return
+    schedule.write_crontab(before, after)
+    out.show(_("In the crontab: {line}").format(line=line))
+
+
+def _fail(error: Exception) -> None:
+    out = terminal.current()
+    out.error(_("The schedule could not be changed: {detail}").format(detail=error))
+    if isinstance(error, PermissionError):
+        out.error(_("For the whole device this needs root; for this user alone, add --user."))
+    raise typer.Exit(FAILED) from None
