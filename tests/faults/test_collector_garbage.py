@@ -170,6 +170,7 @@ def garbage(rng: random.Random, site: Site) -> Request:
     query = "&".join(f"{rng.choice(words)}={quote(rng.choice(odd))}" for _ in range(rng.randrange(4)))
     path = rng.choice(
         ("/v1/results", "/v1/batches", "/healthz", "/metrics", "/openapi.json", "/", "/login", "/results", "/static/../x",
+         
          "/results/" + quote(rng.choice(odd)[:100]), "/backend/empty", "/backend/received", "/backend/getIP", "/%ff%00")
     )  # fmt: skip
     return rng.choice(("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "BREW")), f"{path}?{query}", b"", headers
@@ -201,7 +202,7 @@ def raw(site: Site, data: bytes) -> None:
 
 
 def fuzz(site: Site, run: Trial, seconds: float) -> Counter[int | None]:
-    """Send garbage for so long: no answer is 500 or beyond but 503, and the collector still works afterwards."""
+    """Send garbage for so long: no answer is 500 or beyond, and the collector still works afterwards."""
     seen: Counter[int | None] = Counter()
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -211,9 +212,8 @@ def fuzz(site: Site, run: Trial, seconds: float) -> Counter[int | None]:
         request = garbage(run.random, site)
         status = ask(site, request)
         seen[status] += 1
-        fine = status is None or status < 500 or status == 503 or status == 501
-        hold(fine, "server-error", f"{status}: {request!r:.1500}")
-        hold(status != 503, "shed-without-load", f"{request!r:.1500}")
+        # with one sender there is nothing to shed, so 503 would be a fault of the collector too
+        hold(status is None or status < 500, "server-error", f"{status}: {request!r:.1500}")
     assert site.process is not None
     hold(site.process.poll() is None, "crashed")
     hold(site.get("healthz")["status"] == "ok", "unhealthy")
