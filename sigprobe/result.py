@@ -317,3 +317,51 @@ def parse_time(text: str) -> datetime | None:
 def utc_now() -> str:
     """The wall clock as text. For `started_at` and the like; spans come from the monotonic clock."""
     return format_time(datetime.now(UTC))
+
+
+def read_result(record: Mapping[str, Any]) -> Result:
+    """A stored record as a `Result` again, for screens and reports; unknown fields are left out.
+
+    Raises ValueError when the envelope does not hold.
+    """
+    fault = envelope_fault(record)
+    if fault is not None:
+        raise ValueError(fault)
+    plain: dict[str, Any] = {name: record.get(name) for name in _PLAIN_FIELDS}
+    failure = record.get("failure")
+    tags = record["tags"]
+    network = dict(tags.get("network") or {})
+    place = tags.get("location")
+    try:
+        return Result(
+            **plain,
+            target=_known(Target, {"name": "", **record["target"]}),
+            outcome=Outcome(record["outcome"]),
+            failure=None if failure is None else Failure(str(failure["code"]), failure.get("detail")),
+            data=record["data"],
+            tags=Tags(
+                tags.get("tps_id"),
+                tags.get("election_id"),
+                tags.get("site"),
+                None if place is None else _location(place),
+                _known(Network, {**network, "operator": _known(Operator, network.get("operator") or {})}),
+                _known(Clock, tags.get("clock") or {}),
+            ),
+            software=_known(Software, {"name": "", "version": "", **(record.get("software") or {})}),
+        )
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"not a readable record: {error}") from error
+
+
+_PLAIN_FIELDS: Final = (
+    *("id", "run_id", "probe_id", "kind", "kind_version", "started_at"),
+    *("duration_ms", "stream_id", "seq", "boot_id", "schema"),
+)
+
+
+def _known(kind: Any, values: Mapping[str, Any]) -> Any:
+    return kind(**{name: values[name] for name in kind.__slots__ if name in values})
+
+
+def _location(values: Mapping[str, Any]) -> Any:
+    return _known(Location, {**values, "quality_reasons": tuple(values.get("quality_reasons") or ())})
