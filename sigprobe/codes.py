@@ -427,6 +427,19 @@ CODES: Final[Mapping[str, Code]] = _table(
         N_("{name} holds receipts, not results. Nothing was taken from it."),
         N_("Take it to the device the results come from, and run there: sigprobe import"),
     ),
+    # --- lists of places
+    (
+        "list_invalid",
+        "SP-LST-01",
+        N_("{name} has mistakes, so nothing of it was taken in."),
+        N_("Correct the lines named above, then take the file in again."),
+    ),
+    (
+        "list_missing",
+        "SP-LST-02",
+        N_("No list of TPS was taken in on this device yet."),
+        N_("Make a CSV file with the columns id, name, lat, lon, then run: {command}"),
+    ),
     # --- place, time, settings
     (
         "no_fix",

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from sigprobe import link, wire
+from sigprobe import link, places, wire
 from sigprobe.buffer import Buffer, StorageError, sqlite_is_fixed, sqlite_version
 from sigprobe.i18n import _, duration, number, size
 from sigprobe.result import parse_time
+from sigprobe.tps_words import doubt
 
 if TYPE_CHECKING:
     from sigprobe.upload import Collector
@@ -57,6 +58,19 @@ def check_install(config_path: Path, queue: Path, others: list[Path]) -> Iterato
                 _("this user may not write {path}").format(path=queue.parent),
                 'sudo usermod -aG sigprobe "$USER"',
             )
+
+
+def check_place(tps_id: str) -> Finding:
+    """Which place the TPS number stands for, by the list of villages that is shipped and its vintage."""
+    place, info = places.place(tps_id), places.table_info()
+    unlisted = doubt(tps_id)
+    if unlisted:
+        return Finding("TPS", "warn", unlisted, "sigprobe config show --origin")
+    detail = f"{tps_id}: {place.full or '-'}"
+    if info is None:
+        unread = _("the list of villages cannot be read")
+        return Finding("TPS", "warn", f"{detail}; {unread}", "pip install --force-reinstall sigprobe")
+    return Finding("TPS", "ok", f"{detail} ({info.as_of}, idn-area-data, {info.licence})")
 
 
 def check_icmp() -> Finding:

@@ -59,6 +59,8 @@ def _findings(loaded: Loaded) -> Iterator[Finding]:
     yield from checks.check_install(loaded.path, path, other_queues(path))
     yield from checks.check_queue(path, settings.buffer.max_mb)
     yield checks.check_disk(path.parent if path.parent.exists() else loaded.path.parent)
+    if settings.probe.tps_id is not None:
+        yield checks.check_place(settings.probe.tps_id)
     yield checks.check_icmp()
     yield checks.check_network()
     yield checks.check_dns(_host(loaded))

@@ -68,6 +68,7 @@ def init(
         reason = error.strerror or str(error)
         raise _refusal(_("{path} cannot be written ({reason}).").format(path=path, reason=reason)) from None
     typer.echo(_("Settings written: {path}").format(path=path))
+    _say_place(answers.tps_id)
     _hide_note(path, config)
     _finish(context, path, config, test=test, asking=asking)
 
@@ -203,6 +204,23 @@ def _with_slash(url: str) -> str:
 
 def _full_path(text: str) -> str:
     return str(Path(text).expanduser().absolute()) if text else ""
+
+
+def _say_place(text: str) -> None:
+    """Say which place the number stands for, so that a wrong one is seen at once; and when it stands for none."""
+    from sigprobe import places
+    from sigprobe.tag.tps import parse_tps
+    from sigprobe.tps_words import doubt
+
+    if not text:
+        return
+    tps_id = parse_tps(text)
+    place = places.place(tps_id).full
+    if place is not None:
+        typer.echo(f"TPS {tps_id}: {place}", err=True)
+    unlisted = doubt(tps_id)
+    if unlisted:
+        typer.echo(_("Warning: {text}").format(text=unlisted), err=True)
 
 
 def _hide_note(path: Path, config: Path | None) -> None:

@@ -64,7 +64,7 @@ VERBS: Final[dict[str, Verb]] = {
         "sigprobe.commands.status",
         "status",
         N_("Show the queue, the last upload, and what to do next."),
-        ("sigprobe status", "sigprobe status --json"),
+        ("sigprobe status", "sigprobe status --json", "sigprobe status --coverage --list tps.csv"),
     ),
     "results": Verb(
         "sigprobe.commands.results",
@@ -86,6 +86,12 @@ VERBS: Final[dict[str, Verb]] = {
         "import_",
         N_("Take in the results of another device, or receipts for the results of this one."),
         ("sigprobe import /media/stick/results.ndjson.gz",),
+    ),
+    "nearest": Verb(
+        "sigprobe.commands.nearest",
+        "nearest",
+        N_("Show the nearest known points with a signal; needs no network."),
+        ("sigprobe nearest", "sigprobe nearest --import bts.csv"),
     ),
     "config": Verb(
         "sigprobe.commands.config",

@@ -4,22 +4,46 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from sigprobe.commands import common, terminal
-from sigprobe.i18n import number
+from sigprobe.i18n import _, number
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from sigprobe.buffer import Buffer
     from sigprobe.config import Loaded
 
 
-def status(*, config: common.ConfigOption = None, as_json: common.JsonOption = False) -> None:
+def status(
+    *,
+    config: common.ConfigOption = None,
+    as_json: common.JsonOption = False,
+    coverage: Annotated[
+        bool, typer.Option("--coverage", help=_("Which TPS of the list have no, an old, or a failed test."))
+    ] = False,
+    list_file: Annotated[
+        Path | None,
+        typer.Option("--list", metavar="FILE", help=_("Take in a list of TPS (CSV: id, name, lat, lon).")),
+    ] = None,
+    older_than: Annotated[
+        float, typer.Option("--older-than", metavar="H", min=0, help=_("From how many hours on a test counts as old."))
+    ] = 24.0,
+    as_csv: Annotated[bool, typer.Option("--csv", help=_("Print the coverage as CSV."))] = False,
+) -> None:
     loaded = common.settings(config)
     out = terminal.current()
+    if as_json and as_csv:
+        out.error(_("Choose one of --json and --csv."))
+        raise typer.Exit(common.USAGE)
     with common.open_buffer(loaded) as buffer:
+        if coverage or list_file is not None or as_csv:
+            from sigprobe.commands.coverage import show
+
+            show(buffer, list_file, older_than, as_json=as_json, as_csv=as_csv)
+            return
         if as_json:
             out.result(json.dumps(_document(loaded, buffer), indent=2))
             return

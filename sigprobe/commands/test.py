@@ -78,7 +78,8 @@ def test(
         if not no_upload and not report.interrupted and senders:
             sent = _send(buffer, senders)
         pending = buffer.pending()
-        _print(formats, csv_dialect, loaded, report, profile, sent, pending, no_upload=no_upload)
+        nearby = None if formats else _nearest_signal(loaded, buffer, report)
+        _print(formats, csv_dialect, loaded, report, profile, sent, pending, no_upload=no_upload, nearby=nearby)
         if sent is not None:
             _say_about(sent)
         buffer.prune()
@@ -111,12 +112,18 @@ def _chosen(loaded: Loaded, only: list[str]) -> tuple[CommonOptions, ...]:
 def _tps(text: str) -> str:
     from sigprobe.render import words
     from sigprobe.tag.tps import TpsError, parse_tps
+    from sigprobe.tps_words import doubt, suggestion
 
     try:
-        return parse_tps(text)
+        tps_id = parse_tps(text)
     except TpsError:
-        _usage(f"--tps {text}: {words.sentence('tps_invalid')} {words.screen_code('tps_invalid')}")
+        fault = f"--tps {text}: {words.sentence('tps_invalid')} {suggestion(text)}".rstrip()
+        _usage(f"{fault} {words.screen_code('tps_invalid')}")
         raise AssertionError from None  # not reached: _usage leaves
+    unlisted = doubt(tps_id)
+    if unlisted:
+        terminal.current().say(_("Warning: {text}").format(text=unlisted))
+    return tps_id
 
 
 def _manual(lat: float | None, lon: float | None) -> tuple[float, float] | None:
@@ -176,8 +183,7 @@ def place_name(tps_id: str | None) -> str | None:
     """The place of a TPS in words, as far as the table shipped knows it."""
     from sigprobe import places
 
-    found = places.province(tps_id)
-    return None if found is None else found.name
+    return places.place(tps_id).title
 
 
 def _needs_token(loaded: Loaded, targets: tuple[CommonOptions, ...]) -> bool:
@@ -240,6 +246,12 @@ def _say_about(sent: Report) -> None:
 # --- telling it ---------------------------------------------------------------------------------------------
 
 
+def _nearest_signal(loaded: Loaded, buffer: Buffer, report: RunReport) -> str | None:
+    from sigprobe.commands.nearest import after_blank_spot
+
+    return after_blank_spot(loaded, buffer, report)
+
+
 def _print(
     formats: list[str],
     dialect: Any,
@@ -250,6 +262,7 @@ def _print(
     pending: int,
     *,
     no_upload: bool,
+    nearby: str | None,
 ) -> None:
     from sigprobe.render import machine
 
@@ -269,13 +282,20 @@ def _print(
     elif formats == ["csv"]:
         out.result("".join(machine.csv_rows([*records, report.run.line or report.run.result.to_line()], dialect)))
     elif not formats:
-        _screen(loaded, report, profile, sent, pending, no_upload=no_upload)
+        _screen(loaded, report, profile, sent, pending, no_upload=no_upload, nearby=nearby)
     if error is not None and (formats or out.quiet):
         common.say_code(error.code, str(error))
 
 
 def _screen(
-    loaded: Loaded, report: RunReport, profile: Profile, sent: Report | None, pending: int, *, no_upload: bool
+    loaded: Loaded,
+    report: RunReport,
+    profile: Profile,
+    sent: Report | None,
+    pending: int,
+    *,
+    no_upload: bool,
+    nearby: str | None,
 ) -> None:
     from sigprobe import places
     from sigprobe.render.screen import summary, summary_plain
@@ -299,6 +319,7 @@ def _screen(
         upload=_upload_line(loaded, sent, pending, no_upload=no_upload),
         storage_failure=None if error is None else error.code,
         warnings=[_("Stopped. What was finished is kept.")] if report.interrupted else [],
+        nearby=nearby,
     )
     if out.plain:
         out.show(summary_plain(view))

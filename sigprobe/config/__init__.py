@@ -22,6 +22,7 @@ from sigprobe.config.model import Config
 from sigprobe.config.problems import ConfigError, Key, Problem, dotted, report
 from sigprobe.config.read import MAX_BYTES, Tree, read_bytes
 from sigprobe.i18n import _
+from sigprobe.tps_words import doubt
 
 __all__ = ["Config", "ConfigError", "Loaded", "Origin", "Problem", "load", "parse", "report"]
 
@@ -110,7 +111,9 @@ def parse(raw: bytes, path: Path, environ: Mapping[str, str]) -> Loaded:
         problems += [problem for problem in more if (problem.path, problem.key) not in said]
         if config is not None and not problems:
             origins = dict(_origins(values, (), tree, places))
-            return Loaded(config, path, origins, tuple(overrides.warnings))
+            unlisted = doubt(config.probe.tps_id)
+            doubts = [places.problem(("probe", "tps_id"), unlisted).render()] if unlisted else []
+            return Loaded(config, path, origins, (*overrides.warnings, *doubts))
     elif not tree.problems:
         problems.append(_not_a_group(tree, name))
     # the file first, in its own order, then the environment

@@ -28,7 +28,7 @@ _STYLES: Final = {
 }
 _MAX_SENTENCES: Final = 5
 _STALE_FIX_S: Final = 120.0
-_GENERATIONS: Final = {
+GENERATIONS: Final = {
     "gsm": "2G", "gprs": "2G", "edge": "2G", "umts": "3G", "hsdpa": "3G", "hsupa": "3G", "hspa": "3G", "hspa+": "3G",
     "lte": "4G", "lte-m": "4G", "nr": "5G", "5gnr": "5G",
 }  # fmt: skip
@@ -74,7 +74,7 @@ def summary(view: RunView, *, width: int = 80, ascii: bool = False, color: bool 
     headline = _("Result: {headline}.").format(headline=headline_of(view))
     used = _("Data used {size}.").format(size=size(view.data_used_bytes))
     lines += [[(text, "bold")] for text in words.wrap(f"{headline} {used}", width, "  ")]
-    for text in (advice_of(view), *view.warnings, *saved_texts(view)):
+    for text in (advice_of(view), view.nearby or "", *view.warnings, *saved_texts(view)):
         lines += _plain(words.wrap(words.clean(text), width, "  "))
     lines += _plain([_("Next: {command}").format(command=next_command(view))])
     return finish(lines, width=width, ascii=ascii, color=color)
@@ -89,7 +89,7 @@ def summary_plain(view: RunView) -> str:
     texts += [text for text, _code in sentences(view)]
     texts.append(_("Result: {headline}.").format(headline=headline_of(view)))
     texts.append(_("Data used {size}.").format(size=size(view.data_used_bytes)))
-    texts += [text for text in (advice_of(view), *view.warnings, *saved_texts(view)) if text]
+    texts += [text for text in (advice_of(view), view.nearby or "", *view.warnings, *saved_texts(view)) if text]
     texts.append(_("Next: {command}").format(command=next_command(view)))
     return "".join(f"{words.clean(text)}\n" for text in texts)
 
@@ -118,7 +118,7 @@ def operator_text(tags: Tags) -> str:
     """The operator and the generation of the radio link: `Telkomsel 4G`; empty when neither is known."""
     network = tags.network
     rat = (network.rat or "").lower()
-    parts = (network.operator.name or network.operator.plmn or "", _GENERATIONS.get(rat, network.rat or ""))
+    parts = (network.operator.name or network.operator.plmn or "", GENERATIONS.get(rat, network.rat or ""))
     return words.clean(" ".join(part for part in parts if part))
 
 
@@ -225,6 +225,8 @@ def next_command(view: RunView) -> str:
         return view.next_command
     if view.storage_failure is not None:
         return "sigprobe doctor"
+    if view.nearby:
+        return "sigprobe nearest"
     if view.upload is not None and view.upload.kind == "none":
         return "sigprobe init"
     if view.pending:

@@ -33,6 +33,7 @@ class RunView:
     `tags` are the run record's; `place` is the TPS in words; `zone` is WIB, WITA or WIT. `saved` and `pending` count
     records. `storage_failure` is a code of the table (`disk_full`, …) when something could not be saved.
     `warnings` are finished sentences in the language in use. `next_command` None lets the screen choose.
+    `nearby` is the sentence that ends the verdict of a blank spot.
     """
 
     results: Sequence[Result]
@@ -49,3 +50,4 @@ class RunView:
     storage_failure: str | None = None
     warnings: Sequence[str] = field(default_factory=tuple)
     next_command: str | None = None
+    nearby: str | None = None

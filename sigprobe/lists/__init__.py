@@ -1,0 +1,19 @@
+"""Lists that people bring as files: their own TPS, and points where a signal is to be had."""
+
+from sigprobe.lists.faults import Fault, ListError
+from sigprobe.lists.kept import keep, kept_points, kept_tps, points_file, tps_file
+from sigprobe.lists.points import read_points
+from sigprobe.lists.tps import Station, read_tps
+
+__all__ = [
+    "Fault",
+    "ListError",
+    "Station",
+    "keep",
+    "kept_points",
+    "kept_tps",
+    "points_file",
+    "read_points",
+    "read_tps",
+    "tps_file",
+]

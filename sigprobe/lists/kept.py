@@ -1,0 +1,75 @@
+"""The lists that were taken in, kept beside the queue as plain CSV of one fixed form."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from sigprobe.lists.points import COLUMNS as POINT_COLUMNS
+from sigprobe.lists.points import read_points
+from sigprobe.lists.tps import COLUMNS as TPS_COLUMNS
+from sigprobe.lists.tps import Station, read_tps
+from sigprobe.nearby import Point
+
+
+def tps_file(queue: Path) -> Path:
+    """Where the list of one's own TPS lies: beside the queue."""
+    return queue.with_name(queue.name + ".tps.csv")
+
+
+def points_file(queue: Path) -> Path:
+    """Where the imported points lie: beside the queue."""
+    return queue.with_name(queue.name + ".points.csv")
+
+
+def kept_tps(queue: Path) -> list[Station]:
+    """The list that was taken in; empty when there is none. Raises OSError, or ListError for an altered file."""
+    path = tps_file(queue)
+    return read_tps(path.read_bytes())[0] if path.exists() else []
+
+
+def kept_points(queue: Path) -> list[Point]:
+    """The points that were taken in; empty when there are none. Raises OSError, or ListError for an altered file."""
+    path = points_file(queue)
+    return read_points(path.read_bytes())[0] if path.exists() else []
+
+
+def keep(queue: Path, entries: Sequence[Station] | Sequence[Point]) -> Path:
+    """Put a list in place of the one before it, whole or not at all. Raises OSError."""
+    stations = [entry for entry in entries if isinstance(entry, Station)]
+    points = [entry for entry in entries if isinstance(entry, Point)]
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    if points:
+        path = points_file(queue)
+        writer.writerow(POINT_COLUMNS)
+        writer.writerows((p.name, repr(p.lat), repr(p.lon), p.operator, p.kind) for p in points)
+    else:
+        path = tps_file(queue)
+        writer.writerow(TPS_COLUMNS)
+        writer.writerows((s.tps_id, s.name, _degrees(s.lat), _degrees(s.lon)) for s in stations)
+    _write(path, text.getvalue())
+    return path
+
+
+def _degrees(value: float | None) -> str:
+    return "" if value is None else repr(value)
+
+
+def _write(path: Path, text: str) -> None:
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        # as open to others as the directory lets files be: in a system install its group shares the lists
+        Path(name).chmod(0o660 if path.parent.stat().st_mode & 0o2070 == 0o2070 else 0o600)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,124 @@
+"""A list of one's own TPS: number, name, latitude, longitude."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from sigprobe.i18n import N_, _, ngettext
+from sigprobe.lists import degrees, table
+from sigprobe.lists.faults import Fault, ListError, shown
+from sigprobe.tag.tps import TpsError, parse_tps
+from sigprobe.tps_words import doubt, suggestion
+
+COLUMNS: Final = ("id", "name", "lat", "lon")
+
+_REASONS: Final = {
+    "empty": N_("the TPS number is missing."),
+    "spreadsheet": N_(
+        "{value} is a TPS number that Excel has rounded: the digits are lost in this file. Format the column as Text "
+        "before the numbers are put in, fill them in again from where they come, and save as CSV."
+    ),
+    "not_digits": N_("{value} is no TPS number: it has digits only."),
+    "length": N_("{value} is no TPS number: it has {n} digits instead of 13."),
+    "province": N_("{value} is no TPS number: digits 1 and 2 are no province."),
+    "regency": N_("{value} is no TPS number: digits 3 and 4 are no regency."),
+    "district": N_("{value} is no TPS number: digits 5 and 6 are no district."),
+    "village": N_("{value} is no TPS number: digits 7 to 10 are no village."),
+    "number": N_("{value} is no TPS number: the last three digits cannot be 000."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """One TPS of the list. `lat` and `lon` are both None where no position is registered."""
+
+    tps_id: str
+    name: str | None = None
+    lat: float | None = None
+    lon: float | None = None
+
+
+def read_tps(raw: bytes) -> tuple[list[Station], list[Fault]]:
+    """The stations of a CSV file, and what is worth a word though it stops nothing.
+
+    Raises ListError with every fault of the file; then nothing of it counts.
+    """
+    faults: list[Fault] = []
+    notes: list[Fault] = []
+    swapped: list[int] = []
+    stations: list[Station] = []
+    first: dict[str, int] = {}
+    for row in table.rows(table.decode(raw), COLUMNS, ("id",)):
+        try:
+            tps_id = _tps_id(row.cells.get("id", ""))
+        except TpsError as error:
+            faults.append(Fault(row.line, sentence(error)))
+            tps_id = None
+        if table.OVERFLOW in row.cells:
+            faults.append(Fault(row.line, too_many_cells()))
+            continue
+        where, turned, wrong = degrees.pair(row.cells)
+        if wrong is not None:
+            faults.append(Fault(row.line, wrong))
+        if tps_id is None:
+            continue
+        if tps_id in first:
+            message = _("{value} stands in line {line} already.").format(value=tps_id, line=first[tps_id])
+            faults.append(Fault(row.line, message))
+            continue
+        first[tps_id] = row.line
+        if turned:
+            swapped.append(row.line)
+        notes += _doubts(row.line, tps_id, where)
+        lat, lon = where or (None, None)
+        stations.append(Station(tps_id, row.cells.get("name"), lat, lon))
+    if not first and not faults:
+        faults.append(Fault(None, _("the file names no TPS.")))
+    if faults:
+        raise ListError(faults)
+    return stations, [*swap_note(swapped), *notes]
+
+
+def sentence(error: TpsError) -> str:
+    """Why a text is no TPS number, with what was most likely meant."""
+    digits = "".join(c for c in error.found if c.isdigit())
+    message = _(_REASONS.get(error.reason, _REASONS["not_digits"]))
+    return f"{message.format(value=shown(error.found), n=len(digits))} {suggestion(error.found)}".rstrip()
+
+
+def too_many_cells() -> str:
+    """What to do about a row with more cells than there are columns."""
+    return _(
+        "more cells than columns. Where numbers have a decimal comma, part the columns by semicolons, or put such "
+        "numbers in quotes."
+    )
+
+
+def swap_note(lines: list[int]) -> Iterator[Fault]:
+    """Say that latitude and longitude stood the wrong way round, and were put right."""
+    if lines:
+        yield Fault(
+            lines[0],
+            ngettext(
+                "latitude and longitude were swapped in {n} row and have been put right.",
+                "latitude and longitude were swapped in {n} rows and have been put right.",
+                len(lines),
+            ).format(n=len(lines)),
+        )
+
+
+def _tps_id(text: str) -> str:
+    # some programs write whole numbers as 3273011001005.0
+    return parse_tps(re.sub(r"^([0-9]{13})[.,]0+$", r"\1", text))
+
+
+def _doubts(line: int, tps_id: str, where: degrees.Pair | None) -> Iterator[Fault]:
+    unlisted = doubt(tps_id)
+    if unlisted:
+        yield Fault(line, unlisted)
+    if where is not None and not degrees.in_indonesia(*where):
+        message = _("{value}: {lat}, {lon} lies outside Indonesia; check the signs.")
+        yield Fault(line, message.format(value=tps_id, lat=where[0], lon=where[1]))

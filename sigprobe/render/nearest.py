@@ -1,0 +1,145 @@
+"""The nearest known points, for the screen, as JSON, and as the one sentence under a blank spot's verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from sigprobe.i18n import N_, _, duration, number
+from sigprobe.nearby import Near, Point, Wind
+from sigprobe.profile import Word
+from sigprobe.render import words
+from sigprobe.render.screen import GENERATIONS
+from sigprobe.result import format_time
+
+WINDS: Final[dict[Wind, str]] = {
+    "n": N_("north"),
+    "ne": N_("north-east"),
+    "e": N_("east"),
+    "se": N_("south-east"),
+    "s": N_("south"),
+    "sw": N_("south-west"),
+    "w": N_("west"),
+    "nw": N_("north-west"),
+}
+Source = Literal["manual", "history", "list", "fixed"]
+_SOURCES: Final[dict[Source, str]] = {
+    "manual": N_("as given"),
+    "history": N_("last position"),
+    "list": N_("registered position of the TPS"),
+    "fixed": N_("position in the settings"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Standpoint:
+    """From where the distances count, and since when that is known."""
+
+    lat: float
+    lon: float
+    source: Source
+    at: datetime | None = None
+
+
+def nearest_text(
+    here: Standpoint, found: Sequence[Near], now: datetime, *, ascii: bool = False, plain: bool = False
+) -> str:
+    """One point a line, the nearest first; in `plain` with commas instead of columns."""
+    age = _age(here.at, now)
+    note = _(_SOURCES[here.source]) + (f", {age}" if age else "")
+    lines = [_("From {lat} {lon} ({note})").format(lat=number(here.lat, 5), lon=number(here.lon, 5), note=note)]
+    away = [distance_text(near.distance_m) for near in found]
+    winds = [wind_text(near) for near in found]
+    wide = [max((words.columns(text) for text in column), default=0) for column in (away, winds)]
+    for near, far, wind in zip(found, away, winds, strict=True):
+        rest = [part for part in (_who(near.point), _name(near.point), quality_text(near.point, now)) if part]
+        if plain:
+            lines.append(", ".join([far, wind, *rest]))
+            continue
+        head = f"  {words.pad(far, wide[0], right=True)}  {words.pad(wind, wide[1])}  "
+        lines += _hung(head, rest)
+    if not found:
+        lines += words.wrap(
+            _("No point with a signal is known here yet: none was tested with success, and no list was taken in."), 80
+        )
+        lines.append(_("Next: {command}").format(command="sigprobe nearest --import points.csv"))
+    return "".join(f"{words.to_ascii(line) if ascii else line}".rstrip() + "\n" for line in lines)
+
+
+def nearest_json(here: Standpoint, found: Sequence[Near], now: datetime) -> dict[str, Any]:
+    """The same as plain values; `bearing` is one of n, ne, e, se, s, sw, w, nw, or null where one stands on it."""
+    return {
+        "from": {"lat": here.lat, "lon": here.lon, "source": here.source, "at": _time(here.at)},
+        "points": [
+            {
+                "distance_m": round(near.distance_m, 1),
+                "bearing_deg": None if near.bearing_deg is None else round(near.bearing_deg, 1),
+                "bearing": near.wind,
+                "lat": near.point.lat,
+                "lon": near.point.lon,
+                "name": near.point.name,
+                "kind": near.point.kind,
+                "operator": near.point.operator,
+                "rat": near.point.rat,
+                "quality": near.point.quality,
+                "tested_at": _time(near.point.at),
+                "age_s": None if near.point.at is None else max(0, round((now - near.point.at).total_seconds())),
+                "origin": near.point.origin,
+            }
+            for near in found
+        ],
+    }
+
+
+def nearest_sentence(near: Near, now: datetime) -> str:
+    """What ends the verdict of a blank spot: `Nearest known signal: 350 m north-east, Telkomsel 4G, good …`."""
+    parts = [f"{distance_text(near.distance_m)} {wind_text(near)}", _who(near.point), _name(near.point)]
+    parts.append(quality_text(near.point, now))
+    return _("Nearest known signal: {point}.").format(point=", ".join(part for part in parts if part))
+
+
+def distance_text(metres: float) -> str:
+    """A distance as it is worth walking: `40 m`, `350 m`, `1,4 km`, `23 km`."""
+    if metres < 995:
+        return f"{number(round(metres, -1) if metres >= 10 else metres)} m"
+    return f"{number(metres / 1000, 1 if metres < 9_950 else 0)} km"
+
+
+def wind_text(near: Near) -> str:
+    """The direction in words; `here` where one stands on it."""
+    return _("here") if near.wind is None else _(WINDS[near.wind])
+
+
+def quality_text(point: Point, now: datetime) -> str:
+    """How good it was and how long ago, or that nobody has tested it."""
+    if point.quality is None:
+        return _("from the list, not tested")
+    word = words.word(Word.GOOD if point.quality == "good" else Word.POOR)
+    age = _age(point.at, now)
+    return f"{word}, {age}" if age else word
+
+
+def _age(at: datetime | None, now: datetime) -> str:
+    return "" if at is None else _("{age} ago").format(age=duration((now - at).total_seconds()))
+
+
+def _who(point: Point) -> str:
+    generation = GENERATIONS.get((point.rat or "").lower(), point.rat or "")
+    return words.clean(" ".join(part for part in (point.operator or "", generation) if part))
+
+
+def _name(point: Point) -> str:
+    return words.clean(" ".join(part for part in (point.kind or "", point.name or "") if part))
+
+
+def _hung(head: str, parts: Sequence[str]) -> list[str]:
+    """The parts behind the head, broken only between words and under where they begin."""
+    room = 80 - words.columns(head)
+    body = words.wrap(" · ".join(parts), room)
+    return [(head if at == 0 else " " * words.columns(head)) + line for at, line in enumerate(body)]
+
+
+def _time(when: datetime | None) -> str | None:
+    return None if when is None else format_time(when)
