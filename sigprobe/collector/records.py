@@ -7,10 +7,11 @@ import json
 import math
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sigprobe import places
+from sigprobe.collector.clocks import ClockReading, corrected_times, read_clock
 from sigprobe.collector.problems import ProblemError
 from sigprobe.collector.store import NewResult, sound_text
 from sigprobe.result import MAX_WHOLE_NUMBER, RUN_KIND, envelope_fault, parse_time
@@ -42,6 +43,7 @@ def sort_lines(lines: Iterable[bytes]) -> Sorted:
     rejected: dict[str, str] = {}
     seen: dict[str, bytes] = {}
     twice: set[str] = set()
+    clocks: dict[str, ClockReading] = {}
     for number, line in enumerate(lines, start=1):
         record = _read(line, number)
         name = record["id"]
@@ -56,6 +58,9 @@ def sort_lines(lines: Iterable[bytes]) -> Sorted:
             rejected[name] = fault
         else:
             rows[name] = _row(record, line, digest)
+            clocks[name] = read_clock(record, rows[name].started_at)
+    for name, when in corrected_times(clocks).items():
+        rows[name] = replace(rows[name], corrected_at=when)
     return Sorted(list(rows.values()), list(seen), rejected, frozenset(twice))
 
 

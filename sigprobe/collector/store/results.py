@@ -46,6 +46,7 @@ class NewResult:
     started_at: datetime
     line: bytes
     sha256: bytes
+    corrected_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
