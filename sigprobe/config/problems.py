@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sigprobe.codes import CODES
 from sigprobe.i18n import _
 
 Key = tuple[str | int, ...]
 """The way to a value: names of keys and numbers of list items."""
+
+_USERINFO: Final = re.compile(r'//[^/\s"]*@')
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,6 @@ def dotted(key: Key) -> str:
 
 
 def shown(value: Any, limit: int = 60) -> str:
-    """A value as it would stand in the file, shortened."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    """A value as it would stand in the file, shortened. A password in an address is not repeated."""
+    text = _USERINFO.sub("//…@", json.dumps(value, ensure_ascii=False, default=str))
     return text if len(text) <= limit else text[: limit - 1] + "…"
