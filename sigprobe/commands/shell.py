@@ -93,6 +93,18 @@ VERBS: Final[dict[str, Verb]] = {
         N_("Show the nearest known points with a signal; needs no network."),
         ("sigprobe nearest", "sigprobe nearest --import bts.csv"),
     ),
+    "share": Verb(
+        "sigprobe.commands.share",
+        "share",
+        N_("Put the last test into a short message for WhatsApp."),
+        ("sigprobe share",),
+    ),
+    "ready": Verb(
+        "sigprobe.commands.ready",
+        "ready",
+        N_("Say how likely this place can send its photos in time."),
+        ("sigprobe ready", "sigprobe ready --photos 6 --mb 2 --minutes 15"),
+    ),
     "config": Verb(
         "sigprobe.commands.config",
         "app",
