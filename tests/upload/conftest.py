@@ -1,0 +1,41 @@
+"""A queue to drain, and the memory of failures beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sigprobe.buffer import Buffer
+from sigprobe.upload import Backoff, Collector, Upload
+from tests.upload.standin import StandIn
+
+
+@pytest.fixture
+def buffer(tmp_path: Path) -> Iterator[Buffer]:
+    """An empty queue."""
+    with Buffer(tmp_path / "queue" / "buffer.db") as buffer:
+        yield buffer
+
+
+class Draining:
+    """Makes drains of one queue; `waits` holds every pause a drain made instead of sleeping."""
+
+    def __init__(self, buffer: Buffer, folder: Path) -> None:
+        self.buffer = buffer
+        self.path = folder / "backoff.json"
+        self.waits: list[float] = []
+
+    def __call__(self, *servers: StandIn | Collector, **changes: Any) -> Upload:
+        collectors = [s if isinstance(s, Collector) else Collector(s.url, "secret") for s in servers]
+        changes.setdefault("pause", self.waits.append)
+        backoff = changes.pop("backoff", None) or Backoff(self.path)
+        return Upload(self.buffer, collectors, backoff, **changes)
+
+
+@pytest.fixture
+def draining(buffer: Buffer, tmp_path: Path) -> Draining:
+    """A function that makes a drain against given servers."""
+    return Draining(buffer, tmp_path)
