@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
@@ -41,6 +41,36 @@ CORS: Final = {
 }
 UNCACHED: Final = {"Cache-Control": "no-store, no-transform", "Pragma": "no-cache"}
 
+_PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
+    status: {
+        "description": text,
+        "content": {wire.PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    for status, text in (
+        (400, "A parameter is not valid"),
+        (401, "A token is wanted here"),
+        (429, "This address has had its share: see Retry-After"),
+        (503, "All places are taken: see Retry-After"),
+    )
+}
+_SESSION: Final = {
+    "name": "session",
+    "in": "query",
+    "schema": {"type": "string", "format": "uuid"},
+    "description": "the client's own name for its upload",
+}
+_PARAMETERS: Final[dict[str, list[dict[str, Any]]]] = {
+    "garbage": [
+        {
+            "name": "ckSize",
+            "in": "query",
+            "schema": {"type": "integer", "minimum": 1, "maximum": MAX_CHUNKS, "default": DEFAULT_CHUNKS},
+            "description": "MiB to send; what is beyond the limits counts as the limit",
+        }
+    ],
+    "empty": [_SESSION],
+    "received": [{**_SESSION, "required": True}],
+}
 _UUID: Final = re.compile(r"^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 
 
@@ -151,7 +181,15 @@ def router(
         for path in (f"/{name}", f"/{name}.php"):
             shown = not path.endswith(".php")
             for method in methods:  # one route each: two methods on one would share an operation id
-                routes.add_api_route(path, endpoint, methods=[method], include_in_schema=shown, response_class=Response)
+                routes.add_api_route(
+                    path,
+                    endpoint,
+                    methods=[method],
+                    include_in_schema=shown,
+                    response_class=Response,
+                    responses=_PROBLEMS,
+                    openapi_extra={"parameters": _PARAMETERS.get(name, [])},
+                )
             routes.add_api_route(path, preflight, methods=["OPTIONS"], include_in_schema=False)
     return routes
 
