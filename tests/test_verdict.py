@@ -135,7 +135,7 @@ def test_service() -> None:
     """One service refuses while another answers over TLS: its own job, with both as evidence."""
     bad, good = web(code="refused"), web("kpu", "kpu.example")
     verdict = decide([ping(), bad, good], NEED)
-    assert plain(verdict) == ("service", "targets_failed")
+    assert plain(verdict) == ("service", "service_refused")
     assert verdict.targets == ("sirekap",)
     assert verdict.evidence == (bad.id, good.id)
     assert 0.5 < verdict.confidence < 1
@@ -145,21 +145,21 @@ def test_service_with_an_error_page() -> None:
     """A 503 under a verified certificate is the service's own word, and a ping that answered shows the way."""
     bad = web(code="http_status", status_code=503, tls_version="TLSv1.3")
     verdict = decide([ping(), bad], NEED)
-    assert plain(verdict) == ("service", "targets_failed")
+    assert plain(verdict) == ("service", "service_error")
     assert verdict.confidence == 0.6
 
 
 def test_service_with_a_dead_zone() -> None:
     """SERVFAIL for one name while another is resolved: that name's own servers."""
     other = check("dns", "other", "other.example", query_ms=20.0)
-    assert plain(decide([other, dns(code="dns_servfail")], NEED)) == ("service", "targets_failed")
+    assert plain(decide([other, dns(code="dns_servfail")], NEED)) == ("service", "service_name")
 
 
 def test_service_on_loopback() -> None:
     """Between loopback targets there is no network that could be to blame."""
     good = check("http", "a", "http://127.0.0.1:8001/", used="127.0.0.1:8001", status_code=200)
     bad = check("http", "b", "http://127.0.0.1:8002/", "refused")
-    assert plain(decide([good, bad], NEED)) == ("service", "targets_failed")
+    assert plain(decide([good, bad], NEED)) == ("service", "service_refused")
 
 
 @pytest.mark.parametrize(
@@ -216,14 +216,14 @@ def test_icmp_filtered() -> None:
 def test_ping_by_tcp_is_not_icmp() -> None:
     """A ping that fell back to TCP and got no answer says more than a dropped ICMP packet."""
     results = [ping(code="no_reply", method="tcp"), web()]
-    assert plain(decide(results, NEED)) == ("service", "targets_failed")
+    assert plain(decide(results, NEED)) == ("service", "service_silent")
 
 
 def test_silent_ping_does_not_hide_a_dead_service() -> None:
     """A refusing service is named even when its ping is silent too."""
     results = [ping(code="no_reply"), web(code="refused"), web("kpu", "kpu.example")]
     verdict = decide(results, NEED)
-    assert plain(verdict) == ("service", "targets_failed")
+    assert plain(verdict) == ("service", "service_refused")
     assert verdict.targets == ("sirekap",)
 
 
@@ -271,5 +271,5 @@ def test_any_run_gets_a_verdict(rows: list[tuple[str, str, str | None, Outcome]]
     assert verdict.cause in CODES
     assert 0 <= verdict.confidence <= 1
     assert set(verdict.evidence) <= {r.id for r in results}
-    assert verdict.owner in ("none", "local", "service", "uncertain")
+    assert verdict.owner in ("none", "local", "operator", "service", "collector", "uncertain")
     assert set(verdict.to_dict()) == {"owner", "cause", "confidence", "evidence"}

@@ -10,12 +10,14 @@ import errno
 import os
 import selectors
 import socket
+import statistics
 import struct
 import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from threading import Event
 from typing import Any, Final
 
@@ -279,8 +281,10 @@ def _said(six: bool, icmp: int, code: int) -> str:
 
 
 def spread_rate_bps(arrivals_s: Sequence[float], packet_bytes: int) -> int | None:
-    """The rate of the narrowest link that a train of packets came through; None without two arrivals apart."""
-    if len(arrivals_s) < 2:
-        return None
-    seconds = max(arrivals_s) - min(arrivals_s)
-    return None if seconds <= 0 else round((len(arrivals_s) - 1) * packet_bytes * 8 / seconds)
+    """The rate of the narrowest link that a train of packets came through; None without two arrivals apart.
+
+    The middle gap counts: a moment's stall of this or another machine widens one of them.
+    """
+    gaps = [after - before for before, after in pairwise(sorted(arrivals_s))]
+    seconds = statistics.median_low(gaps) if gaps else 0.0
+    return None if seconds <= 0 else round(packet_bytes * 8 / seconds)

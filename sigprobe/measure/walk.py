@@ -39,7 +39,8 @@ _ECHOES: Final = 10
 _INTERVAL_S: Final = 0.1
 _ECHO_WAIT_S: Final = 1.0
 _MAX_TTL: Final = 4
-_TRAIN: Final = 3
+_TRAIN: Final = 4
+_NEAR_TRAIN: Final = 2
 
 T = TypeVar("T")
 
@@ -343,12 +344,12 @@ class Walk:
         far = points[0]["address"]
         near = gateway["address"] if gateway is not None and gateway["received"] else None
         rows = []
-        for text in (near, far):
+        for text, count in ((near, _NEAR_TRAIN), (far, _TRAIN)):
             at = None if text is None else reach.numeric(text, 0)
             deadline = self.context.deadline.within(1.1)
             train = None
             if at is not None:
-                train = reach.burst(at, _TRAIN, 0.0, 0.9, deadline, self.context.stop, size=size, whole=True)
+                train = reach.burst(at, count, 0.0, 0.9, deadline, self.context.stop, size=size, whole=True)
                 self.spend(train.bytes)
             rows.append(train)
         return {

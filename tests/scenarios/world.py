@@ -197,17 +197,17 @@ def _route(world: World) -> None:
     )
     del block
     if world.ipv6:
-        _batch(world.device, "addr add fd10::23/64 dev eth0 nodad", "-6 route add default via fd10::1")
-        _batch(world.gate, "addr add fd10::1/64 dev lan0 nodad", f"-6 route add default via {wire.far_address6}")
+        _batch(world.device, "addr add fd10::23/64 dev eth0 nodad", "route add default via fd10::1")
+        _batch(world.gate, "addr add fd10::1/64 dev lan0 nodad", f"route add default via {wire.far_address6}")
         _batch(
             world.isp,
             "addr add fd11::254/64 dev core0 nodad",
-            f"-6 route add fd10::/64 via {wire.near_address6}",
+            f"route add fd10::/64 via {wire.near_address6}",
         )
         _batch(
             world.net,
             *(f"addr add fd11::{n}/64 dev eth0 nodad" for n in dict.fromkeys(hosts)),
-            "-6 route add default via fd11::254",
+            "route add default via fd11::254",
         )
     for space in (world.gate, world.isp):
         space.sysctl("net.ipv4.ip_forward", "1")

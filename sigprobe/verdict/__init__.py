@@ -1,0 +1,26 @@
+"""One line about a run: whose job is it? A pure function over the run's results, without I/O and without words.
+
+A wrong accusation is worse than none: it sends people to the wrong party on an election day. So an operator or a
+service is named only on evidence that fits nothing else; whatever stays open is `uncertain`. Causes are rows of
+`CODES`; docs/verdict.md says which evidence each of them takes.
+"""
+
+from __future__ import annotations
+
+from sigprobe.verdict.causes import decide
+from sigprobe.verdict.quality import Reading, readings, shortfalls
+from sigprobe.verdict.words import COLLECTOR, LOCAL, NONE, OPERATOR, SERVICE, UNCERTAIN, Verdict
+
+__all__ = [
+    "COLLECTOR",
+    "LOCAL",
+    "NONE",
+    "OPERATOR",
+    "SERVICE",
+    "UNCERTAIN",
+    "Reading",
+    "Verdict",
+    "decide",
+    "readings",
+    "shortfalls",
+]

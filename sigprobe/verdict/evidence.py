@@ -1,0 +1,282 @@
+"""Facts from a run's results: what answered, how far away it was, and how well. No rule, no owner, no cause."""
+
+from __future__ import annotations
+
+import ipaddress
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property
+from typing import Any, Final, TypeAlias
+from urllib.parse import urlsplit
+
+from sigprobe.profile import Profile
+from sigprobe.result import RUN_KIND, Network, Outcome, Result
+from sigprobe.verdict.quality import Reading, is_number, shortfalls
+
+
+class Distance(IntEnum):
+    """How far away a target is, as far as its address tells."""
+
+    SELF = 0  # loopback
+    LINK = 1  # the gateway and its neighbours
+    NEAR = 2  # private addresses elsewhere, and the operators' shared range
+    FAR = 3  # everything else, and every name that was not resolved
+
+
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+Row: TypeAlias = Mapping[str, Any]
+
+_NEAR_NETWORKS: Final = tuple(
+    ipaddress.ip_network(text)
+    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+)
+SILENT: Final = frozenset({"no_reply", "timeout", "packet_loss", "host_unreachable", "filtered"})
+
+
+@dataclass(frozen=True, slots=True)
+class Rtts:
+    """Echoes to one point: how many were sent, and the round trips of those that came back, in ms."""
+
+    where: str
+    sent: int
+    seen_ms: tuple[float, ...]
+
+    @property
+    def lost(self) -> int:
+        """How many never came back."""
+        return self.sent - len(self.seen_ms)
+
+    @property
+    def spread_ms(self) -> float:
+        """From the shortest round trip to one that only a tenth is longer than."""
+        ordered = sorted(self.seen_ms)
+        return ordered[int(0.9 * (len(ordered) - 1))] - ordered[0] if ordered else 0.0
+
+
+class Facts:
+    """The results of one run, read for what they prove. Data of any shape is read without complaint."""
+
+    def __init__(self, results: Sequence[Result], profile: Profile | None) -> None:
+        self.profile = profile
+        self.left_out = [r for r in results if r.kind != RUN_KIND and r.outcome is Outcome.SKIPPED]
+        seen = [r for r in results if r.kind != RUN_KIND and r.outcome is not Outcome.SKIPPED]
+        self.walks = [r for r in seen if r.kind == "path"]
+        self.seen = [r for r in seen if r.kind != "path"]
+        self.failed = [r for r in self.seen if r.outcome is Outcome.FAILED]
+        self.answered = [r for r in self.seen if r.outcome is not Outcome.FAILED]
+        self.path: Row = self.walks[0].data if self.walks else {}
+
+    # --- the walk outwards ----------------------------------------------------------------------------------
+
+    def rows(self, name: str) -> list[Row]:
+        """One of the walk's lists; empty when there is none."""
+        found = self.path.get(name)
+        return [row for row in found if isinstance(row, Mapping)] if isinstance(found, list | tuple) else []
+
+    def part(self, name: str) -> Row:
+        """One of the walk's parts; empty when there is none."""
+        found = self.path.get(name)
+        return found if isinstance(found, Mapping) else {}
+
+    @cached_property
+    def walked(self) -> bool:
+        """Whether a walk was made that had something to reach."""
+        return bool(self.walks) and bool(self.rows("references") or self.rows("targets") or self.part("gateway"))
+
+    @cached_property
+    def network(self) -> Network:
+        """The link as the last result was tagged."""
+        everything = [*self.walks, *self.seen, *self.left_out]
+        return everything[0].tags.network if everything else Network()
+
+    @cached_property
+    def gateway_answers(self) -> bool | None:
+        """Whether the gateway said anything at all; None when nobody asked it."""
+        gateway = self.part("gateway")
+        near = [r for r in self.answered if r.target.address == "default-gateway"]
+        relays = [row for row in self.rows("resolvers") if row.get("place") == "link" and row.get("answers")]
+        first = [
+            row for row in self.rows("hops") if row.get("ttl") == 1 and row.get("address") == gateway.get("address")
+        ]
+        if near or relays or first or gateway.get("answers"):
+            return True
+        return False if gateway.get("answers") is False else None
+
+    @cached_property
+    def hop_beyond(self) -> bool:
+        """Whether a router beyond the gateway said anything."""
+        return bool(self.path.get("hop_beyond"))
+
+    @cached_property
+    def points(self) -> list[Row]:
+        """Points beyond the gateway that answered the walk."""
+        return [p for p in (*self.rows("references"), *self.rows("targets")) if p.get("answers")]
+
+    @cached_property
+    def tls_fine(self) -> list[Result]:
+        """Pages over a verified connection: nothing in between can have made them up."""
+        return [r for r in self.answered if r.kind == "http" and r.data.get("tls_version")]
+
+    @cached_property
+    def collector_fine(self) -> bool:
+        """Whether a collector beyond this device answered over a verified connection."""
+        rows = self.rows("collectors")
+        return any(row.get("failure") is None and row.get("tls_verified") for row in rows)
+
+    @cached_property
+    def beyond(self) -> bool | None:
+        """Whether anything beyond the gateway answered; None when nothing was asked there."""
+        if self.points or self.tls_fine or self.collector_fine:
+            return True
+        if any(proves(r) and distance(r) is Distance.FAR for r in self.answered):
+            return True
+        return False if self.walked or self.failed else None
+
+    @cached_property
+    def clock_offsets_s(self) -> dict[str, float]:
+        """By server, its time minus this device's, in seconds, as far as servers told theirs."""
+        rows = [*self.rows("collectors"), *self.rows("web")]
+        told = [(str(row.get("address")), row.get("clock_offset_s")) for row in rows]
+        return {address: float(offset) for address, offset in told if offset is not None and is_number(offset)}
+
+    # --- names ----------------------------------------------------------------------------------------------
+
+    def asked(self, host: str, *, system: bool | None = None) -> list[Row]:
+        """What resolvers said of a host: the system's own (True), the others (False), or all."""
+        rows = [row for row in self.rows("names") if row.get("host") == host]
+        return rows if system is None else [row for row in rows if row.get("system") is system]
+
+    def looks(self, host: str) -> list[Row]:
+        """The walk's second looks at a host."""
+        return [row for row in self.rows("web") if row.get("host") == host]
+
+    # --- times ----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def near_rtts(self) -> Rtts:
+        """All echoes to the gateway."""
+        found = list(self._rtts(gateway=True))
+        return Rtts("gateway", sum(r.sent for r in found), tuple(ms for r in found for ms in r.seen_ms))
+
+    @cached_property
+    def far_rtts(self) -> list[Rtts]:
+        """Echoes to each point beyond the gateway that answers echoes at all."""
+        by_place: dict[str, list[Rtts]] = {}
+        for row in self._rtts(gateway=False):
+            by_place.setdefault(row.where, []).append(row)
+        whole = [Rtts(k, sum(r.sent for r in v), tuple(m for r in v for m in r.seen_ms)) for k, v in by_place.items()]
+        return [row for row in whole if row.seen_ms]
+
+    def _rtts(self, *, gateway: bool) -> Iterator[Rtts]:
+        rows = [self.part("gateway")] if gateway else [*self.rows("references"), *self.rows("targets")]
+        for row in rows:
+            if is_number(row.get("sent")) and row["sent"]:
+                yield Rtts(str(row.get("address")), int(row["sent"]), _numbers(row.get("rtts_ms")))
+        for result in self.seen:
+            near = distance(result) is Distance.LINK
+            if result.kind == "ping" and near is gateway and is_number(result.data.get("sent")):
+                where = result.target.address_used or result.target.address or ""
+                yield Rtts(where, int(result.data["sent"]), _numbers(result.data.get("rtts_ms")))
+
+    @cached_property
+    def excess_ms(self) -> float | None:
+        """How much longer the way beyond the gateway takes than the way to it; None when it is not known."""
+        medians = [statistics.median(row.seen_ms) for row in self.far_rtts]
+        if not medians:
+            return None
+        near = statistics.median(self.near_rtts.seen_ms) if self.near_rtts.seen_ms else 0.0
+        return max(0.0, min(medians) - near)
+
+    @cached_property
+    def short(self) -> tuple[Reading, ...]:
+        """What answered worse than needed. One lost packet of a few is chance, and no shortfall."""
+        found = shortfalls(self.answered, self.profile)
+        return tuple(r for r in found if not (r.metric == "loss_ratio" and _by_chance(r.result)))
+
+
+def _by_chance(result: Result) -> bool:
+    sent, received = result.data.get("sent"), result.data.get("received")
+    return is_number(sent) and is_number(received) and int(sent or 0) - int(received or 0) < 2
+
+
+def _numbers(values: object) -> tuple[float, ...]:
+    return tuple(float(v) for v in values if is_number(v)) if isinstance(values, list | tuple) else ()
+
+
+# --- single results -----------------------------------------------------------------------------------------
+
+
+def code(result: Result) -> str | None:
+    """The failure code of a result, or None."""
+    return None if result.failure is None else result.failure.code
+
+
+def proves(result: Result) -> bool:
+    """Whether an answer proves a way to where it claims to come from.
+
+    A resolver may answer from its cache or stand inside the operator's network; a plain page may come from a
+    captive portal, so over a distance only TLS counts.
+    """
+    if result.kind == "dns":
+        return False
+    if result.kind == "http":
+        return result.data.get("tls_version") is not None or distance(result) is not Distance.FAR
+    return True
+
+
+def only_icmp_silent(result: Result) -> bool:
+    """True for a ping without a reply: many hosts and firewalls drop ICMP, so alone it says little."""
+    return result.kind == "ping" and result.data.get("method") != "tcp" and code(result) in SILENT
+
+
+def distance(result: Result) -> Distance:
+    """How far away the target of a result is."""
+    if result.target.address == "default-gateway":
+        return Distance.LINK
+    if result.kind == "dns":
+        return Distance.FAR  # the address used is the resolver's, the question is about a name elsewhere
+    if host_of(result) == "localhost":
+        return Distance.SELF
+    address = ip(result.target.address_used) or ip(host_of(result))
+    return Distance.FAR if address is None else _distance_of(address, ip(result.tags.network.gateway))
+
+
+def _distance_of(address: Address, gateway: Address | None) -> Distance:
+    if address.is_loopback:
+        return Distance.SELF
+    if address.is_link_local or address == gateway:
+        return Distance.LINK
+    if not any(address in network for network in _NEAR_NETWORKS if network.version == address.version):
+        return Distance.FAR
+    if gateway is not None and gateway.version == address.version:
+        bits = 24 if address.version == 4 else 64
+        if address in ipaddress.ip_network(f"{gateway}/{bits}", strict=False):
+            return Distance.LINK
+    return Distance.NEAR
+
+
+def host_of(result: Result) -> str:
+    """The host a result is about, so that two checks of one service count as one."""
+    address = result.target.address or result.target.address_used or result.target.name
+    try:
+        host = urlsplit(address).hostname if "//" in address else address
+    except ValueError:
+        host = None
+    return (host or address).strip("[]").lower()
+
+
+def ip(text: str | None) -> Address | None:
+    """An address from `1.2.3.4`, `1.2.3.4:443`, `[::1]:443`, `fe80::1%eth0`; None for anything else."""
+    if not text:
+        return None
+    bare = text.partition("%")[0]
+    if bare.startswith("["):
+        bare = bare[1:].partition("]")[0]
+    elif bare.count(":") == 1:
+        bare = bare.partition(":")[0]
+    try:
+        return ipaddress.ip_address(bare)
+    except ValueError:
+        return None

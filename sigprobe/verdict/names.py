@@ -1,0 +1,110 @@
+"""Resolvers: silent while the way is open, or telling another address than everybody else."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sigprobe.result import Outcome, Result
+from sigprobe.verdict.evidence import Facts, Row, code, host_of, ip
+from sigprobe.verdict.words import OPERATOR, UNCERTAIN, Verdict, say
+
+# Resolvers that people set by hand: when one of these fails, it is not the operator's.
+_PUBLIC: Final = frozenset(
+    {
+        "1.1.1.1", "1.0.0.1", "8.8.8.8", "8.8.4.4", "9.9.9.9", "149.112.112.112", "208.67.222.222", "208.67.220.220",
+        "2606:4700:4700::1111", "2606:4700:4700::1001", "2001:4860:4860::8888", "2001:4860:4860::8844", "2620:fe::fe",
+    }
+)  # fmt: skip
+
+
+def dead(facts: Facts) -> Verdict | None:
+    """No resolver of the system answers, and a way beyond is proven."""
+    rows = facts.rows("resolvers")
+    if not rows or any(row.get("answers") for row in rows) or not facts.beyond:
+        return None
+    nameless = [r for r in facts.failed if code(r) in ("name_not_found", "timeout", "dns_timeout") or r.kind == "dns"]
+    half = [r for r in facts.answered if code(r) == "dns_some_failed"]
+    if not nameless and not half:
+        return None
+    if any(row.get("failure") not in ("dns_timeout", "refused", "host_unreachable") for row in rows):
+        return None
+    if _operators(facts, rows):
+        return say(OPERATOR, "resolver_dead", 0.9, [*nameless, *half], facts.walks)
+    return say(UNCERTAIN, "resolver_silent", 0.7, [*nameless, *half], facts.walks)
+
+
+def lying(facts: Facts) -> Verdict | None:
+    """The system's resolver tells a wrong address, or none, of a name that others know; the certificate proves it."""
+    for host in dict.fromkeys(str(row.get("host")) for row in facts.rows("names")):
+        failed = [r for r in facts.failed if host_of(r) == host]
+        if not host or not disputed(facts, host) or not failed:
+            continue
+        proven = _proven(facts, host)
+        if proven is None:
+            continue
+        asked = [r for r in facts.seen if host_of(r) == host]
+        system = [row for row in facts.rows("resolvers") if row.get("answers")]
+        if _operators(facts, system):
+            return say(OPERATOR, "resolver_lying", proven, asked, facts.walks)
+        return say(UNCERTAIN, "resolver_lying", proven, asked, facts.walks)
+    return None
+
+
+def disputed(facts: Facts, host: str) -> bool:
+    """Whether the system's resolvers and the others have no address of a host in common."""
+    if host in (facts.path.get("fixed_names") or ()):
+        return False
+    system = [row for row in facts.asked(host, system=True) if row.get("rcode") in ("NOERROR", "NXDOMAIN", "REFUSED")]
+    other = _answers(facts.asked(host, system=False))
+    return bool(system) and bool(other) and not other & _answers(system)
+
+
+def agreed(facts: Facts, host: str) -> bool:
+    """Whether the address of a host is beyond doubt: others tell it too, or no resolver was needed for it."""
+    if ip(host) is not None or host in (facts.path.get("fixed_names") or ()):
+        return True
+    other = _answers(facts.asked(host, system=False))
+    return bool(other & _answers(facts.asked(host, system=True)))
+
+
+def _answers(rows: list[Row]) -> set[str]:
+    return {str(a) for row in rows for a in row.get("answers") or ()}
+
+
+def _proven(facts: Facts, host: str) -> float | None:
+    """How sure it is that the others are right; None when it is not."""
+    told = _answers(facts.asked(host, system=True))
+    others = facts.asked(host, system=False)
+    for look in facts.looks(host):
+        if look.get("address") in told:
+            continue
+        if look.get("tls_verified") and look.get("failure") is None:
+            return 0.95
+        if not look.get("tls") and (look.get("status_code") or 999) < 400 and not look.get("redirect_host"):
+            return 0.75
+    witnesses = [row for row in others if row.get("answers")]
+    one_word = len({tuple(row["answers"]) for row in witnesses}) == 1
+    private = bool(told) and all((a := ip(t)) is not None and a.is_private for t in told)
+    if len(witnesses) > 1 and one_word and (not told or private):
+        return 0.7
+    return None
+
+
+def _operators(facts: Facts, rows: list[Row]) -> bool:
+    """Whether these resolvers are the operator's: beyond the gateway, and not chosen by hand."""
+    references = {str(row.get("address")) for row in facts.rows("references")}
+    hosts = [str(ip(str(row.get("address"))) or row.get("address")) for row in rows]
+    beyond = all(row.get("place") == "beyond" for row in rows)
+    return bool(rows) and beyond and not any(h in _PUBLIC or h in references for h in hosts)
+
+
+def failing_name_alone(facts: Facts, host: str) -> bool:
+    """Whether every resolver fails for this name (SERVFAIL) while another name is found."""
+    rows = facts.asked(host)
+    known = any(row.get("answers") for row in facts.rows("names") if row.get("host") != host)
+    return bool(rows) and known and all(row.get("rcode") == "SERVFAIL" for row in rows)
+
+
+def looked_up(results: list[Result]) -> Result | None:
+    """A name that was found well, at every resolver asked."""
+    return next((r for r in results if r.kind == "dns" and r.outcome is Outcome.OK), None)
