@@ -6,6 +6,7 @@ import gzip
 import json
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -93,9 +94,11 @@ class StandIn:
 
 
 @contextmanager
-def standin(answer: Answer = receipt, *, tls: ssl.SSLContext | None = None, **options: Any) -> Iterator[StandIn]:
-    """A running stand-in on a free port of 127.0.0.1."""
-    listener = socket.create_server(("127.0.0.1", 0))
+def standin(
+    answer: Answer = receipt, *, tls: ssl.SSLContext | None = None, address: str = "127.0.0.1", **options: Any
+) -> Iterator[StandIn]:
+    """A running stand-in on a free port."""
+    listener = socket.create_server((address, 0))
     server = StandIn(listener.getsockname()[1], answer, scheme="https" if tls else "http", **options)
     ended = threading.Event()
     threads: list[threading.Thread] = []
@@ -163,6 +166,21 @@ def standin(answer: Answer = receipt, *, tls: ssl.SSLContext | None = None, **op
             thread.join(0.5)
 
 
+def main() -> None:
+    """`python -m tests.upload.standin ADDRESS CERT_AND_KEY`: serve TLS, print the port, then the time of each batch."""
+    address, certificate = sys.argv[1:]
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+
+    def answer(sent: Sent) -> bytes:
+        print(time.monotonic(), len(sent.ids), flush=True)
+        return receipt(sent)
+
+    with standin(answer, tls=context, address=address) as server:
+        print(server.port, flush=True)
+        threading.Event().wait()
+
+
 def put(buffer: Buffer, count: int) -> list[str]:
     """Fill the queue; the ids in order."""
     return [buffer.put(record()).result.id for _ in range(count)]
@@ -174,3 +192,7 @@ def until(true: Callable[[], Any], seconds: float = 10) -> None:
     while not true():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.01)
+
+
+if __name__ == "__main__":
+    main()
