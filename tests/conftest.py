@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import socket
@@ -17,6 +18,27 @@ from standing import Site
 ROOT = Path(__file__).parent.parent
 REQUIRED = os.environ.get("SIGPROBE_TESTS_REQUIRE") == "1"
 """Set in CI: there a missing system package is a failure, since a skip would hide a missing install step."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """As root, run the whole session in a network namespace that holds nothing but loopback.
+
+    `sigprobe test` looks at gateway and resolvers by itself; here there are none, so no test can reach another host
+    even by mistake. Without root nothing can be promised that way, and tests leave the path check out where they can.
+    """
+    del config
+    if os.geteuid() != 0 or not sys.platform.startswith("linux") or os.environ.get("SIGPROBE_TESTS_NET") == "host":
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWNET | _CLONE_NEWNS) == 0:
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        # /sys shows the interfaces of the namespace it was mounted in
+        subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+        subprocess.run(["mount", "-t", "sysfs", "sysfs", "/sys"], check=True)
+
+
+_CLONE_NEWNS = 0x00020000
+_CLONE_NEWNET = 0x40000000
 
 
 def missing(reason: str, command: str) -> None:
