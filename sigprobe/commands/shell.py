@@ -99,6 +99,12 @@ VERBS: Final[dict[str, Verb]] = {
         N_("Put the last test into a short message for WhatsApp."),
         ("sigprobe share",),
     ),
+    "report": Verb(
+        "sigprobe.commands.report",
+        "report",
+        N_("Write the last test into one file for a ticket; it opens without a network."),
+        ("sigprobe report --last", "sigprobe report --last --out fault.html"),
+    ),
     "ready": Verb(
         "sigprobe.commands.ready",
         "ready",

@@ -1,0 +1,24 @@
+"""The runs that are kept on this device, as their stored lines."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sigprobe.buffer import Buffer
+
+
+def runs_of(buffer: Buffer, newest: int | None = None) -> dict[str, list[bytes]]:
+    """The stored lines of every run this device made, by run, oldest first; `newest` looks at the last N records."""
+    runs: dict[str, list[bytes]] = {}
+    for row in buffer.rows(newest=newest):
+        if row.own:
+            runs.setdefault(str(json.loads(row.line).get("run_id")), []).append(row.line)
+    return runs
+
+
+def place_of(lines: list[bytes]) -> Any:
+    """TPS and site of a run, to find other runs of the same place."""
+    tags = json.loads(lines[0]).get("tags", {})
+    return tags.get("tps_id"), tags.get("site")

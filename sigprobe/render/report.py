@@ -1,0 +1,245 @@
+"""The report for a ticket: one HTML file that opens anywhere without a network, and the same as JSON.
+
+Everything in it comes from stored records; names and answers of servers are hostile text and are escaped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any, Final
+
+from sigprobe.i18n import _, clock_text, language, number, size
+from sigprobe.render import words
+from sigprobe.render.map import Spot, svg
+from sigprobe.render.rows import rows
+from sigprobe.render.screen import advice_of, gps_text, header_parts, headline_of, identity, operator_text, sentences
+from sigprobe.render.view import RunView
+
+REPORT_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The stored lines of the run, in the order of the queue, and earlier runs at the same place for comparison."""
+
+    lines: Sequence[bytes]
+    earlier: Sequence[RunView]
+
+    def digest(self) -> str:
+        """SHA-256 over the stored lines, each with a line end: who has the lines can check the report."""
+        return hashlib.sha256(b"".join(line + b"\n" for line in self.lines)).hexdigest()
+
+
+def report_json(view: RunView, evidence: Evidence) -> dict[str, Any]:
+    """The report for programs: the verdict, and every record as it was stored."""
+    return {
+        "report": REPORT_VERSION,
+        "verdict": view.verdict.to_dict(),
+        "data_used_bytes": view.data_used_bytes,
+        "records": [json.loads(line) for line in evidence.lines],
+        "record_sha256": [hashlib.sha256(line).hexdigest() for line in evidence.lines],
+        "sha256": evidence.digest(),
+    }
+
+
+def report_html(view: RunView, evidence: Evidence) -> str:
+    """The report for people, as one file: style inside, no script, nothing fetched."""
+    title = _("Network report: {who}").format(who=identity(view.tags))
+    body = "".join(
+        [
+            f"<h1>{_h(title)}</h1><p>{_h(' · '.join(header_parts(view)))}</p>",
+            _verdict(view),
+            _section(_("Measurements"), _measurements(view)),
+            _section(_("The way from this device outwards"), _path(view)),
+            _section(_("Earlier tests here"), _earlier(evidence.earlier)),
+            _section(_("Signal"), _facts(_signal(view))),
+            _section(_("Place"), _place(view)),
+            _section(_("Clock"), _facts(_clock(view))),
+            _section(_("Evidence"), _records(view, evidence)),
+        ]
+    )
+    return (
+        f'<!doctype html>\n<html lang="{language()}"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        # nothing may be fetched or run, whatever a record holds
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+        f"<title>{_h(title)}</title><style>{_STYLE}</style></head><body><main>{body}</main></body></html>\n"
+    )
+
+
+_STYLE: Final = """
+body{font:16px/1.5 system-ui,sans-serif;margin:0;color:#1c262b;background:#fff}main{max-width:800px;margin:0 auto;
+padding:1rem}h1{font-size:1.5rem;margin:.2rem 0}h2{font-size:1.1rem;margin:1.6rem 0 .4rem;border-bottom:1px solid #ccd}
+table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.25rem .6rem .25rem 0;vertical-align:top;
+border-bottom:1px solid #e6eaec}.verdict{border-left:6px solid #17475c;background:#eef3f5;padding:.6rem 1rem}
+.verdict b{font-size:1.2rem}code{font-size:.85rem;word-break:break-all}svg{width:100%;height:auto;background:#e3eef4}
+.land{fill:#f5f2e8;stroke:#a8a188}.way{fill:none;stroke:#17475c;stroke-width:2}.spot{fill:#17475c;stroke:#fff}
+.good{fill:#1a7f4b}.fair{fill:#b58900}.poor{fill:#cb6a16}.bad{fill:#b3261e}@media print{h2{break-after:avoid}}
+"""
+
+
+def _h(text: str) -> str:
+    return escape(words.clean(text))
+
+
+def _section(title: str, content: str) -> str:
+    return f"<h2>{_h(title)}</h2>{content}" if content else ""
+
+
+def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    top = "".join(f"<th>{_h(cell)}</th>" for cell in head)
+    lines = "".join("<tr>" + "".join(f"<td>{_h(cell)}</td>" for cell in row) + "</tr>" for row in body)
+    return f"<table><tr>{top}</tr>{lines}</table>" if body else ""
+
+
+def _facts(pairs: Sequence[tuple[str, str]]) -> str:
+    lines = "".join(f"<tr><th>{_h(name)}</th><td>{_h(value)}</td></tr>" for name, value in pairs if value)
+    return f"<table>{lines}</table>" if lines else ""
+
+
+def _verdict(view: RunView) -> str:
+    told = [f"<b>{_h(headline_of(view))}</b>"]
+    if advice_of(view):
+        told.append(_h(advice_of(view)))
+    told += [_h(text) for text, _code in sentences(view)]
+    owner = _("Whose job: {owner}").format(owner=owner_word(view.verdict.owner))
+    sure = _("Confidence: {percent} %").format(percent=number(view.verdict.confidence * 100))
+    told.append(f"{_h(owner)}. {_h(sure)}. {_h(words.screen_code(view.verdict.cause))}")
+    return f'<div class="verdict">{"<br>".join(told)}</div>'
+
+
+def owner_word(owner: str) -> str:
+    """Who has to act, in words."""
+    known = {
+        "none": _("nobody"),
+        "local": _("this place (device, cable, data package)"),
+        "operator": _("the operator"),
+        "service": _("whoever runs the service"),
+        "collector": _("whoever runs the collector"),
+        "uncertain": _("not certain"),
+    }
+    return known.get(owner, owner)
+
+
+def _measurements(view: RunView) -> str:
+    body = [(row.label, row.value, row.word, " ".join(row.notes)) for row in rows(view)]
+    table = _table((_("What"), _("Value"), _("Quality"), ""), body)
+    if view.profile is None:
+        return table
+    basis = _("Words by the thresholds {name} of {date}; our own judgement, no regulation.").format(
+        name=view.profile.name, date=view.profile.version
+    )
+    return f"{table}<p>{_h(basis)}</p>"
+
+
+def _path(view: RunView) -> str:
+    data: Mapping[str, Any] = next((r.data for r in view.results if r.kind == "path"), {})
+    steps: list[tuple[str, str, str]] = []
+    if data.get("interface"):
+        steps.append((_("Interface"), str(data["interface"]), str(data.get("ipv4") or data.get("ipv6") or "")))
+    gateway = data.get("gateway")
+    if isinstance(gateway, dict):
+        steps.append((_("Gateway"), str(gateway.get("address")), _answer(gateway)))
+    groups = ((_("Resolver"), "resolvers"), (_("Reference"), "references"), (_("Target"), "targets"))
+    steps += [(_("Hop"), str(h.get("address")), _ms(h.get("rtt_ms"))) for h in _dicts(data.get("hops"))]
+    for title, key in groups:
+        steps += [(title, str(point.get("address")), _answer(point)) for point in _dicts(data.get(key))]
+    for point in _dicts(data.get("collectors")):
+        failure = point.get("failure")
+        steps.append((_("Collector"), f"{point.get('host')}:{point.get('port')}", _failed(failure)))
+    return _table((_("Step"), _("Address"), _("Answer")), steps)
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _answer(point: Mapping[str, Any]) -> str:
+    if point.get("answers"):
+        return _ms(point.get("rtt_median_ms") or point.get("tcp_ms")) or _("answers")
+    return _failed(point.get("failure") or "no_reply")
+
+
+def _failed(code: Any) -> str:
+    return _("answers") if code is None else f"{_('no answer')} {words.screen_code(str(code))}"
+
+
+def _ms(value: Any) -> str:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return f"{number(value, 1)} ms" if is_number else ""
+
+
+def _earlier(views: Sequence[RunView]) -> str:
+    body = []
+    for view in views:
+        values = [f"{row.label} {row.value}" for row in rows(view) if row.value]
+        body.append((clock_text(view.started_at, view.zone), headline_of(view), ", ".join(values[:5])))
+    return _table((_("Time"), _("Result"), _("Values")), body)
+
+
+def _signal(view: RunView) -> list[tuple[str, str]]:
+    network = view.tags.network
+    numbers = (
+        ("RSRP", network.rsrp_dbm, "dBm"),
+        ("RSRQ", network.rsrq_db, "dB"),
+        ("SINR", network.sinr_db, "dB"),
+        ("RSSI", network.rssi_dbm, "dBm"),
+    )
+    return [
+        (_("Operator"), " ".join(p for p in (operator_text(view.tags), network.operator.plmn or "") if p)),
+        *((name, f"{number(value)} {unit}" if value is not None else "") for name, value, unit in numbers),
+        (_("Registration"), network.registration or ""),
+        (_("Cell"), " ".join(p for p in (network.area_code, network.cell_id) if p)),
+        (_("Interface"), " ".join(p for p in (network.interface, network.access, network.family) if p)),
+    ]
+
+
+def _place(view: RunView) -> str:
+    told = f"<p>{_h(gps_text(view.tags))}</p>"
+    place = view.tags.location
+    if place is None:
+        return told
+    spot = Spot(place.lat, place.lon, "bad" if view.verdict.owner not in ("none", "uncertain") else "", "")
+    reasons = ", ".join(place.quality_reasons)
+    quality = _facts([(_("Quality of the position"), " ".join(p for p in (place.quality, reasons) if p))])
+    return told + quality + svg([spot], whole=True, title=_("Where the test was made"))
+
+
+def _clock(view: RunView) -> list[tuple[str, str]]:
+    clock = view.tags.clock
+    known = {True: _("yes"), False: _("no"), None: _("not known")}
+    offset = ""
+    if clock.offset_est_ms is not None:
+        offset = f"{number(clock.offset_est_ms / 1000, 1)} s"
+        if clock.offset_err_ms is not None:
+            offset += f" (± {number(clock.offset_err_ms / 1000, 1)} s)"
+    return [
+        (_("Set by the network"), known[clock.synced]),
+        (_("Difference to the collector"), offset or _("not known")),
+    ]
+
+
+def _records(view: RunView, evidence: Evidence) -> str:
+    names = [
+        (str(record.get("seq")), str(record.get("kind")), str(_target(record)), str(record.get("id")))
+        for record in (json.loads(line) for line in evidence.lines)
+    ]
+    facts = _facts(
+        [
+            (_("Run"), str(json.loads(evidence.lines[0]).get("run_id")) if evidence.lines else ""),
+            (_("Probe"), str(json.loads(evidence.lines[0]).get("probe_id")) if evidence.lines else ""),
+            (_("Data used"), size(view.data_used_bytes)),
+            (_("SHA-256 of the records"), evidence.digest()),
+        ]
+    )
+    note = _("The hash shows that the records were not changed later, not that they were measured honestly.")
+    return f"{facts}<p>{_h(note)}</p>" + _table((_("No."), _("Check"), _("Target"), "id"), names)
+
+
+def _target(record: Mapping[str, Any]) -> Any:
+    target = record.get("target")
+    return target.get("name") if isinstance(target, dict) else ""
