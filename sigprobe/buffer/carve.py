@@ -59,6 +59,8 @@ class Carver:
     """The pages of a broken database and its -wal. Memory: one page and the places of the frames."""
 
     def __init__(self, path: Path) -> None:
+        self.complete = True
+        """False when the disk could not give back some of the bytes."""
         self._files: list[tuple[BinaryIO, list[tuple[int, int]]]] = []
         self._versions: dict[int, list[tuple[BinaryIO, int]]] = {}
         self._open(path, 0, PAGE_SIZE)
@@ -67,15 +69,17 @@ class Carver:
     def _open(self, path: Path, first: int, step: int) -> None:
         try:
             file = path.open("rb")
+        except FileNotFoundError:
+            return
         except OSError:
+            self.complete = False
             return
         size = min(file.seek(0, 2), MOST_BYTES)
         places: list[tuple[int, int]] = []
         for index, offset in enumerate(range(first, size, step)):
             number = index + 1
             if first:
-                file.seek(offset - _FRAME_HEADER)
-                number = int.from_bytes(file.read(4), "big")
+                number = int.from_bytes(self._read(file, offset - _FRAME_HEADER, 4), "big")
                 # the newest frame of a page is the likeliest to continue a record
                 self._versions.setdefault(number, []).insert(0, (file, offset))
             else:
@@ -97,8 +101,15 @@ class Carver:
     def _pages(self) -> Iterator[bytes]:
         for file, places in self._files:
             for _, offset in places:
-                file.seek(offset)
-                yield file.read(PAGE_SIZE)
+                yield self._read(file, offset, PAGE_SIZE)
+
+    def _read(self, file: BinaryIO, offset: int, size: int) -> bytes:
+        try:
+            file.seek(offset)
+            return file.read(size)
+        except OSError:
+            self.complete = False
+            return b""
 
     def records(self) -> Iterator[Carved]:
         """Every record that verifies; the same one may come more than once."""
@@ -160,8 +171,7 @@ class Carver:
             if versions is None:
                 return None
             file, offset = versions[choice]
-            file.seek(offset)
-            page = file.read(PAGE_SIZE)
+            page = self._read(file, offset, PAGE_SIZE)
             parts.append(page[4 : 4 + size])
             if not parts[-1]:
                 return None

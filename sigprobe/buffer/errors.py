@@ -28,11 +28,18 @@ class BufferLimitError(StorageError):
     code = "buffer_limit"
 
 
+class UnreadableError(apsw.IOError):
+    """SQLite's own check could not read a page, which is not yet to say that what lies there is wrong."""
+
+
 DAMAGE: Final = (apsw.CorruptError, apsw.NotADBError, apsw.FormatError)
 """What SQLite raises when the file itself is at fault."""
 
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _TIGHT_BYTES: Final = 64 * 1024
+_UNREADABLE: Final = frozenset(
+    {apsw.SQLITE_IOERR_READ, apsw.SQLITE_IOERR_SHORT_READ, apsw.SQLITE_IOERR_CORRUPTFS, apsw.SQLITE_IOERR_DATA}
+)
 
 
 def is_full(error: BaseException, directory: Path) -> bool:
@@ -42,6 +49,11 @@ def is_full(error: BaseException, directory: Path) -> bool:
     if isinstance(error, OSError):
         return error.errno in _NO_ROOM
     return isinstance(error, (apsw.IOError, apsw.CantOpenError)) and _tight(directory)
+
+
+def is_unreadable(error: apsw.Error) -> bool:
+    """True when the disk could not give back what lies in the file, as distinct from not taking something new."""
+    return isinstance(error, UnreadableError) or getattr(error, "extendedresult", 0) in _UNREADABLE
 
 
 def _tight(directory: Path) -> bool:

@@ -6,6 +6,7 @@ Everything here is about the file; what is in it is the business of `queue.py`, 
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,14 +17,15 @@ from typing import Final, TypeVar
 import apsw
 
 from sigprobe.buffer import ballast, identity, quarantine, salvage, schema
-from sigprobe.buffer.errors import DAMAGE, is_full, translate
+from sigprobe.buffer.errors import DAMAGE, UnreadableError, is_full, is_unreadable, translate
 from sigprobe.buffer.guard import Guard, choose_guard, connect
 from sigprobe.buffer.lock import FileLock
 from sigprobe.result import format_time, new_id
 
 _CHECK_ALWAYS_BYTES: Final = 64 * 1024 * 1024
 _CHECK_EVERY_S: Final = 24 * 3600
-_TRIES: Final = 6
+_TRIES: Final = 12
+_READS: Final = 3
 _LATEST_S: Final = 253_402_300_799  # the end of the year 9999
 _T = TypeVar("_T")
 Work = Callable[[apsw.Connection], _T]
@@ -113,11 +115,14 @@ class QueueFile:
                     full += 1
                     if full > 1 or not self._fold():
                         raise
-                except (apsw.IOError, apsw.CantOpenError):
+                except (apsw.IOError, apsw.CantOpenError) as error:
                     failed += 1
-                    if failed > 1:
+                    if failed == 1:
+                        self._open()
+                    elif failed == 2 and is_unreadable(error):
+                        self._inspect(str(error), certain=False)
+                    else:
                         raise
-                    self._open()
                 else:
                     if self._to_salvage:
                         self._salvage()
@@ -172,32 +177,41 @@ class QueueFile:
         try:
             self._connect(create=False)
             return
-        except (*DAMAGE, schema.NewerVersionError, _ReplacedError):
+        except (*DAMAGE, apsw.IOError, schema.NewerVersionError, _ReplacedError):
             self._close_database()
         finally:
             self._lock.release()
         with self._lock.exclusive():
             self._open_alone(None)
 
-    def _open_alone(self, damage: str | None) -> None:
+    def _open_alone(self, damage: str | None, *, check: bool = False) -> None:
         """Open, make or replace the file while nobody else uses it; `damage` is why it must be replaced in any case."""
-        for _ in range(4):
+        unreadable = 0
+        for _ in range(_TRIES):
             try:
                 if damage is not None:
                     reason, damage = damage, None
                     raise apsw.CorruptError(reason)
-                self._connect(create=True)
+                self._connect(create=True, check=check)
                 return
             except schema.NewerVersionError:
                 self._close_database()
                 self.path = quarantine.beside_newer(self.path, schema.VERSION)
-            except DAMAGE as error:
+            except (*DAMAGE, apsw.IOError) as error:
                 self._close_database()
+                if isinstance(error, apsw.IOError):
+                    unreadable += 1
+                    # a bad sector stays bad; anything else may pass, and is no reason to replace the file
+                    if unreadable < _READS:
+                        continue
+                    if not is_unreadable(error):
+                        raise
+                    unreadable = 0
                 quarantine.set_aside(self.path, str(error) or type(error).__name__, self.time())
                 self.set_aside_now = self._to_salvage = True
         raise OSError(f"no usable queue file at {self.path}")
 
-    def _connect(self, *, create: bool) -> None:
+    def _connect(self, *, create: bool, check: bool = False) -> None:
         journal = quarantine.look(self.path)
         fresh = journal is None
         guard = self._wanted_guard or choose_guard(self.path)
@@ -208,7 +222,7 @@ class QueueFile:
             identity.create_file(self.path)
         self._db, self.guard = connect(self.path, guard, new_id(self._now()), vfs=self._vfs)
         self.stream_id = schema.read_stream(self._db)
-        if not fresh and self._check_is_due(self._db):
+        if not fresh and (check or self._check_is_due(self._db)):
             self._check(self._db)
         status = self.path.stat()
         self._inode = (status.st_dev, status.st_ino)
@@ -223,9 +237,12 @@ class QueueFile:
 
     def _check(self, db: apsw.Connection) -> None:
         """Raise apsw.CorruptError when SQLite finds the file damaged; a large file remembers that it was not."""
-        answer = db.execute("PRAGMA quick_check(1)").get
+        answer = str(db.execute("PRAGMA quick_check(1)").get)
         if answer != "ok":
-            raise apsw.CorruptError(str(answer))
+            code = re.search(r"error code=(\d+)", answer)
+            if code is not None and int(code[1]) & 0xFF == apsw.SQLITE_IOERR:
+                raise UnreadableError(answer)
+            raise apsw.CorruptError(answer)
         if self.path.stat().st_size > _CHECK_ALWAYS_BYTES:
             with suppress(apsw.FullError, apsw.ReadOnlyError):  # only a saving of time
                 note = ("checked", f"{self.time()} {self.boot_id or ''}")
@@ -242,23 +259,9 @@ class QueueFile:
     def _inspect(self, reason: str, *, certain: bool) -> None:
         """Look at the file alone, and set it aside when it is damaged indeed, or when it failed us twice."""
         with self._lock.exclusive():
-            mine = self._same()
+            mine = self._same()  # else another process has looked at it already
             self._close_database()
-            damage: str | None = None
-            if mine and certain:
-                damage = reason
-            elif mine:
-                try:
-                    self._connect(create=False)
-                    assert self._db is not None
-                    self._check(self._db)
-                    return
-                except DAMAGE as error:
-                    damage = f"{reason}; {error}"
-                except (schema.NewerVersionError, _ReplacedError):
-                    damage = None
-                self._close_database()
-            self._open_alone(damage)
+            self._open_alone(reason if mine and certain else None, check=mine)
 
     def _salvage(self) -> None:
         """Save what verifies out of files that were set aside, this time or by a process that did not get to it."""

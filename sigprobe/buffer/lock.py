@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -62,7 +62,8 @@ class FileLock:
         """Let the files go."""
         for fd in (self._fd, self._gate):
             if fd is not None:
-                os.close(fd)
+                with suppress(OSError):  # whatever it says, the descriptor is gone
+                    os.close(fd)
         self._fd = self._gate = None
 
     def _take(self, *, exclusive: bool) -> None:

@@ -16,6 +16,7 @@ import apsw
 from sigprobe.buffer import identity, schema
 
 BROKEN: Final = ".db.broken"
+_UNSAVED: Final = ".unsaved"
 _MAGIC: Final = b"SQLite format 3\x00"
 _NEIGHBOURS: Final = ("-wal", "-journal", "-shm")
 
@@ -102,8 +103,7 @@ def set_aside(path: Path, reason: str, at: str) -> Path:
     while any(home.glob(f"{path.stem}-{stamp}-{number}{BROKEN}*")):
         number += 1
     aside = home / f"{path.stem}-{stamp}-{number}{BROKEN}"
-    with suppress(OSError):  # on a full disk salvage cannot be gone on with later; collection goes on
-        mark(aside).touch()
+    mark(aside).touch()  # nothing is moved before it is sure that it will be looked at again
     # the -wal first: were this cut short, the database without its -wal would be found broken again, and the
     # other way round a stranger's -wal would lie beside the fresh file
     for suffix in _NEIGHBOURS:
@@ -123,4 +123,12 @@ def set_aside(path: Path, reason: str, at: str) -> Path:
 
 def mark(aside: Path) -> Path:
     """The mark of a file that was set aside and not yet salvaged to the end."""
-    return aside.with_name(aside.name + ".unsaved")
+    return aside.with_name(aside.name + _UNSAVED)
+
+
+def unsaved(path: Path) -> list[Path]:
+    """The files set aside from the queue at `path` that still bear their mark, the oldest first.
+
+    By the mark and not by the file: where setting aside was cut short, there may be a -wal alone.
+    """
+    return [p.with_name(p.name.removesuffix(_UNSAVED)) for h in homes(path) for p in sorted(h.glob(f"*{_UNSAVED}"))]

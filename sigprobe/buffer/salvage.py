@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,8 @@ from sigprobe.buffer.rows import State
 Write = Callable[[Callable[[apsw.Connection], int]], int]
 Usage = tuple[str, str, int]
 
+_TRIES: Final = 5
+
 _RECORDS: Final = (
     "SELECT pos, CAST(id AS BLOB), CAST(sha256 AS BLOB), CAST(put_at AS BLOB), urgent, own, CAST(line AS BLOB)"
     " FROM record ORDER BY pos"
@@ -33,35 +36,58 @@ _FATES: Final = (
 def unfinished(path: Path, write: Write) -> int:
     """Salvage every file set aside from the queue at `path` that is still marked; returns how many were saved.
 
-    What fails stays marked and is tried again at the next opening; it never stops collection.
+    What fails stays marked and is tried again at the next opening; it never stops collection. A file that cannot be
+    read to its end is given up after some tries: bad sectors stay bad, and reading them takes long.
     """
     saved = 0
-    for home in quarantine.homes(path):
-        for name in sorted(home.glob(f"*{quarantine.BROKEN}")):
-            if quarantine.mark(name).exists():
-                with suppress(StorageError, apsw.Error, OSError):
-                    saved += salvage(name, write)
-                    quarantine.mark(name).unlink(missing_ok=True)
+
+    def counted(work: Callable[[apsw.Connection], int]) -> int:
+        nonlocal saved
+        count = write(work)
+        saved += count
+        return count
+
+    for aside in quarantine.unsaved(path):
+        mark = quarantine.mark(aside)
+        try:
+            complete = salvage(aside, counted)
+        except (StorageError, apsw.Error, OSError):
+            continue  # no room in the fresh file, most likely: that is no fault of the old one
+        with suppress(OSError):
+            if complete or mark.stat().st_size >= _TRIES:
+                mark.unlink(missing_ok=True)
+            else:
+                with mark.open("ab") as file:
+                    file.write(b".")
     return saved
 
 
-def salvage(aside: Path, write: Write) -> int:
+def salvage(aside: Path, write: Write) -> bool:
     """Copy every record of a broken file that verifies into the fresh one, with its fate when its seal holds.
 
-    Returns how many were new there. Whatever cannot be read stays in the broken file, which is kept.
+    Returns True when all of the file could be read. Whatever cannot be read stays in the broken file, which is kept.
     """
-    saved = 0
     whole, fates, usage = _survey(aside)
-    with carve.Carver(aside) as carver:
-        if not whole:
+    if whole:
+        try:
+            for page in rows.batched(_by_sqlite(aside)):
+                write(partial(_take, page=page, fates=fates))
+        except apsw.Error:
+            whole = False
+    complete = True
+    if not whole:
+        with suppress(apsw.Error):
+            for page in rows.batched(_by_sqlite(aside)):
+                write(partial(_take, page=page, fates=fates))
+        with carve.Carver(aside) as carver:
             for pos, more in carver.fates().items():
                 fates.setdefault(pos, []).extend(more)
-        for found in (_by_sqlite(aside), *(() if whole else (carver.records(),))):
-            for page in rows.batched(found):
-                saved += write(lambda db, page=page: _take(db, page, fates))  # type: ignore[misc]
+            for page in rows.batched(carver.records()):
+                write(partial(_take, page=page, fates=fates))
+            complete = carver.complete
     if usage:
-        write(lambda db: _count(db, usage))
-    return saved
+        write(partial(_count, usage=usage))
+    return complete
 
 
 def _take(db: apsw.Connection, page: list[Carved], fates: dict[int, list[Fate]]) -> int:
@@ -110,17 +136,12 @@ def _opened(aside: Path) -> apsw.Connection:
 
 
 def _by_sqlite(aside: Path) -> Iterator[Carved]:
-    try:
-        old = _opened(aside)
-    except apsw.Error:
-        return
+    old = _opened(aside)
     try:
         for pos, name, digest, put_at, urgent, own, line in old.execute(_RECORDS):
             record = rows.text(name)
             if record is not None and rows.verifies(record, digest, line):
                 yield Carved(pos, record, digest, rows.text(put_at) or "", bool(urgent), bool(own), line)
-    except apsw.Error:
-        return
     finally:
         with suppress(apsw.Error):
             old.close()
