@@ -175,15 +175,17 @@ def cron_line(*, every_min: int, share: float, command: Sequence[str], config: P
 
 def with_block(table: str, line: str | None) -> str:
     """A crontab with our block holding `line`, or without it when None; every other line stays as it is."""
+    lines = table.splitlines()
     kept: list[str] = []
-    inside = False
-    for text in table.splitlines():
-        if text.strip() == BEGIN:
-            inside = True
-        elif text.strip() == END and inside:
-            inside = False
-        elif not inside:
-            kept.append(text)
+    at = 0
+    while at < len(lines):
+        if lines[at].strip() != BEGIN:
+            kept.append(lines[at])
+            at += 1
+            continue
+        marks = [text.strip() for text in lines[at + 1 : at + 3]]
+        # we write one line between the marks; where the end is gone, only what is plainly ours goes
+        at += 1 + (marks.index(END) + 1 if END in marks else any(" test -q" in text for text in marks[:1]))
     if line is not None:
         kept += [BEGIN, line, END]
     return "".join(text + "\n" for text in kept)
