@@ -1,0 +1,134 @@
+"""The house stands as it was drawn: what starts cheaply stays cheap, arrows point down, one list drives the rest."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, missing
+from standing import Run
+
+from sigprobe.measure import KINDS
+
+PACKAGE = ROOT / "sigprobe"
+MOST_LINES = 420
+ONE_TABLE = {"codes.py"}
+"""Files that are a single table of data: nothing in them could be cut by concern."""
+
+LIBRARIES = ("requests", "urllib3", "dns", "icmplib", "speedtest", "rich", "yaml", "pydantic", "typer", "apsw")
+
+
+def loaded(code: str, *arguments: str) -> set[str]:
+    """The modules that a fresh interpreter has loaded after this code."""
+    program = f"import sys\nsys.argv = ['sigprobe', *{list(arguments)!r}]\n{code}\nprint(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    return set(done.stderr.split())
+
+
+def test_version_loads_next_to_nothing() -> None:
+    """`--version` answers before any library or any kind is loaded."""
+    code = "from sigprobe.cli import main\ntry:\n    main()\nexcept SystemExit:\n    pass"
+    modules = loaded(code, "--version")
+    assert "sigprobe.cli" in modules, "the control: it did run"
+    assert not modules & set(LIBRARIES)
+    assert not {name for name in modules if name.startswith(("sigprobe.measure", "sigprobe.commands"))}
+
+
+def test_help_loads_no_measuring() -> None:
+    """`--help` lists the verbs without importing any of them."""
+    code = "from sigprobe.cli import main\ntry:\n    main()\nexcept SystemExit:\n    pass"
+    modules = loaded(code, "--help")
+    assert "sigprobe.commands.shell" in modules
+    assert not modules & {"requests", "dns", "rich", "icmplib", "speedtest", "apsw", "yaml"}
+    assert not {name for name in modules if name.startswith("sigprobe.measure")}
+
+
+def test_the_kinds_load_their_libraries_when_they_measure() -> None:
+    """Importing the registry loads none of the libraries that the kinds measure with."""
+    modules = loaded("import sigprobe.measure")
+    assert "sigprobe.measure.ping" in modules
+    assert not modules & {"requests", "urllib3", "dns", "icmplib", "speedtest", "rich"}
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_file_grows_too_long(path: Path) -> None:
+    """A file past this length wants splitting by concern."""
+    if path.name not in ONE_TABLE:
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+
+
+def test_arrows_point_downwards() -> None:
+    """The stair of the design holds, and the collector lives apart from the probe."""
+    program = shutil.which("lint-imports", path=str(Path(sys.executable).parent)) or shutil.which("lint-imports")
+    if program is None:
+        missing("import-linter is not installed", "make setup")
+    done = subprocess.run(
+        [str(program), "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"Contracts: [1-9]\d* kept, 0 broken", done.stdout)
+
+
+def tracked() -> list[Path]:
+    """Every text file under version control; all files of the folder where there is none (an unpacked archive)."""
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        skipped = {".venv", ".git", "__pycache__", "build", "dist"}
+        return [path for path in ROOT.rglob("*") if path.is_file() and not skipped & set(path.parts)]
+    return [path for name in done.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+FOREIGN = re.compile(
+    "|".join(
+        (
+            r"pypi\.org|files\.python" + r"hosted\.org|registry\.npm" + r"js\.org|index\.crates\.io",
+            r"/(?:home|Users)/[a-z][a-z0-9_-]+/",
+            r"/ro" + r"ot/|/tm" + r"p/w/|/wo" + r"rk/",
+        )
+    )
+)
+EXAMPLES = ("/home/user/", "/home/petugas/")
+"""Homes of nobody, in samples."""
+
+
+def test_nothing_of_the_workplace_is_in_the_repository() -> None:
+    """No file names a package registry or an absolute path of the machine it was written on."""
+    assert FOREIGN.search("https://files.python" + "hosted.org/x") and FOREIGN.search("/home/" + "budi/x"), (
+        "the control"
+    )
+    found = []
+    for path in tracked():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        for number, line in enumerate(text.splitlines(), 1):
+            hit = FOREIGN.search(line)
+            if hit and not hit[0].startswith(EXAMPLES):
+                found.append(f"{path.relative_to(ROOT)}:{number}: {hit[0]}")
+    assert not [line for line in found if not line.startswith("tests/test_house.py:")]
+
+
+def test_one_list_drives_all(sigprobe: Run, tmp_path: Path) -> None:
+    """The registry of kinds is the only list: settings, schemas, `--only` and the README follow from it."""
+    kinds = list(KINDS)
+    schema = json.loads(sigprobe("config", "schema", "config").stdout)
+    targets = json.dumps(schema)
+    record = json.dumps(json.loads(sigprobe("config", "schema", "result").stdout))
+    for kind in kinds:
+        assert (f'"const": "{kind}"' in targets) is KINDS[kind].configurable, kind
+        assert f'"{kind}"' in record, kind
+    path = tmp_path / "bad.yaml"
+    path.write_text('probe: {site: "a"}\ntargets: [{kind: nonsense, name: a}]\n')
+    said = sigprobe("config", "check", "--config", str(path)).stderr
+    assert all((kind in said) for kind in kinds if KINDS[kind].configurable), said
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = readme.partition("<!-- kinds -->")[2].partition("<!-- /kinds -->")[0]
+    assert re.findall(r"^\| `(\w+)`", table, re.MULTILINE) == kinds
+    for kind in kinds:
+        assert not re.search(rf"[\"']{kind}[\"']\s*,\s*[\"']", (PACKAGE / "cli.py").read_text(encoding="utf-8"))
