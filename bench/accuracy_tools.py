@@ -17,9 +17,13 @@ from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path.insert(0, str(ROOT / "tests"))
 
-from link_emulator import Link, Way, link  # noqa: E402
+from link_emulator import Link, Way, link
+
+import sigprobe.measure.engines.http  # noqa: F401 - so that a long run measures with one state of the code
+from sigprobe.measure import ping, throughput
+from sigprobe.measure.kind import Context, Deadline
 
 PORT = 8470
 Row = dict[str, Any]
@@ -117,9 +121,6 @@ def ours(wire: Link, **options: Any) -> Row:
     """Engine `http` with its defaults, against the collector."""
 
     def run() -> Row:
-        from sigprobe.measure import throughput
-        from sigprobe.measure.kind import Context, Deadline
-
         chosen = throughput.Options(name="x", url=f"http://{wire.far_address}:{PORT}/", **options)
         measured = throughput.measure(chosen, Context(Deadline.after(chosen.timeout_s())))
         failure = measured.failure
@@ -178,9 +179,6 @@ def ping_ours(wire: Link | None, address: str, count: int, interval_ms: int) -> 
     """Our own ping, on this machine (no link) or in the near namespace."""
 
     def run() -> Row:
-        from sigprobe.measure import ping
-        from sigprobe.measure.kind import Context, Deadline
-
         options = ping.Options(kind="ping", name="x", address=address, count=count, interval_ms=interval_ms)
         data = ping.measure(options, Context(Deadline.after(options.timeout_s()))).data
         names = ("rtt_median_ms", "sent", "received", "loss_ratio", "jitter_ms")

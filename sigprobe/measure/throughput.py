@@ -24,7 +24,7 @@ class Options(CommonOptions):
     url: Annotated[str, Field(max_length=2000)] | None = None
     direction: Literal["both", "download", "upload"] = "both"
     streams: Annotated[int, Field(ge=1, le=16)] | None = None
-    max_mb: Annotated[int, Field(ge=1, le=10_000)] = 20
+    max_mb: Annotated[int, Field(ge=1, le=10_000)] = 100
     max_s: Annotated[float, Field(gt=0, le=120)] = 8
 
     @model_validator(mode="after")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
@@ -27,6 +27,16 @@ MIN_BYTES: Final = 15_000
 
 FLOOR: Final = 0.005
 """No interval is narrower than this share: packets come in lumps."""
+
+STEADY_RTTS: Final = 1.3
+LOSSY: Final = 3
+"""So many losses in the second half of the time, and it is they that govern the rate."""
+
+FEW_LOSSES: Final = 4
+ENOUGH_LOSSES: Final = 12
+LOSSY_S: Final = 4.0
+LOSS_FLOOR: Final = 0.35
+LOSS_TOLERANCE: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +125,23 @@ def tolerance(at_s: float) -> float:
     return min(0.06, 0.02 + max(0.0, at_s - 1.5) * 0.0115)
 
 
-def judge(series: Series, rtt_s: float) -> Speed | None:
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """How to judge: from when on, in batches how long, and what is asked of them."""
+
+    begin_s: float
+    batch_s: float
+    steady_s: float
+    floor: float
+    allowed: float
+
+
+def judge(series: Series, rtt_s: float, losses_s: Sequence[float] = (), streams: int = 1) -> Speed | None:
     """The rate as far as it can be told now; None when no level is to be seen yet.
 
-    `rtt_s` is the idle round trip: shorter batches would show a window's bursts instead of the link.
+    `rtt_s` is the idle round trip. Batches as long as that are always fair, since a window's bursts fill it; where
+    shorter ones already agree over more than a round trip, there are no such bursts, and no need to wait for more.
+    `losses_s` are the moments at which packets were lost on any of `streams`.
     """
     begin_s, end_s = series.first_s(), series.end_s()
     span_s = end_s - begin_s
@@ -126,8 +149,37 @@ def judge(series: Series, rtt_s: float) -> Speed | None:
     if recent_bps <= 0:
         return None
     packets_s = PACKETS_PER_BATCH * PACKET_BYTES * 8 / recent_bps
-    batch_s = max(MIN_BATCH_S, rtt_s, packets_s, span_s / MAX_BATCHES)
-    count = int(span_s / batch_s)
+    short_s = max(MIN_BATCH_S, packets_s, span_s / MAX_BATCHES)
+    if len(losses_s) - bisect_right(losses_s, begin_s + span_s / 2) >= LOSSY:
+        return _judge_lossy(series, max(short_s, rtt_s), losses_s, streams)
+    allowed = tolerance(span_s)
+    if rtt_s > short_s:
+        quick = _judge(series, _Terms(begin_s, short_s, max(MIN_STEADY_S, STEADY_RTTS * rtt_s), FLOOR, allowed))
+        if quick is not None and quick.settled:
+            return quick
+    return _judge(series, _Terms(begin_s, max(short_s, rtt_s), MIN_STEADY_S, FLOOR, allowed))
+
+
+def _judge_lossy(series: Series, batch_s: float, losses_s: Sequence[float], streams: int) -> Speed | None:
+    """Judge a rate that losses govern: each stream has to have met a few before its mean shows.
+
+    The climb fills a link that losses then keep from being filled, and that looks steady for seconds.
+    """
+    begin_s, end_s = series.first_s(), series.end_s()
+    met = min(FEW_LOSSES * streams, len(losses_s)) - 1
+    begin_s = max(begin_s, min(losses_s[met], begin_s + (end_s - begin_s) / 2))
+    since = len(losses_s) - bisect_right(losses_s, begin_s)
+    floor = LOSS_FLOOR / math.sqrt(max(1, since))
+    speed = _judge(series, _Terms(begin_s, batch_s, MIN_STEADY_S, floor, LOSS_TOLERANCE))
+    if speed is None:
+        return None
+    enough = len(losses_s) >= ENOUGH_LOSSES * streams or end_s >= LOSSY_S
+    return replace(speed, settled=speed.settled and enough)
+
+
+def _judge(series: Series, terms: _Terms) -> Speed | None:
+    end_s, batch_s = series.end_s(), terms.batch_s
+    count = int((end_s - terms.begin_s) / batch_s)
     if count < 3:
         return None
     edges = [series.at(end_s - batch_s * k) for k in range(count, -1, -1)]
@@ -145,14 +197,14 @@ def judge(series: Series, rtt_s: float) -> Speed | None:
     interval = None
     settled = False
     if half is not None:
-        half = max(half, mean * FLOOR)
+        half = max(half, mean * terms.floor)
         interval = (max(0.0, mean - half), mean + half)
         middle = len(steady) // 2
         older, newer = sum(steady[:middle]) / middle, sum(steady[-middle:]) / middle
-        allowed = tolerance(span_s) * mean
+        allowed = terms.allowed * mean
         settled = (
             len(steady) >= MIN_BATCHES
-            and len(steady) * batch_s >= MIN_STEADY_S
+            and len(steady) * batch_s >= terms.steady_s
             and half <= allowed
             and abs(newer - older) <= 2 * allowed
         )
@@ -196,20 +248,20 @@ class Judge:
         self._before: Speed | None = None
         self.speed: Speed | None = None
 
-    def converged(self, series: Series) -> bool:
+    def converged(self, series: Series, losses_s: Sequence[float] = (), streams: int = 1) -> bool:
         """Judge the series as it is now."""
-        before, self.speed = self.speed, judge(series, self._rtt_s)
+        before, self.speed = self.speed, judge(series, self._rtt_s, losses_s, streams)
         now = self.speed
         if now is None or before is None or not (now.settled and before.settled):
             return False
         return abs(now.bps - before.bps) <= 0.02 * now.bps
 
 
-def conclude(series: Series, rtt_s: float) -> Speed | None:
+def conclude(series: Series, rtt_s: float, losses_s: Sequence[float] = (), streams: int = 1) -> Speed | None:
     """The best statement about a finished transfer; None when too little arrived to make one."""
     if series.total() < MIN_BYTES:
         return None
-    speed = judge(series, rtt_s)
+    speed = judge(series, rtt_s, losses_s, streams)
     if speed is not None:
         return speed
     begin_s, end_s = series.first_s(), series.last_s()

@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from sigprobe.measure.engines.connection import Connection, FaultError, Head, Life, Loop
-from sigprobe.measure.engines.transfer import Server, check_status
+from sigprobe.measure.engines.server import Server, check_status
 from sigprobe.measure.kind import Context, Deadline
 from sigprobe.measure.sockets import Address, GetAddrInfo, StoppedError, ascii_hostname, endpoint, look_up, wait_slice
 

@@ -12,12 +12,17 @@ from typing import Any, Final, Literal
 from sigprobe.measure.engines.connection import FaultError
 from sigprobe.measure.engines.converge import Series, conclude
 from sigprobe.measure.engines.discover import find, origin, received
-from sigprobe.measure.engines.transfer import Direction, Ended, Plan, Server, Transfer
+from sigprobe.measure.engines.server import Server
+from sigprobe.measure.engines.transfer import Direction, Ended, Plan, Transfer
 from sigprobe.measure.kind import Context, Measured, Progress
 from sigprobe.measure.sockets import GetAddrInfo, StoppedError
 from sigprobe.result import Failure, Outcome
 
 Way = Literal["download", "upload"]
+AGREEING: Final = 0.1
+UNDER_WAY: Final = 256 * 1024
+"""How far the server's count and the acknowledged bytes may lie apart: what was under way at the end."""
+
 _WORST: Final[tuple[Ended, ...]] = ("converged", "data_cap", "time_cap")
 
 
@@ -54,6 +59,9 @@ def measure(
     done: dict[Way, Transfer] = {}
     for number, way in enumerate(ways):
         left = max_bytes - sum(transfer.bytes for transfer in done.values())
+        of_run = context.budget.left_bytes()
+        if of_run is not None:
+            left = min(left, of_run)
         plan = Plan(
             cap_bytes=left // (len(ways) - number),
             max_s=max_s,
@@ -95,11 +103,18 @@ def _ask_server(transfer: Transfer, server: Server, session: str, rtt_s: float, 
     if report is None:
         return
     total, samples = report
-    speed = conclude(Series(samples), rtt_s)
-    if speed is not None:
+    arrivals = transfer.series
+    least, most = (1 - AGREEING) * arrivals.ordered.total(), (1 + AGREEING) * arrivals.best().total() + UNDER_WAY
+    if transfer.speed is not None and arrivals.losses_s and least <= total <= most:
+        # the server sees in order what losses have held back; it vouches for the sum, the segments for the pace
+        transfer.counted_by = "server"
+    else:
+        speed = conclude(Series(samples), rtt_s)
+        if speed is None:
+            return
         transfer.speed = speed
         transfer.counted_by = "server"
-        transfer.bytes = max(transfer.bytes, total)
+    transfer.bytes = max(transfer.bytes, total)
 
 
 def _fill(data: dict[str, Any], way: Way, transfer: Transfer) -> None:

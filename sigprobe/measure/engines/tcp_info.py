@@ -9,21 +9,32 @@ from dataclasses import dataclass
 from typing import Final
 
 # linux/tcp.h, struct tcp_info: fields are only ever appended, so a longer answer is read by its beginning
+_SEGMENT_SIZES: Final = 16  # sending, receiving
 _TOTAL_RETRANS: Final = 100
 _BYTES_ACKED: Final = 120
+_DATA_SEGS_IN: Final = 152
+_DELIVERED: Final = 192
 _BYTES_SENT: Final = 200
-_BYTES_RETRANS: Final = 208
+_OUT_OF_ORDER: Final = 224
 _SIZE: Final = 216
 _SIOCOUTQ: Final = 0x5411
 
 
 @dataclass(frozen=True, slots=True)
 class TcpInfo:
-    """Since the connection began: bytes acknowledged, bytes put on the way without repeats, segments repeated."""
+    """Since the connection began: bytes acknowledged, bytes put on the way without repeats, segments repeated.
+
+    `reached` is the payload that has got through in any order, in whole segments: what the other end holds of ours
+    and is missing a piece before, too. `arrived` is the same of what came in here, and `out_of_order` the segments
+    that came in with a piece missing before them (0 where the system does not count them).
+    """
 
     acked: int
     sent: int
     retransmits: int
+    reached: int
+    arrived: int
+    out_of_order: int
 
 
 def read(sock: socket.socket) -> TcpInfo | None:
@@ -36,10 +47,16 @@ def read(sock: socket.socket) -> TcpInfo | None:
         return None
     if len(raw) < _SIZE:
         return None
+    send_size, receive_size = struct.unpack_from("=II", raw, _SEGMENT_SIZES)
     (retransmits,) = struct.unpack_from("=I", raw, _TOTAL_RETRANS)
     (acked,) = struct.unpack_from("=Q", raw, _BYTES_ACKED)
+    (came_in,) = struct.unpack_from("=I", raw, _DATA_SEGS_IN)
+    (delivered,) = struct.unpack_from("=I", raw, _DELIVERED)
     sent, repeated = struct.unpack_from("=QQ", raw, _BYTES_SENT)
-    return TcpInfo(acked, sent - repeated, retransmits)
+    out_of_order = struct.unpack_from("=I", raw, _OUT_OF_ORDER)[0] if len(raw) >= _OUT_OF_ORDER + 4 else 0
+    return TcpInfo(
+        acked, sent - repeated, retransmits, delivered * send_size, came_in * receive_size, int(out_of_order)
+    )
 
 
 def unacked(sock: socket.socket) -> int:

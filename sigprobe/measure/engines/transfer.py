@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import os
-import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from sigprobe.measure.engines import tcp_info
-from sigprobe.measure.engines.connection import READ, WRITE, Connection, FaultError, Head, Life, Loop
-from sigprobe.measure.engines.converge import Judge, Series, Speed, conclude
+from sigprobe.measure.engines.arrivals import Arrivals
+from sigprobe.measure.engines.connection import READ, WRITE, Connection, FaultError, Life, Loop
+from sigprobe.measure.engines.converge import Judge, Speed, conclude
+from sigprobe.measure.engines.ramp import Ramp, first_streams
+from sigprobe.measure.engines.server import Server, check_status
 from sigprobe.measure.kind import Context, Progress
-from sigprobe.measure.sockets import Address
 
 MIB: Final = 1024 * 1024
 TICK_S: Final = 0.01
 JUDGE_S: Final = 0.05
 PROGRESS_S: Final = 0.15
 PROBE_S: Final = 0.1
-MIN_ROUND_S: Final = 0.05
-FIRST_STREAMS: Final = 2
-MOST_STREAMS: Final = 8
 MIN_PIECE: Final = 16 * 1024
 RETRIES: Final = 2
 
@@ -32,33 +30,6 @@ SMALL_BODY: Final = 900_000
 """What passes nginx's default of 1 MB for a request body."""
 
 Ended = Literal["converged", "data_cap", "time_cap"]
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """Where to measure: the address that answered, the host's name for it, and the paths its endpoints have."""
-
-    address: Address
-    host: str
-    authority: str
-    path: str
-    suffix: str
-    tls: ssl.SSLContext | None = None
-    token: str | None = None
-    ours: bool = False
-
-    def request(self, method: str, name: str, query: str = "", *lines: str) -> bytes:
-        """The head of a request to one of the endpoints."""
-        head = [
-            f"{method} {self.path}{name}{self.suffix}{'?' + query if query else ''} HTTP/1.1",
-            f"Host: {self.authority}",
-            "User-Agent: sigprobe",
-            "Accept: */*",
-            "Accept-Encoding: identity",
-            *([f"Authorization: Bearer {self.token}"] if self.token else []),
-            *lines,
-        ]
-        return ("\r\n".join(head) + "\r\n\r\n").encode("latin-1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,28 +57,13 @@ class Transfer:
     retransmits: int | None = None
     counted_by: str | None = None
     loaded_rtts_s: list[float] = field(default_factory=list)
-    series: Series = field(default_factory=Series)
-
-
-def check_status(head: Head) -> None:
-    """Raise FaultError for an answer that is none of a speed test's."""
-    status = head.status
-    if status == 200:
-        return
-    if status in (429, 503):
-        wait = head.headers.get("retry-after")
-        raise FaultError("server_busy", f"HTTP {status}" + (f", Retry-After {wait}" if wait else ""), status)
-    if status in (401, 403):
-        raise FaultError("token_refused", f"HTTP {status}", status)
-    if status in (404, 405, 410) or 300 <= status < 400:
-        raise FaultError("no_endpoint", f"HTTP {status}", status)
-    raise FaultError("bad_response", f"HTTP {status}", status)
+    series: Arrivals = field(default_factory=Arrivals)
 
 
 class _Stream:
     """One connection of a transfer and what went over it."""
 
-    __slots__ = ("announced", "base", "connection", "retries", "written")
+    __slots__ = ("announced", "base", "connection", "holes", "lost_s", "reached_base", "retries", "written")
 
     def __init__(self, connection: Connection, retries: int = RETRIES) -> None:
         self.connection = connection
@@ -115,6 +71,9 @@ class _Stream:
         self.written = 0
         self.announced = 0
         self.base: int | None = None
+        self.reached_base: int | None = None
+        self.holes = 0
+        self.lost_s = 0.0
 
 
 class Direction:
@@ -139,7 +98,7 @@ class Direction:
         self._piece = 4 * MIN_PIECE
         self._body_most = OURS_BODY if server.ours else FOREIGN_BODY
         self._moved = 0
-        self._gone = [0, 0, 0]  # acknowledged, on the link, repeated segments of closed streams
+        self._gone = [0, 0, 0, 0]  # acknowledged, on the link, repeated segments, got through: of closed streams
         self._began = 0.0
         self._tells = False
         self._out = Transfer()
@@ -151,7 +110,7 @@ class Direction:
         out, plan, clock = self._out, self._plan, self._clock
         self._began = clock()
         try:
-            for _ in range(plan.streams or FIRST_STREAMS):
+            for _ in range(plan.streams or first_streams(plan.rtt_s)):
                 self._open_stream()
             self._drive()
         finally:
@@ -163,19 +122,20 @@ class Direction:
         if self._way == "download":
             out.bytes = self._moved
         else:
-            _, sent, repeated = self._gone
+            _, sent, repeated, _ = self._gone
             out.bytes = sent if self._tells else self._moved
             self._context.budget.spend(out.bytes - self._moved)
             out.retransmits = repeated if self._tells else None
             out.counted_by = "tcp_info" if self._tells else None
         if out.fault is None:
-            out.speed = conclude(out.series, plan.rtt_s)
+            series = out.series
+            out.speed = conclude(series.best(), plan.rtt_s, series.losses_s, series.streams)
         return out
 
     def _drive(self) -> None:
         out, plan, context = self._out, self._plan, self._context
         judge = Judge(plan.rtt_s)
-        ramp = _Ramp(max(MIN_ROUND_S, plan.rtt_s)) if plan.streams is None else None
+        ramp = Ramp(plan.rtt_s) if plan.streams is None else None
         next_tick, next_judge, next_progress, next_probe = 0.0, 2 * JUDGE_S, 0.0, PROBE_S
         while True:
             self._loop.turn(next_tick - self._elapsed())
@@ -203,7 +163,7 @@ class Direction:
                 return
             if now >= next_judge:
                 next_judge = now + JUDGE_S
-                if judge.converged(out.series):
+                if judge.converged(out.series.best(), out.series.losses_s, out.series.streams):
                     out.ended = "converged"
                     return
                 self._fit_piece()
@@ -228,19 +188,24 @@ class Direction:
     def _count(self, count: int) -> int:
         if count:
             if self._moved == 0 and self._way == "download":
-                self._out.series.add(self._elapsed(), 0)
+                self._out.series.add(self._elapsed(), 0, 0)
             self._moved += count
             self._context.budget.spend(count)
         return self._room()
 
     def _sample(self, now: float) -> int:
-        total = self._moved if self._way == "download" else self._acked()
-        self._out.series.add(now, total)
+        acked, reached = self._gone[0], self._gone[3]
+        for stream in self._streams:
+            numbers = self._numbers(stream, now)
+            acked += numbers[0]
+            reached += numbers[3]
+        total = acked if self._way == "upload" and self._tells else self._moved
+        self._out.series.add(now, total, reached)
         return total
 
     def _fit_piece(self) -> None:
         # ten milliseconds a piece: fine-grained on a slow link, few calls on a fast one
-        bytes_per_s = self._out.series.rate(0.2) / 8
+        bytes_per_s = self._out.series.ordered.rate(0.2) / 8
         size = int(bytes_per_s * 0.01 / max(1, len(self._streams)))
         self._piece = max(MIN_PIECE, min(MIB, size))
         if self._way == "upload" and self._piece > 8 * MIN_PIECE:
@@ -251,7 +216,7 @@ class Direction:
     def _tell(self, now: float, total: int) -> None:
         begin, end = self._plan.fraction
         done = min(1.0, max(now / self._plan.max_s, total / max(1, self._plan.cap_bytes)))
-        rate = self._out.series.rate(0.5) if total else None
+        rate = self._out.series.ordered.rate(0.5) if total else None
         self._context.progress(Progress(self._way, rate, "bps", begin + (end - begin) * done))
 
     # --- streams
@@ -260,7 +225,7 @@ class Direction:
         server = self._server
         stream = _Stream(Connection(server.address, server.host, server.tls), retries)
         self._streams.append(stream)
-        self._out.streams = max(self._out.streams, len(self._streams))
+        self._out.streams = self._out.series.streams = max(self._out.streams, len(self._streams))
         life = self._receive(stream) if self._way == "download" else self._send(stream)
         self._loop.start(stream.connection, life, lambda fault: self._ended(stream, fault))
 
@@ -282,9 +247,8 @@ class Direction:
     def _retire(self, stream: _Stream) -> None:
         if stream in self._streams:
             self._streams.remove(stream)
-        if self._way == "upload" and stream.base is not None:
-            for i, count in enumerate(self._numbers(stream)):
-                self._gone[i] += count
+        for i, count in enumerate(self._numbers(stream, self._elapsed())):
+            self._gone[i] += count
         self._loop.stop(stream.connection)
         stream.connection.close()
 
@@ -344,14 +308,14 @@ class Direction:
                 self._count(count)
                 events = yield READ | WRITE
                 if events & READ:
-                    self._answered_early(connection)
+                    yield from self._answered_early(connection)
             head = yield from connection.head()
             check_status(head)
             yield from connection.body(head, memoryview(bytearray(4096)), lambda _: 1)
             if not head.keep_alive:
                 return
 
-    def _answered_early(self, connection: Connection) -> None:
+    def _answered_early(self, connection: Connection) -> Life:
         view = memoryview(bytearray(4096))
         count = connection.receive_into(view)
         if count is None:
@@ -359,32 +323,38 @@ class Direction:
         if count == 0:
             raise FaultError("reset", "closed in the middle of the upload")
         connection.rest = bytes(view[:count])
-        answer = connection.head()
-        try:
-            next(answer)
-        except StopIteration as complete:
-            check_status(complete.value)
-        answer.close()
+        check_status((yield from connection.head()))
         raise FaultError("bad_response", "answered before it had read the upload")
 
     # --- what was acknowledged
 
-    def _numbers(self, stream: _Stream) -> tuple[int, int, int]:
+    def _numbers(self, stream: _Stream, now: float) -> tuple[int, int, int, int]:
+        """Of one stream: bytes acknowledged, bytes on the link, segments repeated, bytes got through in any order."""
         sock = stream.connection.sock
         info = tcp_info.read(sock) if sock is not None and stream.connection.fileno() >= 0 else None
-        if info is None or stream.base is None:
-            return 0, 0, 0
+        if info is None:
+            return 0, 0, 0, 0
+        reached, holes = (
+            (info.arrived, info.out_of_order) if self._way == "download" else (info.reached, info.retransmits)
+        )
+        if stream.reached_base is None or stream.written == 0:
+            stream.reached_base = reached
+        if holes > stream.holes:
+            # one gap is told by many segments: what follows within a round trip belongs to the same
+            if now - stream.lost_s >= self._plan.rtt_s:
+                self._out.series.losses_s.append(now)
+                stream.lost_s = now
+            stream.holes = holes
+        reached -= stream.reached_base
+        if self._way == "download" or stream.base is None:
+            return 0, 0, 0, reached
         return (
             min(stream.written, max(0, info.acked - stream.base)),
             # the kernel counts the SYN among the acknowledged bytes, not among those sent
             min(stream.written, max(0, info.sent + 1 - stream.base)),
             info.retransmits,
+            reached,
         )
-
-    def _acked(self) -> int:
-        if not self._tells:
-            return self._moved
-        return self._gone[0] + sum(self._numbers(stream)[0] for stream in self._streams)
 
     # --- latency under load
 
@@ -398,29 +368,3 @@ class Direction:
             connection.close()
 
         self._loop.start(connection, connection.open(), ended)
-
-
-class _Ramp:
-    """Adds streams while the last round carried clearly more than the one before; two that did not end it."""
-
-    def __init__(self, round_s: float) -> None:
-        self._round_s = round_s
-        self._until = 0.0
-        self._total = 0
-        self._before: int | None = None
-        self._flat = 0
-
-    def more(self, now: float, total: int, streams: int) -> int:
-        """How many streams to add now."""
-        if self._flat >= 2 or streams >= MOST_STREAMS or now < self._until or total == 0:
-            return 0
-        last, self._total = total - self._total, total
-        before, self._before = self._before, last
-        self._until = now + self._round_s
-        if before is None:
-            return 0
-        if last < 1.5 * before:
-            self._flat += 1
-            return 0
-        self._flat = 0
-        return min(streams, MOST_STREAMS - streams)
