@@ -84,6 +84,11 @@ def measure_point(book: Book, point: Point, seeds: int, reference_s: int) -> Non
                 print(f"where={where} tool={tool} failed: {error}", file=sys.stderr, flush=True)
 
 
+def is_meant(where: str, name: str) -> bool:
+    """Whether `--only` names this point: a whole name only itself, a shorter one all that begin so."""
+    return where == name or (name.count("/") < 2 and where.startswith(name))
+
+
 def streams_of(book: Book, where: str) -> int:
     """As many streams as our own runs have used here; four when there is none to go by."""
     used = sorted(row["streams"] for row in book.rows if (row["where"], row["tool"]) == (where, "sigprobe"))
@@ -134,7 +139,7 @@ def main() -> int:
     if not options.only or any("latency".startswith(name) for name in options.only):
         measure_latency(book, 20 if options.quick else 200)
     for point in QUICK if options.quick else MATRIX + LOSSY:
-        if options.only and not any(point.text().startswith(name) for name in options.only):
+        if options.only and not any(is_meant(point.text(), name) for name in options.only):
             continue
         if options.minutes is not None and time.monotonic() - begun > options.minutes * 60:
             print(f"out of time before {point.text()}", flush=True)

@@ -16,8 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from link_emulator import Link, Way, link
 
@@ -25,6 +24,7 @@ import sigprobe.measure.engines.http  # noqa: F401 - so that a long run measures
 from sigprobe.measure import ping, throughput
 from sigprobe.measure.kind import Context, Deadline
 
+ROOT = Path(__file__).parent.parent
 PORT = 8470
 Row = dict[str, Any]
 
