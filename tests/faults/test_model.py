@@ -1,0 +1,232 @@
+"""Promise 4: nothing expires by age or by tries. A model of the queue against the queue, with every accident."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import SEED, SOAK, PromiseBrokenError, hold
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import seed as hypothesis_seed
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from records import record
+
+from sigprobe.buffer import Buffer, State, Verdicts
+from sigprobe.buffer.carve import Carver
+from sigprobe.result import Outcome, new_id
+
+DAY = 86400.0
+COLLECTOR = "https://collector.example/"
+
+
+class Queue(RuleBasedStateMachine):
+    """What must hold: every committed id is pending, acked, carried, damaged or set aside with its reason; or it was
+    pruned after its ack; or its bytes lie in a quarantined file and did not verify. The collector has no id twice."""
+
+    steps = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.home = Path(tempfile.mkdtemp(prefix="sigprobe-model-"))
+        self.path = self.home / "b.db"
+        self.clock = 1_900_000_000.0
+        self.buffer = self.open()
+        self.lines: dict[str, bytes] = {}
+        self.collector: list[str] = []
+        self.acked: set[str] = set()
+        self.rejected: set[str] = set()
+        self.carried: set[str] = set()
+        self.pruned: set[str] = set()
+        self.spoiled = False
+
+    def open(self) -> Buffer:
+        return Buffer(self.path, now=lambda: self.clock)
+
+    @initialize()
+    def begin(self) -> None:
+        self.put(3, False)
+
+    @rule(count=st.integers(1, 4), failed=st.booleans())
+    def put(self, count: int, failed: bool) -> None:
+        for _ in range(count):
+            outcome = Outcome.FAILED if failed else Outcome.OK
+            stored = self.buffer.put(record(outcome=outcome, rtts=5))
+            self.lines[stored.result.id] = stored.line
+
+    @rule()
+    def crash(self) -> None:
+        """The object is dropped, as the process that had it; another one opens what lies there."""
+        old, self.buffer = self.buffer, self.open()
+        old.close()
+
+    @rule()
+    def power_off(self) -> None:
+        """Everything is gone but the files, as they lie."""
+        copy = Path(tempfile.mkdtemp(prefix="sigprobe-model-"))
+        shutil.rmtree(copy)
+        shutil.copytree(self.home, copy, ignore=shutil.ignore_patterns("*-shm"))
+        self.buffer.close()
+        shutil.rmtree(self.home)
+        self.home, self.path = copy, copy / "b.db"
+        self.buffer = self.open()
+
+    @rule(most=st.integers(1, 6), answer=st.sampled_from(["acked", "lost reply", "rejected", "retry", "mixed"]))
+    def upload(self, most: int, answer: str) -> None:
+        rows = self.buffer.peek(most, 1 << 20)
+        for row in rows:
+            hold(self.lines.get(row.id) == row.line, "altered", row.id)
+        taken = [] if answer in ("rejected", "retry") else [r.id for r in rows][:: 2 if answer == "mixed" else 1]
+        refused = [r.id for r in rows if answer == "rejected"]
+        self.collector += [name for name in taken if name not in self.collector]  # accepted, or a duplicate
+        if answer == "lost reply":
+            return
+        self.buffer.settle(Verdicts(taken, [(name, "rejected: it says so") for name in refused]), COLLECTOR)
+        self.acked |= set(taken)
+        self.rejected |= set(refused)
+
+    @rule(days=st.sampled_from([-7000.0, -60.0, -1.0, 0.04, 1.0, 8.0, 60.0, 7000.0]))
+    def clock_jump(self, days: float) -> None:
+        self.clock += days * DAY
+
+    @rule()
+    def sixty_days_offline(self) -> None:
+        for _ in range(60):
+            self.clock += DAY
+            self.upload(3, "retry")
+            self.prune()
+
+    @rule()
+    def prune(self) -> None:
+        before = {row.id: row for row in self.buffer.rows()}
+        self.buffer.prune()
+        gone = set(before) - {row.id for row in self.buffer.rows()}
+        for name in gone:
+            hold(before[name].state is State.ACKED, "expired", f"{name} was {before[name].state.name}")
+        self.pruned |= gone
+
+    @rule(fresh=st.integers(0, 3))
+    def take_in(self, fresh: int) -> None:
+        """Records of another device, one that is here already, and one with a known id but other bytes."""
+        lines = []
+        for _ in range(fresh):
+            name = new_id()
+            lines.append((name, b'{"id":"%s","from":"another probe"}' % name.encode()))
+        known = sorted({row.id for row in self.buffer.rows()})[:2]
+        repeated = [(name, self.lines[name]) for name in known[:1]]
+        other = [(name, b'{"id":"%s","other":1}' % name.encode()) for name in known[1:]]
+        new, same, conflicts = self.buffer.take_in(lines + repeated + other)
+        hold((new, same, conflicts) == (fresh, len(repeated), [n for n, _ in other]), "take-in", f"{new} {same}")
+        self.lines |= dict(lines)
+
+    @rule(right=st.booleans())
+    def carry(self, right: bool) -> None:
+        rows = list(self.buffer.rows(State.PENDING, State.REJECTED, State.ACKED))[:3]
+        pairs = [(r.id, hashlib.sha256(r.line if right else b"other").hexdigest().upper()) for r in rows]
+        marked = self.buffer.mark_carried(pairs, "a laptop")
+        waiting = {r.id for r in rows if r.state is not State.ACKED} if right else set()
+        hold(marked == len(waiting), "carried-wrongly", f"{marked} of {len(waiting)}")
+        self.carried |= waiting
+
+    @rule()
+    def late_receipt(self) -> None:
+        """A receipt over the network for what was carried or set aside."""
+        names = [r.id for r in self.buffer.rows(State.CARRIED, State.REJECTED)][:2]
+        self.collector += [n for n in names if n not in self.collector]
+        self.buffer.settle(Verdicts(acked=names), COLLECTOR)
+        self.acked |= set(names)
+
+    @precondition(lambda self: not self.spoiled)
+    @rule(where=st.floats(0, 1), bit=st.integers(0, 7), size=st.sampled_from([1, 40, 5000]))
+    def corrupt(self, where: float, bit: int, size: int) -> None:
+        self.buffer.close()
+        raw = bytearray(self.path.read_bytes())
+        at = min(len(raw) - 1, int(where * len(raw)))
+        for offset in range(at, min(len(raw), at + size)):
+            raw[offset] ^= 1 << bit
+        self.path.write_bytes(raw)
+        self.spoiled = True
+        self.buffer = self.open()
+
+    @invariant()
+    def nothing_is_lost(self) -> None:
+        Queue.steps += 1
+        rows = {row.id: row for row in self.buffer.rows()}
+        hold(len(set(self.collector)) == len(self.collector), "doubled")
+        missing = set(self.lines) - set(rows) - self.pruned
+        if missing and self.spoiled:
+            # what a corruption took lies in a file that is kept, and nowhere there whole
+            for aside in (self.home / "quarantine").glob("*.broken"):
+                with Carver(aside) as carver:
+                    whole = missing & {found.id for found in carver.records()}
+                hold(not whole, "lost", f"{len(whole)} records that verify were left in {aside.name}")
+            hold(self.buffer.stats().set_aside_files, "lost", f"{len(missing)} records without a trace")
+        else:
+            hold(not missing, "lost", f"{len(missing)} records")
+        for name, row in rows.items():
+            if row.state is State.ACKED:
+                hold(name in self.acked, "acked-without-receipt", name)
+            if row.state is State.REJECTED:
+                hold(name in self.rejected and bool(row.reason), "rejected-without-reason", name)
+            if row.state is State.CARRIED:
+                hold(name in self.carried, "carried-wrongly", name)
+            if row.state is State.DAMAGED:
+                hold(self.spoiled, "damaged", name)
+            if row.state is State.PENDING and not self.spoiled:
+                hold(name not in self.acked | self.rejected, "ack-lost", name)
+
+    def teardown(self) -> None:
+        self.buffer.close()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+
+class ExpiringQueue(Queue):
+    """The control: a queue that drops what is older than a month, as others do."""
+
+    @rule()
+    def expire(self) -> None:
+        import apsw
+
+        def drop(db: apsw.Connection) -> Any:
+            return db.execute("DELETE FROM record WHERE pos = (SELECT min(pos) FROM record)")
+
+        self.buffer._file.write(drop)
+
+
+def _run(machine: type[RuleBasedStateMachine], examples: int, steps: int) -> None:
+    checks = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
+    profile = settings(
+        max_examples=examples,
+        stateful_step_count=steps,
+        deadline=None,
+        database=None,
+        suppress_health_check=checks,
+        phases=[Phase.generate],
+    )
+    hypothesis_seed(SEED)(machine)
+    run_state_machine_as_test(machine, settings=profile)
+
+
+@pytest.mark.timeout(0 if SOAK else 120)
+def test_nothing_expires(trial: Any) -> None:
+    """Whatever accidents follow each other, each record has a verdict or waits; the collector has none twice."""
+    t = trial(4, "model of the queue", short=12, full=2000)
+    with t.expect_failure("lost"):
+        try:
+            _run(ExpiringQueue, 20, 20)
+        except BaseExceptionGroup as group:
+            broken = group.subgroup(PromiseBrokenError)
+            raise broken.exceptions[0] if broken else group from None
+    _run(Queue, t.n, 30)
+    t.report(0, steps=Queue.steps)
