@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sigprobe import i18n
+from sigprobe import i18n, places
 from sigprobe.codes import CODES
 from sigprobe.collector.store import StoredResult, Tally
 from sigprobe.i18n import N_
@@ -56,6 +56,7 @@ class Row:
     received_iso: str
     started: str
     place: str | None
+    region: str | None
     kind: str
     target: str | None
     badge: Badge
@@ -74,6 +75,7 @@ class Summary:
     subject: str
     badges: Sequence[Badge]
     last: str
+    region: str | None = None
 
 
 def row(stored: StoredResult, lang: str, _: Translate) -> Row:
@@ -91,6 +93,7 @@ def row(stored: StoredResult, lang: str, _: Translate) -> Row:
         received_iso=format_time(stored.received_at),
         started=started_text(stored.started_at, lang),
         place=stored.tps_id or stored.site,
+        region=_region(stored.tps_id),
         kind=_(_KINDS[stored.kind]) if stored.kind in _KINDS else stored.kind,
         target=None if is_run else name,
         badge=badge(stored.outcome, _),
@@ -110,6 +113,7 @@ def summary(tally: Tally, lang: str, _: Translate) -> Summary:
         tally.subject,
         [badge(name, _, i18n.number(tally.counts[name], lang=lang)) for name in order],
         i18n.clock_text(tally.last_received_at, lang=lang),
+        _region(tally.subject),
     )
 
 
@@ -195,6 +199,11 @@ def _numbers(kind: str, data: Mapping[str, Any], lang: str, _: Translate) -> str
             speed = first(name)
             parts.append(None if speed is None else f"{arrow} {i18n.rate(speed, lang)}")
     return " · ".join(part for part in parts if part) or None
+
+
+def _region(tps_id: str | None) -> str | None:
+    """The regency of a TPS number; None for anything that has not its 13 digits."""
+    return None if places.regency_code(tps_id) is None else places.place(tps_id).title
 
 
 def _location(lat: float | None, lon: float | None, lang: str) -> str | None:

@@ -68,7 +68,7 @@ def init(
         reason = error.strerror or str(error)
         raise _refusal(_("{path} cannot be written ({reason}).").format(path=path, reason=reason)) from None
     typer.echo(_("Settings written: {path}").format(path=path))
-    _say_place(answers.tps_id)
+    _say_place(answers.tps_id, asking=asking)
     _hide_note(path, config)
     _finish(context, path, config, test=test, asking=asking)
 
@@ -206,8 +206,8 @@ def _full_path(text: str) -> str:
     return str(Path(text).expanduser().absolute()) if text else ""
 
 
-def _say_place(text: str) -> None:
-    """Say which place the number stands for, so that a wrong one is seen at once; and when it stands for none."""
+def _say_place(text: str, *, asking: bool) -> None:
+    """Say to whoever has typed the number which place it stands for; and always when it stands for none."""
     from sigprobe import places
     from sigprobe.tag.tps import parse_tps
     from sigprobe.tps_words import doubt
@@ -216,7 +216,7 @@ def _say_place(text: str) -> None:
         return
     tps_id = parse_tps(text)
     place = places.place(tps_id).full
-    if place is not None:
+    if asking and place is not None:
         typer.echo(f"TPS {tps_id}: {place}", err=True)
     unlisted = doubt(tps_id)
     if unlisted:

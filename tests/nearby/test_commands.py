@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -130,3 +131,22 @@ def test_refused_points_change_nothing(sigprobe: Run, config: Path, tmp_path: Pa
     assert len(points(ok(sigprobe("nearest", "--lat", "-7", "--lon", "107", "--json", "--config", str(config))))) == 2
     assert sigprobe("nearest", "--lat", "-7", "--config", str(config)).returncode == 2
     assert sigprobe("nearest", "--lat", "-97", "--lon", "107", "--config", str(config)).returncode == 2
+
+
+@pytest.mark.root
+@pytest.mark.system("unshare", "util-linux")
+def test_a_blank_spot_ends_with_the_nearest_signal(sigprobe: Run, config: Path) -> None:
+    """Without any network the screen ends with the nearest point that was tested with success."""
+    common = ("--no-upload", "--only", "ping", "--lang", "en", "--config", str(config))
+    ok(sigprobe("test", "--operator", "Telkomsel", "--lat", "-6.865", "--lon", "107.595", *common))
+    command = ["unshare", "-n", sys.executable, "-m", "sigprobe", "test", "--lat", "-6.87", "--lon", "107.59", *common]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stderr
+    text = " ".join(done.stdout.split())
+    assert "Nearest known signal: 780 m north-east, Telkomsel, " in text
+    assert done.stdout.splitlines()[-1] == "Next: sigprobe nearest"
+    # a place that has lost its signal is no longer offered
+    here = [*command[:5], "test", "--operator", "Telkomsel", "--lat", "-6.865", "--lon", "107.595", *common]
+    subprocess.run(here, capture_output=True, timeout=60, check=True, stdin=subprocess.DEVNULL)
+    again = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, stdin=subprocess.DEVNULL)
+    assert "Nearest known signal" not in " ".join(again.stdout.split())
