@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 GPS_TIME_ERROR_MS: Final = 6_000.0
 """How late the report of a fix may reach us and still be taken for fresh, and a second more."""
+GPS_TIME_FROM: Final = datetime(2026, 1, 1, tzinfo=UTC)
 CLOCK_WRONG_S: Final = 60.0
 """From here on a wrong clock is said on the screen."""
 
@@ -125,13 +126,30 @@ def measure(
     stop: threading.Event | None = None,
 ) -> RunReport:
     """Run one session, count its data, and keep every result. A set `stop` ends it as Ctrl-C does."""
+    from sigprobe.lists import registered
     from sigprobe.session import Session
+    from sigprobe.tag.fix import Expected
     from sigprobe.tag.gps import open_gps
+    from sigprobe.tag.modem import ModemReader
 
     place = loaded.config.location
     fixed = None if place.fixed is None else (place.fixed.lat, place.fixed.lon)
-    with open_gps(source=place.source, gpsd=place.gpsd, fixed=fixed, manual=position) as gps:
-        report = Session(plan, buffer, gps, hooks, stop=stop, clock_offset=lambda: clock_offset(buffer, gps)).run()
+    expected = Expected(plan.tps_id, registered(buffer.configured_path, plan.tps_id))
+    with (
+        ModemReader() as modem,
+        open_gps(
+            source=place.source,
+            gpsd=place.gpsd,
+            nmea=place.nmea,
+            fixed=fixed,
+            manual=position,
+            expected=expected,
+        ) as gps,
+    ):
+        modem.wait()  # so that the first checks already carry what the modem says
+        report = Session(
+            plan, buffer, gps, hooks, stop=stop, clock_offset=lambda: clock_offset(buffer, gps), modem=modem
+        ).run()
     buffer.add_usage(today(), report.interface or "", report.data_used_bytes)
     return report
 
@@ -183,10 +201,11 @@ def gps_offset(gps: GpsReader) -> tuple[float, float] | None:
     from sigprobe.result import parse_time
 
     fix = gps.newest()
-    if fix is None or fix.at_s is None or fix.time is None:
+    if fix is None or fix.at_s is None or fix.time is None or fix.oddity is not None:
         return None
     when = parse_time(fix.time)
-    if when is None:
+    # a receiver whose count of weeks has run over is 19.6 years behind
+    if when is None or when < GPS_TIME_FROM:
         return None
     wall_then = time.time() - (time.monotonic() - fix.at_s)
     return round((when.timestamp() - wall_then) * 1000, 3), GPS_TIME_ERROR_MS

@@ -34,6 +34,7 @@ from sigprobe.result import (
     new_id,
 )
 from sigprobe.tag import read_tags, with_location
+from sigprobe.tag.modem import ModemReader
 from sigprobe.verdict import Verdict, decide
 
 SOFTWARE: Final = Software("sigprobe", __version__)
@@ -148,6 +149,7 @@ class Session:
         now: Callable[[], float] = time.time,
         stop: threading.Event | None = None,
         clock_offset: Callable[[], tuple[float, float] | None] = lambda: None,
+        modem: ModemReader | None = None,
     ) -> None:
         self._plan = plan
         self._buffer = buffer
@@ -156,6 +158,7 @@ class Session:
         self._clock = clock
         self._now = now
         self._clock_offset = clock_offset
+        self._modem = modem
         self._run_id = new_id(now())
         self._stop = stop or threading.Event()
         self._budget = DataBudget(plan.max_bytes)
@@ -175,13 +178,13 @@ class Session:
             self._side_by_side([t for t in beside if t not in last])
             self._side_by_side([measure.path.informed(t, [s.result for s in self._saved.values()]) for t in last])
             for options in alone:
-                self._alone(options)
-        except KeyboardInterrupt:
-            self._interrupted = True
                 if self._stop.is_set():
                     break
-            self._stop.set()
+                self._alone(options)
             self._interrupted = self._stop.is_set()
+        except KeyboardInterrupt:
+            self._interrupted = True
+            self._stop.set()
         used, counted_by = meter.read(self._budget.used_bytes)
         return self._end(begun, used, counted_by, meter.interface)
 
@@ -293,7 +296,16 @@ class Session:
 
     def _begin(self) -> _Start:
         plan = self._plan
-        tags = read_tags(tps_id=plan.tps_id, election_id=plan.election_id, site=plan.site, operator=plan.operator)
+        tags = read_tags(
+            tps_id=plan.tps_id,
+            election_id=plan.election_id,
+            site=plan.site,
+            operator=plan.operator,
+            modem=self._modem,
+        )
+        offset = self._clock_offset()
+        if offset is not None:
+            tags = replace(tags, clock=replace(tags.clock, offset_est_ms=offset[0], offset_err_ms=offset[1]))
         return _Start(self._wall(), self._clock(), tags)
 
     def _keep(self, options: CommonOptions, start: _Start, seconds: float, measured: Measured) -> None:
@@ -302,9 +314,6 @@ class Session:
             run_id=self._run_id,
             probe_id=self._buffer.probe_id,
             kind=options.kind,
-        offset = self._clock_offset()
-        if offset is not None:
-            tags = replace(tags, clock=replace(tags.clock, offset_est_ms=offset[0], offset_err_ms=offset[1]))
             kind_version=measure.KINDS[options.kind].version,
             target=Target(options.name, options.configured_address(), measured.address_used),
             started_at=start.at,

@@ -1,7 +1,7 @@
 """Lists that people bring as files: their own TPS, and points where a signal is to be had."""
 
 from sigprobe.lists.faults import Fault, ListError
-from sigprobe.lists.kept import keep, kept_points, kept_tps, points_file, tps_file
+from sigprobe.lists.kept import keep, kept_points, kept_tps, points_file, registered, tps_file
 from sigprobe.lists.points import read_points
 from sigprobe.lists.tps import Station, read_tps
 
@@ -15,5 +15,6 @@ __all__ = [
     "points_file",
     "read_points",
     "read_tps",
+    "registered",
     "tps_file",
 ]

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from sigprobe.lists.faults import ListError
 from sigprobe.lists.points import COLUMNS as POINT_COLUMNS
 from sigprobe.lists.points import read_points
 from sigprobe.lists.tps import COLUMNS as TPS_COLUMNS
@@ -30,6 +31,20 @@ def kept_tps(queue: Path) -> list[Station]:
     """The list that was taken in; empty when there is none. Raises OSError, or ListError for an altered file."""
     path = tps_file(queue)
     return read_tps(path.read_bytes())[0] if path.exists() else []
+
+
+def registered(queue: Path, tps_id: str | None) -> tuple[float, float] | None:
+    """The position of one TPS in the list that was taken in; None where there is none, or the list cannot be read."""
+    if tps_id is None:
+        return None
+    try:
+        lines = tps_file(queue).read_bytes().splitlines()
+        # a nation's list has 800,000 lines, and this is asked at the start of every test
+        wanted = [line for line in lines if line.startswith(tps_id.encode())]
+        stations = read_tps(b"\n".join([*lines[:1], *wanted]))[0] if wanted else []
+    except (OSError, ListError):
+        return None  # the list is a help; without it the test goes on
+    return next(((s.lat, s.lon) for s in stations if s.lat is not None and s.lon is not None), None)
 
 
 def kept_points(queue: Path) -> list[Point]:

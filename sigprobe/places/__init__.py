@@ -12,6 +12,7 @@ from sigprobe.places.provinces import (
     zone,
 )
 from sigprobe.places.slips import near_misses
+from sigprobe.places.towns import lies_outside
 
 __all__ = [
     "OPERATORS",
@@ -23,6 +24,7 @@ __all__ = [
     "Province",
     "TableInfo",
     "Zone",
+    "lies_outside",
     "near_misses",
     "operator",
     "place",

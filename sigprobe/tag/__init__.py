@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sigprobe.result import Location, Tags
 from sigprobe.tag.clock import read_clock
-from sigprobe.tag.modem import configured_operator
+from sigprobe.tag.modem import ModemReader, configured_operator
 from sigprobe.tag.network import read_network
 
 
@@ -16,16 +16,19 @@ def read_tags(
     election_id: str | None = None,
     site: str | None = None,
     operator: str | None = None,
+    modem: ModemReader | None = None,
 ) -> Tags:
     """The tags of this moment, without `location`. Reads a few files of the kernel; sends nothing.
 
-    `tps_id` is expected as `tps.parse_tps` returns it; `operator` is what the settings or `--operator` say.
+    `tps_id` is expected as `tps.parse_tps` returns it; `operator` is what the settings or `--operator` say, for where
+    `modem` tells none.
     """
+    network = read_network(configured_operator(operator))
     return Tags(
         tps_id=tps_id,
         election_id=election_id,
         site=site,
-        network=read_network(configured_operator(operator)),
+        network=network if modem is None else modem.network(network),
         clock=read_clock(),
     )
 

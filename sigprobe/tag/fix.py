@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from sigprobe import places
+from sigprobe.nearby import distance_m
 from sigprobe.result import Location
 
 STALE_S: Final = 60.0
@@ -13,9 +15,12 @@ INACCURATE_M: Final = 100.0
 USELESS_M: Final = 1000.0
 FEW_SATELLITES: Final = 4
 HIGH_HDOP: Final = 5.0
+FAR_M: Final = 1000.0
+"""So far from the registered position of its TPS a device is not at the TPS; a village may be smaller than that."""
 _ZERO_DEG: Final = 0.001  # about 110 m around 0/0, where receivers without a fix put themselves
+_MAX_DELAY_S: Final = 5.0
 
-_POOR: Final = frozenset({"zero", "stale", "useless_accuracy"})
+_POOR: Final = frozenset({"zero", "stale", "useless_accuracy", "jump", "time_back"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,15 @@ class Fix:
     mode: str | None = None  # "2d", "3d"
     satellites: int | None = None
     hdop: float | None = None
+    oddity: str | None = None  # "jump", "time_back": what the receiver did that cannot be
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Where the device should be: the TPS code, and the TPS's registered position where it is known."""
+
+    tps_id: str | None = None
+    position: tuple[float, float] | None = None
 
 
 def is_position(lat: float, lon: float) -> bool:
@@ -51,7 +65,16 @@ def typed(position: tuple[float, float], source: str) -> Fix:
     return Fix(lat, lon, source)
 
 
-def location(fix: Fix | None, check_started_s: float) -> Location | None:
+def taken_at(now_s: float, wall_s: float, told_s: float) -> float:
+    """When a fix was taken, on the monotonic clock, by the receiver's time and ours.
+
+    The receiver's time tells how long the report took, if both clocks are right; a clock that is off tells nothing.
+    """
+    delay = wall_s - told_s
+    return now_s - delay if 0 <= delay <= _MAX_DELAY_S else now_s
+
+
+def location(fix: Fix | None, check_started_s: float, expected: Expected | None = None) -> Location | None:
     """The tag for a check that started at `check_started_s` on the monotonic clock; None without a fix.
 
     `fix_age_s` is start minus fix, negative when the fix is the later one.
@@ -59,7 +82,7 @@ def location(fix: Fix | None, check_started_s: float) -> Location | None:
     if fix is None:
         return None
     age_s = None if fix.at_s is None else check_started_s - fix.at_s
-    reasons = doubts(fix, age_s)
+    reasons = doubts(fix, age_s, expected)
     return Location(
         lat=fix.lat,
         lon=fix.lon,
@@ -75,12 +98,12 @@ def location(fix: Fix | None, check_started_s: float) -> Location | None:
     )
 
 
-def doubts(fix: Fix, age_s: float | None) -> tuple[str, ...]:
+def doubts(fix: Fix, age_s: float | None, expected: Expected | None = None) -> tuple[str, ...]:
     """Every reason not to take a position at its word; empty for a good one."""
     accuracy = fix.accuracy_m
     found = {
         fix.source: fix.source in ("manual", "fixed"),
-        "zero": abs(fix.lat) < _ZERO_DEG and abs(fix.lon) < _ZERO_DEG,
+        "zero": is_zero(fix),
         "2d": fix.mode == "2d",
         "stale": age_s is not None and abs(age_s) > STALE_S,
         "inaccurate": accuracy is not None and INACCURATE_M < accuracy <= USELESS_M,
@@ -88,4 +111,20 @@ def doubts(fix: Fix, age_s: float | None) -> tuple[str, ...]:
         "few_satellites": fix.satellites is not None and fix.satellites < FEW_SATELLITES,
         "hdop": fix.hdop is not None and fix.hdop > HIGH_HDOP,
     }
+    if fix.oddity is not None:
+        found[fix.oddity] = True
+    if expected is not None and not found["zero"]:
+        found["far_from_tps"] = _is_far(fix, expected.position)
+        found["other_province"] = places.lies_outside(expected.tps_id, fix.lat, fix.lon)
     return tuple(reason for reason, true in found.items() if true)
+
+
+def is_zero(fix: Fix) -> bool:
+    """True for a position around 0/0, which is a receiver's word for not knowing."""
+    return abs(fix.lat) < _ZERO_DEG and abs(fix.lon) < _ZERO_DEG
+
+
+def _is_far(fix: Fix, registered: tuple[float, float] | None) -> bool:
+    if registered is None:
+        return False
+    return distance_m(fix.lat, fix.lon, *registered) > FAR_M + (fix.accuracy_m or 0.0)

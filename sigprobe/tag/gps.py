@@ -1,29 +1,33 @@
-"""Where this device is: a source that is read in the background from the first second, and never waited for."""
+"""Where this device is: sources that are read in the background from the first second, and never waited for."""
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final
 
 from sigprobe.result import Location
 from sigprobe.tag import fix, gpsd
-from sigprobe.tag.fix import Fix
+from sigprobe.tag.feed import Feed, Read, read_gpsd, read_nmea
+from sigprobe.tag.fix import Expected, Fix
 
 SOURCES: Final = ("auto", "gpsd", "nmea", "modem", "fixed", "none")
 DEFAULT_GPSD: Final = "127.0.0.1:2947"
 
 _RETRY_S: Final = (1.0, 2.0, 5.0)
+_GRADES: Final = {"good": 0, "fair": 1, "poor": 2}
+_HDOP_M: Final = 5.0
+"""Metres of error per unit of HDOP: only to rank a source that tells no error of its own."""
+_NO_WORD_M: Final = 50.0
 
 
 class GpsReader:
-    """Holds the newest fix of one source. Reading begins at once, in a daemon thread, and ends with `close`.
+    """Holds the fixes of its sources. Reading begins at once, in daemon threads, and ends with `close`.
 
-    `source` is a value of `location.source`; `manual`, from the command line, goes before everything. Under `auto` the
-    position of `fixed` stands in while gpsd has none. `problem` says in technical English why no fix can come.
+    `source` is a value of `location.source`; `manual`, from the command line, goes before everything. Under `auto`
+    every source there is gets read: the better grade wins, then the smaller error, then the fresher fix; the position
+    of `fixed` stands in while none has any. `problem` says in technical English why no fix can come.
     """
 
     def __init__(
@@ -31,74 +35,98 @@ class GpsReader:
         source: str = "auto",
         *,
         gpsd: str = DEFAULT_GPSD,
+        nmea: str | None = None,
         fixed: tuple[float, float] | None = None,
         manual: tuple[float, float] | None = None,
+        expected: Expected | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """Start reading. Raises ValueError for an unknown source or an impossible position."""
+        """Start reading. Raises ValueError for an unknown source, address or an impossible position."""
         if source not in SOURCES:
             raise ValueError(f"source must be one of {', '.join(SOURCES)}")
-        self.problem: str | None = None
-        self.answered = False
-        self._clock, self._wall = clock, wall
-        self._address = gpsd
-        self._newest: Fix | None = None
+        self._clock = clock
+        self._expected = expected
         self._fallback: Fix | None = None
-        self._hopeless = False
+        self._missing: str | None = None
         self._change = threading.Condition()
         self._stop = threading.Event()
-        self._connection: socket.socket | None = None
-        self._thread: threading.Thread | None = None
-        self._choose(source, fixed, manual)
-
-    def _choose(self, source: str, fixed: tuple[float, float] | None, manual: tuple[float, float] | None) -> None:
+        self._feeds: list[Feed] = []
+        self._threads: list[threading.Thread] = []
         if manual is not None:
             self._fallback = fix.typed(manual, "manual")
-        elif source in ("auto", "fixed") and fixed is not None:
-            self._fallback = fix.typed(fixed, "fixed")
-        if manual is None and source in ("auto", "gpsd"):
-            gpsd.split_address(self._address)
-            self._thread = threading.Thread(target=self._read, name="gps", daemon=True)
-            self._thread.start()
             return
-        self._hopeless = True
-        if source in ("nmea", "modem") and manual is None:
-            self.problem = f"the source {source} is not in this version"
-        elif source == "fixed" and self._fallback is None:
-            self.problem = "location.fixed is not given"
+        if source in ("auto", "fixed") and fixed is not None:
+            self._fallback = fix.typed(fixed, "fixed")
+        if source == "fixed" and fixed is None:
+            self._missing = "location.fixed is not given"
+        if source == "nmea" and nmea is None:
+            self._missing = "location.nmea is not given"
+        readers: dict[str, Read] = {}
+        if source in ("auto", "gpsd"):
+            readers["gpsd"] = read_gpsd(gpsd, clock, wall)
+        if source in ("auto", "nmea") and nmea is not None:
+            readers["nmea"] = read_nmea(nmea, clock, wall)
+        if source in ("auto", "modem"):
+            readers["modem"] = _read_modem(clock, wall)
+        self._start(readers)
+
+    def _start(self, readers: dict[str, Read]) -> None:
+        for name, read in readers.items():
+            feed = Feed(name, self._change, self._stop)
+            self._feeds.append(feed)
+            self._threads.append(threading.Thread(target=self._read, args=(feed, read), name="gps", daemon=True))
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def problem(self) -> str | None:
+        """Why no fix can come, as far as the sources say; None while none complains."""
+        with self._change:
+            told = (feed.problem for feed in self._feeds if feed.problem is not None)
+            return self._missing or next(told, None)
+
+    @property
+    def answered(self) -> bool:
+        """True once anything has spoken as a receiver does."""
+        return any(feed.answered for feed in self._feeds)
 
     def newest(self) -> Fix | None:
-        """The newest fix there is, at once; under `auto` the fixed position when gpsd has told none."""
+        """The best fix there is, at once; under `auto` the fixed position when no source has told one."""
+        now = self._clock()
         with self._change:
-            return self._newest or self._fallback
+            found = [best for feed in self._feeds if (best := feed.track.best(now)) is not None]
+        return min(found, key=lambda f: _rank(f, now), default=self._fallback)
 
     def location(self, check_started: float) -> Location | None:
-        """The newest fix as the tag of a check that started then, on the monotonic clock."""
-        return fix.location(self.newest(), check_started)
+        """The best fix as the tag of a check that started then, on the monotonic clock."""
+        return fix.location(self.newest(), check_started, self._expected)
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for a first position; False when there is none by then, and at once where none can come."""
         with self._change:
-            self._change.wait_for(lambda: self._newest is not None or self._hopeless or self._stop.is_set(), timeout_s)
+            self._change.wait_for(lambda: not self._hoping(), timeout_s)
         return self.newest() is not None
 
     def may_come(self) -> bool:
         """True while a first position is still to be hoped for."""
         with self._change:
-            return self._newest is None and not self._hopeless and not self._stop.is_set()
+            return self._hoping()
+
+    def _hoping(self) -> bool:
+        told = any(feed.track.newest is not None for feed in self._feeds)
+        return not told and not self._stop.is_set() and any(not feed.hopeless for feed in self._feeds)
 
     def close(self) -> None:
         """Stop reading. May be called twice; what was read stays readable."""
         self._stop.set()
         with self._change:
-            connection = self._connection
             self._change.notify_all()
-        if connection is not None:
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        if self._thread is not None:
-            self._thread.join(gpsd.CONNECT_S + 1)
+        for feed in self._feeds:
+            feed.hang_up()
+        until = time.monotonic() + gpsd.CONNECT_S + 1
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
 
     def __enter__(self) -> GpsReader:
         """Return itself; reading has begun already."""
@@ -108,58 +136,48 @@ class GpsReader:
         """Stop reading."""
         self.close()
 
-    # --- the thread -----------------------------------------------------------------------------------------
-
-    def _read(self) -> None:
+    def _read(self, feed: Feed, read: Read) -> None:
+        """A source's thread: read it again and again, less often the longer it tells nothing."""
         failures = 0
         while not self._stop.is_set():
+            before = feed.track.newest
             try:
-                told = self._talk()
-                reason = "gpsd closed the connection"
+                read(feed)
+                reason = f"{feed.name} closed the connection"
             except OSError as error:
-                told, reason = False, f"gpsd at {self._address}: {error.strerror or error}"
-            failures = 0 if told else failures + 1
-            self._note(hopeless=True, problem=reason)
+                reason = f"{feed.name}: {error.strerror or error}"
+            failures = 0 if feed.track.newest is not before else failures + 1
+            feed.note(hopeless=True, problem=reason)
             self._stop.wait(_RETRY_S[min(failures, len(_RETRY_S) - 1)])
 
-    def _talk(self) -> bool:
-        """One connection from its first to its last line; True when gpsd told a fix."""
-        told = False
-        with socket.create_connection(gpsd.split_address(self._address), gpsd.CONNECT_S) as connection:
-            with self._change:
-                self._connection = connection
-            if self._stop.is_set():  # closed while connecting
-                return False
-            try:
-                connection.settimeout(gpsd.GREETING_S)
-                connection.sendall(gpsd.WATCH)
-                talk = gpsd.Talk(self._clock, self._wall)
-                for line in gpsd.lines(connection):
-                    found = talk.feed(line)
-                    told = told or found is not None
-                    if talk.answered:
-                        connection.settimeout(gpsd.SILENCE_S)
-                    self.answered = self.answered or talk.answered
-                    self._note(found=found, hopeless=talk.trouble() is not None, problem=talk.trouble())
-            finally:
-                with self._change:
-                    self._connection = None
-        return told
 
-    def _note(self, *, found: Fix | None = None, hopeless: bool, problem: str | None) -> None:
-        with self._change:
-            self._newest = found or self._newest
-            self._hopeless = hopeless
-            self.problem = problem
-            self._change.notify_all()
+def _rank(found: Fix, now: float) -> tuple[int, float, float]:
+    age = 0.0 if found.at_s is None else now - found.at_s
+    place = fix.location(found, now)
+    grade = _GRADES.get((place and place.quality) or "", len(_GRADES))
+    error = found.accuracy_m
+    if error is None:
+        error = _NO_WORD_M if found.hdop is None else found.hdop * _HDOP_M
+    return grade, error, age
+
+
+def _read_modem(clock: Callable[[], float], wall: Callable[[], float]) -> Read:
+    def read(feed: Feed) -> None:
+        from sigprobe.tag.modemplace import read_place
+
+        read_place(feed, clock, wall)
+
+    return read
 
 
 def open_gps(
     *,
     source: str = "auto",
     gpsd: str = DEFAULT_GPSD,
+    nmea: str | None = None,
     fixed: tuple[float, float] | None = None,
     manual: tuple[float, float] | None = None,
+    expected: Expected | None = None,
 ) -> GpsReader:
     """Start reading where this device is. Use it as a context manager, or call `close`."""
-    return GpsReader(source, gpsd=gpsd, fixed=fixed, manual=manual)
+    return GpsReader(source, gpsd=gpsd, nmea=nmea, fixed=fixed, manual=manual, expected=expected)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sigprobe.result import format_time, parse_time
-from sigprobe.tag.fix import Fix, is_position
+from sigprobe.tag.fix import Fix, is_position, taken_at
 
 WATCH: Final = b'?WATCH={"enable":true,"json":true};\n'
 CONNECT_S: Final = 2.0
@@ -23,7 +23,6 @@ SILENCE_S: Final = 60.0
 """A daemon this long without a line may be gone without a goodbye: connect again."""
 
 _MAX_LINE_BYTES: Final = 64 * 1024
-_MAX_DELAY_S: Final = 5.0
 _STRANGE_LINES: Final = 20
 _SKY_S: Final = 30.0
 
@@ -105,15 +104,13 @@ class Talk:
         if when is None or not is_position(lat, lon):
             return None
         now = self.clock()
-        # the receiver's time tells how long the report took, if both clocks are right
-        delay = self.wall() - when.timestamp()
         seen_s, satellites, hdop = self._sky.get(str(report.get("device")), (-math.inf, None, None))
         fresh = now - seen_s <= _SKY_S
         return Fix(
             lat=lat,
             lon=lon,
             source="gpsd",
-            at_s=now - delay if 0 <= delay <= _MAX_DELAY_S else now,
+            at_s=taken_at(now, self.wall(), when.timestamp()),
             time=format_time(when),
             alt_m=_first(report, "altMSL", "altHAE", "alt") if mode >= 3 else None,
             accuracy_m=_accuracy(report),

@@ -197,13 +197,13 @@ def test_accuracy_from_its_two_parts() -> None:
 
 def test_gpsd_that_goes_away_leaves_the_last_fix_with_its_age() -> None:
     """The last fix stays, its age grows, and a daemon that is back is read again."""
-    second = {**TPV, "lat": -7.5}
+    second = {**TPV, "lat": -6.9149}
     turns = [[line(VERSION), line(TPV)], [line(VERSION), line(second)]]
     with server(then="close", turns=turns) as where, open_gps(gpsd=where) as gps:
         assert gps.wait(10)
         first = gps.newest()
         assert first is not None and first.lat == -6.91474
-        assert until(lambda: (f := gps.newest()) is not None and f.lat == -7.5)
+        assert until(lambda: (f := gps.newest()) is not None and f.lat == -6.9149)
     later = gps.location(time.monotonic() + 120)
     assert later is not None and later.fix_age_s is not None and later.fix_age_s > 119
     assert (later.quality, later.quality_reasons) == ("poor", ("stale",))

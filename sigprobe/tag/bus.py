@@ -1,0 +1,87 @@
+"""The system's D-Bus, as far as ModemManager needs it. Nothing is loaded before the first connection."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+CALL_S: Final = 1.5
+_DEFAULT: Final = "unix:path=/var/run/dbus/system_bus_socket"
+
+
+class BusError(OSError):
+    """The bus, or the service on it, is absent, refuses or answers nonsense."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bus:
+    """One open connection."""
+
+    _connection: Any
+
+    def call(self, service: str, path: str, interface: str, method: str, signature: str = "", *body: Any) -> Any:
+        """The first value of a method's answer, variants opened; None for an empty one. Raises BusError."""
+        import jeepney
+
+        address = jeepney.DBusAddress(path, bus_name=service, interface=interface)
+        try:
+            message = jeepney.new_method_call(address, method, signature or None, body)
+            answer = self._connection.send_and_get_reply(message, timeout=CALL_S)
+        except OSError as error:
+            raise BusError(f"D-Bus: {error or type(error).__name__}") from error
+        except Exception as error:
+            raise BusError(f"D-Bus: {type(error).__name__}: {error}") from error
+        if answer.header.message_type is jeepney.MessageType.error:
+            name = answer.header.fields.get(jeepney.HeaderFields.error_name, "an error")
+            raise BusError(f"{service} refuses {method}: {name}")
+        if not answer.body:
+            return None
+        return opened(answer.header.fields.get(jeepney.HeaderFields.signature, ""), answer.body[0])
+
+    def has(self, service: str) -> bool:
+        """Whether a service is running; asking does not start it."""
+        there = self.call(
+            "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "NameHasOwner", "s", service
+        )
+        return there is True
+
+    def get(self, service: str, path: str, interface: str, name: str) -> Any:
+        """One property. Raises BusError."""
+        return self.call(service, path, "org.freedesktop.DBus.Properties", "Get", "ss", interface, name)
+
+
+def opened(signature: str, value: Any) -> Any:
+    """A D-Bus value without the signatures that its variants carry."""
+    if signature == "v":
+        inner, held = value
+        return opened(inner, held)
+    if signature.startswith("a{"):
+        return {key: opened(signature[3:-1], held) for key, held in value.items()}
+    return value
+
+
+@contextmanager
+def system_bus() -> Iterator[Bus]:
+    """A connection to the system bus, quick to fail. Raises BusError."""
+    if not hasattr(socket, "AF_UNIX"):
+        raise BusError("this system has no D-Bus")
+    address = os.environ.get("DBUS_SYSTEM_BUS_ADDRESS") or _DEFAULT
+    path = address.removeprefix("unix:path=").partition(",")[0]
+    if address.startswith("unix:path=") and not os.path.exists(path):  # noqa: PTH110 - without loading anything
+        raise BusError("this system has no D-Bus")
+    from jeepney.bus import get_bus
+    from jeepney.io.blocking import DBusConnection, prep_socket
+
+    try:
+        handle = prep_socket(get_bus(address), timeout=CALL_S)
+        # the greeting has no limit of its own there
+        handle.settimeout(CALL_S)
+        connection = DBusConnection(handle)
+    except Exception as error:
+        raise BusError(f"D-Bus: {type(error).__name__}: {error}") from error
+    with closing(connection):
+        yield Bus(connection)
