@@ -128,8 +128,14 @@ def _count(db: apsw.Connection, usage: list[Usage]) -> int:
 
 
 def _opened(aside: Path) -> apsw.Connection:
-    old = apsw.Connection(str(aside), flags=apsw.SQLITE_OPEN_READWRITE)
-    # reading must not fold the -wal into the evidence
+    try:
+        size = aside.stat().st_size
+    except OSError:
+        size = 0
+    if size == 0:
+        # SQLite would delete the -wal that lies beside it
+        raise apsw.CantOpenError("the database is empty")
+    old = apsw.Connection(str(aside), flags=apsw.SQLITE_OPEN_READONLY)
     old.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     old.pragma("cell_size_check", 1)
     return old
