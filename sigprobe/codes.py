@@ -257,6 +257,12 @@ CODES: Final[Mapping[str, Code]] = _table(
         N_("Check url in the settings: it must be a sigprobe collector or a LibreSpeed server."),
     ),
     (
+        "program_missing",
+        "SP-THR-06",
+        N_("The program that this speed test uses is not installed."),
+        N_("Install iperf3, or use engine: http in the settings."),
+    ),
+    (
         "server_busy",
         "SP-THR-03",
         N_("{name} has no room for another speed test now."),

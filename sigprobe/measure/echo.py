@@ -54,6 +54,7 @@ class Arrival:
     cause: str | None = None
     detail: str | None = None
     ttl: int | None = None
+    told_by: str | None = None  # the address of the router that sent an error
 
 
 class Echo(Protocol):
@@ -244,7 +245,7 @@ class IcmpEcho:
         quoted = self._quoted(packet[_HEADER.size :]) if cause is not None else None
         if quoted is None:
             return None
-        return Arrival(quoted, now, size, cause, f"ICMP type {kind} code {code} from {source}")
+        return Arrival(quoted, now, size, cause, f"ICMP type {kind} code {code} from {source}", told_by=source)
 
     def _quoted(self, inner: bytes) -> int | None:
         """The sequence number of our echo that an ICMP error quotes, IP header first; None when not ours."""

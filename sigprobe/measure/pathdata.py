@@ -28,7 +28,10 @@ class GatewayData(TypedDict):
 
 
 class PointData(TypedDict):
-    """A reference, or an address of a configured target. `tcp` is what each port said."""
+    """A reference, or an address of a configured target. `tcp` is what each port said.
+
+    `told_by` is the router that said for it that it cannot be reached.
+    """
 
     address: str
     place: str
@@ -40,6 +43,7 @@ class PointData(TypedDict):
     rtts_ms: list[float | None]
     tcp: dict[str, str]
     tcp_ms: float | None
+    told_by: str | None
     failure: str | None
 
 

@@ -41,6 +41,7 @@ class Burst:
     rtts_ms: list[float | None] = field(default_factory=list)
     arrivals_s: list[float] = field(default_factory=list)
     failure: str | None = None
+    told_by: str | None = None
     bytes: int = 0
 
     @property
@@ -99,6 +100,7 @@ def burst(
                 pending.discard(arrival.seq)
                 if arrival.cause is not None:
                     result.failure = arrival.cause
+                    result.told_by = arrival.told_by or result.told_by
                     continue
                 result.bytes += arrival.bytes
                 result.rtts_ms[arrival.seq] = round((arrival.at_s - started[arrival.seq]) * 1000, 3)

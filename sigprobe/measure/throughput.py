@@ -17,10 +17,13 @@ SPARE_S: Final = 10.0
 
 
 class Options(CommonOptions):
-    """What a throughput target may say. `max_mb` is for both directions together, `max_s` for each."""
+    """What a throughput target may say. `max_mb` is for both directions together, `max_s` for each.
+
+    `url` is an http or https address for engine `http`, `host:port` for engine `iperf3`.
+    """
 
     kind: Literal["throughput"] = "throughput"
-    engine: Literal["http", "speedtest"] = "http"
+    engine: Literal["http", "speedtest", "iperf3"] = "http"
     url: Annotated[str, Field(max_length=2000)] | None = None
     direction: Literal["both", "download", "upload"] = "both"
     streams: Annotated[int, Field(ge=1, le=16)] | None = None
@@ -34,6 +37,10 @@ class Options(CommonOptions):
             if parts.scheme.lower() not in ("http", "https") or not parts.hostname:
                 raise ValueError("url must be an http or https address for engine http")
             _ = parts.port  # raises ValueError when it is no port
+        if self.engine == "iperf3":
+            from sigprobe.measure.engines.iperf3 import host_port
+
+            host_port(self.url or "")
         return self
 
     def default_timeout_s(self) -> float:
@@ -44,6 +51,8 @@ class Options(CommonOptions):
         """The URL without userinfo, query and fragment; the engine's service where there is no URL."""
         if self.url is None:
             return "speedtest.net"
+        if self.engine == "iperf3":
+            return self.url.removeprefix("iperf3://").rstrip("/")
         parts = urlsplit(self.url)
         return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
@@ -113,6 +122,10 @@ def measure(options: Options, context: Context) -> Measured:
         from sigprobe.measure.engines import speedtest
 
         return speedtest.measure(data, context, **limits)
+    if options.engine == "iperf3":
+        from sigprobe.measure.engines import iperf3
+
+        return iperf3.measure(data, context, url=options.url or "", **limits)
     from sigprobe.measure.engines import http
 
     return http.measure(data, context, url=options.url or "", **limits)

@@ -36,10 +36,11 @@ PORTS: Final = (443, 53)
 
 _FIRST_S: Final = 2.3  # for everything that is asked of everybody
 _ECHOES: Final = 10
+_TRAIN_BYTES: Final = 2 * 1500 * 5 + 500
 _INTERVAL_S: Final = 0.1
 _ECHO_WAIT_S: Final = 1.0
 _MAX_TTL: Final = 4
-_TRAIN: Final = 4
+_TRAIN: Final = 3
 _NEAR_TRAIN: Final = 2
 
 T = TypeVar("T")
@@ -194,6 +195,7 @@ class Walk:
             "rtts_ms": echoes.rtts_ms,
             "tcp": {str(k.port): k.state for k in tried},
             "tcp_ms": None if answered is None else answered.ms,
+            "told_by": echoes.told_by,
             "failure": None if answers else tried[0].state if tried and not echoes.method else echoes.failure,
         }
 
@@ -258,7 +260,10 @@ class Walk:
         for point in self.data["references"] + self.data["targets"]:
             if any(h["said"] == "reached" and h["address"] == point["address"] for h in self.data["hops"]):
                 point["answers"], point["failure"] = True, None
-        self.data["hop_beyond"] = max(far, key=lambda h: h["ttl"])["address"] if far else None
+        # a router sends few errors a second, and the echoes may have used them up: what it told them counts as well
+        told = [p["told_by"] for p in (*self.data["references"], *self.data["targets"]) if p["told_by"]]
+        told = [address for address in told if address not in near | own]
+        self.data["hop_beyond"] = max(far, key=lambda h: h["ttl"])["address"] if far else next(iter(told), None)
 
     # --- names ----------------------------------------------------------------------------------------------
 
@@ -299,11 +304,11 @@ class Walk:
         self.spend(used)
         return looked
 
-    def _doubts(self) -> list[tuple[str, int, bool, str]]:
-        """Hosts to look at again, each at the address in question: (host, port, TLS, address)."""
-        found: list[tuple[str, int, bool, str]] = []
+    def _doubts(self) -> list[tuple[str, int, bool, str, str | None]]:
+        """Hosts to look at again, each at the address in question: (host, port, TLS, address, what is known)."""
+        found: list[tuple[str, int, bool, str, str | None]] = []
         seen = {s.name: s for s in self.options.seen}
-        room = (MAX_BYTES - self.used - 24_000) // (2 * peek.TLS_BYTES)
+        room = (MAX_BYTES - self.used - _TRAIN_BYTES) // peek.TLS_BYTES
         for aim in self.options.targets:
             mine = seen.get(aim.name)
             if aim.kind not in ("http", "throughput") or not aim.port or (mine is not None and mine.code is None):
@@ -316,19 +321,22 @@ class Walk:
                 used = aim.host if sockets.is_ip(aim.host) else next(iter(system), None)
             apart = next((a for a in other if a not in system), None)
             if other and not set(other) & set(system) and apart is not None:
-                found.append((aim.host, aim.port, aim.tls, apart))
+                found.insert(0, (aim.host, aim.port, aim.tls, apart, None))
+            strange = mine.code if mine is not None and (mine.code or "").startswith("tls_") else None
             if used is not None:
-                found.append((aim.host, aim.port, aim.tls, used))
+                found.append((aim.host, aim.port, aim.tls, used, strange))
         return list(dict.fromkeys(found))[: max(0, min(4, room))]
 
-    def _look(self, host: str, port: int, tls: bool, address: str) -> peek.PeekData | None:
+    def _look(self, host: str, port: int, tls: bool, address: str, known: str | None) -> peek.PeekData | None:
         at = reach.numeric(address, port)
         if at is None:
             return None
         ca_file = self.context.ca_files.get(f"{'https' if tls else 'http'}://{sockets.endpoint(host, port)}")
         deadline = self.context.deadline.within(2.2)
         method = "HEAD" if tls else "GET"
-        looked, used = peek.peek(host, at, deadline, self.context.stop, tls=tls, ca_file=ca_file, method=method)
+        looked, used = peek.peek(
+            host, at, deadline, self.context.stop, tls=tls, ca_file=ca_file, known=known, method=method
+        )
         self.spend(used)
         return looked
 
@@ -338,7 +346,7 @@ class Walk:
         """A short train of the largest packets to the gateway and to a point beyond: what passes, and how fast."""
         points = [p for p in (*self.data["references"], *self.data["targets"]) if p["received"] and p["sent"]]
         gateway = self.data["gateway"]
-        if not points or self.data["mtu"] is None or self.used > MAX_BYTES - 21_000:
+        if not points or self.data["mtu"] is None or self.used > MAX_BYTES - _TRAIN_BYTES:
             return None
         size = min(self.data["mtu"], 1500) - 28
         far = points[0]["address"]
@@ -411,6 +419,7 @@ def _told(address: str) -> PointData:
         "rtts_ms": [],
         "tcp": {},
         "tcp_ms": None,
+        "told_by": None,
         "failure": None,
     }
 
