@@ -15,8 +15,8 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent.parent / "tests" / part) for part in ("scenarios", "")]
 
-from catalogue import SCENARIOS
-from judging import Judged, judge_all
+from catalogue import SCENARIOS  # noqa: E402 - they live beside the tests
+from judging import Judged, judge_all  # noqa: E402
 
 OWNERS = ("none", "local", "operator", "service", "collector", "uncertain")
 

@@ -288,7 +288,7 @@ def write_config(world: World) -> Path:
             "name": "names",
             "hostname": world.services["sirekap"]["fqdn"],
             "resolvers": ["system", other],
-            "timeout_ms": 2500,
+            "timeout_ms": 4000,
         },
     ]
     for name in world.rng.sample(SERVICES, len(SERVICES)):
@@ -296,7 +296,7 @@ def write_config(world: World) -> Path:
         scheme, usual = ("https", 443) if service["tls"] else ("http", 80)
         port = "" if service["port"] == usual else f":{service['port']}"
         url = f"{scheme}://{service['fqdn']}{port}/"
-        targets.append({"kind": "http", "name": name, "url": url, "timeout_ms": 4000})
+        targets.append({"kind": "http", "name": name, "url": url, "timeout_ms": 7000})
     if world.throughput:
         url = f"http://{world.host(60)}/"
         targets.append({"kind": "throughput", "name": "speed", "url": url, "max_mb": 4, "max_s": 2})
