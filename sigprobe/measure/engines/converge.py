@@ -32,9 +32,9 @@ STEADY_RTTS: Final = 1.3
 LOSSY: Final = 3
 """So many losses in the second half of the time, and it is they that govern the rate."""
 
-FEW_LOSSES: Final = 4
-ENOUGH_LOSSES: Final = 12
-LOSSY_S: Final = 4.0
+FEW_LOSSES: Final = 3
+ENOUGH_LOSSES: Final = 6
+LOSSY_S: Final = 2.5
 LOSS_FLOOR: Final = 0.35
 LOSS_TOLERANCE: Final = 0.1
 

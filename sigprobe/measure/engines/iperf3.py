@@ -32,7 +32,7 @@ PROGRAM: Final = "iperf3"
 PORT: Final = 5201
 STREAMS: Final = 4
 BLOCK: Final = 131_072
-"""What each stream may send beyond the number asked for: a block that it has begun."""
+"""The program's own unit; each stream may send one or two beyond the number asked for."""
 
 POLL_S: Final = 0.05
 GRACE_S: Final = 2.0
@@ -85,7 +85,7 @@ def measure(
         cap = min(left, left if of_run is None else of_run) // (len(ways) - number)
         context.progress(Progress(way, None, "bps", number / len(ways)))
         command = [program, "-c", host, "-p", str(port), "-J", "-i", "0.1", "-P", str(data["streams"]), "-n"]
-        command.append(str(max(MIN_BYTES, cap - BLOCK * data["streams"])))
+        command.append(str(max(MIN_BYTES, cap - 2 * BLOCK * data["streams"])))
         command += ["--connect-timeout", str(math.ceil(CONNECT_S * 1000)), *(["-R"] if way == "download" else [])]
         try:
             if cap < MIN_BYTES:

@@ -87,3 +87,34 @@ def test_too_little_is_no_speed() -> None:
     burst = conclude(Series([(0.0, 0), (0.010, 1_000_000)]), 0.001)
     assert burst is not None and burst.ci_bps is None
     assert burst.bps == pytest.approx(800e6)
+
+
+def test_a_rate_that_losses_govern_is_not_read_from_its_first_moments() -> None:
+    """A link that the climb has filled looks steady until losses have had their say: their mean is the answer."""
+    series = arrivals(lambda at_s: 20e6 if at_s < 0.8 else 14e6 + 1e6 * ((at_s * 10) % 2 - 1), 4)
+    losses = [0.1 * number for number in range(1, 40)]
+    early = Series(list(zip(series.times_s, series.totals, strict=True))[:70])
+    assert judge(early, 0.05, [], 2).settled  # type: ignore[union-attr]
+    assert not judge(early, 0.05, losses[:6], 4).settled  # type: ignore[union-attr]
+    speed = judge(series, 0.05, losses, 4)
+    assert speed is not None and speed.settled and speed.ci_bps is not None
+    assert speed.bps == pytest.approx(14e6, rel=0.03)
+    assert speed.ci_bps[1] - speed.ci_bps[0] > 0.1 * speed.bps
+
+
+@pytest.mark.parametrize("rtt_s", [0.1, 0.3])
+def test_a_long_way_does_not_ask_for_many_round_trips(rtt_s: float) -> None:
+    """Once the pace is even over a round trip and a bit, it is known; bursts once a round trip are waited out."""
+    series, watch, total, stopped = Series(), Judge(rtt_s), 0.0, None
+    for number in range(1000):
+        at_s = number * 0.01
+        total += climb(300e6, rtt_s, 2e6)(at_s) * 0.01 / 8
+        series.add(at_s + 0.01, total)
+        if number % 5 == 4 and watch.converged(series):
+            stopped = at_s
+            break
+    climbed_s = 7.3 * rtt_s
+    assert stopped is not None and climbed_s + rtt_s < stopped < climbed_s + max(2 * rtt_s, 0.6)
+    bursts = arrivals(lambda at_s: 30e6 if at_s % rtt_s < rtt_s / 3 else 0.0, 2.2 * rtt_s)
+    speed = judge(bursts, rtt_s)
+    assert speed is None or not speed.settled

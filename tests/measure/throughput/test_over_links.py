@@ -1,0 +1,77 @@
+"""Engine `http` over emulated links: the rate as set, with and without losses, for few bytes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from link_emulator import Link, Way, link
+from netns import MARKS
+
+from sigprobe.measure import throughput as kind
+from sigprobe.measure.kind import Context, Deadline, Measured
+from sigprobe.result import Outcome
+
+pytestmark = MARKS
+PORT = 8470
+
+
+@pytest.fixture
+def collector(spawn: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> Callable[[Link], str]:
+    """Start a collector at the far end of a link; its URL."""
+
+    def start(wire: Link) -> str:
+        command = [sys.executable, "-m", "sigprobe", "collector", "serve", "--host", wire.far_address]
+        command += ["--port", str(PORT), "--throughput", "open", "--database", f"sqlite:///{tmp_path}/c.db"]
+        spawn(wire.far.command(*command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(150):
+            if f":{PORT} " in wire.far.run("ss", "-ltnH").stdout:
+                return f"http://{wire.far_address}:{PORT}/"
+            time.sleep(0.1)
+        raise AssertionError("the collector did not start")
+
+    return start
+
+
+def check(wire: Link, url: str, **options: object) -> Measured:
+    """One check from the near end."""
+
+    def run() -> Measured:
+        chosen = kind.Options.model_validate({"kind": "throughput", "name": "x", "url": url, **options})
+        return kind.measure(chosen, Context(Deadline.after(chosen.timeout_s())))
+
+    return wire.near.call(run)
+
+
+@pytest.mark.parametrize("loss", [0, 0.01])
+def test_the_rate_of_a_link_is_read_with_and_without_losses(loss: float, collector: Callable[[Link], str]) -> None:
+    """4 Mbit/s down and 2 up at 40 ms are read within eight percent (headers take four) for 4 MB at most."""
+    way = Way(delay_ms=20, rate_bps=4e6, queue_bytes=60_000, loss=loss)
+    up = Way(delay_ms=20, rate_bps=2e6, queue_bytes=40_000, loss=loss)
+    with link(up=up, down=way, congestion="bbr") as wire:
+        measured = check(wire, collector(wire))
+        counts = wire.counts()
+    data = measured.data
+    assert measured.outcome is Outcome.OK, measured.failure
+    assert data["download_bps"] == pytest.approx(4e6 * 0.96, rel=0.08)
+    assert data["upload_bps"] == pytest.approx(2e6 * 0.96, rel=0.1)
+    assert data["ended_download"] == "converged" and data["download_s"] < 6
+    assert data["bytes_received"] + data["bytes_sent"] < 4_000_000
+    assert (counts["up"]["tcp"]["lost"] > 0) == bool(loss)
+
+
+def test_an_outage_in_the_middle_is_no_speed_of_its_own(collector: Callable[[Link], str]) -> None:
+    """A link that goes away for good gives no rate from nothing: null or what was seen, never zero, and in time."""
+    with link(up=Way(delay_ms=10, rate_bps=3e6), down=Way(delay_ms=10, rate_bps=3e6)) as wire:
+        url = collector(wire)
+        wire.set(down=Way(delay_ms=10, rate_bps=3e6, outages=((0.25, 1000),)))
+        start = time.monotonic()
+        measured = check(wire, url, max_s=2, direction="download", timeout_ms=4000)
+        assert time.monotonic() - start < 7
+    assert measured.data["download_bps"] is None or measured.data["download_bps"] > 100_000
+    if measured.outcome is Outcome.FAILED:
+        assert measured.failure is not None and measured.failure.code in ("timeout", "too_slow", "reset")
