@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -273,3 +274,140 @@ def test_any_run_gets_a_verdict(rows: list[tuple[str, str, str | None, Outcome]]
     assert set(verdict.evidence) <= {r.id for r in results}
     assert verdict.owner in ("none", "local", "operator", "service", "collector", "uncertain")
     assert set(verdict.to_dict()) == {"owner", "cause", "confidence", "evidence"}
+
+
+# --- with the walk outwards -----------------------------------------------------------------------------------
+
+
+def point(address: str, *, answers: bool = True, lost: int = 0, ms: float = 30.0) -> dict[str, Any]:
+    rtts = [None] * lost + [ms] * (10 - lost)
+    return {
+        "address": address,
+        "answers": answers,
+        "sent": 10,
+        "received": len(rtts) - lost,
+        "rtts_ms": rtts if answers else [None] * 10,
+        "tcp": {"53": "open"} if answers else {"53": "timeout"},
+    }
+
+
+def outwards(code: str | None = None, *, answers: bool = True, outcome: Outcome | None = None, **data: Any) -> Result:
+    found = {
+        "connected": True,
+        "addressed": True,
+        "routed": True,
+        "gateway": point(GATEWAY, ms=1.0),
+        "references": [point("1.1.1.1", answers=answers), point("9.9.9.9", answers=answers)],
+        **data,
+    }
+    return replace(check("path", "path", "default-gateway", code, outcome=outcome), data=found)
+
+
+def resolver(address: str, place: str) -> list[dict[str, Any]]:
+    return [{"address": address, "place": place, "answers": False, "failure": "dns_timeout"}]
+
+
+@pytest.mark.parametrize(
+    ("walk", "owner", "cause"),
+    [
+        pytest.param(outwards("no_network", answers=False, connected=False), "local", "no_network", id="no link"),
+        pytest.param(outwards("no_address", answers=False, addressed=False), "local", "no_address", id="no address"),
+        pytest.param(
+            outwards("gateway_dead", answers=False, gateway=point(GATEWAY, answers=False)),
+            "local",
+            "gateway_dead",
+            id="dead gateway",
+        ),
+        pytest.param(outwards("no_way_beyond", answers=False), "uncertain", "no_way_beyond", id="a phone without data"),
+        pytest.param(
+            outwards("dead_after_hop", answers=False, outcome=Outcome.DEGRADED, hop_beyond="10.9.9.9"),
+            "operator",
+            "dead_after_hop",
+            id="a hop and nothing after it",
+        ),
+        pytest.param(
+            outwards(resolvers=resolver("100.64.0.53:53", "beyond")),
+            "operator",
+            "resolver_dead",
+            id="the operator's resolver",
+        ),
+        pytest.param(
+            outwards(resolvers=resolver("8.8.8.8:53", "beyond")),
+            "uncertain",
+            "resolver_silent",
+            id="a resolver set by hand is not the operator's",
+        ),
+        pytest.param(
+            outwards(resolvers=resolver(f"{GATEWAY}:53", "link")),
+            "uncertain",
+            "resolver_silent",
+            id="nor is the router's own",
+        ),
+    ],
+)
+def test_where_the_way_ends(walk: Result, owner: str, cause: str) -> None:
+    """Two services cannot be looked up; where the walk ended tells whose job it is."""
+    results = [web("a", "a.example", "name_not_found"), web("b", "b.example", "name_not_found"), walk]
+    verdict = decide(results, NEED)
+    assert plain(verdict) == (owner, cause)
+    assert walk.id in verdict.evidence
+    assert "path" not in verdict.targets
+
+
+def lossy(ms: float) -> Result:
+    return outwards(references=[point("1.1.1.1", lost=3, ms=ms), point("9.9.9.9", lost=2, ms=ms)])
+
+
+def test_loss_is_the_operators_only_without_a_queue() -> None:
+    """The same loss behind a long wait may be a queue that others fill: then nobody is named."""
+    assert plain(decide([web(), lossy(40.0)], NEED)) == ("operator", "loss_beyond")
+    assert decide([web(), lossy(400.0)], NEED).owner not in ("operator", "service")
+
+
+def test_loss_already_on_the_way_to_the_gateway_accuses_nobody() -> None:
+    """A bad Wi-Fi link loses packets to the gateway as well."""
+    walk = outwards(gateway=point(GATEWAY, lost=3, ms=2.0), references=lossy(40.0).data["references"])
+    assert decide([web(), walk], NEED).owner not in ("operator", "service")
+
+
+def test_one_slow_page_is_not_a_slow_network() -> None:
+    """A narrow-looking train and one page that hangs are no proof against the operator."""
+    whole = {"far_bps": 200_000, "gateway_bps": 90_000_000, "far_received": 3, "gateway_received": 2}
+    results = [web("b", "b.example"), web(code="timeout", tcp_ms=30.0, send_ms=0.1), outwards(whole=whole)]
+    assert decide(results, NEED).owner != "operator"
+
+
+@pytest.mark.parametrize(("network", "owner", "cause"), [
+    (Network(registration="searching"), "operator", "no_signal"),
+    (Network(registration="home", access="cellular", rsrp_dbm=-122.0), "operator", "weak_signal"),
+    (Network(registration="home", access="cellular", rsrp_dbm=-90.0), "operator", "modem_no_data"),
+    (Network(registration="denied", access="cellular"), "uncertain", "no_way_beyond"),
+    (Network(registration="home", access="wifi", rsrp_dbm=-122.0), "uncertain", "no_way_beyond"),
+])  # fmt: skip
+def test_what_a_modem_tells(network: Network, owner: str, cause: str) -> None:
+    """The modem's word counts where it is the link in use; a refused card or another link accuses nobody."""
+    results = [
+        replace(r, tags=replace(r.tags, network=network))
+        for r in (web(code="timeout"), outwards("no_way_beyond", answers=False))
+    ]
+    assert plain(decide(results, NEED)) == (owner, cause)
+
+
+def test_the_collector_alone() -> None:
+    """Everything answers but the collector; with a service down as well it is not the collector alone."""
+    walk = outwards(collectors=[{"host": "c.example", "place": "beyond", "failure": "refused"}])
+    assert plain(decide([web(), walk], NEED)) == ("collector", "collector_down")
+    both = decide([web("b", "b.example"), web(code="refused"), walk], NEED)
+    assert both.owner != "collector"
+
+
+def test_a_wrong_clock_is_not_a_bad_certificate() -> None:
+    """Servers that agree on another date make it the clock; one expired certificate among right dates does not."""
+    far = [{"host": h, "address": h, "clock_offset_s": 9e7, "tls": True, "failure": "tls_expired"} for h in ("a", "b")]
+    assert plain(decide([web(code="tls_expired"), outwards(web=far)], NEED)) == ("local", "clock_wrong")
+    near = [{"host": "sirekap.example", "address": "a", "clock_offset_s": 0.4, "tls": True, "failure": "tls_expired"}]
+    names = [
+        {"host": "sirekap.example", "system": s, "rcode": "NOERROR", "answers": ["203.0.113.7"]} for s in (True, False)
+    ]
+    verdict = decide([web("b", "b.example"), web(code="tls_expired"), outwards(web=near, names=names)], NEED)
+    assert plain(verdict) == ("service", "service_certificate")
