@@ -168,10 +168,10 @@ class Result:
     def placed(self, *, probe_id: str, stream_id: str, seq: int, boot_id: str | None) -> Result:
         """Give the record its place in the queue's order; called inside the put transaction."""
         placed = object.__new__(Result)  # dataclasses.replace takes ten times as long
-        for name in _FIELDS:
-            object.__setattr__(placed, name, getattr(self, name))
-        for name, value in (("probe_id", probe_id), ("stream_id", stream_id), ("seq", seq), ("boot_id", boot_id)):
-            object.__setattr__(placed, name, value)
+        for store, value in zip(_STORES, _READ(self), strict=True):
+            store(placed, value)
+        for name, given in (("probe_id", probe_id), ("stream_id", stream_id), ("seq", seq), ("boot_id", boot_id)):
+            object.__setattr__(placed, name, given)
         return placed
 
     def to_dict(self) -> dict[str, Any]:
@@ -235,9 +235,10 @@ def _line(record: dict[str, Any], room: int = 0) -> bytes:
     return line
 
 
-_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False)
 _LONGEST_SEQ: Final = len(str(MAX_WHOLE_NUMBER)) - len("null")
-_FIELDS: Final = tuple(f.name for f in fields(Result))
+_READ: Final = attrgetter(*(f.name for f in fields(Result)))
+_STORES: Final = tuple(getattr(Result, f.name).__set__ for f in fields(Result))
 _GETTERS: Final = {
     kind: (tuple(f.name for f in fields(kind)), attrgetter(*(f.name for f in fields(kind))))
     for kind in (Target, Failure, Location, Network, Operator, Clock, Software)

@@ -1,0 +1,152 @@
+"""The queue against the bare database under it: `python bench/buffer.py [--full]`.
+
+1. put() with FULL against a bare transaction with FULL that inserts the same line: ratio of the rates.
+2. Memory of a process that puts and peeks, with 1,000 records queued and with many: ratio of the peaks.
+
+Each figure stands beside its goal; the exit code is 1 when one is missed. Rates are compared by the best of
+alternating rounds on the same disk, since other work on the machine only ever adds. A disk whose flush costs nothing
+(a tmpfs) measures Python alone; the goal is for disks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import apsw
+
+from sigprobe.buffer import Buffer
+from sigprobe.result import Location, Outcome, Result, Software, Tags, Target, new_id, utc_now
+
+GOAL_RATE = 0.7
+GOAL_MEMORY = 1.2
+ROUNDS = 15
+PER_ROUND = 50
+
+
+def sample() -> Result:
+    """A ping of ten round trips, some 1.4 kB."""
+    return Result(
+        id=new_id(),
+        run_id=new_id(),
+        probe_id=None,
+        kind="ping",
+        kind_version=1,
+        target=Target("gateway", "192.0.2.1", "192.0.2.1"),
+        started_at=utc_now(),
+        duration_ms=2012.345,
+        outcome=Outcome.OK,
+        failure=None,
+        data={
+            "sent": 10,
+            "received": 10,
+            "loss_ratio": 0.0,
+            "rtts_ms": [round(20.123 + n * 1.7, 3) for n in range(10)],
+        },
+        tags=Tags(tps_id="3273011001005", location=Location(-6.91474, 107.60981, alt_m=702.5, source="gpsd")),
+        software=Software("sigprobe", "0.1.0"),
+    )
+
+
+def per_put(directory: Path) -> tuple[float, float]:
+    """Microseconds of put() and of the bare transaction."""
+    bare = apsw.Connection(str(directory / "bare.db"))
+    bare.pragma("journal_mode", "wal")
+    bare.pragma("synchronous", "FULL")
+    bare.execute("CREATE TABLE record (pos INTEGER PRIMARY KEY, line BLOB NOT NULL)")
+    line = sample().to_line()
+
+    def insert(_: Result) -> None:
+        bare.execute("BEGIN IMMEDIATE")
+        bare.execute("INSERT INTO record (line) VALUES (?)", (line,))
+        bare.execute("COMMIT")
+
+    ours: list[float] = []
+    theirs: list[float] = []
+    with Buffer(directory / "buffer.db") as buffer:
+        for _ in range(ROUNDS):
+            for work, took in ((buffer.put, ours), (insert, theirs)):
+                took.append(timed(work))
+    bare.close()
+    return min(ours), min(theirs)
+
+
+def timed(work: Callable[[Result], object]) -> float:
+    """Microseconds of one call, over a round; the records are made before."""
+    records = [sample() for _ in range(PER_ROUND)]
+    begun = time.perf_counter()
+    for record in records:
+        work(record)
+    return (time.perf_counter() - begun) / PER_ROUND * 1e6
+
+
+def fill(path: Path, count: int) -> None:
+    """Queue `count` records, taken in by the page."""
+    with Buffer(path, max_mb=100_000) as buffer:
+        one = sample()
+        stored = buffer.put(one)
+        old = one.id.encode()
+
+        def lines() -> object:
+            for _ in range(count - 1):
+                name = new_id()
+                yield name, stored.line.replace(old, name.encode(), 1)
+
+        buffer.take_in(lines())  # type: ignore[arg-type]
+
+
+def use(path: Path) -> None:
+    """What a run does with the queue; prints the peak of its memory in kB."""
+    with Buffer(path, max_mb=100_000) as buffer:
+        for _ in range(200):
+            buffer.put(replace(sample()))
+        for _ in range(5):
+            buffer.peek(500, 4 << 20)
+        pending = buffer.pending()
+        buffer.stats()
+        for _, _row in zip(range(5000), buffer.rows(), strict=False):
+            pass
+    print(json.dumps({"pending": pending, "peak_kb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))
+
+
+def peak(directory: Path, count: int) -> float:
+    """Peak memory in MB of a process that works on a queue of `count` records."""
+    path = directory / f"q{count}" / "buffer.db"
+    fill(path, count)
+    done = subprocess.run([sys.executable, __file__, "--use", str(path)], capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert found["pending"] == count + 200, found
+    return float(found["peak_kb"]) / 1024
+
+
+def main() -> int:
+    """Measure, print, judge."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--full", action="store_true", help="1,000,000 queued records (some 2 GB of disk)")
+    parser.add_argument("--directory", type=Path, help="the disk to measure on (default: the temporary directory)")
+    parser.add_argument("--use", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.use:
+        use(options.use)
+        return 0
+    with tempfile.TemporaryDirectory(dir=options.directory) as home:
+        directory = Path(home)
+        ours, theirs = per_put(directory)
+        few, many = 1_000, 1_000_000 if options.full else 30_000
+        small, large = peak(directory, few), peak(directory, many)
+    rate, memory = theirs / ours, large / small
+    print(f"put() {ours:,.0f} µs, bare transaction {theirs:,.0f} µs: {rate:.2f} of its rate (goal ≥ {GOAL_RATE})")
+    print(f"memory {small:.1f} MB with {few:,}, {large:.1f} MB with {many:,}: {memory:.2f} × (goal ≤ {GOAL_MEMORY})")
+    return int(rate < GOAL_RATE or memory > GOAL_MEMORY)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
