@@ -20,12 +20,15 @@ from sigprobe.result import parse_time
 from sigprobe.tps_words import doubt
 
 if TYPE_CHECKING:
+    from sigprobe.tag.gps import GpsReader
+    from sigprobe.tag.modem import ModemReader
     from sigprobe.upload import Collector
 
 State = Literal["ok", "warn", "fail"]
 LOW_DISK_BYTES = 100_000_000
 CLOCK_OFF_S = 60.0
 _WAIT_S = 5.0
+_NMEA_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +142,46 @@ def check_gpsd(address: str, *, wanted: bool) -> Finding:
             _("GPS"), "fail", _("{address} is not gpsd").format(address=address), f"ss -ltnp sport = :{port}"
         )
     return Finding(_("GPS"), "ok", address)
+
+
+def check_nmea(address: str, gps: GpsReader) -> Finding:
+    """Whether NMEA comes from where the settings say. Listens for as long as the speeds of a serial port take."""
+    until = time.monotonic() + _NMEA_S
+    while not gps.answered and gps.may_come() and time.monotonic() < until:
+        gps.wait(0.2)
+    if gps.answered:
+        return Finding(_("GPS"), "ok", address)
+    scheme, separator, rest = address.partition("://")
+    if scheme == "udp" and gps.problem is None:
+        detail = _("nothing has come to {address}; start the app on the phone").format(address=address)
+        return Finding(_("GPS"), "warn", detail, f"ss -lunp sport = :{rest.rpartition(':')[2]}")
+    detail = _("no NMEA from {address} ({reason})").format(address=address, reason=gps.problem or _("silent"))
+    port = Path(address)
+    if separator:
+        return Finding(_("GPS"), "fail", detail, f"ss -tunp | grep {rest.rpartition(':')[2]}")
+    refused = port.exists() and not os.access(port, os.R_OK)
+    return Finding(_("GPS"), "fail", detail, 'sudo usermod -aG dialout "$USER"' if refused else "ls -l /dev/tty[UA]*")
+
+
+def check_modems(modem: ModemReader, interface: str | None, *, wanted: bool) -> Iterator[Finding]:
+    """What each modem tells, and which one counts where there are several; nothing where none is there or wanted."""
+    from sigprobe.tag.modem import choose
+
+    modem.wait(_WAIT_S)
+    radios = modem.radios()
+    if not radios and wanted:
+        yield Finding(_("Modem"), "fail", modem.problem or "", "mmcli -L")
+    used = choose(radios, interface)
+    for radio in radios:
+        words = [*sorted(radio.interfaces), radio.operator.name or radio.operator.plmn or "", radio.rat or ""]
+        words.append(radio.registration or "")
+        words += [f"RSRP {number(radio.rsrp_dbm)} dBm"] if radio.rsrp_dbm is not None else []
+        words += [f"RSSI {number(radio.rssi_dbm)} dBm"] if radio.rssi_dbm is not None else []
+        if len(radios) > 1:
+            words.append(_("this one counts") if radio is used else _("does not count"))
+        text = ", ".join(word for word in words if word)
+        state: State = "ok" if radio.registered or radio is not used else "warn"
+        yield Finding(_("Modem"), state, text, None if state == "ok" else "mmcli -m any")
 
 
 def check_disk(directory: Path) -> Finding:

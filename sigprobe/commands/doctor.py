@@ -66,6 +66,7 @@ def _findings(loaded: Loaded) -> Iterator[Finding]:
     yield checks.check_dns(_host(loaded))
     if settings.location.source in ("auto", "gpsd"):
         yield checks.check_gpsd(settings.location.gpsd, wanted=settings.location.source == "gpsd")
+    yield from _receivers(settings.location.source, settings.location.nmea)
     server: float | None = None
     error = 0.0
     for finding, when, within in _collectors(loaded):
@@ -73,6 +74,20 @@ def _findings(loaded: Loaded) -> Iterator[Finding]:
         if when is not None and server is None:
             server, error = when, within
     yield checks.check_clock(server, error, read_clock().synced, time.time())
+
+
+def _receivers(source: str, nmea: str | None) -> Iterator[Finding]:
+    from sigprobe import doctor as checks
+    from sigprobe import link
+    from sigprobe.tag.gps import open_gps
+    from sigprobe.tag.modem import ModemReader
+
+    if source in ("auto", "nmea") and nmea is not None:
+        with open_gps(source="nmea", nmea=nmea) as gps:
+            yield checks.check_nmea(nmea, gps)
+    route = link.main_route()
+    with ModemReader() as modem:
+        yield from checks.check_modems(modem, None if route is None else route.interface, wanted=source == "modem")
 
 
 def _host(loaded: Loaded) -> str:

@@ -298,6 +298,7 @@ def _screen(
     nearby: str | None,
 ) -> None:
     from sigprobe import places
+    from sigprobe.render.placewords import place_doubts
     from sigprobe.render.screen import summary, summary_plain
     from sigprobe.render.view import RunView
     from sigprobe.result import parse_time
@@ -318,7 +319,10 @@ def _screen(
         pending=pending,
         upload=_upload_line(loaded, sent, pending, no_upload=no_upload),
         storage_failure=None if error is None else error.code,
-        warnings=[_("Stopped. What was finished is kept.")] if report.interrupted else [],
+        warnings=[
+            *([_("Stopped. What was finished is kept.")] if report.interrupted else []),
+            *place_doubts(tags.location),
+        ],
         nearby=nearby,
     )
     if out.plain:
