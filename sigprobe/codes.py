@@ -352,7 +352,9 @@ CODES: Final[Mapping[str, Code]] = _table(
         "no_collector",
         "SP-SYN-07",
         N_("No collector is configured."),
-        N_("Add upload.collectors to the settings, or run: sigprobe init"),
+        N_(
+            "Add the collector to the settings file, under upload.collectors. To find that file, run: sigprobe config show"
+        ),
     ),
     (
         "disk_full",

@@ -89,4 +89,4 @@ def _screen(buffer: Buffer, states: list[State], tps_id: str | None) -> None:
 
     out = terminal.current()
     listed = [ListedResult(json.loads(row.line), row.state.name.lower()) for row in buffer.rows(*states, newest=LAST)]
-    out.show(results_text(listed, zone=places.zone(tps_id), ascii=out.ascii, plain=out.plain))
+    out.show(results_text(listed, chosen=bool(states), zone=places.zone(tps_id), ascii=out.ascii, plain=out.plain))

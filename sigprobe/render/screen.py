@@ -228,7 +228,7 @@ def next_command(view: RunView) -> str:
     if view.nearby:
         return "sigprobe nearest"
     if view.upload is not None and view.upload.kind == "none":
-        return "sigprobe init"
+        return "sigprobe explain SP-SYN-07"  # init would replace the settings that are there
     if view.pending:
         return "sigprobe upload"
     failed = any(r.outcome is Outcome.FAILED for r in view.results)

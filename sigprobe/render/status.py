@@ -76,7 +76,7 @@ def status_text(view: StatusView, *, ascii: bool = False, plain: bool = False) -
 def status_command(view: StatusView) -> str:
     """The command that helps most in this state."""
     if view.pending and not view.collectors:
-        return "sigprobe init"
+        return "sigprobe explain SP-SYN-07"  # init would replace the settings that are there
     if view.pending:
         return "sigprobe upload"
     if view.rejected:
@@ -210,9 +210,21 @@ class ListedResult:
     state: str
 
 
-def results_text(listed: Iterable[ListedResult], *, zone: str = "WIB", ascii: bool = False, plain: bool = False) -> str:
-    """The last records as a table, oldest first: time, kind, target, outcome, state. At most `LAST` rows."""
+def results_text(
+    listed: Iterable[ListedResult],
+    *,
+    chosen: bool = False,
+    zone: str = "WIB",
+    ascii: bool = False,
+    plain: bool = False,
+) -> str:
+    """The last records as a table, oldest first: time, kind, target, outcome, state. At most `LAST` rows.
+
+    `chosen` when only some states were asked for: then an empty list does not mean an empty queue.
+    """
     rows = [_result_cells(entry, zone) for entry in list(listed)[-LAST:]]
+    if not rows and chosen:
+        return _("No result is in this state. To see all, run: {command}").format(command="sigprobe results") + "\n"
     if not rows:
         return _("Nothing is stored yet. To measure, run: {command}").format(command="sigprobe test") + "\n"
     head = (_("Time"), _("Check"), _("Target"), _("Outcome"), _("State"))

@@ -80,7 +80,9 @@ def fill(message: str, values: Mapping[str, Any]) -> str:
         def __missing__(self, key: str) -> str:
             return _("the target") if key in ("name", "names") else "…"
 
-    return message.format_map(Fields({k: clean(str(v)) for k, v in values.items() if v not in (None, "")}))
+    text = message.format_map(Fields({k: clean(str(v)) for k, v in values.items() if v not in (None, "")}))
+    # a name keeps its case at the start of a sentence; the words that stand in for one do not
+    return text[:1].upper() + text[1:] if text.startswith(_("the target")) else text
 
 
 def clean(text: str) -> str:

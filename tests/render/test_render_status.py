@@ -90,7 +90,7 @@ def test_status_bounds(speak: Speak, language: str) -> None:
     ("view", "command"),
     [
         (StatusView(pending=1, collectors=1), "sigprobe upload"),
-        (StatusView(pending=1), "sigprobe init"),
+        (StatusView(pending=1), "sigprobe explain SP-SYN-07"),
         (StatusView(rejected=1, collectors=1), "sigprobe results --state rejected"),
         (StatusView(collectors=1), "sigprobe test"),
     ],
