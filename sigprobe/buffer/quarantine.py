@@ -6,6 +6,7 @@ They move into `quarantine/`, which nothing here ever empties. What verifies is 
 from __future__ import annotations
 
 import os
+import re
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -33,7 +34,15 @@ def homes(path: Path) -> tuple[Path, Path]:
 
 def files(path: Path) -> tuple[str, ...]:
     """The databases that were set aside, oldest first."""
-    return tuple(str(p) for home in homes(path) for p in sorted(home.glob(f"*{BROKEN}")))
+    return tuple(str(p) for p in _of(path, BROKEN))
+
+
+def _of(path: Path, ending: str) -> list[Path]:
+    """Files of this queue there; another queue may lie in the same directory."""
+    found = [p for home in homes(path) for p in sorted(home.glob(f"*{ending}"))]
+    # our own file beside one of a newer version is the same queue: buffer.v1-…
+    mine = re.compile(rf"{re.escape(path.stem)}(?:\.v\d+)?-\d{{8}}T\d{{6}}-\d+{re.escape(ending)}")
+    return [p for p in found if mine.fullmatch(p.name)]
 
 
 def look(path: Path) -> str | None:
@@ -131,4 +140,4 @@ def unsaved(path: Path) -> list[Path]:
 
     By the mark and not by the file: where setting aside was cut short, there may be a -wal alone.
     """
-    return [p.with_name(p.name.removesuffix(_UNSAVED)) for h in homes(path) for p in sorted(h.glob(f"*{_UNSAVED}"))]
+    return [p.with_name(p.name.removesuffix(_UNSAVED)) for p in _of(path, BROKEN + _UNSAVED)]

@@ -99,6 +99,20 @@ def test_salvage_goes_on_after_a_kill(tmp_path: Path, monkeypatch: pytest.Monkey
         assert len(list(buffer.rows())) == 30
 
 
+def test_two_queues_in_one_directory_do_not_mix(tmp_path: Path) -> None:
+    """What was set aside from one queue is neither listed nor saved by another one beside it."""
+    names = fill(tmp_path / "b.db")
+    raw = bytearray((tmp_path / "b.db").read_bytes())
+    raw[:100] = bytes(100)
+    (tmp_path / "b.db").write_bytes(raw)
+    quarantine.set_aside(tmp_path / "b.db", "by the test", "2029-02-14T07:05:01.123Z")
+    with Buffer(tmp_path / "b-2.db") as other:
+        assert other.stats().set_aside_files == ()
+        assert other.salvaged == 0
+    with Buffer(tmp_path / "b.db") as buffer:
+        assert {r.id for r in buffer.rows()} == set(names)
+
+
 def test_foreign_files_are_set_aside_unread(tmp_path: Path) -> None:
     """A text file and another application's database are kept whole in quarantine; collection goes on."""
     path = tmp_path / "b.db"

@@ -38,7 +38,7 @@ with Buffer(Path(sys.argv[1]), now=lambda: time.time() + step[0]) as buffer:
 @pytest.mark.system("faketime", "faketime")
 def test_wrong_clocks_lose_and_reorder_nothing(tmp_path: Path, trial: Callable[..., Trial]) -> None:
     """Runs of one queue in 2009, 2049, 1970 and 2038, each stepped in the middle: the order is the order of put."""
-    t = trial(10, "wrong clocks", short=6, full=200)
+    t = trial(10, "wrong clocks", short=4, full=200)
     script = tmp_path / "writer.py"
     script.write_text(WRITER.format(tests=str(Path(__file__).parents[1])))
     path = tmp_path / "q" / "b.db"

@@ -95,7 +95,7 @@ def _use(path: Path, lines: dict[str, bytes], what: str, *, verify: bool = True)
 
 def test_corruption_never_stops_collection(tmp_path: Path, trial: Callable[..., Trial]) -> None:
     """Files flipped, torn, cut, without -wal, empty, foreign: the next check is stored, no altered row is sent."""
-    t = trial(9, "corrupt and foreign files", short=25, full=200)
+    t = trial(9, "corrupt and foreign files", short=20, full=200)
     set_aside = saved = waiting = there = 0
     for number in range(t.n):
         path = tmp_path / f"{number}" / "b.db"

@@ -221,7 +221,7 @@ def _run(machine: type[RuleBasedStateMachine], examples: int, steps: int) -> Non
 @pytest.mark.timeout(0 if SOAK else 120)
 def test_nothing_expires(trial: Any) -> None:
     """Whatever accidents follow each other, each record has a verdict or waits; the collector has none twice."""
-    t = trial(4, "model of the queue", short=12, full=2000)
+    t = trial(4, "model of the queue", short=8, full=2000)
     with t.expect_failure("lost"):
         try:
             _run(ExpiringQueue, 20, 20)
