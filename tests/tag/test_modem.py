@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,9 @@ from conftest import ROOT, missing, needs
 from hypothesis import given
 from hypothesis import strategies as st
 from modem_service import CANARIES, MODEM, ModemService, private_bus
+from test_nmea import nmea
 
+from sigprobe import link
 from sigprobe.result import Network, Operator
 from sigprobe.tag import read_tags
 from sigprobe.tag.bus import BusError, system_bus
@@ -312,6 +317,69 @@ def test_a_modem_that_cannot_tell_is_not_waited_for(
         assert gps.wait(20) is False
         assert gps.problem is not None and "modem" in gps.problem
     assert time.monotonic() - started < 8
+
+
+# --- in a run -----------------------------------------------------------------------------------------------
+
+
+def settings(folder: Path, nmea: str | None = None) -> str:
+    path = folder / "config.yaml"
+    document = {
+        "probe": {"tps_id": "3273011001005"},
+        "location": {"source": "nmea" if nmea else "none", "nmea": nmea, "timeout_ms": 20_000},
+        "targets": [{"kind": "ping", "name": "device", "address": "127.0.0.1", "count": 2, "interval_ms": 10}],
+        "buffer": {"path": str(folder / "buffer.db")},
+    }
+    path.write_text(json.dumps(document))
+    return str(path)
+
+
+def test_a_run_carries_modem_and_place(service: ModemService, tmp_path: Path, sigprobe: Callable[..., Any]) -> None:
+    """Every check's tags hold the modem, the run's record a doubtful place with its reason, and no canary is kept."""
+    route = link.main_route()
+    service.add(interface="wwan0" if route is None else route.interface)
+    denpasar = nmea("GPGGA,070501.00,0839.0000,S,11513.2000,E,1,08,0.9,30.5,M,0.0,M,,")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                while connection.send(denpasar):
+                    time.sleep(0.2)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        config = settings(tmp_path, f"tcp://127.0.0.1:{server.getsockname()[1]}")
+        done = sigprobe("test", "--only", "device", "--json", "--config", config)
+        thread.join(10)
+    assert done.returncode == 0, done.stderr
+    network = json.loads(done.stdout)["results"][0]["tags"]["network"]
+    assert network["operator"] == {"plmn": "51010", "name": "Telkomsel"}
+    assert (network["rat"], network["registration"], network["rsrp_dbm"]) == ("lte", "home", -98.0)
+    kept = sigprobe("results", "--ndjson", "--config", config).stdout
+    run = json.loads(kept.splitlines()[-1])
+    assert run["tags"]["location"]["source"] == "nmea"
+    assert run["tags"]["location"]["quality_reasons"] == ["other_province"]
+    assert run["tags"]["network"]["cell_id"] == "10597059"
+    everything = b"".join(p.read_bytes() for p in tmp_path.rglob("*") if p.is_file())
+    assert not [canary for canary in CANARIES if canary in kept or canary.encode() in everything]
+
+
+def test_doctor_names_both_modems(service: ModemService, tmp_path: Path, sigprobe: Callable[..., Any]) -> None:
+    """Of two modems doctor says which one counts; numbers of card and equipment are not shown."""
+    service.add(0, interface="wwan0", registration=2, connected=False)
+    service.add(1, interface="wwan1", plmn="51001", name="INDOSAT")
+    done = sigprobe("doctor", "--config", settings(tmp_path))
+    lines = [line for line in done.stdout.splitlines() if "wwan" in line]
+    assert len(lines) == 2
+    assert "searching" in lines[0] and "Indosat" in lines[1]
+    assert not [canary for canary in CANARIES if canary in done.stdout]
+
+
+def test_doctor_names_a_receiver_that_is_not_there(tmp_path: Path, sigprobe: Callable[..., Any]) -> None:
+    """A port that is not there is a fault with a command to paste."""
+    done = sigprobe("doctor", "--config", settings(tmp_path, str(tmp_path / "ttyUSB0")))
+    assert f"noNMEAfrom{tmp_path / 'ttyUSB0'}" in "".join(done.stdout.split())  # wherever the screen broke the line
 
 
 # --- another's ModemManager ---------------------------------------------------------------------------------
