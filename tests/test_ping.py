@@ -17,7 +17,8 @@ from pydantic import ValidationError
 
 from sigprobe.codes import CODES
 from sigprobe.measure.kind import Context, DataBudget, Deadline, Progress
-from sigprobe.measure.ping import KIND, Options, PingData, jitter_ms, measure, resolve, summarise
+from sigprobe.measure.ping import KIND, Options, PingData, measure, resolve
+from sigprobe.measure.rtts import jitter_ms, summarise
 from sigprobe.result import Outcome
 
 

@@ -142,10 +142,14 @@ class IcmpEcho:
         size: int,
         *,
         raw: bool,
+        df: bool = False,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """Open the socket. Raises NotPermittedError, or OSError when the family is not there."""
+        """Open the socket; with `df` no router may cut the packets, nor this device.
+
+        Raises NotPermittedError, or OSError when the family is not there or `df` cannot be had.
+        """
         self.method: Method = "icmp-raw" if raw else "icmp-dgram"
         self.request_bytes = ip_header_bytes(family) + _HEADER.size + size
         self._raw, self._family, self._address, self._size = raw, family, address, size
@@ -157,6 +161,8 @@ class IcmpEcho:
         self._echo, self._reply = (8, 0) if family == socket.AF_INET else (128, 129)
         self._handle, self._socket = _icmp_socket(family, raw)
         self._prepare()
+        if df:
+            self._forbid_cutting()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._socket, selectors.EVENT_READ)
 
@@ -182,6 +188,14 @@ class IcmpEcho:
             level, option = (socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER) if six else (socket.IPPROTO_IP, _IP_MTU_DISCOVER)
             with suppress(OSError):
                 self._socket.setsockopt(level, option, _PMTUDISC_PROBE)
+
+    def _forbid_cutting(self) -> None:
+        if self._family == socket.AF_INET6:
+            self._socket.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PMTUDISC_PROBE)
+            self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_DONTFRAG, 1)
+        else:
+            # "probe" sets the bit and ignores what the kernel has learned of the way: we are here to find out
+            self._socket.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_PROBE)
 
     def _packet(self, seq: int) -> bytes:
         payload = self._token + self._filler

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import socket
-import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, StringConstraints
@@ -20,10 +17,16 @@ from sigprobe.measure import sockets
 from sigprobe.measure.echo import Arrival, Echo, IcmpEcho, Method, NotPermittedError, cause_of, ip_header_bytes
 from sigprobe.measure.handshake import TcpEcho, choose_port
 from sigprobe.measure.kind import CommonOptions, Context, Deadline, Estimate, Kind, Measured, Progress
+from sigprobe.measure.mtu import find_mtu
+from sigprobe.measure.rtts import summarise
 from sigprobe.result import Failure, Outcome
 
 DEFAULT_GATEWAY: Final = "default-gateway"
 REPLY_WAIT_S: Final = 2.0
+MTU_S: Final = 15.0
+MTU_ESTIMATE: Final = 24_000
+"""Bytes each way for finding the largest packet on an ordinary link."""
+
 METHODS: Final[tuple[Method, ...]] = ("icmp-dgram", "icmp-raw", "tcp")
 TCP_PORTS: Final = (443, 80)
 
@@ -33,7 +36,10 @@ _FAMILIES: Final = {None: socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": sock
 
 
 class Options(CommonOptions):
-    """What to ping, how often, how far apart. `size` is the ICMP payload in bytes."""
+    """What to ping, how often, how far apart. `size` is the ICMP payload in bytes.
+
+    `df`: packets may not be cut on the way. `find_mtu`: look, after the pings, for the largest packet that passes.
+    """
 
     kind: Literal["ping"]
     address: Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[^\s/@?#\[\]]+$")]
@@ -41,10 +47,12 @@ class Options(CommonOptions):
     interval_ms: Annotated[int, Field(ge=10, le=10_000)] = 200
     size: Annotated[int, Field(ge=8, le=65_000)] = 56
     family: Literal["ipv4", "ipv6"] | None = None
+    df: bool = False
+    find_mtu: bool = False
 
     def default_timeout_s(self) -> float:
         """See CommonOptions."""
-        return (self.count * self.interval_ms + 3000) / 1000
+        return (self.count * self.interval_ms + 3000) / 1000 + (MTU_S if self.find_mtu else 0)
 
     def configured_address(self) -> str:
         """See CommonOptions."""
@@ -52,7 +60,9 @@ class Options(CommonOptions):
 
     def estimate(self) -> Estimate:
         """See CommonOptions."""
-        return Estimate(self.timeout_s(), self.count * 2 * (self.size + 8 + ip_header_bytes(socket.AF_INET6)))
+        mtu_bytes = 2 * MTU_ESTIMATE if self.find_mtu else 0
+        pings = self.count * 2 * (self.size + 8 + ip_header_bytes(socket.AF_INET6))
+        return Estimate(self.timeout_s(), pings + mtu_bytes)
 
 
 class PingData(TypedDict):
@@ -62,6 +72,8 @@ class PingData(TypedDict):
     method_note: str | None
     family: str | None
     size: int
+    df: bool
+    path_mtu: int | None
     sent: int
     received: int
     in_flight: int
@@ -82,39 +94,6 @@ class PingData(TypedDict):
     tcp_port: int | None
     bytes_sent: int
     bytes_received: int
-
-
-def jitter_ms(rtts_ms: Sequence[float | None]) -> float | None:
-    """Interarrival jitter (RFC 3550 §6.4.1) over round trips in sending order, in milliseconds.
-
-    Only neighbours are compared: a lost packet (None) breaks the chain. None without a single pair.
-    """
-    jitter: float | None = None
-    for before, after in pairwise(rtts_ms):
-        if before is not None and after is not None:
-            so_far = jitter or 0.0
-            jitter = so_far + (abs(after - before) - so_far) / 16
-    return jitter
-
-
-def summarise(rtts_ms: Sequence[float | None]) -> dict[str, float | None]:
-    """Minimum, mean, median, maximum, population standard deviation and jitter of round trips, to the microsecond.
-
-    Everything is None when nothing was answered; the deviation needs two answers.
-    """
-    seen = [rtt for rtt in rtts_ms if rtt is not None]
-    jitter = jitter_ms(rtts_ms)
-    if not seen:
-        names = ("rtt_min_ms", "rtt_avg_ms", "rtt_median_ms", "rtt_max_ms", "rtt_stddev_ms", "jitter_ms")
-        return dict.fromkeys(names)
-    return {
-        "rtt_min_ms": round(min(seen), 3),
-        "rtt_avg_ms": round(math.fsum(seen) / len(seen), 3),
-        "rtt_median_ms": round(statistics.median(seen), 3),
-        "rtt_max_ms": round(max(seen), 3),
-        "rtt_stddev_ms": round(statistics.pstdev(seen), 3) if len(seen) > 1 else None,
-        "jitter_ms": None if jitter is None else round(jitter, 3),
-    }
 
 
 @dataclass(slots=True)
@@ -258,7 +237,7 @@ def _open(
             return TcpEcho(sockaddr, family, port, clock=clock), note
         try:
             raw = method == "icmp-raw"
-            return IcmpEcho(sockaddr, family, options.size, raw=raw, clock=clock, wall=wall), None
+            return IcmpEcho(sockaddr, family, options.size, raw=raw, df=options.df, clock=clock, wall=wall), None
         except NotPermittedError:
             refused.append(f"{method}: no permission")
         except OSError as error:
@@ -315,6 +294,17 @@ def measure(
     data["method"], data["method_note"] = echo.method, note
     data["family"] = "ipv6" if family == socket.AF_INET6 else "ipv4"
     data["tcp_port"] = echo.port if isinstance(echo, TcpEcho) else None
+    if options.find_mtu and isinstance(echo, IcmpEcho) and train.rtts:
+        raw, wait_s = echo.method == "icmp-raw", min(REPLY_WAIT_S, 0.3 + 3 * max(train.rtts.values()) / 1000)
+        data["path_mtu"] = find_mtu(
+            sockaddr,
+            family,
+            context,
+            raw=raw,
+            wait_s=wait_s,
+            known=echo.request_bytes if options.df else None,
+            clock=clock,
+        )
     outcome, failure = _judge(options, train, ended)
     return Measured(outcome, data, failure, used)
 
@@ -330,6 +320,8 @@ def _data(options: Options, train: _Train) -> PingData:
         method_note=None,
         family=None,
         size=options.size,
+        df=options.df,
+        path_mtu=None,
         sent=len(train.sent),
         received=len(train.rtts),
         in_flight=len(train.sent) - decided,
