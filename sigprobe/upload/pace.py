@@ -20,6 +20,7 @@ class Pace:
     """The number of records for the next batch, between 1 and `LARGEST_BATCH`."""
 
     records: int = FIRST_BATCH
+    target_s: float = TARGET_S
     _failures: int = 0
 
     def succeeded(self, sent: int, seconds: float) -> None:
@@ -27,7 +28,7 @@ class Pace:
         self._failures = 0
         wanted = max(self.records, sent * 2)
         if seconds > 0.0:
-            wanted = min(wanted, round(sent * TARGET_S / seconds))
+            wanted = min(wanted, round(sent * self.target_s / seconds))
         self.records = max(1, min(LARGEST_BATCH, wanted))
 
     def failed(self, sent: int) -> None:
