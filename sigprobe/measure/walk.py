@@ -39,6 +39,7 @@ _ECHOES: Final = 10
 _TRAIN_BYTES: Final = 2 * 1500 * 5 + 500
 _INTERVAL_S: Final = 0.1
 _ECHO_WAIT_S: Final = 1.0
+_QUIET_UNTIL_S: Final = 3.7  # the last packet of the first round leaves after a good second
 _MAX_TTL: Final = 4
 _TRAIN: Final = 3
 _NEAR_TRAIN: Final = 2
@@ -86,6 +87,7 @@ class Walk:
         self.data["hops"] = [h for found in map(_done, traces) for h in found or []]
         self.data["web"] = [w for w in map(_done, web) if w is not None]
         self._hop_beyond()
+        self._once_more(aims, started)
         seconds = self.clock() - started
         after = None if interface is None else station.traffic(interface)
         ours = self.used + (self.context.budget.used_bytes - others)
@@ -248,6 +250,31 @@ class Walk:
         self.spend(used)
         return [{"toward": text, "ttl": h.ttl, "address": h.address, "rtt_ms": h.rtt_ms, "said": h.said} for h in hops]
 
+    def _resolvers_beyond(self) -> list[ResolverData]:
+        """The system's resolvers that answered from beyond the gateway: as good as a router there."""
+        return [row for row in self.data["resolvers"] if row["answers"] and row["place"] == "beyond"]
+
+    def _once_more(self, aims: Sequence[str], started: float) -> None:
+        """Ask for hops again after a pause, where nothing answered: a router tells few errors, and the first are gone.
+
+        Linux spends what it may tell a peer on every packet it refuses, so only a quiet peer is told anything.
+        """
+        points = [*self.data["references"], *self.data["targets"]]
+        if not aims or self.data["hop_beyond"] is not None or any(p["answers"] for p in points):
+            return
+        self.context.stop.wait(
+            max(0.0, min(started + _QUIET_UNTIL_S - self.clock(), self.context.deadline.remaining()))
+        )
+        at = reach.numeric(aims[0], 0)
+        if at is not None and place_of(aims[0]) == "beyond":
+            hops, used = reach.trace(at, 3, 1, 0.9, self.context.deadline, self.context.stop)
+            self.spend(used)
+            self.data["hops"] += [
+                {"toward": aims[0], "ttl": h.ttl, "address": h.address, "rtt_ms": h.rtt_ms, "said": h.said}
+                for h in hops
+            ]
+            self._hop_beyond()
+
     def _hop_beyond(self) -> None:
         """The farthest router beyond the gateway that said anything; a gateway's other addresses do not count."""
         own = {self.data["ipv4"], self.data["ipv6"]}
@@ -262,6 +289,7 @@ class Walk:
                 point["answers"], point["failure"] = True, None
         # a router sends few errors a second, and the echoes may have used them up: what it told them counts as well
         told = [p["told_by"] for p in (*self.data["references"], *self.data["targets"]) if p["told_by"]]
+        told += [r["address"].rpartition(":")[0].strip("[]") for r in self._resolvers_beyond()]
         told = [address for address in told if address not in near | own]
         self.data["hop_beyond"] = max(far, key=lambda h: h["ttl"])["address"] if far else next(iter(told), None)
 

@@ -199,6 +199,7 @@ def small_rate(world: World) -> None:
 
 @scenario("operator", "dead_after_hop")
 def dead_after_hop(world: World) -> None:
+    world.ipv6 = False  # else the other family would be a way out
     way = world.rng.choice(("drop", "link", "unreachable"))
     if way == "drop":
         _later(world, "isp", "forward iifname wan0 oifname core0 drop")
