@@ -352,9 +352,7 @@ CODES: Final[Mapping[str, Code]] = _table(
         "no_collector",
         "SP-SYN-07",
         N_("No collector is configured."),
-        N_(
-            "Add the collector to the settings file, under upload.collectors. To find that file, run: sigprobe config show"
-        ),
+        N_("Add the collector to the settings file, under upload.collectors. To find it, run: sigprobe config show"),
     ),
     (
         "disk_full",
