@@ -136,7 +136,7 @@ def test_what_is_no_receipt_acknowledges_nothing(
     answer, code = LIARS[name]
     with answering(answer) as (url, bodies):
         config = settings(PING, upload=collector(url, token_file))
-        kept = sigprobe("test", "--json", "--no-upload", "--config", str(config))
+        kept = sigprobe("test", "--json", "--only", "ping", "--no-upload", "--config", str(config))
         assert json.loads(kept.stdout)["pending"] == 2
         done = sigprobe("upload", "--config", str(config), "--lang", "id", timeout=60)
     assert bodies, "the batch must have been sent"
@@ -149,7 +149,7 @@ def test_what_is_no_receipt_acknowledges_nothing(
 def test_the_control_is_acknowledged(site: Site, settings: Settings, sigprobe: Run) -> None:
     """The same upload to a real collector goes through: the tests above fail for the answer alone."""
     config = settings(PING, upload=collector(site.url, site.token_file))
-    sigprobe("test", "-q", "--no-upload", "--config", str(config))
+    sigprobe("test", "-q", "--only", "ping", "--no-upload", "--config", str(config))
     done = sigprobe("upload", "--json", "--config", str(config))
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
@@ -182,7 +182,7 @@ def test_a_lax_token_file_is_refused(mode: int, settings: Settings, sigprobe: Ru
     token_file.chmod(mode)
     with answering(always(b"")) as (url, bodies):
         config = settings(PING, upload=collector(url, token_file))
-        done = sigprobe("test", "--config", str(config))
+        done = sigprobe("test", "--only", "ping", "--config", str(config))
         assert done.returncode == 0, "measuring goes on"
         assert f"chmod 600 {token_file}" in done.stderr
         done = sigprobe("upload", "--config", str(config))
@@ -203,7 +203,7 @@ def test_a_missing_token(settings: Settings, sigprobe: Run, tmp_path: Path) -> N
     """A token file that is not there, and none configured at all: a sentence each that names what to do."""
     for file in (tmp_path / "no-token", None):
         config = settings(PING, upload=collector("http://127.0.0.1:9/", file))
-        sigprobe("test", "-q", "--no-upload", "--config", str(config))
+        sigprobe("test", "-q", "--only", "ping", "--no-upload", "--config", str(config))
         done = sigprobe("upload", "--config", str(config))
         assert done.returncode in (2, 4), done.stderr
         assert (str(file) if file else "token_file") in done.stderr
@@ -228,7 +228,9 @@ def test_a_token_from_the_environment(site: Site, settings: Settings, sigprobe: 
 def test_a_refused_token_stops_nothing_but_the_sending(site: Site, settings: Settings, sigprobe: Run) -> None:
     """A token the collector does not know: `test` measures, keeps and says so; a good token sends it all."""
     config = settings(PING, upload=collector(site.url))
-    done = sigprobe("test", "--lang", "en", "--config", str(config), env={"SIGPROBE_TOKEN": "of-somebody-else"})
+    done = sigprobe(
+        "test", "--only", "ping", "--lang", "en", "--config", str(config), env={"SIGPROBE_TOKEN": "of-somebody-else"}
+    )
     assert done.returncode == 0
     assert "SP-SYN-03" in done.stdout + done.stderr
     assert sigprobe("upload", "--config", str(config), env={"SIGPROBE_TOKEN": "of-somebody-else"}).returncode == 4

@@ -19,6 +19,7 @@ from standing import Run, Site
 
 from .conftest import CLOSED, PING, Settings
 
+ONLY = ("--only", "ping", "--only", "http")
 ANSI = re.compile(r"\x1b\[")
 
 
@@ -34,7 +35,6 @@ def all_kinds(site: Site, settings: Settings, **keys: Any) -> Iterator[Path]:
         yield settings(
             {**throughput, "name": "speed", "url": site.url},
             PING,
-            {"kind": "ping", "name": "nowhere", "address": "no-such-host.invalid", "count": 1, "timeout_ms": 2000},
             {"kind": "dns", "name": "names", "hostname": "kpu.test", "resolvers": [names.address]},
             {"kind": "dns", "name": "sick", "hostname": "kpu.test", "resolvers": [sick.address]},
             {"kind": "http", "name": "page", "url": f"{site.url}healthz"},
@@ -57,10 +57,12 @@ def test_json_is_one_document_of_the_published_shape(site: Site, settings: Setti
         document = json.loads(done.stdout)
         assert list(document) == ["schema", "run_id", "verdict", "results", "data_used_bytes", "saved", "pending"]
         names = [result["target"]["name"] for result in document["results"]]
-        assert names == ["speed", "device", "nowhere", "names", "sick", "page", "down", "closed", "no-speed"]
+        assert names == ["speed", "device", "names", "sick", "page", "down", "closed", "no-speed", "path"]
         outcomes = {result["target"]["name"]: result["outcome"] for result in document["results"]}
         assert {name for name, outcome in outcomes.items() if outcome == "ok"} == {"speed", "device", "names", "page"}
-        assert (document["saved"], document["pending"]) == (10, 0)
+        assert (document["saved"], document["pending"]) == (10, 0), (
+            "nine results, the path among them, and the run record"
+        )
         assert document["data_used_bytes"] > 1_000_000
         kept = [
             json.loads(line) for line in sigprobe("results", "--ndjson", "--config", str(config)).stdout.splitlines()
@@ -77,7 +79,7 @@ def test_json_is_one_document_of_the_published_shape(site: Site, settings: Setti
         assert "secret" not in json.dumps(record["target"])
         if record["outcome"] in ("failed", "skipped"):
             assert record["failure"]["code"]
-    assert {record["kind"] for record in kept} == {"ping", "dns", "http", "throughput", "run"}
+    assert {record["kind"] for record in kept} == {"ping", "dns", "http", "throughput", "path", "run"}
     assert not ANSI.search(done.stdout + done.stderr)
 
 
@@ -85,7 +87,7 @@ def test_ndjson_prints_what_is_on_disk(settings: Settings, sigprobe: Run) -> Non
     """`--ndjson`: each line is the stored record byte for byte, and the run record is the last."""
     config = settings(PING, CLOSED)
 
-    done = sigprobe("test", "--ndjson", "--config", str(config))
+    done = sigprobe("test", "--ndjson", *ONLY, "--config", str(config))
 
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
@@ -99,7 +101,9 @@ def test_csv_holds_the_same_records(dialect: str, delimiter: str, settings: Sett
     """`--csv`: a header and a row a record, run record last; `excel-id` has a BOM, semicolons and a decimal comma."""
     config = settings(PING, CLOSED)
 
-    done = sigprobe("test", "--csv", "--csv-dialect", dialect, "--config", str(config), env={"SIGPROBE_LANG": "id"})
+    done = sigprobe(
+        "test", "--csv", *ONLY, "--csv-dialect", dialect, "--config", str(config), env={"SIGPROBE_LANG": "id"}
+    )
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("\ufeff") is (dialect == "excel-id")
@@ -130,7 +134,7 @@ def shape(value: Any, key: str = "") -> Any:
 def test_json_knows_no_language(settings: Settings, sigprobe: Run) -> None:
     """The documents of both languages are the same but for ids, times and measured numbers; what people read is not."""
     config = settings(PING, CLOSED)
-    runs = [sigprobe("test", "--json", "--lang", lang, "--config", str(config)) for lang in ("id", "en")]
+    runs = [sigprobe("test", "--json", *ONLY, "--lang", lang, "--config", str(config)) for lang in ("id", "en")]
     indonesian, english = (shape(json.loads(done.stdout)) for done in runs)
     assert indonesian == english
     assert runs[0].stderr != runs[1].stderr

@@ -99,7 +99,7 @@ def test_max_data_is_kept_to(settings: Settings, sigprobe: Run) -> None:
     with http_server(page(b"x")) as server:
         config = settings(PING, {"kind": "http", "name": "page", "url": server.url("/")})
         done = sigprobe("test", "--json", "--max-data", "2kB", "--config", str(config))
-    outcomes = [(r["outcome"], (r["failure"] or {}).get("code")) for r in json.loads(done.stdout)["results"]]
+    outcomes = [(r["outcome"], (r["failure"] or {}).get("code")) for r in json.loads(done.stdout)["results"][:2]]
     assert outcomes == [("ok", None), ("skipped", "data_budget")]
     assert server.connections == 0
 
@@ -121,11 +121,12 @@ def test_max_time_ends_the_whole_test(settings: Settings, sigprobe: Run) -> None
         assert time.monotonic() - begun < 30, "the check's own timeout is 60 s"
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
-    silent_one, speed = document["results"]
+    silent_one, speed, path = document["results"]
     assert (silent_one["outcome"], silent_one["failure"]["code"]) == ("failed", "timeout")
     assert silent_one["duration_ms"] < 10_000
     assert (speed["outcome"], speed["failure"]["code"]) == ("skipped", "time_up")
-    assert document["saved"] == 3
+    assert path["failure"]["code"] == "time_up"
+    assert document["saved"] == 4
 
 
 def test_strict_and_fail_below(settings: Settings, sigprobe: Run) -> None:
