@@ -26,7 +26,7 @@ def doctor(*, config: common.ConfigOption = None, as_json: common.JsonOption = F
     for finding in _findings(loaded):
         found.append(finding)
         if out.err_tty and not out.quiet:
-            out.say(f"… {finding.name}")
+            out.say(f"{'...' if out.err_ascii else '…'} {finding.name}")
     if as_json:
         out.result(
             json.dumps(
@@ -41,6 +41,10 @@ def doctor(*, config: common.ConfigOption = None, as_json: common.JsonOption = F
         lines = [DoctorLine(f.name, f.state, f.detail, _fix(f)) for f in found]
         out.show(doctor_text(lines, ascii=out.ascii, plain=out.plain))
         out.show(_("Log file: {path}").format(path=paths.log_file()))
+        if out.quiet:
+            for finding in found:
+                if finding.state == "fail":
+                    out.error(f"{finding.name}: {finding.detail} > {finding.fix}")
     raise typer.Exit(1 if any(f.state == "fail" for f in found) else 0)
 
 
@@ -91,11 +95,22 @@ def _receivers(source: str, nmea: str | None) -> Iterator[Finding]:
 
 
 def _host(loaded: Loaded) -> str:
+    """The first name that a target wants looked up; an address asks no resolver."""
     for target in loaded.config.targets:
-        host = getattr(target, "hostname", None) or urlsplit(getattr(target, "url", "") or "").hostname
-        if host:
-            return str(host)
+        host = str(getattr(target, "hostname", None) or urlsplit(getattr(target, "url", "") or "").hostname or "")
+        if host and not _is_address(host):
+            return host
     return "localhost"
+
+
+def _is_address(host: str) -> bool:
+    from ipaddress import ip_address
+
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _collectors(loaded: Loaded) -> Iterator[tuple[Finding, float | None, float]]:
