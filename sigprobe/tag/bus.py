@@ -27,8 +27,8 @@ class Bus:
         """The first value of a method's answer, variants opened; None for an empty one. Raises BusError."""
         import jeepney
 
-        address = jeepney.DBusAddress(path, bus_name=service, interface=interface)
         try:
+            address = jeepney.DBusAddress(path, bus_name=service, interface=interface)
             message = jeepney.new_method_call(address, method, signature or None, body)
             answer = self._connection.send_and_get_reply(message, timeout=CALL_S)
         except OSError as error:
@@ -76,11 +76,19 @@ def system_bus() -> Iterator[Bus]:
     from jeepney.bus import get_bus
     from jeepney.io.blocking import DBusConnection, prep_socket
 
+    class Quick(DBusConnection):  # type: ignore[misc]
+        """A connection whose greeting has a limit too."""
+
+        def receive(self, *, timeout: float | None = None) -> Any:
+            return super().receive(timeout=CALL_S if timeout is None else timeout)
+
     try:
         handle = prep_socket(get_bus(address), timeout=CALL_S)
-        # the greeting has no limit of its own there
-        handle.settimeout(CALL_S)
-        connection = DBusConnection(handle)
+        try:
+            connection = Quick(handle)
+        except BaseException:
+            handle.close()
+            raise
     except Exception as error:
         raise BusError(f"D-Bus: {type(error).__name__}: {error}") from error
     with closing(connection):

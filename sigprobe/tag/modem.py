@@ -195,7 +195,8 @@ def _registration(state: object, modem_state: object) -> str | None:
 
 def _ports(ports: object) -> list[str]:
     pairs = ports if isinstance(ports, list) else []
-    return [p[0] for p in pairs if isinstance(p, tuple) and len(p) == 2 and p[1] == _PORT_NET]
+    good = (p for p in pairs if isinstance(p, tuple) and len(p) == 2 and isinstance(p[0], str))
+    return [name for name, kind in good if kind == _PORT_NET]
 
 
 def _bearers(bus: Bus, paths: object) -> tuple[list[str], bool]:
@@ -236,7 +237,7 @@ def _decibels(value: object, low: float, high: float) -> float | None:
     """A value within what can be measured; ModemManager writes an unknown one as a huge negative number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
-    return round(float(value), 1) if low <= value <= high and value != 0 else None
+    return round(float(value), 1) if low <= value <= high else None
 
 
 def _cell(bus: Bus, path: str, interfaces: Mapping[str, Any]) -> tuple[str | None, str | None]:

@@ -76,6 +76,7 @@ class ModemService:
         self.bearers: dict[str, tuple[bool, str]] = {}
         self.refused: set[str] = set()
         self.garbage = False
+        self.silent = False
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self._stop = threading.Event()
         self._connection = open_dbus_connection(address)
@@ -107,7 +108,7 @@ class ModemService:
                     message = self._connection.receive(timeout=0)
                 except TimeoutError:
                     break
-                if message.header.message_type is jeepney.MessageType.method_call:
+                if message.header.message_type is jeepney.MessageType.method_call and not self.silent:
                     self._connection.send(self._answer(message))
 
     def _answer(self, message: Any) -> Any:
