@@ -153,8 +153,9 @@ def test_the_collector_is_killed(
     url = None if engine == "sqlite" else str(request.getfixturevalue("postgres").new_database())
     with Site(tmp_path / "site", url) as site:
         acked = kill_collector(site, run, run.n)
-    with run.expect_failure("acked-lost"), Site(tmp_path / "early", patch=EARLY) as early:
-        kill_collector(early, run, 1)
+    if engine == "sqlite":  # the control is about the order of ack and COMMIT, not about the engine
+        with run.expect_failure("acked-lost"), Site(tmp_path / "early", patch=EARLY) as early:
+            kill_collector(early, run, 1)
     run.report(0, acknowledged=acked)
 
 

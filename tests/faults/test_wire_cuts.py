@@ -14,7 +14,7 @@ from proxy import SIDES, Cut, Proxy, Side, only
 from sigprobe.buffer import State
 from sigprobe.upload import Collector
 
-STRIDE: Final = 1 if SOAK else 41
+STRIDE: Final = 1 if SOAK else 83
 
 FORGETFUL: Final = """
 from dataclasses import replace
@@ -76,7 +76,7 @@ def test_cut_at_every_byte(trial: Callable[..., Trial], site: Site, tmp_path: Pa
 
 def test_cut_at_random(trial: Callable[..., Trial], site: Site, tmp_path: Path) -> None:
     """Batches of all sizes over a line on which one exchange in two is cut somewhere: 0 lost, 0 twice."""
-    run = trial(6, "cut at random", short=60, full=5_000)
+    run = trial(6, "cut at random", short=30, full=5_000)
 
     def plan(_: int) -> Cut | None:
         if run.random.random() < 0.5:

@@ -22,10 +22,11 @@ FASTER: Final = 10.0
 """Where a silent collector must be waited for, the drain's time runs this much faster than ours."""
 
 
-@pytest.fixture
-def sites(tmp_path: Path) -> Iterator[tuple[Site, Site]]:
+@pytest.fixture(scope="module")
+def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Site]]:
     """Two running collectors with databases of their own."""
-    with Site(tmp_path / "first") as first, Site(tmp_path / "second") as second:
+    folder = tmp_path_factory.mktemp("sites")
+    with Site(folder / "first") as first, Site(folder / "second") as second:
         yield first, second
 
 
@@ -77,7 +78,7 @@ def test_the_first_dies_in_the_middle_of_a_batch(
     trial: Callable[..., Trial], sites: tuple[Site, Site], tmp_path: Path, mode: Mode
 ) -> None:
     """SIGKILL while a batch is on its way: the second takes over, and the first is used again once it is back."""
-    run = trial(16, f"first collector killed, {mode.value}", short=2, full=100)
+    run = trial(16, f"first collector killed, {mode.value}", short=1, full=100)
     first, second = sites
     clock = Clock()
     slowest = 0.0

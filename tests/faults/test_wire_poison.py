@@ -23,29 +23,37 @@ RECORDS: Final = 1_000
 
 Poison = Callable[[random.Random], tuple[str, bytes]]
 
-# each makes an (id, line) pair that no collector takes: the first four as a whole batch, the others one by one
+# each makes an (id, line) pair that cannot be taken: for WHOLE the collector refuses the batch it is in, for SINGLE the
+# record alone, and UNSENT are found damaged by the queue itself and never sent
 
 
-def _no_json(_: random.Random) -> tuple[str, bytes]:
-    return new_id(), b'{"schema":1,"id":'
+def _line_of(change: Callable[[bytes], bytes]) -> tuple[str, bytes]:
+    result = make_result(1)
+    return result.id, change(result.to_line())
 
 
-def _no_id(_: random.Random) -> tuple[str, bytes]:
-    return new_id(), b'{"schema":1}'
+def _cut_off(_: random.Random) -> tuple[str, bytes]:
+    return _line_of(lambda line: line[:-1])
+
+
+def _no_number(_: random.Random) -> tuple[str, bytes]:
+    return _line_of(lambda line: line.replace(b'"seq":1', b'"seq":NaN'))
+
+
+def _infinite(_: random.Random) -> tuple[str, bytes]:
+    return _line_of(lambda line: line.replace(b'"duration_ms":2000.0', b'"duration_ms":Infinity'))
 
 
 def _not_utf8(_: random.Random) -> tuple[str, bytes]:
-    return new_id(), b"\xff\xfe\x00" * 20
+    return _line_of(lambda line: line.replace(b"gateway", b"\xff\xfe"))
 
 
 def _too_long(rng: random.Random) -> tuple[str, bytes]:
-    result = make_result(1)
-    return result.id, result.to_line()[:-1] + b',"more":"' + rng.randbytes(40_000).hex().encode() + b'"}'
+    return _line_of(lambda line: line[:-1] + b',"more":"' + rng.randbytes(40_000).hex().encode() + b'"}')
 
 
 def _bad_seq(_: random.Random) -> tuple[str, bytes]:
-    result = make_result(1)
-    return result.id, result.to_line().replace(b'"seq":1', b'"seq":0')
+    return _line_of(lambda line: line.replace(b'"seq":1', b'"seq":0'))
 
 
 def _bad_time(_: random.Random) -> tuple[str, bytes]:
@@ -58,8 +66,9 @@ def _odd_id(_: random.Random) -> tuple[str, bytes]:
     return result.id, result.to_line()
 
 
-WHOLE: Final = (_no_json, _no_id, _not_utf8, _too_long)
+WHOLE: Final = (_no_number, _infinite, _too_long)
 SINGLE: Final = (_bad_seq, _bad_time, _odd_id)
+UNSENT: Final = (_cut_off, _not_utf8)
 
 
 @pytest.fixture
@@ -84,7 +93,7 @@ def drain_with(run: Trial, site: Site, folder: Path, bad: Sequence[Poison], coun
         reports = drain_until_empty(buffer, Collector(proxy.url, site.token), most=3)
         hold(len(reports) == 1, "not-in-one-drain", str(len(reports)))
         hold_once([name for name, _ in good], site.stored() - before)
-        aside = {row.id: row.reason or "" for row in buffer.rows(State.REJECTED)}
+        aside = {row.id: row.reason or "" for row in buffer.rows(State.REJECTED, State.DAMAGED)}
         hold(aside.keys() == {name for name, _ in poison}, "wrong-ones-set-aside", f"{len(aside)} of {len(poison)}")
         hold(all(aside.values()), "no-reason", str(aside))
         most = 10 + 2 * len(poison) * (math.ceil(math.log2(count)) + 1)
@@ -101,7 +110,7 @@ def test_one_in_a_thousand(
     with run.expect_failure("never-empty"):
         # without knowing its own refusals from a portal's, a probe sends the same batch for ever
         monkeypatch.setattr(wire, "read_problem", lambda *_: None)
-        drain_with(run, site, tmp_path / "control", [_no_json])
+        drain_with(run, site, tmp_path / "control", [_no_number])
     run.report(0, most_requests=max(requests))
 
 
@@ -111,6 +120,6 @@ def test_one_in_ten(trial: Callable[..., Trial], site: Site, tmp_path: Path) -> 
     count = RECORDS if SOAK else 200
     requests = []
     for n in range(run.n):
-        bad = [run.random.choice(WHOLE + SINGLE) for _ in range(count // 10)]
+        bad = [run.random.choice(WHOLE + SINGLE + UNSENT) for _ in range(count // 10)]
         requests.append(drain_with(run, site, tmp_path / f"{n}", bad, count))
     run.report(0, records=count, most_requests=max(requests))

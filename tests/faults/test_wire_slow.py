@@ -16,7 +16,7 @@ from sigprobe.upload import Backoff, Collector, Upload, pace, post
 
 RECORDS: Final = 23_040 if SOAK else 2_000
 """768 records a day for 30 days; the short form drains less than three."""
-FASTER: Final = 1.0 if SOAK else 20.0
+FASTER: Final = 1.0 if SOAK else 30.0
 """In the short form the link and the drain's own time both run so much faster: what it decides stays the same."""
 RATE_BPS: Final = 20_000 * FASTER
 CUT: Final = 0.3
