@@ -100,7 +100,7 @@ def _operators(facts: Facts, rows: list[Row]) -> bool:
 
 def failing_name_alone(facts: Facts, host: str) -> bool:
     """Whether every resolver fails for this name (SERVFAIL) while another name is found."""
-    rows = facts.asked(host)
+    rows = [row for row in facts.asked(host) if row.get("rcode") is not None]
     known = any(row.get("answers") for row in facts.rows("names") if row.get("host") != host)
     return bool(rows) and known and all(row.get("rcode") == "SERVFAIL" for row in rows)
 

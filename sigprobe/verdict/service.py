@@ -78,12 +78,20 @@ def _loud(facts: Facts) -> list[Result]:
     return [r for r in facts.failed if not only_icmp_silent(r)]
 
 
+def nameless(result: Result) -> bool:
+    """A page whose address was not even found in time: nothing was said to its service."""
+    tried = result.data.get("addresses_tried")
+    return result.kind == "http" and code(result) == "timeout" and tried is not None and not tried
+
+
 def _cause(failed: Sequence[Result]) -> str:
     causes = set()
     for result in failed:
         status = result.data.get("status_code")
         if code(result) == "http_status" and isinstance(status, int) and status >= 500:
             causes.add("service_error")
+        elif nameless(result):
+            causes.add("service_name")
         elif _waited(result):
             causes.add("service_slow" if result.data.get("tls_version") else "service_silent")
         else:
@@ -110,7 +118,7 @@ def _proof_against(failure: Result, facts: Facts) -> Result | None:
         if what != "dns_servfail":
             return None
         return known or (facts.walks[0] if facts.walks and names.failing_name_alone(facts, host) else None)
-    if what == "name_not_found":
+    if what == "name_not_found" or nameless(failure):
         return facts.walks[0] if facts.walks and names.failing_name_alone(facts, host) else None
     if facts.walked and names.disputed(facts, host):
         return None
