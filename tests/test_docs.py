@@ -13,7 +13,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from conftest import ROOT
+from requires import ROOT
 from standing import Run
 
 sys.path.insert(0, str(ROOT / "tools"))

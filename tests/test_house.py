@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, missing
+from requires import ROOT, missing
 from standing import Run
 
 from sigprobe.measure import KINDS

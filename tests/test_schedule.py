@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from requires import missing, needs
 
 from sigprobe import schedule
 from sigprobe.schedule import BEGIN, END, Setup, block_of, calendar, cron_line, even, unit_word, with_block
-from tests.conftest import missing, needs
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

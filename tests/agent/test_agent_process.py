@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 import trustme
+from requires import ROOT
 
 from sigprobe.agent import next_run_at
 from sigprobe.buffer import Buffer
 from tests import netns
 from tests.agent.field import AgentProcess, Manager, Spawn, manager, settings
-from tests.conftest import ROOT
 from tests.upload.standin import portal, put, receipt, standin, until
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.conftest import needs
+from tests.requires import needs
 
 
 class Postgres:

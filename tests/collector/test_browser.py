@@ -13,7 +13,7 @@ import requests
 from sigprobe.result import Location, Network, Operator, Tags, Target
 from tests.collector.sending import batch_of, failed_result, make_result
 from tests.collector.serving import Server, Spawn, new_token, serve
-from tests.conftest import needs
+from tests.requires import needs
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, missing, needs
 from hypothesis import given
 from hypothesis import strategies as st
 from modem_service import CANARIES, MODEM, ModemService, private_bus
+from requires import ROOT, missing, needs
 from test_nmea import nmea
 
 from sigprobe import link

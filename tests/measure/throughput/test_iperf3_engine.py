@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import needs
 from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter, ValidationError
 
@@ -36,7 +35,7 @@ def check(url: str, context: Context | None = None, **options: Any) -> Measured:
 def server(spawn: Callable[..., subprocess.Popen[str]], free_port: Callable[[], int]) -> str:
     """A running iperf3 server: its host:port."""
     port = free_port()
-    spawn([needs("iperf3", "iperf3"), "-s", "-B", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL)
+    spawn(["iperf3", "-s", "-B", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL)
     for _ in range(200):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
@@ -47,6 +46,7 @@ def server(spawn: Callable[..., subprocess.Popen[str]], free_port: Callable[[], 
     return f"127.0.0.1:{port}"
 
 
+@pytest.mark.system("iperf3", "iperf3")
 def test_both_directions_with_their_bytes(server: str) -> None:
     """Both rates, counted at the server; never more bytes than allowed; engine and server are named."""
     context = Context(Deadline.after(10))
@@ -60,6 +60,7 @@ def test_both_directions_with_their_bytes(server: str) -> None:
     assert context.budget.used_bytes == data["bytes_received"] + data["bytes_sent"]
 
 
+@pytest.mark.system("iperf3", "iperf3")
 def test_its_time_is_held_and_what_was_seen_counts(server: str) -> None:
     """With more bytes allowed than fit into the time it is interrupted then, and its numbers are kept."""
     start = time.monotonic()
@@ -71,6 +72,7 @@ def test_its_time_is_held_and_what_was_seen_counts(server: str) -> None:
     assert measured.data["upload_bps"] is None
 
 
+@pytest.mark.system("iperf3", "iperf3")
 def test_the_run_s_budget_and_a_stop_are_obeyed(server: str) -> None:
     """What the run has left bounds it; a stop ends it at once and leaves no process behind."""
     context = Context(Deadline.after(10), budget=DataBudget(2_000_000))
