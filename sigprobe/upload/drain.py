@@ -253,9 +253,10 @@ class Upload:
         try:
             if collector.url not in self.channels:
                 self.channels[collector.url] = open_channel(collector)
-            sent_at, sent_boot = self.now(), self.since_boot()
+            begun, sent_at, sent_boot = self.clock(), self.now(), self.since_boot()
             url = collector.endpoint(wire.BATCH_PATH)
             reply = self.send(self.channels[collector.url], url, batch.body, headers, seconds, self.stop)
+            ended = self.clock()
         except TransportError as error:
             self.channels.pop(collector.url).close()
             if error.reason != "unreachable":
@@ -279,7 +280,8 @@ class Upload:
             gateway = reply.status in (500, 502, 503, 504)
             code = "collector_unreachable" if gateway else "collector_portal"
             return self._failed(collector, rows, code, str(error)), None
-        self._learn_time(receipt, reply, sent_at, sent_boot)
+        # what passed beside the request itself, on a busy device, is doubt as well
+        self._learn_time(receipt, reply.rtt_s + max(0.0, ended - begun - reply.took_s), sent_at, sent_boot)
         return self._settle(collector, receipt, rows), None
 
     def _refusal(
@@ -336,14 +338,14 @@ class Upload:
         self._answered(collector)
         return _Result.DONE
 
-    def _learn_time(self, receipt: wire.Receipt, reply: Reply, sent_at: float, sent_boot: float | None) -> None:
-        """The collector's clock against ours, as NTP would from one exchange: known within half the round trip."""
+    def _learn_time(self, receipt: wire.Receipt, span_s: float, sent_at: float, sent_boot: float | None) -> None:
+        """The collector's clock against ours, as NTP would from one exchange: known within half of its span."""
         server = parse_time(receipt.server_time or "")
-        error_ms = reply.rtt_s / 2 * 1000 + 1.0
+        error_ms = span_s / 2 * 1000 + 1.0
         if server is None or (self.report.clock_error_ms or error_ms) < error_ms:
             return
         with suppress(OverflowError):
-            half = reply.rtt_s / 2
+            half = span_s / 2
             self.report.clock_offset_ms = (server.timestamp() - (sent_at + half)) * 1000
             self.report.clock_error_ms = error_ms
             self.report.true_at_boot_s = None if sent_boot is None else server.timestamp() - (sent_boot + half)

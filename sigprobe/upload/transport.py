@@ -54,12 +54,16 @@ class Collector:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer, whoever gave it. Header names as sent; look them up in any case."""
+    """An answer, whoever gave it. Header names as sent; look them up in any case.
+
+    `rtt_s` is from the call to the answer's headers, `took_s` from the call to the end of its body.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     rtt_s: float
+    took_s: float = 0.0
 
 
 class TransportError(Exception):
@@ -189,12 +193,13 @@ def post(
     Returns or raises by then whatever the network does; a set `stop` shortens the wait to `STOP_GRACE_S`. Raises
     TransportError.
     """
+    started = clock()
     box: list[Reply | TransportError] = []
     done = threading.Event()
 
     def work() -> None:
         try:
-            box.append(_exchange(channel.session, url, body, headers, timeout_s, clock))
+            box.append(_exchange(channel.session, url, body, headers, timeout_s, started, clock))
         except TransportError as error:
             box.append(error)
         except Exception as error:  # noqa: BLE001 - a thread must hand over its failure, whatever it is
@@ -203,7 +208,7 @@ def post(
             done.set()
 
     threading.Thread(target=work, name="post", daemon=True).start()
-    until = clock() + timeout_s
+    until = started + timeout_s
     stopped = False
     try:
         while not done.wait(max(0.0, min(_SLICE_S, until - clock()))) and clock() < until:
@@ -227,12 +232,12 @@ def _exchange(
     body: bytes,
     headers: Mapping[str, str],
     timeout_s: float,
+    started: float,
     clock: Callable[[], float],
 ) -> Reply:
     import requests
     import urllib3
 
-    started = clock()
     try:
         answer = session.post(
             url,
@@ -253,7 +258,7 @@ def _exchange(
                     raise TransportError("reset", "the answer is too long")
                 if clock() - started > timeout_s:
                     raise TransportError("timeout", "the answer took too long")
-            return Reply(answer.status_code, answer.headers, b"".join(chunks), rtt)
+            return Reply(answer.status_code, answer.headers, b"".join(chunks), rtt, clock() - started)
     except requests.exceptions.SSLError as error:
         raise TransportError("tls", _detail(error)) from error
     except requests.exceptions.Timeout as error:

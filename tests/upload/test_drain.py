@@ -409,7 +409,7 @@ def test_the_clock_is_learnt_from_the_surest_receipt(buffer: Buffer, draining: D
 
     def answer(sent: Sent) -> bytes:
         if sent.number == 1:
-            time.sleep(0.3)
+            time.sleep(1.5)
         return receipt(sent, when=format_time(datetime.now(UTC) + ahead))
 
     with standin(answer) as server:
@@ -417,7 +417,7 @@ def test_the_clock_is_learnt_from_the_surest_receipt(buffer: Buffer, draining: D
     assert report.clock_offset_ms is not None
     assert report.clock_error_ms is not None
     assert abs(report.clock_offset_ms - ahead.total_seconds() * 1000) <= report.clock_error_ms
-    assert report.clock_error_ms < 140
+    assert report.clock_error_ms < 700
     assert report.true_at_boot_s is not None
     now = time.clock_gettime(time.CLOCK_BOOTTIME) + report.true_at_boot_s
     assert now == pytest.approx(time.time() + ahead.total_seconds(), abs=1)
