@@ -194,7 +194,7 @@ def _print(report: Report, rejected: int, *, as_json: bool, zone: str) -> None:
     _say_stop(report)
     when = None if report.stopped == "interrupted" else common.local_time(report.retry_at)
     if when is not None:
-        out.error(_("The next try may be made at {time}.").format(time=clock_text(when, zone, with_date=False)))
+        out.say(_("The next try may be made at {time}.").format(time=clock_text(when, zone, with_date=False)))
     if report.rejected:
         common.say_code("set_aside", None)
     for url in report.time_unchecked:
