@@ -157,6 +157,17 @@ def test_the_control_is_acknowledged(site: Site, settings: Settings, sigprobe: R
     assert status(sigprobe, config)["last_upload_at"]
 
 
+def test_a_quiet_upload_that_fails_is_one_line(settings: Settings, sigprobe: Run, token_file: Path) -> None:
+    """`upload -q`, as a cron line has it: nothing when all is well, one line when the collector does not answer."""
+    config = settings(PING, upload=collector("http://127.0.0.1:9/", token_file))
+    done = sigprobe("upload", "-q", "--config", str(config))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    sigprobe("test", "-q", "--only", "ping", "--no-upload", "--config", str(config))
+    done = sigprobe("upload", "-q", "--config", str(config))
+    assert (done.returncode, done.stdout) == (4, "")
+    assert len(done.stderr.splitlines()) == 1 and "SP-SYN-01" in done.stderr
+
+
 def test_upload_without_a_collector(settings: Settings, sigprobe: Run) -> None:
     """Nowhere to send is a matter of the settings: exit 2, and what to add."""
     config = settings(PING)
