@@ -92,7 +92,7 @@ LIARS: dict[str, tuple[Callable[[dict[str, str], bytes], bytes], str]] = {
     "401 of a portal": (always(page(LOGIN, "401 Unauthorized", "Content-Type: text/html")), "SP-SYN-02"),
     "401 of ours": (always(problem("401 Unauthorized")), "SP-SYN-03"),
     "413 of a proxy": (always(page(b"too large", "413 Content Too Large")), "SP-SYN-02"),
-    "500": (always(page(b"oops", "500 Internal Server Error")), "SP-SYN-02"),
+    "500": (always(page(b"oops", "500 Internal Server Error")), "SP-SYN-01"),
     "half a JSON": (half, "SP-SYN-02"),
     "a receipt as plain JSON": (as_json, "SP-SYN-02"),
     "a receipt for another batch": (other_batch, "SP-SYN-02"),
