@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
-import statistics
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -24,6 +22,7 @@ from sigprobe.measure.pathdata import (
     WholeData,
     empty_data,
 )
+from sigprobe.measure.points import bare, done, is_loopback, least_ms, median_ms, place_of, rate_bps, told
 from sigprobe.measure.urls import origin
 
 if TYPE_CHECKING:
@@ -79,13 +78,13 @@ class Walk:
         traces = [pool.submit(self._trace, text, first) for text in aims]
         web = [pool.submit(self._web, text, first) for text in self._web_points()]
         self._names(pool)
-        self.data["gateway"] = _done(gateway)
-        self.data["references"] = [p for p in map(_done, points) if p is not None]
-        self.data["targets"] = [p for p in map(_done, targets) if p is not None]
+        self.data["gateway"] = done(gateway)
+        self.data["references"] = [p for p in map(done, points) if p is not None]
+        self.data["targets"] = [p for p in map(done, targets) if p is not None]
         self._mark_targets()
-        self.data["collectors"] = [c for c in map(_done, collectors) if c is not None]
-        self.data["hops"] = [h for found in map(_done, traces) for h in found or []]
-        self.data["web"] = [w for w in map(_done, web) if w is not None]
+        self.data["collectors"] = [c for c in map(done, collectors) if c is not None]
+        self.data["hops"] = [h for found in map(done, traces) for h in found or []]
+        self.data["web"] = [w for w in map(done, web) if w is not None]
         self._hop_beyond()
         self._once_more(aims, started)
         seconds = self.clock() - started
@@ -97,8 +96,8 @@ class Walk:
             self.data["other_tx_bps"] = round(max(0, after.tx_bytes - before.tx_bytes - ours) * 8 / seconds)
         looks = [pool.submit(self._look, *which) for which in self._doubts()]
         whole = pool.submit(self._whole_packets)
-        self.data["web"] += [w for w in map(_done, looks) if w is not None]
-        self.data["whole"] = _done(whole)
+        self.data["web"] += [w for w in map(done, looks) if w is not None]
+        self.data["whole"] = done(whole)
         self._families()
         self.data["bytes_used"] = self.used
 
@@ -108,7 +107,7 @@ class Walk:
         hosts = [a.host for a in options.targets] + [urlsplit(url).hostname or "" for url in options.collectors]
         hosts += [dns.parse_server(r)[0] for r in options.resolvers]
         asked = [h for h in hosts if h]
-        return not options.references and all(h == "localhost" or _is_loopback(h) for h in asked)
+        return not options.references and all(h == "localhost" or is_loopback(h) for h in asked)
 
     # --- this device and its gateway ------------------------------------------------------------------------
 
@@ -147,8 +146,8 @@ class Walk:
             "answers": answers,
             "sent": echoes.sent,
             "received": echoes.received,
-            "rtt_min_ms": _least(echoes),
-            "rtt_median_ms": _middle(echoes),
+            "rtt_min_ms": least_ms(echoes),
+            "rtt_median_ms": median_ms(echoes),
             "rtts_ms": echoes.rtts_ms,
             "tcp": tcp.state if tcp else knocks[0].state if knocks and knocks[0] else None,
             "failure": None if answers else echoes.failure,
@@ -169,7 +168,7 @@ class Walk:
 
     def _target_addresses(self) -> list[str]:
         """Addresses of targets beyond the gateway, where there are too few references to compare."""
-        known = [_bare(s.address) for s in self.options.seen if s.address]
+        known = [bare(s.address) for s in self.options.seen if s.address]
         known += [aim.host for aim in self.options.targets if sockets.is_ip(aim.host)]
         beyond = [a for a in dict.fromkeys(known) if a and place_of(a) == "beyond" and a not in self._references()]
         return beyond[: max(0, 3 - len(self._references()))]
@@ -182,7 +181,7 @@ class Walk:
         with ThreadPoolExecutor(3) as pool:
             knocks = [pool.submit(self._knock, text, port, deadline) for port in ports]
             echoes = reach.burst(at, _ECHOES, _INTERVAL_S, _ECHO_WAIT_S, deadline, self.context.stop)
-            tried = [k for k in (_done(future) for future in knocks) if k is not None]
+            tried = [k for k in (done(future) for future in knocks) if k is not None]
         self.spend(echoes.bytes)
         answered = next((k for k in tried if k.answered), None)
         answers = bool(echoes.received or answered)
@@ -192,8 +191,8 @@ class Walk:
             "answers": answers,
             "sent": echoes.sent,
             "received": echoes.received,
-            "rtt_min_ms": _least(echoes),
-            "rtt_median_ms": _middle(echoes),
+            "rtt_min_ms": least_ms(echoes),
+            "rtt_median_ms": median_ms(echoes),
             "rtts_ms": echoes.rtts_ms,
             "tcp": {str(k.port): k.state for k in tried},
             "tcp_ms": None if answered is None else answered.ms,
@@ -205,14 +204,14 @@ class Walk:
         """A configured target that answered its own check proves a way as well as an echo does."""
         points = {p["address"]: p for p in self.data["targets"]}
         for seen in self.options.seen:
-            address = _bare(seen.address)
+            address = bare(seen.address)
             known = {p["address"] for p in self.data["references"]}
             if seen.code is not None or not address or address in known or place_of(address) != "beyond":
                 continue
             if address in points:
                 points[address]["answers"], points[address]["failure"] = True, None
             else:
-                points[address] = _told(address)
+                points[address] = told(address)
         self.data["targets"] = list(points.values())
 
     def _collector(self, url: str, deadline: Deadline) -> CollectorData | None:
@@ -341,7 +340,7 @@ class Walk:
             mine = seen.get(aim.name)
             if aim.kind not in ("http", "throughput") or not aim.port or (mine is not None and mine.code is None):
                 continue
-            used = _bare(mine.address) if mine is not None else None
+            used = bare(mine.address) if mine is not None else None
             rows = [row for row in self.data["names"] if row["host"] == aim.host and row["answers"]]
             system = [a for row in rows if row["system"] for a in row["answers"] or []]
             other = [a for row in rows if not row["system"] for a in row["answers"] or []]
@@ -395,8 +394,8 @@ class Walk:
             "far_received": None if rows[1] is None else rows[1].received,
             "sent": _TRAIN,
             "far_failure": None if rows[1] is None else rows[1].failure,
-            "gateway_bps": _rate(rows[0], size),
-            "far_bps": _rate(rows[1], size),
+            "gateway_bps": rate_bps(rows[0], size),
+            "far_bps": rate_bps(rows[1], size),
         }
 
     def _families(self) -> None:
@@ -411,72 +410,3 @@ class Walk:
                 "answered": sum(1 for p in mine if p["answers"]),
             }
             self.data["families"][family] = row
-
-
-def place_of(address: str) -> str:
-    """Where an address lies, by the kernel's routes: `self`, `link` (without a router in between) or `beyond`."""
-    bare = address.partition("%")[0]
-    try:
-        ip = ipaddress.ip_address(bare)
-    except ValueError:
-        return "beyond"
-    if ip.is_loopback or link.local_address(bare) == bare:
-        return "self"
-    if ip.is_link_local or bare == (link.default_gateway() or "").partition("%")[0]:
-        return "link"
-    routes = link.routes("ipv4" if ip.version == 4 else "ipv6")
-    fitting = [r for r in routes if ip in r.network]
-    best = min(fitting, key=lambda r: (-r.network.prefixlen, r.metric), default=None)
-    return "link" if best is not None and best.gateway is None and best.network.prefixlen > 0 else "beyond"
-
-
-def _is_loopback(host: str) -> bool:
-    return sockets.is_ip(host) and ipaddress.ip_address(host).is_loopback
-
-
-def _told(address: str) -> PointData:
-    """A target whose own check is the proof; nothing was sent to it here."""
-    return {
-        "address": address,
-        "place": "beyond",
-        "answers": True,
-        "sent": 0,
-        "received": 0,
-        "rtt_min_ms": None,
-        "rtt_median_ms": None,
-        "rtts_ms": [],
-        "tcp": {},
-        "tcp_ms": None,
-        "told_by": None,
-        "failure": None,
-    }
-
-
-def _done(future: Future[T]) -> T | None:
-    """What came of one part; None when the run was stopped meanwhile."""
-    try:
-        return future.result()
-    except sockets.StoppedError:
-        return None
-
-
-def _bare(address: str | None) -> str | None:
-    """`192.0.2.1:443` and `[2001:db8::1]:443` without the port."""
-    if not address:
-        return None
-    if address.startswith("["):
-        return address[1:].partition("]")[0]
-    return address.partition(":")[0] if address.count(":") == 1 else address
-
-
-def _least(echoes: reach.Burst) -> float | None:
-    return min((r for r in echoes.rtts_ms if r is not None), default=None)
-
-
-def _middle(echoes: reach.Burst) -> float | None:
-    seen = [r for r in echoes.rtts_ms if r is not None]
-    return round(statistics.median(seen), 3) if seen else None
-
-
-def _rate(train: reach.Burst | None, size: int) -> int | None:
-    return None if train is None else reach.spread_rate_bps(train.arrivals_s, size + 28)
