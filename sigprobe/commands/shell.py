@@ -159,6 +159,18 @@ INNER: Final[dict[str, Inner]] = {
         N_("Print the JSON Schema of the settings file or of a result."),
         ("sigprobe config schema config", "sigprobe config schema result"),
     ),
+    "schedule install": Inner(
+        N_("Install the timer, the crontab line or the agent; doing it again changes nothing."),
+        ("sigprobe schedule install --dry-run", "sigprobe schedule install", "sigprobe schedule install --agent"),
+    ),
+    "schedule show": Inner(
+        N_("Show what is installed, and what would be."),
+        ("sigprobe schedule show",),
+    ),
+    "schedule remove": Inner(
+        N_("Remove what install wrote, and nothing else."),
+        ("sigprobe schedule remove --dry-run", "sigprobe schedule remove"),
+    ),
     "collector serve": Inner(
         N_("Serve until Ctrl-C or SIGTERM."),
         (
