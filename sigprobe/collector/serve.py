@@ -11,6 +11,8 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
+from sigprobe.collector.sink import LendingProtocol
+
 GRACE_S = 10
 
 
@@ -56,6 +58,7 @@ def run(app: ASGIApp, bound: socket.socket, *, tls: ssl.SSLContext | None, ready
     """Serve until SIGINT or SIGTERM, finishing what is under way for at most `GRACE_S`. Returns when it is over."""
     config = uvicorn.Config(
         app,
+        http=LendingProtocol,
         log_config=None,
         access_log=False,  # an address may hold a one-time secret
         proxy_headers=False,  # who the client is, is decided in one place: access.client_address

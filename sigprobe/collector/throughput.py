@@ -23,6 +23,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from sigprobe import wire
+from sigprobe.collector.sink import KEY, Loan
 from sigprobe.collector.throughput_limits import Allowance, Limits, RefusedError, is_loopback
 from sigprobe.collector.throughput_sessions import Sessions
 
@@ -145,12 +146,7 @@ def router(
                 allowance = enter(request)
             except RefusedError as refused:
                 return _refused(refused)
-            try:
-                await _discard(request, allowance, sessions.counter(_session(request)))
-            except RefusedError as refused:
-                return _refused(refused)
-            finally:
-                allowance.leave()
+            return await _take(request, allowance, sessions.counter(_session(request)))
         return Response(headers={**CORS, **UNCACHED, "Connection": "keep-alive"})
 
     async def get_ip(request: Request) -> Response:
@@ -244,6 +240,40 @@ class _Garbage(Response):
 async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def _take(request: Request, allowance: Allowance, count: Callable[[int], None] | None) -> Response:
+    """Read a body in the fastest way this server has, and answer."""
+    loan = _lend(request, allowance, count)
+    response = Response(headers={**CORS, **UNCACHED, "Connection": "keep-alive"})
+    try:
+        await (loan.finished(STALL_S) if loan else _discard(request, allowance, count))
+    except RefusedError as refused:
+        response = _refused(refused)
+    except TimeoutError:
+        response = _refused(RefusedError(408, "nothing arrived for too long", 1))
+    finally:
+        allowance.leave()
+    if loan is not None:
+        # a lent connection is answered at once; what is then sent the usual way goes nowhere
+        loan.answer(response)
+    return response
+
+
+def _lend(request: Request, allowance: Allowance, count: Callable[[int], None] | None) -> Loan | None:
+    """Take the connection over for the body, where the server can lend it and the length is known."""
+    lend = request.scope.get(KEY)
+    text = request.headers.get("content-length", "")
+    if lend is None or not re.fullmatch(r"[0-9]{1,15}", text):
+        return None
+
+    def arrived(size: int) -> None:
+        if count is not None:
+            count(size)
+        allowance.spend(size)
+
+    loan: Loan | None = lend(int(text), arrived)
+    return loan
 
 
 async def _discard(request: Request, allowance: Allowance, count: Callable[[int], None] | None) -> None:

@@ -14,6 +14,7 @@ import fastapi
 import uvicorn
 
 from servers.tcp import Peer, Server, tcp_server
+from sigprobe.collector.sink import LendingProtocol
 from sigprobe.collector.throughput import ThroughputSettings, router
 
 GARBAGE = bytes(range(256)) * 256
@@ -25,11 +26,20 @@ def settings(**changes: Any) -> ThroughputSettings:
 
 
 @contextmanager
-def collector(chosen: ThroughputSettings | None = None, **options: Any) -> Iterator[str]:
-    """The endpoints on uvicorn at a free port of loopback, in a thread; gives the base URL."""
+def collector(
+    chosen: ThroughputSettings | None = None, *, lending: bool = True, tls: ssl.SSLContext | None = None, **options: Any
+) -> Iterator[str]:
+    """The endpoints on uvicorn at a free port of loopback, in a thread; gives the base URL.
+
+    `lending` as the collector itself is served; without it, as any other ASGI server would serve it.
+    """
     app = fastapi.FastAPI()
     app.include_router(router(chosen or settings(), **options))
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", access_log=False, lifespan="off")
+    if lending:
+        config.http = LendingProtocol
+    if tls is not None:
+        config.ssl_context_factory = lambda _config, _default: tls
     config.timeout_graceful_shutdown = 1
     server = uvicorn.Server(config)
     ready = threading.Event()

@@ -307,7 +307,8 @@ class Direction:
                 stream.written += count
                 self._count(count)
                 events = yield READ | WRITE
-                if events & READ:
+                # behind the last byte an answer is what is due
+                if events & READ and left > 0:
                     yield from self._answered_early(connection)
             head = yield from connection.head()
             check_status(head)
