@@ -29,14 +29,25 @@ FLOOR: Final = 0.005
 """No interval is narrower than this share: packets come in lumps."""
 
 STEADY_RTTS: Final = 1.3
-LOSSY: Final = 3
-"""So many losses in the second half of the time, and it is they that govern the rate."""
+"""Short batches have to agree for so many round trips: a window that still grows does so within one."""
+
+LOSSY: Final = 2
+LOSSY_SHARE: Final = 0.003
+LOSSY_RTTS: Final = 4
+LOSSY_PACKETS: Final = 400
+LEAST_RECENT_S: Final = 0.3
+"""So many losses, and such a share of the packets, in the last round trips, and it is they that govern the rate."""
 
 FEW_LOSSES: Final = 3
-ENOUGH_LOSSES: Final = 6
-LOSSY_S: Final = 2.5
-LOSS_FLOOR: Final = 0.35
-LOSS_TOLERANCE: Final = 0.1
+ENOUGH_LOSSES: Final = 8
+"""Losses a stream has to have met before its rate counts, and before it may be believed."""
+
+LOSSY_S: Final = 3.0
+"""With losses so rare, this long is long enough."""
+
+LOSS_FLOOR: Final = 0.8
+LOSS_TOLERANCE: Final = 0.2
+"""The least half-width is the first over the root of the losses seen; up to the second it is good enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +161,10 @@ def judge(series: Series, rtt_s: float, losses_s: Sequence[float] = (), streams:
         return None
     packets_s = PACKETS_PER_BATCH * PACKET_BYTES * 8 / recent_bps
     short_s = max(MIN_BATCH_S, packets_s, span_s / MAX_BATCHES)
-    if len(losses_s) - bisect_right(losses_s, begin_s + span_s / 2) >= LOSSY:
+    # losses that were the climb's own end with it; those that govern a rate go on
+    recent_s = min(span_s, max(LOSSY_RTTS * rtt_s, LEAST_RECENT_S, LOSSY_PACKETS * PACKET_BYTES * 8 / recent_bps))
+    packets = recent_bps * recent_s / 8 / PACKET_BYTES
+    if len(losses_s) - bisect_right(losses_s, end_s - recent_s) >= max(LOSSY, LOSSY_SHARE * packets):
         return _judge_lossy(series, max(short_s, rtt_s), losses_s, streams)
     allowed = tolerance(span_s)
     if rtt_s > short_s:

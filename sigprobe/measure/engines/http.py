@@ -105,8 +105,8 @@ def _ask_server(transfer: Transfer, server: Server, session: str, rtt_s: float, 
     total, samples = report
     arrivals = transfer.series
     least, most = (1 - AGREEING) * arrivals.ordered.total(), (1 + AGREEING) * arrivals.best().total() + UNDER_WAY
-    if transfer.speed is not None and arrivals.losses_s and least <= total <= most:
-        # the server sees in order what losses have held back; it vouches for the sum, the segments for the pace
+    if transfer.speed is not None and least <= total <= most:
+        # it vouches for the sum, and so for the acknowledgements; these show the pace without what losses held back
         transfer.counted_by = "server"
     else:
         speed = conclude(Series(samples), rtt_s)
