@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -128,11 +129,11 @@ def main() -> int:
     if os.geteuid() != 0 or absent:
         print("needs root and: " + (", ".join(absent) or "nothing more"), file=sys.stderr)
         return 1
-    kind = "quick" if options.quick else f"{datetime.now(UTC):%Y-%m-%d}"
-    book = Book(options.out or RESULTS / f"accuracy-{kind}.jsonl")
-    if options.quick and not options.out:
-        book.path.unlink(missing_ok=True)
-        book.rows.clear()
+    today = RESULTS / f"accuracy-{datetime.now(UTC):%Y-%m-%d}.jsonl"
+    if options.quick:
+        # rows of a few small points are nothing to keep beside those of the matrix
+        today = Path(tempfile.mkdtemp(prefix="sigprobe-accuracy-")) / "rows.jsonl"
+    book = Book(options.out or today)
     seeds = options.seeds or (1 if options.quick else 5)
     reference_s = options.reference or (5 if options.quick else 30)
     begun = time.monotonic()
