@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -96,17 +97,34 @@ def streams_of(book: Book, where: str) -> int:
     return int(used[len(used) // 2] or 4) if used else 4
 
 
+LATENCY_TOOLS: tuple[Callable[[Any, str, int, int], Row | None], ...] = (
+    tools.ping_ours,
+    tools.ping_iputils,
+    tools.ping_fping,
+    tools.ping_blackbox,
+)
+
+
 def measure_latency(book: Book, count: int) -> None:
-    """Round trips on loopback and over 50 ms: the same number of packets at the same pace for each tool."""
-    runs = (tools.ping_ours, tools.ping_iputils, tools.ping_fping, tools.ping_blackbox)
-    for tool, run in zip(("sigprobe", "ping", "fping", "blackbox"), runs, strict=True):
-        if not book.has("latency/loopback", tool, 1):
-            book.put("latency/loopback", 1, run(None, "127.0.0.1", count, 50))
+    """Round trips on loopback and over 50 ms: the same packets a second for each tool, all at the same time.
+
+    Side by side, because a busy machine's round trips wander by more within a minute than the tools differ.
+    """
     way = tools.Way(delay_ms=25)
-    with tools.link(up=way, down=way) as wire:
-        for tool, run in zip(("sigprobe", "ping", "fping", "blackbox"), runs, strict=True):
-            if not book.has("latency/50ms", tool, 1):
-                book.put("latency/50ms", 1, run(wire, wire.far_address, count, 50))
+    if not book.has("latency/loopback", "sigprobe", 1):
+        for row in together(None, "127.0.0.1", count):
+            book.put("latency/loopback", 1, row)
+    if not book.has("latency/50ms", "sigprobe", 1):
+        with tools.link(up=way, down=way) as wire:
+            for row in together(wire, wire.far_address, count):
+                book.put("latency/50ms", 1, row)
+
+
+def together(wire: Any, address: str, count: int) -> list[Row | None]:
+    """Every latency tool's row."""
+    with ThreadPoolExecutor(len(LATENCY_TOOLS)) as pool:
+        running = [pool.submit(run, wire, address, count, 50) for run in LATENCY_TOOLS]
+        return [task.result() for task in running]
 
 
 def main() -> int:
