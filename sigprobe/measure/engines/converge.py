@@ -28,6 +28,9 @@ MIN_BYTES: Final = 15_000
 FLOOR: Final = 0.005
 """No interval is narrower than this share: packets come in lumps."""
 
+CLIMBED: Final = 0.7
+"""A level lies no lower than this share of what came last."""
+
 STEADY_RTTS: Final = 1.3
 """Short batches have to agree for so many round trips: a window that still grows does so within one."""
 
@@ -199,6 +202,11 @@ def _judge(series: Series, terms: _Terms) -> Speed | None:
     edges = [series.at(end_s - batch_s * k) for k in range(count, -1, -1)]
     rates = [(b - a) * 8 / batch_s for a, b in pairwise(edges)]
     low, high = crucial_interval(rates)
+    recent = rates[-max(2, count // 4) :]
+    climbed = CLIMBED * sum(recent) / len(recent)
+    if high < climbed:
+        # a long climb has many slow batches close together: they are no level
+        low, high = crucial_interval([rate for rate in rates if rate >= climbed])
     start = next(i for i, rate in enumerate(rates) if low * 0.9 <= rate <= high * 1.1)
     # the batch in which the level was reached still holds a piece of the climb
     if rates[start] < low * 0.98 and count - start > 1:

@@ -21,7 +21,7 @@ from sigprobe.result import Failure, Outcome
 Way = Literal["download", "upload"]
 AGREEING: Final = 0.1
 UNDER_WAY: Final = 256 * 1024
-"""How far the server's count and the acknowledged bytes may lie apart: what was under way at the end."""
+"""How far the server's count may lie beside what was acknowledged and sent, for it to be the same transfer."""
 
 _WORST: Final[tuple[Ended, ...]] = ("converged", "data_cap", "time_cap")
 
@@ -103,8 +103,8 @@ def _ask_server(transfer: Transfer, server: Server, session: str, rtt_s: float, 
     if report is None:
         return
     total, samples = report
-    arrivals = transfer.series
-    least, most = (1 - AGREEING) * arrivals.ordered.total(), (1 + AGREEING) * arrivals.best().total() + UNDER_WAY
+    # at least what was acknowledged, give or take; at most what had been sent when the connections were cut
+    least, most = (1 - AGREEING) * transfer.series.ordered.total(), (1 + AGREEING) * transfer.bytes + UNDER_WAY
     if transfer.speed is not None and least <= total <= most:
         # it vouches for the sum, and so for the acknowledgements; these show the pace without what losses held back
         transfer.counted_by = "server"

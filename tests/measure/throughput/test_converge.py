@@ -118,3 +118,11 @@ def test_a_long_way_does_not_ask_for_many_round_trips(rtt_s: float) -> None:
     bursts = arrivals(lambda at_s: 30e6 if at_s % rtt_s < rtt_s / 3 else 0.0, 2.2 * rtt_s)
     speed = judge(bursts, rtt_s)
     assert speed is None or not speed.settled
+
+
+def test_a_long_climb_is_not_the_level() -> None:
+    """Seconds of slow start and a short time at the link's rate: that rate is the answer, roughly."""
+    series = arrivals(climb(96e6, 0.3, 5e5), 2.9)
+    speed = conclude(series, 0.3)
+    assert speed is not None
+    assert speed.bps == pytest.approx(96e6, rel=0.15)
