@@ -157,7 +157,7 @@ def _first_line(
     """Say within half a second what will happen; nothing heavy is loaded yet."""
     from sigprobe import places
     from sigprobe.measure import KINDS
-    from sigprobe.render.screen import first_line
+    from sigprobe.render.first import first_line
 
     together = [t.estimate().seconds for t in targets if not KINDS[t.kind].exclusive]
     alone = [t.estimate().seconds for t in targets if KINDS[t.kind].exclusive]

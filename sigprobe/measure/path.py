@@ -16,8 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sigprobe.measure import dns, sockets
 from sigprobe.measure.kind import CommonOptions, Context, Estimate, Kind, Measured
-from sigprobe.measure.pathdata import PathData, empty_data
-from sigprobe.measure.walk import MAX_BYTES, Walk
+from sigprobe.measure.pathdata import MAX_BYTES, PathData, empty_data
 from sigprobe.result import Failure, Outcome, Result
 
 NAME: Final = "path"
@@ -123,6 +122,8 @@ def measure(options: Options, context: Context, *, clock: Callable[[], float] = 
     """
     if context.budget.exhausted():
         return Measured(Outcome.SKIPPED, dict(empty_data()), Failure("data_budget"))
+    from sigprobe.measure.walk import Walk
+
     walk = Walk(options, context, clock)
     with ThreadPoolExecutor(24, thread_name_prefix="path") as pool:
         walk.all(pool)

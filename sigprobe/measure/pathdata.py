@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 
 from typing_extensions import TypedDict
 
 from sigprobe.measure.lookups import AskedData
 from sigprobe.measure.peek import PeekData
+
+MAX_BYTES: Final = 48_000
+"""What one walk may cost on the interface."""
 
 Place = Literal["self", "link", "beyond"]
 

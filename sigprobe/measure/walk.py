@@ -13,6 +13,7 @@ from sigprobe import link
 from sigprobe.measure import dns, lookups, peek, reach, sockets, station
 from sigprobe.measure.kind import Context, Deadline
 from sigprobe.measure.pathdata import (
+    MAX_BYTES,
     CollectorData,
     FamilyData,
     GatewayData,
@@ -28,7 +29,6 @@ from sigprobe.measure.urls import origin
 if TYPE_CHECKING:
     from sigprobe.measure.path import Options
 
-MAX_BYTES: Final = 48_000
 MAX_REFERENCES: Final = 6
 MAX_COLLECTORS: Final = 4
 PORTS: Final = (443, 53)

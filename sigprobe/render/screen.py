@@ -235,32 +235,6 @@ def next_command(view: RunView) -> str:
     return "sigprobe doctor" if failed and view.verdict.owner != "service" else "sigprobe status"
 
 
-# --- the first line -----------------------------------------------------------------------------------------
-
-
-def first_line(
-    tps: str | None,
-    place: str | None,
-    operator: str | None,
-    steps: Sequence[str],
-    seconds: float,
-    bytes: int,
-    *,
-    ascii: bool = False,
-) -> str:
-    """What is about to happen, printed before anything else is loaded. No line end; at most 80 columns a line.
-
-    `tps` is the TPS number or the site as it should stand there (see `identity`).
-    """
-    who = " · ".join(words.clean(part) for part in (tps, place, operator) if part)
-    what = words.listed(steps, most=6)
-    text = _("Testing {steps}: about {time}, at most {size}. Ctrl-C keeps what is finished.").format(
-        steps=what or "–", time=duration(seconds), size=size(bytes)
-    )
-    lines = [*(words.wrap(who, 80, "  ") if who else ()), *words.wrap(text, 80, "  ")]
-    return "\n".join(words.to_ascii(line) if ascii else line for line in lines)
-
-
 # --- drawing ------------------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,8 @@ from sigprobe.codes import CODES
 from sigprobe.i18n import set_language
 from sigprobe.render import words
 from sigprobe.render.console import traits
-from sigprobe.render.screen import first_line, identity, summary, summary_plain
+from sigprobe.render.first import first_line
+from sigprobe.render.screen import identity, summary, summary_plain
 from sigprobe.render.view import RunView, UploadLine
 from sigprobe.result import Location, Network, Operator, Outcome, Tags
 from sigprobe.verdict import decide
@@ -338,7 +339,7 @@ def test_first_line(speak: Speak) -> None:
 def test_first_line_loads_no_rich() -> None:
     """The first line and the uncoloured screen must be quick, so Rich stays out."""
     code = (
-        "import sys; from sigprobe.render.screen import first_line; first_line('a', None, None, ['b'], 1, 1);"
+        "import sys; from sigprobe.render.first import first_line; first_line('a', None, None, ['b'], 1, 1);"
         "from sigprobe.render import live, machine, status; sys.exit('rich' in sys.modules or 'yaml' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
