@@ -362,7 +362,8 @@ def test_the_token_goes_to_its_own_origin_alone() -> None:
     """The collector's token opens the collector; a target elsewhere never sees one."""
     with collector(settings(mode="token")) as url:
         tokens = {url.rstrip("/"): "right"}
-        assert check(url, Context(Deadline.after(5), tokens=tokens)).outcome is Outcome.OK
+        # long enough that one stall of a busy machine does not fill it
+        assert check(url, Context(Deadline.after(20), tokens=tokens), max_s=4).outcome is Outcome.OK
         assert code_of(check(url)) == "token_refused"
         assert code_of(check(url, Context(Deadline.after(5), tokens={url.rstrip("/"): "stale"}))) == "token_refused"
     with librespeed() as (server, books):
