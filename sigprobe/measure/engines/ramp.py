@@ -7,11 +7,14 @@ from typing import Final
 MIN_ROUND_S: Final = 0.05
 MOST_STREAMS: Final = 8
 FAR_S: Final = 0.1
-"""From this round trip on, a transfer begins with more streams: each doubling would cost a round trip."""
+VERY_FAR_S: Final = 0.2
+"""From these round trips on, a transfer begins with more streams: each doubling would cost a round trip."""
 
 
 def first_streams(rtt_s: float) -> int:
     """How many streams to begin with."""
+    if rtt_s >= VERY_FAR_S:
+        return MOST_STREAMS
     return 4 if rtt_s >= FAR_S else 2
 
 
