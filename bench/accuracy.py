@@ -28,11 +28,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import accuracy_tools as tools
 from accuracy_report import judge, write_report
-from accuracy_tools import Point, Row
+from accuracy_tools import LOSSY, MATRIX, Point, Row
 
 RESULTS = Path(__file__).parent / "results"
-MATRIX = [Point(rate, rtt, cc) for rate in (1, 5, 20, 100, 300) for rtt in (20, 100, 300) for cc in ("bbr", "cubic")]
-LOSSY = [Point(rate, rtt, cc, 0.01) for rate in (5, 20, 100) for rtt in (20, 60) for cc in ("bbr", "cubic")]
 QUICK = [Point(5, 20, "bbr"), Point(20, 60, "cubic", 0.01)]
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from statistics import median
-from typing import Any
 
-Row = dict[str, Any]
+from accuracy_tools import LOSSY, MATRIX, Row
+
 DOCS = Path(__file__).parent.parent / "docs"
 TABLE_BEGIN, TABLE_END = "<!-- figures: begin -->", "<!-- figures: end -->"
 WAYS = ("download", "upload")
@@ -189,8 +189,6 @@ def _latency(rows: Sequence[Row]) -> Iterable[str]:
 
 
 def _left_out(rows: Sequence[Row], source: str) -> Iterable[str]:
-    from accuracy import LOSSY, MATRIX
-
     done = {where for where in places(rows) if pick(rows, "iperf3", where) and pick(rows, "sigprobe", where)}
     missing = [point.text() for point in MATRIX + LOSSY if point.text() not in done]
     seeds = sorted({len(pick(rows, "sigprobe", where)) for where in done})

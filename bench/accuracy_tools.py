@@ -49,6 +49,10 @@ class Point:
         return f"{self.rate_mbit:g}/{self.rtt_ms:g}/{self.congestion}" + (f"/{self.loss:g}" if self.loss else "")
 
 
+MATRIX = [Point(rate, rtt, cc) for rate in (1, 5, 20, 100, 300) for rtt in (20, 100, 300) for cc in ("bbr", "cubic")]
+LOSSY = [Point(rate, rtt, cc, 0.01) for rate in (5, 20, 100) for rtt in (20, 60) for cc in ("bbr", "cubic")]
+
+
 @contextmanager
 def running(link_: Link, point: Point | None = None) -> Iterator[None]:
     """The far end's servers: the collector, iperf3, and the one for speedtest-cli."""

@@ -10,15 +10,14 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from sigprobe.files import note_state
 from sigprobe.upload import splay
 from sigprobe.upload.drain import boottime
 
@@ -130,18 +129,7 @@ def note_runs(
         "last_run_boottime_s": last_run_at,
         "next_run_at": now() + next_in_s,
     }
-    path = state_file(queue)
-    with suppress(OSError):
-        fd, name = tempfile.mkstemp(prefix=".agent-", dir=path.parent)
-        try:
-            with os.fdopen(fd, "w", encoding="utf-8") as file:
-                json.dump(document, file)
-            with suppress(OSError):
-                Path(name).chmod(path.parent.stat().st_mode & 0o060 | 0o600)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+    note_state(state_file(queue), document)
 
 
 def last_run(queue: Path, boot_id: str | None) -> float | None:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from sigprobe.files import sync_directory
 from sigprobe.result import MAX_LINE_BYTES
 
 RESULTS: Final = "sigprobe-results"
@@ -173,7 +174,7 @@ def writing(path: Path, header: Header, *, overwrite: bool = False) -> Iterator[
         with suppress(OSError):
             part.unlink()
         raise
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def _refuse_taken(path: Path, *, overwrite: bool) -> None:
@@ -194,15 +195,6 @@ def _write_error(error: OSError | ValueError) -> CarryError:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         return CarryError("file_full" if full else "file_unwritable", error.strerror or str(error))
     return CarryError("file_unwritable", str(error))
-
-
-def _sync_directory(directory: Path) -> None:
-    with suppress(OSError):  # not every file system lets a directory be opened
-        fd = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
 
 
 # --- reading ------------------------------------------------------------------------------------------------

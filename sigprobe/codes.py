@@ -10,11 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sigprobe import causes
-
-
-def N_(message: str) -> str:
-    """Mark a message for the catalogues; the screen translates it, since this floor imports nothing."""
-    return message
+from sigprobe.causes import N_
 
 
 @dataclass(frozen=True, slots=True)

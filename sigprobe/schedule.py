@@ -10,12 +10,13 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
+
+from sigprobe.files import write_whole
 
 BEGIN: Final = "# BEGIN sigprobe (written by: sigprobe schedule install)"
 END: Final = "# END sigprobe"
@@ -140,7 +141,7 @@ def install(setup: Setup, run: Run = run) -> None:
     for path, text in setup.units.items():
         if _text(path) != text:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write(path, text)
+            write_whole(path, text, 0o644, durable=False)
     for command in setup.commands():
         _must(run(command, None), command)
 
@@ -231,16 +232,3 @@ def _text(path: Path) -> str | None:
         return path.read_text(encoding="utf-8")
     except (OSError, ValueError):
         return None
-
-
-def _write(path: Path, text: str) -> None:
-    """Put a file there whole or not at all."""
-    fd, name = tempfile.mkstemp(prefix=".sigprobe-", dir=path.parent)
-    try:
-        with os.fdopen(fd, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

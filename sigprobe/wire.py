@@ -16,6 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sigprobe import result
+
 BATCH_PATH: Final = "v1/batches"
 BATCH_TYPE: Final = "application/x-ndjson"
 RECEIPT_TYPE: Final = "application/vnd.sigprobe.receipt+json"
@@ -26,7 +28,7 @@ MAX_COMPRESSED_BYTES: Final = 1024 * 1024
 MAX_DECOMPRESSED_BYTES: Final = 16 * 1024 * 1024
 MAX_RATIO: Final = 100
 MAX_RECORDS: Final = 5_000
-MAX_LINE_BYTES: Final = 64 * 1024
+MAX_LINE_BYTES: Final = result.MAX_LINE_BYTES
 MAX_RECEIPT_BYTES: Final = 4 * 1024 * 1024
 
 ACCEPTED: Final = "accepted"

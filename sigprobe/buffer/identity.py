@@ -11,6 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from sigprobe.files import sync_directory
+
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _UUID: Final = re.compile(r"^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 _SHARED: Final = 0o660
 _PRIVATE: Final = 0o600
@@ -104,18 +107,10 @@ def _offer(path: Path, text: str) -> None:
         Path(temporary).unlink(missing_ok=True)
 
 
-def sync_directory(directory: Path) -> None:
-    """Make names in a directory durable."""
-    with suppress(OSError):  # not every file system lets a directory be opened
-        fd = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-
-
-def boot_id(path: Path = Path("/proc/sys/kernel/random/boot_id")) -> str | None:
-    """The boot this process lives in; None where the system does not say."""
-    with suppress(OSError):
-        return path.read_text(encoding="ascii").strip() or None
-    return None
+def boot_id(path: Path = BOOT_ID) -> str | None:
+    """The boot this process lives in: the UUID the kernel drew then; None where the system does not say."""
+    try:
+        text = path.read_text(encoding="ascii").strip().lower()
+    except (OSError, ValueError):
+        return None
+    return text if _UUID.match(text) else None

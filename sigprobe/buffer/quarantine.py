@@ -15,6 +15,7 @@ from typing import Final
 import apsw
 
 from sigprobe.buffer import identity, schema
+from sigprobe.files import sync_directory
 
 BROKEN: Final = ".db.broken"
 _UNSAVED: Final = ".unsaved"
@@ -124,7 +125,7 @@ def set_aside(path: Path, reason: str, at: str) -> Path:
         with suppress(OSError):
             aside.touch()  # only the -wal was left: it is listed under its database's name
     for place in {home, path.parent}:
-        identity.sync_directory(place)
+        sync_directory(place)
     with suppress(OSError):  # the note is for people; a full disk must not stop collection
         aside.with_name(aside.name + ".txt").write_text(f"{at} {reason}\n", encoding="utf-8")
     return aside

@@ -124,6 +124,13 @@ def profile_dirs(loaded: Loaded) -> Sequence[Path]:
     return (loaded.path.parent / "profiles",)
 
 
+def place_name(tps_id: str | None) -> str | None:
+    """The place of a TPS in words, as far as the table shipped knows it."""
+    from sigprobe import places
+
+    return places.place(tps_id).title
+
+
 def say_code(code: str, detail: str | None = None, **values: object) -> None:
     """Say a failure on stderr: its sentence with its code, what to do, and the technical words."""
     from sigprobe.render import words

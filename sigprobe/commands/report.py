@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +26,7 @@ def report(
     as_json: common.JsonOption = False,
 ) -> None:
     from sigprobe.commands.runs import place_of, runs_of
-    from sigprobe.commands.test import place_name
+    from sigprobe.files import write_whole
     from sigprobe.render.recall import view_of
     from sigprobe.render.report import Evidence, report_html, report_json
 
@@ -51,7 +49,7 @@ def report(
     lines = runs[chosen]
     records = [json.loads(line) for line in lines]
     tps_id = records[0].get("tags", {}).get("tps_id")
-    view = view_of(records, profile, place_name(tps_id))
+    view = view_of(records, profile, common.place_name(tps_id))
     same = [name for name in runs if name != chosen and place_of(runs[name]) == place_of(lines)][-EARLIER:]
     earlier = [view_of([json.loads(line) for line in runs[name]], profile, None) for name in same]
     evidence = Evidence(lines, earlier)
@@ -65,25 +63,10 @@ def report(
         shown.error(_("{path} is there already; to replace it, add --force.").format(path=taken))
         raise typer.Exit(common.USAGE)
     try:
-        write_whole(path, report_html(view, evidence))
-        write_whole(other, json.dumps(report_json(view, evidence), indent=2) + "\n")
+        write_whole(path, report_html(view, evidence), 0o644)
+        write_whole(other, json.dumps(report_json(view, evidence), indent=2) + "\n", 0o644)
     except OSError as error:
         shown.error(_("The report could not be written: {reason}").format(reason=error.strerror or error))
         raise typer.Exit(1) from None
     shown.show(_("Report for the ticket: {path}").format(path=path))
     shown.show(_("The same for programs: {path}").format(path=other))
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all."""
-    fd, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(fd, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

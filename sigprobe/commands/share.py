@@ -20,7 +20,6 @@ def share(
     as_json: common.JsonOption = False,
 ) -> None:
     from sigprobe.commands.runs import runs_of
-    from sigprobe.commands.test import place_name
     from sigprobe.render.recall import view_of
     from sigprobe.render.share import share_text, whatsapp_link
 
@@ -35,7 +34,7 @@ def share(
         out.error(_("There is no test to share yet. Run: sigprobe test"))
         raise typer.Exit(common.USAGE)
     tps_id = records[-1].get("tags", {}).get("tps_id")
-    text = share_text(view_of(records, profile, place_name(tps_id)))
+    text = share_text(view_of(records, profile, common.place_name(tps_id)))
     link = whatsapp_link(text)
     if as_json:
         out.result(json.dumps({"text": text, "link": link}))

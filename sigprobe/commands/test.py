@@ -169,7 +169,7 @@ def _first_line(
     terminal.current().say(
         first_line(
             f"TPS {tps_id}" if tps_id else site,
-            place_name(tps_id),
+            common.place_name(tps_id),
             None if named is None else named.name,
             [t.name for t in targets],
             max(together, default=0.0) + sum(alone),
@@ -177,13 +177,6 @@ def _first_line(
             ascii=terminal.current().err_ascii,
         )
     )
-
-
-def place_name(tps_id: str | None) -> str | None:
-    """The place of a TPS in words, as far as the table shipped knows it."""
-    from sigprobe import places
-
-    return places.place(tps_id).title
 
 
 def _needs_token(loaded: Loaded, targets: tuple[CommonOptions, ...]) -> bool:
@@ -313,7 +306,7 @@ def _screen(
         started_at=parse_time(report.run.result.started_at) or datetime.now(UTC),
         profile=profile,
         zone=places.zone(tags.tps_id),
-        place=place_name(tags.tps_id),
+        place=common.place_name(tags.tps_id),
         data_used_bytes=report.data_used_bytes,
         saved=report.saved,
         pending=pending,

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from sigprobe.config import Problem, parse
 from sigprobe.config.problems import ConfigError
+from sigprobe.files import write_whole
 from sigprobe.i18n import _
 
 
@@ -73,18 +72,8 @@ def write(path: Path, text: str) -> None:
     """Write the file whole or not at all. Raises OSError."""
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        # the file holds no secret, and in a system install others must be able to read it
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    # the file holds no secret, and in a system install others must be able to read it
+    write_whole(path, text, 0o644)
 
 
 def _quote(text: str) -> str:

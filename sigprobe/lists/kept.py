@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from sigprobe.files import write_whole
 from sigprobe.lists.faults import ListError
 from sigprobe.lists.points import COLUMNS as POINT_COLUMNS
 from sigprobe.lists.points import read_points
@@ -67,24 +66,11 @@ def keep(queue: Path, entries: Sequence[Station] | Sequence[Point]) -> Path:
         path = tps_file(queue)
         writer.writerow(TPS_COLUMNS)
         writer.writerows((s.tps_id, s.name, _degrees(s.lat), _degrees(s.lon)) for s in stations)
-    _write(path, text.getvalue())
+    # as open to others as the directory lets files be: in a system install its group shares the lists
+    shared = path.parent.stat().st_mode & 0o2070 == 0o2070
+    write_whole(path, text.getvalue(), 0o660 if shared else 0o600)
     return path
 
 
 def _degrees(value: float | None) -> str:
     return "" if value is None else repr(value)
-
-
-def _write(path: Path, text: str) -> None:
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        # as open to others as the directory lets files be: in a system install its group shares the lists
-        Path(name).chmod(0o660 if path.parent.stat().st_mode & 0o2070 == 0o2070 else 0o600)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import re
 import sys
 import time
 from collections.abc import Callable
@@ -12,7 +11,6 @@ from typing import Final
 
 from sigprobe.result import Clock
 
-BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 TIMESYNC: Final = Path("/run/systemd/timesync/synchronized")
 
 _STA_UNSYNC: Final = 0x0040
@@ -67,12 +65,3 @@ def boottime_ns() -> int | None:
     """Nanoseconds since boot, suspend included; None where the system has no such clock."""
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     return None if clock is None else time.clock_gettime_ns(clock)
-
-
-def boot_id(path: Path = BOOT_ID) -> str | None:
-    """The UUID the kernel drew at this boot, or None."""
-    try:
-        text = path.read_text(encoding="ascii").strip().lower()
-    except (OSError, ValueError):
-        return None
-    return text if re.fullmatch(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", text) else None

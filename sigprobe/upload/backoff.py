@@ -8,15 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import random
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from sigprobe.files import note_state
 
 BASE_S: Final = 5.0
 CAP_S: Final = 900.0
@@ -134,18 +134,7 @@ class Backoff:
         return None if not waits or min(waits) <= 0.0 else self._now() + min(waits)
 
     def _save(self) -> None:
-        # a full disk must not stop an upload, which is what frees it
-        with suppress(OSError):
-            fd, name = tempfile.mkstemp(prefix=".backoff-", dir=self._path.parent)
-            try:
-                with os.fdopen(fd, "w", encoding="utf-8") as file:
-                    json.dump({url: asdict(memory) for url, memory in self._memory.items()}, file)
-                with suppress(OSError):
-                    Path(name).chmod(self._path.parent.stat().st_mode & 0o060 | 0o600)
-                Path(name).replace(self._path)
-            except BaseException:
-                Path(name).unlink(missing_ok=True)
-                raise
+        note_state(self._path, {url: asdict(memory) for url, memory in self._memory.items()})
 
 
 def _memory(values: Any) -> Memory:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from sigprobe.files import note_state
 from sigprobe.upload.drain import boottime
 from sigprobe.upload.report import Report
 
@@ -42,18 +40,7 @@ def keep(path: Path, report: Report, boot_id: str | None, *, since_boot: Callabl
         "true_at_boot_s": report.true_at_boot_s,
         "error_ms": report.clock_error_ms,
     }
-    # a full disk must not stop an upload, which is what frees it
-    with suppress(OSError):
-        fd, name = tempfile.mkstemp(prefix=".clock-", dir=path.parent)
-        try:
-            with os.fdopen(fd, "w", encoding="utf-8") as file:
-                json.dump(document, file)
-            with suppress(OSError):
-                Path(name).chmod(path.parent.stat().st_mode & 0o060 | 0o600)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+    note_state(path, document)
 
 
 def estimate(

@@ -14,7 +14,7 @@ import apsw
 import pytest
 from records import record
 
-from sigprobe.buffer import Buffer, DiskFullError, Guard, State, StorageError, Verdicts, quarantine, schema
+from sigprobe.buffer import Buffer, DiskFullError, Guard, State, StorageError, Verdicts, identity, quarantine, schema
 from sigprobe.buffer import guard as guards
 from sigprobe.buffer.carve import Carver
 from sigprobe.buffer.lock import FileLock
@@ -341,3 +341,13 @@ def test_errors_name_their_code() -> None:
     from sigprobe.codes import CODES
 
     assert {e.code for e in (StorageError, DiskFullError, BufferLimitError)} <= set(CODES)
+
+
+def test_boot_id(tmp_path: Path) -> None:
+    """The boot's UUID, the same each time; a file with anything else is not one."""
+    path = tmp_path / "boot_id"
+    path.write_text("DDDACF68-7809-439a-b914-9df946353884\n")
+    assert identity.boot_id(path) == "dddacf68-7809-439a-b914-9df946353884"
+    path.write_bytes(b"\xff\xfe")
+    assert identity.boot_id(path) is None
+    assert identity.boot_id(tmp_path / "gone") is None

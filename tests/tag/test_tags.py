@@ -123,16 +123,6 @@ def test_the_kernel_answers() -> None:
     assert (error_ms is not None and 0 <= error_ms < 1e6) if synced else error_ms is None
 
 
-def test_boot_id(tmp_path: Path) -> None:
-    """The boot's UUID, the same each time; a file with anything else is not one."""
-    path = tmp_path / "boot_id"
-    path.write_text("DDDACF68-7809-439a-b914-9df946353884\n")
-    assert clock.boot_id(path) == "dddacf68-7809-439a-b914-9df946353884"
-    path.write_bytes(b"\xff\xfe")
-    assert clock.boot_id(path) is None
-    assert clock.boot_id(tmp_path / "gone") is None
-
-
 def link_files(root: Path, *, wifi: bool) -> tuple[Path, Path]:
     proc, sys = root / "proc", root / "sys"
     (proc / "net").mkdir(parents=True)
