@@ -31,6 +31,7 @@ _KINDS: Final[Mapping[str, str]] = {
     "dns": N_("DNS"),
     "http": N_("Web"),
     "throughput": N_("Speed"),
+    "path": N_("Way to the internet"),
     RUN_KIND: N_("Verdict"),
 }
 _MOST: Final = 1e15
@@ -95,7 +96,7 @@ def row(stored: StoredResult, lang: str, _: Translate) -> Row:
         place=stored.tps_id or stored.site,
         region=_region(stored.tps_id),
         kind=_(_KINDS[stored.kind]) if stored.kind in _KINDS else stored.kind,
-        target=None if is_run else name,
+        target=None if is_run or stored.kind == "path" else name,
         badge=badge(stored.outcome, _),
         sentence=(_sentence(_(known.sentence), name, _) if known is not None else code) or None,
         screen_code=known.screen if known is not None and code != "healthy" else None,

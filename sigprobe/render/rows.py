@@ -133,6 +133,8 @@ def _label(result: Result, alone: bool) -> str:
     if result.kind == "http":
         secure = (result.target.address or "").lower().startswith("https:")
         return f"{name} ({'HTTPS' if secure else 'HTTP'})"
+    if result.kind == "path":
+        return _("Way to the internet")  # every run has one; its name says nothing to a person
     titles = {"ping": _("Latency"), "dns": "DNS", "throughput": _("Speed")}
     title = titles.get(result.kind)
     return f"{name} ({words.clean(result.kind)})" if title is None else _named(title, result, alone)

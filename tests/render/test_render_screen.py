@@ -360,3 +360,12 @@ def test_millis(value: float, text: str) -> None:
 def test_spark(values: list[float | None], curve: str) -> None:
     """Equal values are flat, lost ones a cross, and one value alone is no curve."""
     assert words.spark(values) == curve
+
+
+@pytest.mark.parametrize(("language", "label"), [("id", "Jalan ke internet"), ("en", "Way to the internet")])
+def test_the_path_is_named_in_words(speak: Speak, language: str, label: str) -> None:
+    """The check that every run adds by itself is called what it is, not by its kind."""
+    speak(language)
+    text = summary(view([ping(), result("path", "path", code="no_network")]))
+    assert label in text
+    assert "path" not in text
