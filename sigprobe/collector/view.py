@@ -97,7 +97,7 @@ def row(stored: StoredResult, lang: str, _: Translate) -> Row:
         region=_region(stored.tps_id),
         kind=_(_KINDS[stored.kind]) if stored.kind in _KINDS else stored.kind,
         target=None if is_run or stored.kind == "path" else name,
-        badge=badge(stored.outcome, _),
+        badge=_verdict_badge(stored.verdict_owner, stored.outcome, _) if is_run else badge(stored.outcome, _),
         sentence=(_sentence(_(known.sentence), name, _) if known is not None else code) or None,
         screen_code=known.screen if known is not None and code != "healthy" else None,
         numbers=_numbers(stored.kind, _object(record.get("data")), lang, _),
@@ -122,6 +122,15 @@ def badge(outcome: str, _: Translate, count: str | None = None) -> Badge:
     """Symbol and word of an outcome; one from the future keeps its own word."""
     symbol, word = OUTCOMES.get(outcome, ("?", ""))
     return Badge(outcome if outcome in OUTCOMES else "other", symbol, _(word) if word else outcome, count)
+
+
+def _verdict_badge(owner: str | None, outcome: str, _: Translate) -> Badge:
+    """A run that went through is `ok`, whatever it found; what people look for here is what it found."""
+    if outcome != "ok" or owner in (None, "none"):
+        return badge(outcome, _)
+    if owner == "uncertain":
+        return Badge("degraded", OUTCOMES["degraded"][0], _("not certain"))
+    return Badge("failed", OUTCOMES["failed"][0], _("fault"))
 
 
 def started_text(when: datetime, lang: str) -> str:

@@ -274,3 +274,16 @@ def test_nothing_from_elsewhere(seen: Collector) -> None:
         assert not re.findall(r"<script(?![^>]*src=)|<style|\son\w+=|\sstyle=", text)
     for path in ("/static/style.css", "/static/live.js", "/static/icon.svg"):
         assert seen.client.get(path).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("owner", "cause", "word"),
+    [("none", "healthy", "baik"), ("local", "no_network", "gangguan"), ("uncertain", "uncertain", "belum pasti")],
+)
+def test_a_verdict_is_never_green_beside_bad_news(seen: Collector, owner: str, cause: str, word: str) -> None:
+    """A run that went through is `ok` as a record; its badge says what it found."""
+    run = make_result(kind="run", data={"verdict": {"owner": owner, "cause": cause}})
+    seen.send(run)
+    head = seen.client.get(f"/results/{run.id}?lang=id").text.partition("</h1>")[0].rpartition("<h1>")[2]
+    assert word in head
+    assert ("baik" in head) == (owner == "none")

@@ -63,6 +63,7 @@ class StoredResult:
     operator_name: str | None
     outcome: str
     failure_code: str | None
+    verdict_owner: str | None
     verdict_cause: str | None
     lat: float | None
     lon: float | None
