@@ -45,6 +45,30 @@ def test_receipt(collector: Collector) -> None:
     assert {a["status"] for a in again.json()["results"]} == {"duplicate"}
 
 
+@pytest.mark.parametrize(
+    ("asked", "packed"),
+    [
+        ("gzip, deflate", True),
+        ("br;q=1.0, GZIP;q=0.5", True),
+        ("", False),
+        ("identity", False),
+        ("gzip;q=0", False),
+        ("gzip; q=0.000", False),
+        ("x-gzip-like", False),
+    ],
+)
+def test_a_receipt_is_packed_for_whoever_takes_it(collector: Collector, asked: str, packed: bool) -> None:
+    """The ids come back in a third of their bytes to a probe that takes gzip, as they are to any other."""
+    batch = wire.build_batch([(r.id, r.to_line()) for r in map(make_result, range(1, 101))])
+    answer = collector.post(batch, Accept_Encoding=asked)
+    assert (answer.headers.get("content-encoding") == "gzip") == packed
+    assert answer.headers["vary"] == "Accept-Encoding"
+    crossed = int(answer.headers["content-length"])
+    assert crossed < len(answer.content) / 2 if packed else crossed == len(answer.content)
+    receipt = wire.read_receipt(answer.status_code, answer.headers["content-type"], answer.content, batch)
+    assert {a.status for a in receipt.results} == {"accepted"}
+
+
 def test_conflict_is_kept_apart(collector: Collector) -> None:
     """Other bytes under a stored id are a conflict with a reason, and the first stay."""
     first = make_result()
@@ -167,6 +191,7 @@ GOOD = gzip.compress(make_result().to_line() + b"\n")
         (gzip.compress(b"{}\n" * 5001), 422),  # the first line is refused before the last is counted
         (b"\0" * (wire.MAX_COMPRESSED_BYTES + 1), 413),
     ],
+    ids=range(13),  # the bytes of a gzip hold its hour, and a test's name must not
 )
 def test_bad_bodies(collector: Collector, body: bytes, status: int) -> None:
     """Cut off, padded, foreign and oversized bodies are refused, and nothing of them is stored."""
