@@ -268,7 +268,7 @@ class Upload:
         except OSError as error:  # a CA file that is not there, or is none
             return self._failed(collector, rows, "collector_tls", f"{collector.ca_file}: {error}"), None
         self.report.bytes_sent += len(batch.body) + sum(len(name) + len(value) + 4 for name, value in headers.items())
-        self.report.bytes_received += len(reply.body)
+        self.report.bytes_received += reply.wire_bytes
         content_type = reply.headers.get("Content-Type")
         try:
             receipt = wire.read_receipt(reply.status, content_type, reply.body, batch)

@@ -56,7 +56,8 @@ class Collector:
 class Reply:
     """An answer, whoever gave it. Header names as sent; look them up in any case.
 
-    `rtt_s` is from the call to the answer's headers, `took_s` from the call to the end of its body.
+    `rtt_s` is from the call to the answer's headers, `took_s` from the call to the end of its body. `body` is unpacked,
+    `wire_bytes` is how many bytes of it came over the wire.
     """
 
     status: int
@@ -64,6 +65,7 @@ class Reply:
     body: bytes
     rtt_s: float
     took_s: float = 0.0
+    wire_bytes: int = 0
 
 
 class TransportError(Exception):
@@ -258,7 +260,8 @@ def _exchange(
                     raise TransportError("reset", "the answer is too long")
                 if clock() - started > timeout_s:
                     raise TransportError("timeout", "the answer took too long")
-            return Reply(answer.status_code, answer.headers, b"".join(chunks), rtt, clock() - started)
+            body, crossed = b"".join(chunks), answer.raw.tell()
+            return Reply(answer.status_code, answer.headers, body, rtt, clock() - started, crossed)
     except requests.exceptions.SSLError as error:
         raise TransportError("tls", _detail(error)) from error
     except requests.exceptions.Timeout as error:

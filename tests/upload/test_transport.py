@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import resource
 import socket
 import ssl
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
@@ -103,6 +106,26 @@ def test_a_huge_answer_is_cut_off() -> None:
     huge = http(200, b"x" * 20_000_000, "text/plain")
     with standin(lambda _: huge) as server, pytest.raises(TransportError, match="too long"):
         send(Collector(server.url), 20)
+
+
+def test_a_packed_answer_is_unpacked_and_its_bytes_on_the_wire_counted() -> None:
+    """What a receipt costs is what crossed the wire, not what it unpacks to."""
+    packed = gzip.compress(b"x" * 100_000, mtime=0)
+    with standin(lambda _: http(200, packed, "text/plain", Content_Encoding="gzip")) as server:
+        reply = send(Collector(server.url), 20)
+    assert reply.body == b"x" * 100_000
+    assert reply.wire_bytes == len(packed)
+
+
+def test_a_packed_bomb_is_cut_off() -> None:
+    """A portal's megabyte that unpacks to a gigabyte is given up after 4 MB of it."""
+    packer = zlib.compressobj(9, wbits=31)
+    bomb = b"".join(packer.compress(b"\0" * 10_000_000) for _ in range(100)) + packer.flush()
+    with standin(lambda _: http(200, bomb, "text/plain", Content_Encoding="gzip")) as server:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        with pytest.raises(TransportError, match="too long"):
+            send(Collector(server.url), 20)
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
 
 
 def test_a_stop_is_noticed_while_an_answer_is_awaited() -> None:
