@@ -229,7 +229,15 @@ class Result:
 
 
 def _line(record: dict[str, Any], room: int = 0) -> bytes:
-    line = _ENCODER.encode(record).encode("utf-8", errors="replace")
+    from pydantic_core import to_json  # four times as fast as json's own, and loaded by whoever has settings anyway
+
+    try:
+        line = to_json(record, inf_nan_mode="constants")
+    except ValueError:
+        line = b"NaN"
+    if b"NaN" in line or b"Infinity" in line:
+        # a number that is none must raise, half a surrogate must not: json's own encoder tells them apart
+        line = _ENCODER.encode(record).encode("utf-8", errors="replace")
     if len(line) + room > MAX_LINE_BYTES:
         raise ValueError(f"a record of {len(line)} bytes is over the limit of {MAX_LINE_BYTES}")
     return line

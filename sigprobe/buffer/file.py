@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -20,7 +21,7 @@ from sigprobe.buffer import ballast, identity, quarantine, salvage, schema
 from sigprobe.buffer.errors import DAMAGE, UnreadableError, is_full, is_unreadable, translate
 from sigprobe.buffer.guard import Guard, choose_guard, connect
 from sigprobe.buffer.lock import FileLock
-from sigprobe.result import format_time, new_id
+from sigprobe.result import new_id
 
 _CHECK_ALWAYS_BYTES: Final = 64 * 1024 * 1024
 _CHECK_EVERY_S: Final = 24 * 3600
@@ -37,7 +38,14 @@ class _ReplacedError(Exception):
 
 def clock_text(seconds: float) -> str:
     """A wall-clock reading as RFC 3339; a clock out of its mind is held between 1970 and 9999."""
-    return format_time(datetime.fromtimestamp(min(max(0.0, seconds), _LATEST_S), UTC))
+    millis = int(min(max(0.0, seconds), _LATEST_S) * 1000)
+    return f"{_second(millis // 1000)}.{millis % 1000:03d}Z"
+
+
+@lru_cache(maxsize=4)
+def _second(whole: int) -> str:
+    # a put asks for the time once, and most puts fall into the second of the one before
+    return datetime.fromtimestamp(whole, UTC).isoformat()[:19]
 
 
 class QueueFile:
