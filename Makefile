@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# the tests wait for sockets and processes more than they compute; as root each worker has a network of its own
+WORKERS ?= 3
 DONE := $(VENV)/.done
 
 .PHONY: help setup demo test check catalogues format soak clean
@@ -31,7 +33,7 @@ demo: setup
 	$(BIN)/python tools/demo.py
 
 test: setup catalogues-compile
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 check: setup catalogues-compile
 	$(BIN)/ruff check .
