@@ -73,6 +73,7 @@ class QueueFile:
             self.boot_id = identity.boot_id()
             self._lock = FileLock(self.configured_path.with_name(self.configured_path.name + ".lock"))
             self._with_room(self._open)
+            self._take_over()
             self._salvage()
         except (apsw.Error, OSError) as error:
             raise translate(error, self.directory) from error
@@ -276,6 +277,16 @@ class QueueFile:
         self._to_salvage = False
         saved = salvage.unfinished(self.configured_path, self.write)
         self.salvaged += saved
+
+    def _take_over(self) -> None:
+        """Set aside, to be salvaged whole, what was kept beside this file while it was too new to be opened.
+
+        A process of the older version that still runs misses its file at its next record, and makes another.
+        """
+        if self.path == self.configured_path and quarantine.beside_older(self.path):
+            with self._lock.exclusive():
+                for kept in quarantine.beside_older(self.path):
+                    quarantine.set_aside(kept, "taken over after an upgrade", self.time(), quarantine.TAKEN)
 
     def _with_room(self, work: Callable[[], _T]) -> _T:
         """Do it, with the ballast's room when the disk is full: what is queued must be readable and ackable then."""

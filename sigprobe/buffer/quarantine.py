@@ -5,6 +5,7 @@ They move into `quarantine/`, which nothing here ever empties. What verifies is 
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import stat
@@ -18,6 +19,9 @@ from sigprobe.buffer import identity, schema
 from sigprobe.files import sync_directory
 
 BROKEN: Final = ".db.broken"
+TAKEN: Final = ".db.taken"
+"""Nothing is wrong with such a file: it was kept beside one of a newer version, which can be read by now."""
+
 _UNSAVED: Final = ".unsaved"
 _MAGIC: Final = b"SQLite format 3\x00"
 _NEIGHBOURS: Final = ("-wal", "-journal", "-shm")
@@ -94,7 +98,14 @@ def beside_newer(path: Path, version: int) -> Path:
     return path.with_name(f"{path.stem}.v{version}{path.suffix}")
 
 
-def set_aside(path: Path, reason: str, at: str) -> Path:
+def beside_older(path: Path) -> list[Path]:
+    """The files that this version and older ones kept beside the queue at `path` while it was too new for them."""
+    name = re.compile(rf"{re.escape(path.stem)}\.v(\d{{1,6}}){re.escape(path.suffix)}")
+    found = ((name.fullmatch(p.name), p) for p in path.parent.glob(f"{glob.escape(path.stem)}.v*{path.suffix}"))
+    return sorted(p for match, p in found if match is not None and int(match[1]) <= schema.VERSION)
+
+
+def set_aside(path: Path, reason: str, at: str, ending: str = BROKEN) -> Path:
     """Move the file with everything that belongs to it into `quarantine/`; returns its new place.
 
     The name carries the time for people and a number against a clock that stands still. A mark beside it says that
@@ -110,9 +121,9 @@ def set_aside(path: Path, reason: str, at: str) -> Path:
         home = path.parent
     stamp = at.replace(":", "").replace("-", "").partition(".")[0]
     number = 1
-    while any(home.glob(f"{path.stem}-{stamp}-{number}{BROKEN}*")):
+    while any(home.glob(f"{path.stem}-{stamp}-{number}{ending}*")):
         number += 1
-    aside = home / f"{path.stem}-{stamp}-{number}{BROKEN}"
+    aside = home / f"{path.stem}-{stamp}-{number}{ending}"
     mark(aside).touch()  # nothing is moved before it is sure that it will be looked at again
     # the -wal first: were this cut short, the database without its -wal would be found broken again, and the
     # other way round a stranger's -wal would lie beside the fresh file
@@ -141,4 +152,5 @@ def unsaved(path: Path) -> list[Path]:
 
     By the mark and not by the file: where setting aside was cut short, there may be a -wal alone.
     """
-    return [p.with_name(p.name.removesuffix(_UNSAVED)) for p in _of(path, BROKEN + _UNSAVED)]
+    marks = [p for ending in (BROKEN, TAKEN) for p in _of(path, ending + _UNSAVED)]
+    return [p.with_name(p.name.removesuffix(_UNSAVED)) for p in marks]

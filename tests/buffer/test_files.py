@@ -161,6 +161,38 @@ def test_newer_version_is_left_byte_for_byte(tmp_path: Path, folded: bool) -> No
     assert {name: data for name, data in everything(tmp_path).items() if name in mine} == before
 
 
+def test_after_an_upgrade_the_kept_file_is_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an older version queued beside a newer file is in the queue once that file can be read, fates and all."""
+    path = tmp_path / "b.db"
+    theirs = fill(path)
+    db = apsw.Connection(str(path))
+    db.pragma("user_version", schema.VERSION + 1)
+    db.close()
+    old = Buffer(path)
+    acked, waiting, late = record(), record(), record()
+    for one in (acked, waiting):
+        old.put(one)
+    old.settle(Verdicts(acked=[acked.id]), "collector")
+    kept = tmp_path / "b.v1.db"
+    assert kept.exists()
+
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, "SELECT 1"))
+    monkeypatch.setattr(schema, "VERSION", schema.VERSION + 1)
+    with Buffer(path) as new:
+        assert new.path == path
+        found = {row.id: row.state for row in new.rows()}
+        acks = dict.fromkeys((*theirs[:10], acked.id), State.ACKED)
+        assert found == dict.fromkeys((*theirs[10:], waiting.id), State.PENDING) | acks
+        assert new.stats().set_aside_files == ()  # nothing about it is broken
+        assert not kept.exists()
+        assert [p.suffix for p in (tmp_path / "quarantine").glob("*.taken")] == [".taken"]
+        assert not list((tmp_path / "quarantine").glob("*.unsaved"))
+    with old:  # a process that was there all the time loses nothing either
+        old.put(late)
+    with Buffer(path) as new:
+        assert {row.id for row in new.rows()} == {*found, late.id}
+
+
 @pytest.mark.parametrize("left", ["", "gone"])
 def test_a_wal_without_its_database_is_not_thrown_away(tmp_path: Path, left: str) -> None:
     """SQLite deletes a -wal beside an empty database; its records are carved out of it instead."""
