@@ -9,12 +9,12 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any, Final
 
-from sigprobe.i18n import _, clock_text, language, number, size
+from sigprobe.i18n import _, clock_text, number, size
 from sigprobe.render import words
 from sigprobe.render.map import Spot, svg
+from sigprobe.render.page import facts, page, safe, section, table
 from sigprobe.render.rows import rows
 from sigprobe.render.screen import advice_of, gps_text, header_parts, headline_of, identity, operator_text, sentences
 from sigprobe.render.view import RunView
@@ -51,64 +51,28 @@ def report_html(view: RunView, evidence: Evidence) -> str:
     title = _("Network report: {who}").format(who=identity(view.tags))
     body = "".join(
         [
-            f"<h1>{_h(title)}</h1><p>{_h(' · '.join(header_parts(view)))}</p>",
+            f"<h1>{safe(title)}</h1><p>{safe(' · '.join(header_parts(view)))}</p>",
             _verdict(view),
-            _section(_("Measurements"), _measurements(view)),
-            _section(_("The way from this device outwards"), _path(view)),
-            _section(_("Earlier tests here"), _earlier(evidence.earlier)),
-            _section(_("Signal"), _facts(_signal(view))),
-            _section(_("Place"), _place(view)),
-            _section(_("Clock"), _facts(_clock(view))),
-            _section(_("Evidence"), _records(view, evidence)),
+            section(_("Measurements"), _measurements(view)),
+            section(_("The way from this device outwards"), _path(view)),
+            section(_("Earlier tests here"), _earlier(evidence.earlier)),
+            section(_("Signal"), facts(_signal(view))),
+            section(_("Place"), _place(view)),
+            section(_("Clock"), facts(_clock(view))),
+            section(_("Evidence"), _records(view, evidence)),
         ]
     )
-    return (
-        f'<!doctype html>\n<html lang="{language()}"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        # nothing may be fetched or run, whatever a record holds
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-        f"<title>{_h(title)}</title><style>{_STYLE}</style></head><body><main>{body}</main></body></html>\n"
-    )
-
-
-_STYLE: Final = """
-body{font:16px/1.5 system-ui,sans-serif;margin:0;color:#1c262b;background:#fff}main{max-width:800px;margin:0 auto;
-padding:1rem}h1{font-size:1.5rem;margin:.2rem 0}h2{font-size:1.1rem;margin:1.6rem 0 .4rem;border-bottom:1px solid #ccd}
-table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.25rem .6rem .25rem 0;vertical-align:top;
-border-bottom:1px solid #e6eaec}.verdict{border-left:6px solid #17475c;background:#eef3f5;padding:.6rem 1rem}
-.verdict b{font-size:1.2rem}code{font-size:.85rem;word-break:break-all}svg{width:100%;height:auto;background:#e3eef4}
-.land{fill:#f5f2e8;stroke:#a8a188}.way{fill:none;stroke:#17475c;stroke-width:2}.spot{fill:#17475c;stroke:#fff}
-.good{fill:#1a7f4b}.fair{fill:#b58900}.poor{fill:#cb6a16}.bad{fill:#b3261e}@media print{h2{break-after:avoid}}
-"""
-
-
-def _h(text: str) -> str:
-    return escape(words.clean(text))
-
-
-def _section(title: str, content: str) -> str:
-    return f"<h2>{_h(title)}</h2>{content}" if content else ""
-
-
-def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    top = "".join(f"<th>{_h(cell)}</th>" for cell in head)
-    lines = "".join("<tr>" + "".join(f"<td>{_h(cell)}</td>" for cell in row) + "</tr>" for row in body)
-    return f"<table><tr>{top}</tr>{lines}</table>" if body else ""
-
-
-def _facts(pairs: Sequence[tuple[str, str]]) -> str:
-    lines = "".join(f"<tr><th>{_h(name)}</th><td>{_h(value)}</td></tr>" for name, value in pairs if value)
-    return f"<table>{lines}</table>" if lines else ""
+    return page(title, body)
 
 
 def _verdict(view: RunView) -> str:
-    told = [f"<b>{_h(headline_of(view))}</b>"]
+    told = [f"<b>{safe(headline_of(view))}</b>"]
     if advice_of(view):
-        told.append(_h(advice_of(view)))
-    told += [_h(text) for text, _code in sentences(view)]
+        told.append(safe(advice_of(view)))
+    told += [safe(text) for text, _code in sentences(view)]
     owner = _("Whose job: {owner}").format(owner=owner_word(view.verdict.owner))
     sure = _("Confidence: {percent} %").format(percent=number(view.verdict.confidence * 100))
-    told.append(f"{_h(owner)}. {_h(sure)}. {_h(words.screen_code(view.verdict.cause))}")
+    told.append(f"{safe(owner)}. {safe(sure)}. {safe(words.screen_code(view.verdict.cause))}")
     return f'<div class="verdict">{"<br>".join(told)}</div>'
 
 
@@ -127,13 +91,13 @@ def owner_word(owner: str) -> str:
 
 def _measurements(view: RunView) -> str:
     body = [(row.label, row.value, row.word, " ".join(row.notes)) for row in rows(view)]
-    table = _table((_("What"), _("Value"), _("Quality"), ""), body)
+    rated = table((_("What"), _("Value"), _("Quality"), ""), body)
     if view.profile is None:
-        return table
+        return rated
     basis = _("Words by the thresholds {name} of {date}; our own judgement, no regulation.").format(
         name=view.profile.name, date=view.profile.version
     )
-    return f"{table}<p>{_h(basis)}</p>"
+    return f"{rated}<p>{safe(basis)}</p>"
 
 
 def _path(view: RunView) -> str:
@@ -151,7 +115,7 @@ def _path(view: RunView) -> str:
     for point in _dicts(data.get("collectors")):
         failure = point.get("failure")
         steps.append((_("Collector"), f"{point.get('host')}:{point.get('port')}", _failed(failure)))
-    return _table((_("Step"), _("Address"), _("Answer")), steps)
+    return table((_("Step"), _("Address"), _("Answer")), steps)
 
 
 def _dicts(value: Any) -> list[dict[str, Any]]:
@@ -178,7 +142,7 @@ def _earlier(views: Sequence[RunView]) -> str:
     for view in views:
         values = [f"{row.label} {row.value}" for row in rows(view) if row.value]
         body.append((clock_text(view.started_at, view.zone), headline_of(view), ", ".join(values[:5])))
-    return _table((_("Time"), _("Result"), _("Values")), body)
+    return table((_("Time"), _("Result"), _("Values")), body)
 
 
 def _signal(view: RunView) -> list[tuple[str, str]]:
@@ -199,13 +163,13 @@ def _signal(view: RunView) -> list[tuple[str, str]]:
 
 
 def _place(view: RunView) -> str:
-    told = f"<p>{_h(gps_text(view.tags))}</p>"
+    told = f"<p>{safe(gps_text(view.tags))}</p>"
     place = view.tags.location
     if place is None:
         return told
     spot = Spot(place.lat, place.lon, "bad" if view.verdict.owner not in ("none", "uncertain") else "", "")
     reasons = ", ".join(place.quality_reasons)
-    quality = _facts([(_("Quality of the position"), " ".join(p for p in (place.quality, reasons) if p))])
+    quality = facts([(_("Quality of the position"), " ".join(p for p in (place.quality, reasons) if p))])
     return told + quality + svg([spot], whole=True, title=_("Where the test was made"))
 
 
@@ -228,7 +192,7 @@ def _records(view: RunView, evidence: Evidence) -> str:
         (str(record.get("seq")), str(record.get("kind")), str(_target(record)), str(record.get("id")))
         for record in (json.loads(line) for line in evidence.lines)
     ]
-    facts = _facts(
+    known = facts(
         [
             (_("Run"), str(json.loads(evidence.lines[0]).get("run_id")) if evidence.lines else ""),
             (_("Probe"), str(json.loads(evidence.lines[0]).get("probe_id")) if evidence.lines else ""),
@@ -237,7 +201,7 @@ def _records(view: RunView, evidence: Evidence) -> str:
         ]
     )
     note = _("The hash shows that the records were not changed later, not that they were measured honestly.")
-    return f"{facts}<p>{_h(note)}</p>" + _table((_("No."), _("Check"), _("Target"), "id"), names)
+    return f"{known}<p>{safe(note)}</p>" + table((_("No."), _("Check"), _("Target"), "id"), names)
 
 
 def _target(record: Mapping[str, Any]) -> Any:
