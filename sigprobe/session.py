@@ -61,7 +61,10 @@ class Whereabouts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one run is to do, in plain values. `max_bytes` is what budgets leave it; None means no limit."""
+    """What one run is to do, in plain values. `max_bytes` is what budgets leave it; None means no limit.
+
+    `note` is what the run record's data holds beside its own keys.
+    """
 
     targets: Sequence[CommonOptions]
     tps_id: str | None
@@ -74,6 +77,7 @@ class Plan:
     max_time_s: float | None = None
     tokens: Mapping[str, str] = field(default_factory=dict)
     ca_files: Mapping[str, str] = field(default_factory=dict)
+    note: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,6 +351,7 @@ class Session:
             "data_used_bytes": used,
             "data_counted_by": counted_by,
             "plan": [{"name": t.name, "kind": t.kind} for t in plan.targets],
+            **plan.note,
         }
         record = Result(
             id=new_id(self._now()),

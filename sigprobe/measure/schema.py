@@ -95,5 +95,15 @@ def _run_data() -> dict[str, Any]:
                 "items": {"type": "object", "required": ["name", "kind"]},
                 "description": "The checks that the run set out to do, in their order.",
             },
+            "drive": {
+                "type": "object",
+                "required": ["id", "point", "distance_m"],
+                "properties": {
+                    "id": {"type": "string", "pattern": _UUID},
+                    "point": {"type": "integer", "minimum": 1},
+                    "distance_m": {"type": "number", "minimum": 0},
+                },
+                "description": "Only where the run is a point of a drive: which drive, its number there, the way so far.",
+            },
         },
     }

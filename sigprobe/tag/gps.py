@@ -91,11 +91,17 @@ class GpsReader:
         """True once anything has spoken as a receiver does."""
         return any(feed.answered for feed in self._feeds)
 
-    def newest(self) -> Fix | None:
-        """The best fix there is, at once; under `auto` the fixed position when no source has told one."""
+    def newest(self, within_s: float | None = None) -> Fix | None:
+        """The best fix there is, at once; under `auto` the fixed position when no source has told one.
+
+        With `within_s` only what was measured so many seconds ago or less: for a device that moves.
+        """
         now = self._clock()
         with self._change:
             found = [best for feed in self._feeds if (best := feed.track.best(now)) is not None]
+        if within_s is not None:
+            found = [best for best in found if best.at_s is not None and now - best.at_s <= within_s]
+            return min(found, key=lambda f: _rank(f, now), default=None)
         return min(found, key=lambda f: _rank(f, now), default=self._fallback)
 
     def location(self, check_started: float) -> Location | None:
