@@ -75,6 +75,7 @@ def _document(loaded: Loaded, buffer: Buffer) -> dict[str, Any]:
         "oldest_pending_at": stats.oldest_pending_at,
         "last_upload_at": stats.last_upload_at,
         "next_try_at": None if again is None else format_time(again),
+        "next_run_at": None if (run := _next_run(buffer)) is None else format_time(run),
         "probe_id": buffer.probe_id,
         "stream_id": buffer.stream_id,
         "path": str(buffer.path),
@@ -125,6 +126,7 @@ def _view(loaded: Loaded, buffer: Buffer) -> Any:
         oldest_pending_at=parse_time(stats.oldest_pending_at or ""),
         last_upload_at=parse_time(stats.last_upload_at or ""),
         next_attempt_at=common.local_time(backoff.next_at([c.url for c in loaded.config.upload.collectors])),
+        next_run_at=_next_run(buffer),
         reasons=reasons,
         day=Usage(day, _limit(budget.per_day_mb)),
         month=Usage(month, _limit(budget.per_month_mb)),
@@ -139,6 +141,13 @@ def _view(loaded: Loaded, buffer: Buffer) -> Any:
         collectors=len(loaded.config.upload.collectors),
         zone=places.zone(loaded.config.probe.tps_id),
     )
+
+
+def _next_run(buffer: Buffer) -> datetime | None:
+    """When a living agent tests next; a timer's or cron's own hour is what `schedule show` tells."""
+    from sigprobe.agent import next_run_at
+
+    return common.local_time(next_run_at(buffer.configured_path))
 
 
 def _limit(megabytes: int | None) -> int | None:

@@ -69,9 +69,13 @@ def test_a_second_agent_on_one_queue_is_refused(tmp_path: Path, spawn: Spawn, li
     assert "Another agent" in second.stderr
     assert first.process.poll() is None
     until(lambda: next_run_at(queue) is not None, 10)
+    status = ("status", "--config", str(config))
+    assert json.loads(sigprobe(*status, "--json").stdout)["next_run_at"] is not None
+    assert "Next test" in sigprobe(*status).stdout
     first.process.kill()
     first.process.wait(10)
     assert next_run_at(queue) is None
+    assert json.loads(sigprobe(*status, "--json").stdout)["next_run_at"] is None
     third = AgentProcess(spawn, config, listener)
     third.wait_for("at work")
     assert third.process.poll() is None
