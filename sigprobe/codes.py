@@ -184,6 +184,12 @@ CODES: Final[Mapping[str, Code]] = _table(
         N_("This device knows no resolver to ask for {name}."),
         N_("Connect to a network again, or name a resolver in the settings."),
     ),
+    (
+        "tampered",
+        "SP-DNS-10",
+        N_("The name server (DNS) of this network gives a false answer for {name}."),
+        N_("Enter no password there; set 1.1.1.1 as the DNS server of this device, then test again."),
+    ),
     # --- web and TLS
     (
         "http_status",

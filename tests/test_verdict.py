@@ -411,3 +411,64 @@ def test_a_wrong_clock_is_not_a_bad_certificate() -> None:
     ]
     verdict = decide([web("b", "b.example"), web(code="tls_expired"), outwards(web=near, names=names)], NEED)
     assert plain(verdict) == ("service", "service_certificate")
+
+
+# --- resolvers held against each other --------------------------------------------------------------------------
+
+OPERATORS = [{"address": "103.10.9.53:53", "place": "beyond", "answers": True, "failure": None}]
+
+
+def told(host: str, system: list[str], other: list[str], rcode: str = "NOERROR") -> list[dict[str, Any]]:
+    rows = [{"host": host, "system": True, "rcode": rcode, "answers": system or None}]
+    return rows + [{"host": host, "system": False, "rcode": "NOERROR", "answers": other}] * 2
+
+
+@pytest.mark.parametrize(
+    ("reason", "resolvers", "owner"),
+    [
+        ("block_page", OPERATORS, "operator"),
+        ("certificate", OPERATORS, "operator"),
+        ("void", OPERATORS, "operator"),
+        ("nxdomain", OPERATORS, "operator"),
+        ("private", OPERATORS, "uncertain"),
+        ("one_for_all", OPERATORS, "uncertain"),
+        ("certificate", [{**OPERATORS[0], "address": f"{GATEWAY}:53", "place": "link"}], "uncertain"),
+        ("certificate", [{**OPERATORS[0], "address": "8.8.8.8:53"}], "uncertain"),
+        ("certificate", [], "uncertain"),
+    ],
+)
+def test_a_tampered_answer_alone(reason: str, resolvers: list[dict[str, Any]], owner: str) -> None:
+    """It is never healthy; the operator is named only for its own resolver and a reason that fits nothing else."""
+    compared = {"word": "tampered", "reason": reason, "system": ["10.33.1.1"], "others": ["203.0.113.7"]}
+    false = dns(code="tampered", outcome=Outcome.DEGRADED, comparison=compared)
+    verdict = decide([false, web("b", "b.example"), outwards(resolvers=resolvers)], NEED)
+    assert plain(verdict) == (owner, "resolver_lying")
+    assert verdict.targets == ("kpu",)
+
+
+FINE = {"host": "sirekap.example", "address": "203.0.113.7", "tls": True, "tls_verified": True, "failure": None}
+
+
+@pytest.mark.parametrize(
+    ("code", "names", "owner"),
+    [
+        pytest.param(
+            "tls_untrusted", told("sirekap.example", ["203.0.113.99"], ["203.0.113.7"]), "operator", id="page"
+        ),
+        pytest.param(
+            "name_not_found", told("sirekap.example", [], ["203.0.113.7"], "NXDOMAIN"), "operator", id="denied"
+        ),
+        pytest.param("refused", told("sirekap.example", ["0.0.0.0"], ["203.0.113.7"]), "operator", id="void"),
+        pytest.param(
+            "refused", told("sirekap.example", ["203.0.113.99"], ["203.0.113.7"]), "uncertain", id="dead copy"
+        ),
+        pytest.param("timeout", told("sirekap.example", ["10.9.9.9"], ["203.0.113.7"]), "uncertain", id="inner view"),
+    ],
+)
+def test_a_page_behind_a_disputed_name(code: str, names: list[dict[str, Any]], owner: str) -> None:
+    """A copy of the service that is down is no lie: where the address may be right, a stranger must answer there."""
+    walk = outwards(resolvers=OPERATORS, names=names, web=[FINE])
+    verdict = decide([web("b", "b.example"), web(code=code), walk], NEED)
+    assert verdict.owner == owner
+    if owner == "operator":
+        assert verdict.cause == "resolver_lying"

@@ -200,6 +200,7 @@ def _numbers(kind: str, data: Mapping[str, Any], lang: str, _: Translate) -> str
             parts.append(f"{i18n.number(100 * loss, 0, lang)} % {_('lost')}")
     elif kind == "dns":
         parts.append(millis(first("query_ms", "getaddrinfo_ms")))
+        parts.append(_both_answers(data.get("comparison"), _))
     elif kind == "http":
         status = first("status_code")
         parts.append(None if status is None else f"HTTP {status:.0f}")
@@ -209,6 +210,18 @@ def _numbers(kind: str, data: Mapping[str, Any], lang: str, _: Translate) -> str
             speed = first(name)
             parts.append(None if speed is None else f"{arrow} {i18n.rate(speed, lang)}")
     return " · ".join(part for part in parts if part) or None
+
+
+def _both_answers(compared: object, _: Translate) -> str | None:
+    """The system's answer and the others', where the first cannot be right."""
+    found = _object(compared)
+    if found.get("word") != "tampered":
+        return None
+    own, others = (
+        ", ".join(str(a)[:64] for a in told[:2]) if isinstance(told := found.get(key), list) else ""
+        for key in ("system", "others")
+    )
+    return _("{told} instead of {others}").format(told=own or "NXDOMAIN", others=others or "…")
 
 
 def _region(tps_id: str | None) -> str | None:

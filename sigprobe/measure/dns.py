@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import TypedDict
 
-from sigprobe.measure import sockets
+from sigprobe import answers
+from sigprobe.measure import dnscompare, lookups, sockets
+from sigprobe.measure.dnscompare import ComparisonData
 from sigprobe.measure.kind import CommonOptions, Context, Estimate, Kind, Measured
 from sigprobe.measure.urls import check_url
 from sigprobe.result import Failure, Outcome
@@ -79,8 +81,13 @@ class Options(CommonOptions):
         return self.hostname
 
     def estimate(self) -> Estimate:
-        """Two queries and one full answer for each resolver."""
-        return Estimate(self.timeout_s(), 2_000 * len(self.resolvers))
+        """Two queries and one full answer for each resolver, and the questions a doubtful answer may take."""
+        doubts = dnscompare.BYTES if self.comparable() else 0
+        return Estimate(self.timeout_s(), 2_000 * len(self.resolvers) + doubts)
+
+    def comparable(self) -> bool:
+        """Whether the system's answer has others to be held against."""
+        return self.type in ("A", "AAAA") and SYSTEM in self.resolvers and len(self.resolvers) > 1
 
 
 class FailureData(TypedDict):
@@ -91,7 +98,10 @@ class FailureData(TypedDict):
 
 
 class ResolverData(TypedDict):
-    """One resolver. `address` is the server that answered, `asked` all that were asked, in order."""
+    """One resolver. `address` is the server that answered, `asked` all that were asked, in order.
+
+    `canonical` is the name at the end of the CNAME chain; `denied_by` the zone that an answer without records names.
+    """
 
     resolver: str
     address: str | None
@@ -102,6 +112,8 @@ class ResolverData(TypedDict):
     rcode: str | None
     answers: list[str] | None
     ttl_s: int | None
+    canonical: str | None
+    denied_by: str | None
     failure: FailureData | None
     truncated: bool | None
     ad: bool | None
@@ -116,7 +128,8 @@ class DnsData(TypedDict):
 
     `query_ms` runs from the send of the query that was answered to its answer. `answers` are the records of the
     asked type at the end of the CNAME chain, `ttl_s` the smallest TTL of that chain. `getaddrinfo_error` says why
-    `getaddrinfo_ms` is null.
+    `getaddrinfo_ms` is null. `comparison` holds the system's answer against the others', where both are asked for
+    addresses: `same`, `differs`, or `tampered` with its reason (`sigprobe.answers` has the rules).
     """
 
     type: str
@@ -128,6 +141,7 @@ class DnsData(TypedDict):
     getaddrinfo_ms: float | None
     getaddrinfo_error: str | None
     resolvers: list[ResolverData]
+    comparison: ComparisonData | None
     bytes_sent: int | None
     bytes_received: int | None
 
@@ -196,11 +210,14 @@ def measure(
     read_system: Callable[[Path], list[tuple[str, int]]] = system_servers,
     getaddrinfo: sockets.GetAddrInfo = socket.getaddrinfo,
     clock: Callable[[], float] = time.monotonic,
+    hosts_file: Path = lookups.HOSTS,
+    https_port: int = dnscompare.HTTPS,
 ) -> Measured:
     """Ask all resolvers side by side, each with the whole deadline, and `getaddrinfo` beside them.
 
     NOERROR with an answer of the asked type is good. All good is `ok`, some `degraded` (`dns_some_failed`), none
-    `failed` with the first resolver's code.
+    `failed` with the first resolver's code. Where only the system's resolver gives an answer that cannot be right the
+    result is `degraded` with `tampered` and both answers, whatever else is good.
     """
     if context.budget.exhausted():
         return Measured(Outcome.SKIPPED, _data(options, [], sockets.Lookup(error=None)), Failure("data_budget"))
@@ -224,11 +241,25 @@ def measure(
         replies = [future.result() for future in futures]
         looked_up = system.result()
     entries = [_entry(text, asked) for text, asked in zip(options.resolvers, replies, strict=True)]
-    data = _data(options, entries, looked_up)
+    comparison = None
+    if options.comparable():
+
+        def ask(server: str, name: str) -> list[str]:
+            at = Server("dns", *parse_server(server))
+            again = replace(context, deadline=context.deadline.within(dnscompare.ASK_S))
+            return _ask(at, Question(name, options.type), again, clock).answers or []
+
+        fixed = lookups.in_hosts_file(options.query_name(), hosts_file)
+        comparison = dnscompare.compare(
+            options.query_name(), entries, SYSTEM, context, ask, fixed=fixed, port=https_port, clock=clock
+        )
+    data = _data(options, entries, looked_up, comparison)
     used = next((entry["address"] for entry in entries if entry["failure"] is None), entries[0]["address"])
     failures = [entry["failure"] for entry in entries if entry["failure"] is not None]
     if any(reply.stopped for asked in replies for reply in asked):
         return Measured(Outcome.SKIPPED, data, Failure("interrupted"), used)
+    if comparison is not None and comparison["word"] == answers.TAMPERED:
+        return Measured(Outcome.DEGRADED, data, Failure("tampered", dnscompare.detail(comparison)), used)
     if not failures:
         return Measured(Outcome.OK, data, None, used)
     if len(failures) < len(entries):
@@ -296,6 +327,8 @@ def _entry(resolver: str, asked: list[Reply]) -> ResolverData:
         "rcode": best.rcode if best else None,
         "answers": best.answers if best else None,
         "ttl_s": best.ttl_s if best else None,
+        "canonical": best.canonical if best else None,
+        "denied_by": best.denied_by if best else None,
         "failure": None if failure is None else {"code": failure.code, "detail": failure.detail},
         "truncated": best.truncated if best else None,
         "ad": best.ad if best else None,
@@ -306,7 +339,12 @@ def _entry(resolver: str, asked: list[Reply]) -> ResolverData:
     }
 
 
-def _data(options: Options, entries: list[ResolverData], looked_up: sockets.Lookup) -> dict[str, Any]:
+def _data(
+    options: Options,
+    entries: list[ResolverData],
+    looked_up: sockets.Lookup,
+    comparison: ComparisonData | None = None,
+) -> dict[str, Any]:
     first = next(
         (entry for entry in entries if entry["failure"] is None),
         next((entry for entry in entries if entry["rcode"] is not None), entries[0] if entries else None),
@@ -321,6 +359,7 @@ def _data(options: Options, entries: list[ResolverData], looked_up: sockets.Look
         "getaddrinfo_ms": _rounded(looked_up.ms),
         "getaddrinfo_error": looked_up.error,
         "resolvers": entries,
+        "comparison": comparison,
         "bytes_sent": sum(entry["bytes_sent"] for entry in entries) if entries else None,
         "bytes_received": sum(entry["bytes_received"] for entry in entries) if entries else None,
     }

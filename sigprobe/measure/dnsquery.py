@@ -53,7 +53,8 @@ class Reply:
     `query_ms` runs from just before the query that was answered was sent until just after its answer was read; an
     answer that had to be fetched again over TCP counts from the first of both, since that is what a program waits
     for. `connect_ms` is what a connection for DoT or DoH took before the query. `ignored` counts packets from the
-    server's address that were no answer to us (the kernel already drops what comes from elsewhere).
+    server's address that were no answer to us (the kernel already drops what comes from elsewhere). `canonical` is the
+    name at the end of the CNAME chain, `denied_by` the zone whose SOA came with an answer without records.
     """
 
     address: str
@@ -63,6 +64,8 @@ class Reply:
     rcode: str | None = None
     answers: list[str] | None = None
     ttl_s: int | None = None
+    canonical: str | None = None
+    denied_by: str | None = None
     truncated: bool | None = None
     ad: bool | None = None
     attempts: int = 0
@@ -226,11 +229,13 @@ def read_answer(message: dns.message.Message, reply: Reply) -> None:
     """Fill a reply with what an answer says; an RCODE other than NOERROR and an empty answer are failures."""
     reply.rcode = dns.rcode.to_text(message.rcode())
     reply.ad = bool(message.flags & dns.flags.AD)
+    reply.denied_by = _denied_by(message)
     if reply.rcode != "NOERROR":
         reply.failure = Failure(_RCODES.get(reply.rcode, "dns_rcode"), reply.rcode)
         return
     chain = cast(dns.message.QueryMessage, message).resolve_chaining()
     reply.answers = []
+    reply.canonical = chain.canonical_name.to_text(omit_final_dot=True)[:MAX_ANSWER_CHARS]
     if chain.answer is None:
         reply.failure = Failure("dns_no_answer", f"NOERROR without {dns.rdatatype.to_text(message.question[0].rdtype)}")
         return
@@ -242,3 +247,9 @@ def read_answer(message: dns.message.Message, reply: Reply) -> None:
             break
         reply.answers.append(text)
     reply.ttl_s = int(chain.minimum_ttl)
+
+
+def _denied_by(message: dns.message.Message) -> str | None:
+    """The zone that an answer without records names as its source (RFC 2308); None where it names none."""
+    zone = next((rrset.name for rrset in message.authority if rrset.rdtype == dns.rdatatype.SOA), None)
+    return None if zone is None or message.answer else zone.to_text()[:MAX_ANSWER_CHARS]

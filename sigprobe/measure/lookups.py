@@ -18,7 +18,10 @@ MAX_ANSWERS: Final = 4
 
 
 class AskedData(TypedDict):
-    """One question to one resolver. `answers` are IPv4 addresses; null when nothing usable came."""
+    """One question to one resolver. `answers` are IPv4 addresses; null when nothing usable came.
+
+    `denied_by` is the zone that an answer without records names.
+    """
 
     host: str
     resolver: str
@@ -26,6 +29,7 @@ class AskedData(TypedDict):
     rcode: str | None
     failure: str | None
     answers: list[str] | None
+    denied_by: str | None
     query_ms: float | None
 
 
@@ -61,6 +65,7 @@ def ask_all(
                 "rcode": reply.rcode,
                 "failure": None if reply.failure is None else reply.failure.code,
                 "answers": None if not reply.answers else sorted(a for a in reply.answers if sockets.is_ip(a)),
+                "denied_by": reply.denied_by,
                 "query_ms": None if reply.query_ms is None else round(reply.query_ms, 3),
             }
         )

@@ -117,22 +117,26 @@ _DATA: Final = (
     *("engine", "streams", "download_bps", "upload_bps", "bytes_received", "bytes_sent", "download_s", "upload_s"),
     *("idle_rtt_ms", "loaded_rtt_ms", "ended", "upload_counted_by", "data_used_bytes"),
 )
-_VERDICT: Final[Mapping[str, tuple[str, ...]]] = {
+_DEEPER: Final[Mapping[str, tuple[str, ...]]] = {
     "verdict_owner": ("data", "verdict", "owner"),
     "verdict_cause": ("data", "verdict", "cause"),
     "verdict_confidence": ("data", "verdict", "confidence"),
+    "answers_compared": ("data", "comparison", "word"),
+    "answer_system": ("data", "comparison", "system"),
+    "answer_others": ("data", "comparison", "others"),
 }
 _PATHS: Final[Mapping[str, tuple[str, ...]]] = {
     **_ENVELOPE,
     **{name: ("data", name) for name in _DATA},
-    **_VERDICT,
+    **_DEEPER,
 }
 CSV_COLUMNS: Final = (*_PATHS, "data_json")
 """The columns, in order. New ones are added before `data_json`, never taken away or renamed.
 
 Each is the field of the same name in the record; `target` and `address` are the target's, `location_…`, `clock_…`,
 `operator_…`, `software_…` and `verdict_…` the parts of those objects. An empty cell is a null. `data_json` is the
-whole `data` as JSON, so that nothing is lost.
+whole `data` as JSON, so that nothing is lost. `answers_compared` is the comparison of resolvers in one word, with the
+system's answer and the others' beside it.
 """
 
 
@@ -177,6 +181,12 @@ def guarded(text: str) -> str:
     """Text that a spreadsheet would run as a formula gets a leading apostrophe; numbers are never text here."""
     formula = text.lstrip()[:1] in ("=", "+", "-", "@") or text[:1] in ("\t", "\r", "\n")
     return f"'{text}" if formula else text
+
+
+def csv_line(values: Iterable[Any], dialect: Dialect = "plain") -> str:
+    """Any values as one line of CSV, in the ways of `csv_rows`: null is empty, text is no formula."""
+    excel = dialect == "excel-id"
+    return _csv_line((_cell(value, excel) for value in values), excel)
 
 
 def _csv_line(cells: Iterable[str], excel: bool) -> str:

@@ -62,6 +62,9 @@ def result_rows(result: Result, profile: Profile | None, *, alone: bool = False)
         yield from _ping(result, found, label, alone)
     elif result.kind == "throughput":
         yield from _throughput(result, found, alone)
+    elif result.failure is not None and result.failure.code == "tampered":
+        # a false answer may come as fast as it likes
+        yield Row(label, "", Word.BAD, _("false answer"), notes=_codes(result))
     else:
         reading = found.get("dns_ms") or found.get("http_total_ms")
         yield (
@@ -93,7 +96,7 @@ def _throughput(result: Result, found: dict[str, Reading], alone: bool) -> Itera
 def _signal(view: RunView) -> Iterator[Row]:
     """The signal of the run, or else of the first result that knows it."""
     for network in (view.tags.network, *(r.tags.network for r in view.results)):
-        found = _strength(network)
+        found = strength(network)
         if found is not None:
             metric, value = found
             grade = view.profile.word(metric, value) if view.profile else None
@@ -101,7 +104,8 @@ def _signal(view: RunView) -> Iterator[Row]:
             return
 
 
-def _strength(network: Network) -> tuple[str, float] | None:
+def strength(network: Network) -> tuple[str, float] | None:
+    """The signal as a metric of the profile and its value; None where no modem told it."""
     if network.rsrp_dbm is not None:
         return "rsrp_dbm", network.rsrp_dbm
     if network.rssi_dbm is not None:

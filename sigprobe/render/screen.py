@@ -5,7 +5,7 @@ It fits 80 columns and one photo of a phone, in colour or not, in Unicode or ASC
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -15,7 +15,7 @@ from sigprobe.render import words
 from sigprobe.render.paint import Line, finish
 from sigprobe.render.rows import Row, rows
 from sigprobe.render.view import RunView
-from sigprobe.result import RUN_KIND, Outcome, Tags
+from sigprobe.result import RUN_KIND, Outcome, Result, Tags
 from sigprobe.verdict import NONE, shortfalls
 
 _STYLES: Final = {
@@ -159,7 +159,22 @@ def sentences(view: RunView) -> list[tuple[str, str]]:
     for code, names in groups.items():
         listed = words.listed(names)
         found.append((f"{words.sentence(code, name=listed, names=listed)} {words.screen_code(code)}", code))
+        found += [(text, code) for text in map(_both_answers, view.results) if text and code == "tampered"]
     return found
+
+
+def _both_answers(result: Result) -> str:
+    """What the network's name server says of a name, and what others say, where the first cannot be right."""
+    compared = result.data.get("comparison")
+    if result.failure is None or result.failure.code != "tampered" or not isinstance(compared, Mapping):
+        return ""
+    told, others = (
+        words.listed([str(a) for a in found], 2) if isinstance(found := compared.get(key), list | tuple) else ""
+        for key in ("system", "others")
+    )
+    return _("It says {told}; others say {others}.").format(
+        told=told or _("that there is no such name"), others=others or _("nothing")
+    )
 
 
 def headline_of(view: RunView) -> str:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
+from sigprobe import answers
 from sigprobe.result import Outcome, Result
 from sigprobe.verdict.evidence import Facts, Row, code, host_of, ip
 from sigprobe.verdict.words import OPERATOR, UNCERTAIN, Verdict, say
 
+# Why an answer is called tampered, where nothing else fits: a private address may be an inner view of the name, and one
+# address for everything a login page.
+_PROOF: Final = frozenset({"block_page", "void", "nxdomain", "certificate"})
 # Resolvers that people set by hand: when one of these fails, it is not the operator's.
 _PUBLIC: Final = frozenset(
     {
@@ -35,59 +39,102 @@ def dead(facts: Facts) -> Verdict | None:
 
 def lying(facts: Facts) -> Verdict | None:
     """The system's resolver tells a wrong address, or none, of a name that others know; the certificate proves it."""
+    return _false_page(facts) or _tampered(facts)
+
+
+def _tampered(facts: Facts) -> Verdict | None:
+    """A check of names found an answer that cannot be right; only some of its reasons accuse anybody."""
+    found = [r for r in facts.answered if code(r) == "tampered"]
+    if not found:
+        return None
+    reasons = {str((r.data.get("comparison") or {}).get("reason")) for r in found}
+    system = [row for row in _own_servers(facts) if row.get("answers")]
+    if reasons <= _PROOF and _operators(facts, system):
+        return say(OPERATOR, "resolver_lying", 0.8, found, facts.walks)
+    return say(UNCERTAIN, "resolver_lying", 0.6, found, facts.walks)
+
+
+def _false_page(facts: Facts) -> Verdict | None:
     for host in dict.fromkeys(str(row.get("host")) for row in facts.rows("names")):
         failed = [r for r in facts.failed if host_of(r) == host]
         if not host or not disputed(facts, host) or not failed:
             continue
-        proven = _proven(facts, host)
+        proven = _proven(facts, host, failed)
         if proven is None:
             continue
         asked = [r for r in facts.seen if host_of(r) == host]
-        system = [row for row in facts.rows("resolvers") if row.get("answers")]
+        system = [row for row in _own_servers(facts) if row.get("answers")]
         if _operators(facts, system):
             return say(OPERATOR, "resolver_lying", proven, asked, facts.walks)
         return say(UNCERTAIN, "resolver_lying", proven, asked, facts.walks)
     return None
 
 
+def compared(facts: Facts, host: str) -> answers.Compared | None:
+    """The system's resolvers and the others, as the walk asked them for a host."""
+    rows = [
+        answers.Told(
+            system=row.get("system") is True,
+            # asked for one name alone, a refusal is a denial
+            rcode="NXDOMAIN" if row.get("rcode") == "REFUSED" else str(row["rcode"]),
+            addresses=frozenset(str(a) for a in row.get("answers") or ()),
+            denied_by=row.get("denied_by"),
+        )
+        for row in facts.asked(host)
+        if row.get("rcode") is not None
+    ]
+    return answers.compare(host, rows, fixed=host in (facts.path.get("fixed_names") or ()))
+
+
 def disputed(facts: Facts, host: str) -> bool:
     """Whether the system's resolvers and the others have no address of a host in common."""
     if host in (facts.path.get("fixed_names") or ()):
         return False
-    system = [row for row in facts.asked(host, system=True) if row.get("rcode") in ("NOERROR", "NXDOMAIN", "REFUSED")]
-    other = _answers(facts.asked(host, system=False))
-    return bool(system) and bool(other) and not other & _answers(system)
+    found = compared(facts, host)
+    return found is not None and found.word != answers.SAME and bool(found.others)
 
 
 def agreed(facts: Facts, host: str) -> bool:
     """Whether the address of a host is beyond doubt: others tell it too, or no resolver was needed for it."""
     if ip(host) is not None or host in (facts.path.get("fixed_names") or ()):
         return True
-    other = _answers(facts.asked(host, system=False))
-    return bool(other & _answers(facts.asked(host, system=True)))
+    found = compared(facts, host)
+    return found is not None and found.word == answers.SAME and bool(found.system)
 
 
-def _answers(rows: list[Row]) -> set[str]:
-    return {str(a) for row in rows for a in row.get("answers") or ()}
+def _proven(facts: Facts, host: str, failed: list[Result]) -> float | None:
+    """How sure it is that the others are right and the system's resolver is wrong; None when it is not.
+
+    A copy of the service that is down is no lie: where an address is told that can be the service's, a stranger must
+    have answered there.
+    """
+    found = compared(facts, host)
+    if found is None:
+        return None
+    possible = bool(found.system) and answers.kinds(found.system) != {"void"} and found.reason != "block_page"
+    if not possible or any(_stranger(r) for r in failed):
+        for look in facts.looks(host):
+            if look.get("address") in found.system:
+                continue
+            if look.get("tls_verified") and look.get("failure") is None:
+                return 0.95
+            if not look.get("tls") and (look.get("status_code") or 999) < 400 and not look.get("redirect_host"):
+                return 0.75
+    return 0.7 if found.word == answers.TAMPERED and not possible else None
 
 
-def _proven(facts: Facts, host: str) -> float | None:
-    """How sure it is that the others are right; None when it is not."""
-    told = _answers(facts.asked(host, system=True))
-    others = facts.asked(host, system=False)
-    for look in facts.looks(host):
-        if look.get("address") in told:
-            continue
-        if look.get("tls_verified") and look.get("failure") is None:
-            return 0.95
-        if not look.get("tls") and (look.get("status_code") or 999) < 400 and not look.get("redirect_host"):
-            return 0.75
-    witnesses = [row for row in others if row.get("answers")]
-    one_word = len({tuple(row["answers"]) for row in witnesses}) == 1
-    private = bool(told) and all((a := ip(t)) is not None and a.is_private for t in told)
-    if len(witnesses) > 1 and one_word and (not told or private):
-        return 0.7
-    return None
+def _stranger(result: Result) -> bool:
+    """Whether somebody answered who cannot be the service: no certificate for the name, or another page without TLS."""
+    what = code(result)
+    if what in ("http_text", "http_status"):
+        return result.data.get("tls_version") is None
+    return what in ("tls_hostname", "tls_untrusted")
+
+
+def _own_servers(facts: Facts) -> list[Row]:
+    """The system's name servers; where a forwarder on this device stands before them, those behind it, if known."""
+    rows = facts.rows("resolvers")
+    return [row for row in rows if not row.get("forwarder")] or rows
 
 
 def _operators(facts: Facts, rows: list[Row]) -> bool:

@@ -203,6 +203,7 @@ def test_hostile_records_stay_text(seen: Collector) -> None:
         ("throughput", {"download_bps": 12.4e6, "upload_bps": None}),
         ("throughput", {"download_bps": "fast", "upload_bps": True}),
         ("dns", {"query_ms": 41.2}),
+        ("dns", {"comparison": {"word": "tampered", "system": 7, "others": [None, {}]}}),
         ("http", {"status_code": 503, "total_ms": 380}),
         ("http", {"status_code": [], "total_ms": {}}),
         ("ping", {"rtt_avg_ms": 1e300, "loss_ratio": "all"}),
@@ -218,6 +219,15 @@ def test_any_numbers(seen: Collector, kind: str, data: dict[str, Any]) -> None:
     assert seen.client.get(f"/results/{result.id}").status_code == 200
     if data.get("download_bps") == 12.4e6:
         assert "↓ 12,4 Mbps" in seen.client.get("/?lang=id").text
+
+
+def test_a_false_answer_is_shown_with_both(seen: Collector) -> None:
+    """What the network's resolver told and what all others tell, in the list as on the record's page."""
+    compared = {"word": "tampered", "reason": "private", "system": ["10.33.1.1"], "others": ["203.0.113.7"]}
+    result = make_result(kind="dns", data={"query_ms": 4.0, "comparison": compared})
+    seen.send(result)
+    assert "10.33.1.1 instead of 203.0.113.7" in seen.client.get("/?lang=en").text
+    assert "10.33.1.1, seharusnya 203.0.113.7" in seen.client.get(f"/results/{result.id}?lang=id").text
 
 
 def test_record_page(seen: Collector) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from samples import NEED, TAGS, dns, ping, result, speed, web
 
 from sigprobe.render.machine import CSV_COLUMNS, Dialect, as_dict, csv_rows, document, guarded, json_text, ndjson
-from sigprobe.result import Operator
+from sigprobe.result import Operator, Outcome
 from sigprobe.verdict import decide
 
 RESULTS = [ping(), dns(), web(), speed(), result("http", "x", "https://x/", "refused")]
@@ -89,6 +89,16 @@ def test_csv_verdict_of_a_run_record() -> None:
     row = read("".join(csv_rows([result("run", "run", verdict=verdict.to_dict(), data_used_bytes=7).to_dict()])))[0]
     assert (row["verdict_owner"], row["verdict_cause"]) == (verdict.owner, verdict.cause)
     assert row["data_used_bytes"] == "7"
+
+
+def test_csv_both_answers() -> None:
+    """A false answer of the network's resolver has columns of its own: the word, and both answers."""
+    compared = {"word": "tampered", "reason": "private", "system": ["10.33.1.1"], "others": ["203.0.113.7"]}
+    record = result("dns", "kpu", "kpu.go.id", "tampered", Outcome.DEGRADED, comparison=compared)
+    row = read("".join(csv_rows([record.to_dict()])))[0]
+    assert (row["failure_code"], row["answers_compared"]) == ("tampered", "tampered")
+    assert (row["answer_system"], row["answer_others"]) == ('["10.33.1.1"]', '["203.0.113.7"]')
+    assert tuple(row)[-1] == "data_json"
 
 
 @given(st.text(max_size=20))

@@ -369,3 +369,23 @@ def test_the_path_is_named_in_words(speak: Speak, language: str, label: str) -> 
     text = summary(view([ping(), result("path", "path", code="no_network")]))
     assert label in text
     assert "path" not in text
+
+
+@pytest.mark.parametrize(
+    ("language", "told", "says", "word"),
+    [
+        ("en", ["10.33.1.1"], "It says 10.33.1.1; others say 203.0.113.7.", "false answer"),
+        ("en", [], "It says that there is no such name; others say 203.0.113.7.", "false answer"),
+        ("id", ["10.33.1.1"], "Jawabannya 10.33.1.1; menurut server lain 203.0.113.7.", "jawaban palsu"),
+    ],
+)
+def test_a_false_answer_of_the_resolver_is_shown_with_both(
+    speak: Speak, language: str, told: list[str], says: str, word: str
+) -> None:
+    """However fast it came it is not good, and both answers stand on the screen."""
+    speak(language)
+    compared = {"word": "tampered", "reason": "private", "system": told, "others": ["203.0.113.7"]}
+    false = result("dns", "kpu", "kpu.go.id", "tampered", Outcome.DEGRADED, query_ms=4.0, comparison=compared)
+    for text in (summary(view([ping(), false])), summary_plain(view([ping(), false]))):
+        assert says in " ".join(text.split())
+        assert word in text and "[SP-DNS-10]" in text

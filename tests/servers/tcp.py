@@ -66,13 +66,14 @@ def tcp_server(
     host: str = "127.0.0.1",
     tls: ssl.SSLContext | None = None,
     before_tls_s: float = 0,
+    port: int = 0,
 ) -> Iterator[Server]:
     """Serve until the block ends; `answer` handles each connection in its own thread, after the TLS handshake."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     closing = threading.Event()
     threads: list[threading.Thread] = []
     open_socks: list[socket.socket] = []
-    with socket.create_server((host, 0), family=family, backlog=16) as listener:
+    with socket.create_server((host, port), family=family, backlog=16) as listener:
         listener.settimeout(0.05)
         server = Server(host, listener.getsockname()[1])
 
