@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from sigprobe.commands.shell import VERBS
+from sigprobe.commands.verbs import VERBS
 from sigprobe.measure import KINDS
 
 README = Path(__file__).resolve().parent.parent / "README.md"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from standing import Run
 
-from sigprobe.commands.shell import INNER, VERBS
+from sigprobe.commands.verbs import INNER, VERBS
 
 COMMANDS = ["", *VERBS, *INNER]
 ENGLISH = re.compile(

@@ -1,0 +1,196 @@
+"""The table of verbs: what each does in one sentence, examples that help shows first, and where it stands.
+
+Nothing is imported until a verb is called; help, the README's table and the tests all go by this table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from sigprobe.i18n import N_
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One verb: where its function or Typer app stands, what it does, and examples that are shown first."""
+
+    module: str
+    attribute: str
+    summary: str
+    examples: tuple[str, ...] = ()
+
+
+VERBS: Final[dict[str, Verb]] = {
+    "init": Verb(
+        "sigprobe.commands.init",
+        "init",
+        N_("Make the settings file: a few questions, each a flag too."),
+        ("sigprobe init", "sigprobe init --no-input --tps 3273011001005 --collector https://collector.example/"),
+    ),
+    "test": Verb(
+        "sigprobe.commands.test",
+        "test",
+        N_("Test the connection, keep the results, and send them when there is a way."),
+        ("sigprobe test", "sigprobe test --only ping --no-upload", "sigprobe test --json > result.json"),
+    ),
+    "upload": Verb(
+        "sigprobe.commands.upload",
+        "upload",
+        N_("Send the results that are still waiting."),
+        ("sigprobe upload", "sigprobe upload --wait"),
+    ),
+    "agent": Verb(
+        "sigprobe.commands.agent",
+        "agent",
+        N_("Test on a schedule and send whenever there is a way, until stopped."),
+        ("sigprobe agent", "sigprobe schedule install --agent"),
+    ),
+    "schedule": Verb(
+        "sigprobe.commands.schedule",
+        "app",
+        N_("Let this device test by itself: install, show or remove a timer, a cron line or the agent."),
+        ("sigprobe schedule install --dry-run", "sigprobe schedule install", "sigprobe schedule show"),
+    ),
+    "status": Verb(
+        "sigprobe.commands.status",
+        "status",
+        N_("Show the queue, the last upload, and what to do next."),
+        ("sigprobe status", "sigprobe status --json", "sigprobe status --coverage --list tps.csv"),
+    ),
+    "results": Verb(
+        "sigprobe.commands.results",
+        "results",
+        N_("Show the results that are kept on this device."),
+        ("sigprobe results", "sigprobe results --csv > results.csv", "sigprobe results --state rejected --json"),
+    ),
+    "export": Verb(
+        "sigprobe.commands.export",
+        "export",
+        N_("Write the results that are waiting to a file, to carry them by hand."),
+        (
+            "sigprobe export /media/stick/results.ndjson.gz",
+            "sigprobe export --receipts /media/stick/receipts.ndjson.gz",
+        ),
+    ),
+    "import": Verb(
+        "sigprobe.commands.import_",
+        "import_",
+        N_("Take in the results of another device, or receipts for the results of this one."),
+        ("sigprobe import /media/stick/results.ndjson.gz",),
+    ),
+    "nearest": Verb(
+        "sigprobe.commands.nearest",
+        "nearest",
+        N_("Show the nearest known points with a signal; needs no network."),
+        ("sigprobe nearest", "sigprobe nearest --import bts.csv"),
+    ),
+    "share": Verb(
+        "sigprobe.commands.share",
+        "share",
+        N_("Put the last test into a short message for WhatsApp."),
+        ("sigprobe share",),
+    ),
+    "report": Verb(
+        "sigprobe.commands.report",
+        "report",
+        N_("Write the last test into one file for a ticket; it opens without a network."),
+        ("sigprobe report --last", "sigprobe report --last --out fault.html"),
+    ),
+    "ready": Verb(
+        "sigprobe.commands.ready",
+        "ready",
+        N_("Say how likely this place can send its photos in time."),
+        ("sigprobe ready", "sigprobe ready --photos 6 --mb 2 --minutes 15"),
+    ),
+    "config": Verb(
+        "sigprobe.commands.config",
+        "app",
+        N_("Check and show the settings."),
+        ("sigprobe config check", "sigprobe config show --origin"),
+    ),
+    "doctor": Verb(
+        "sigprobe.commands.doctor",
+        "doctor",
+        N_("Check this device, with one fix to paste for each fault."),
+        ("sigprobe doctor",),
+    ),
+    "explain": Verb(
+        "sigprobe.commands.explain",
+        "explain",
+        N_("Explain a code such as SP-NET-01."),
+        ("sigprobe explain SP-NET-01",),
+    ),
+    "collector": Verb(
+        "sigprobe.commands.collector",
+        "app",
+        N_("Run the server that takes the results, and manage its tokens."),
+        ("sigprobe collector token create --admin centre", "sigprobe collector serve"),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Inner:
+    """A command below a verb: what it does, and examples that are shown first."""
+
+    summary: str
+    examples: tuple[str, ...]
+
+
+INNER: Final[dict[str, Inner]] = {
+    "config check": Inner(
+        N_("Check the settings file and name every mistake with its line."),
+        ("sigprobe config check", "sigprobe config check --config ./config.yaml"),
+    ),
+    "config show": Inner(
+        N_("Show the settings in use, defaults included."),
+        ("sigprobe config show", "sigprobe config show --origin"),
+    ),
+    "config schema": Inner(
+        N_("Print the JSON Schema of the settings file or of a result."),
+        ("sigprobe config schema config", "sigprobe config schema result"),
+    ),
+    "schedule install": Inner(
+        N_("Install the timer, the crontab line or the agent; doing it again changes nothing."),
+        ("sigprobe schedule install --dry-run", "sigprobe schedule install", "sigprobe schedule install --agent"),
+    ),
+    "schedule show": Inner(
+        N_("Show what is installed, and what would be."),
+        ("sigprobe schedule show",),
+    ),
+    "schedule remove": Inner(
+        N_("Remove what install wrote, and nothing else."),
+        ("sigprobe schedule remove --dry-run", "sigprobe schedule remove"),
+    ),
+    "collector serve": Inner(
+        N_("Serve until Ctrl-C or SIGTERM."),
+        (
+            "sigprobe collector serve",
+            "sigprobe collector serve --host 0.0.0.0 --tls-cert chain.pem --tls-key key.pem",
+        ),
+    ),
+    "collector import": Inner(
+        N_("Take in results that were carried here in a file."),
+        ("sigprobe collector import results.ndjson.gz",),
+    ),
+    "collector token": Inner(
+        N_("Create, list and revoke the tokens of probes and administrators."),
+        ("sigprobe collector token create --probe laptop-1", "sigprobe collector token list"),
+    ),
+    "collector token create": Inner(
+        N_("Create a token and print it once, alone on the last line."),
+        (
+            "sigprobe collector token create --probe laptop-1",
+            "sigprobe collector token create --admin centre",
+        ),
+    ),
+    "collector token list": Inner(
+        N_("List all tokens, without their secrets."),
+        ("sigprobe collector token list",),
+    ),
+    "collector token revoke": Inner(
+        N_("Take a token out of use for good; a running server refuses it within a minute."),
+        ("sigprobe collector token revoke laptop-1",),
+    ),
+}
