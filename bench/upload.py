@@ -36,7 +36,7 @@ from sigprobe.result import new_id  # noqa: E402
 from sigprobe.upload import Backoff, Collector, Mode, Upload, drain, open_channel, post  # noqa: E402
 from sigprobe.upload.pace import TARGET_S, Pace  # noqa: E402
 from tests.records import record  # noqa: E402
-from tests.upload.standin import standin  # noqa: E402
+from tests.upload.standin import packed_receipt, standin  # noqa: E402
 
 GOAL_PLAIN_B = 130
 GOAL_RTTS_B = 180
@@ -65,7 +65,7 @@ def lines(count: int, rng: random.Random, *, with_rtts: bool = True) -> list[tup
 def bytes_per_record(folder: Path, rng: random.Random, *, with_rtts: bool) -> tuple[float, float]:
     """(sent, received) bytes per record in batches of 500."""
     (place := folder / f"wire-{with_rtts}").mkdir()
-    with Buffer(place / "buffer.db") as buffer, standin() as server:
+    with Buffer(place / "buffer.db") as buffer, standin(packed_receipt) as server:
         buffer.take_in(lines(1000, rng, with_rtts=with_rtts))
         upload = Upload(buffer, [Collector(server.url, "t" * 43)], Backoff(place / "b"))
         upload.pace.records = 500
@@ -167,7 +167,7 @@ def over_bad_link(folder: Path, count: int, faster: float, share: float, seed: i
     (place := folder / f"link-{share}").mkdir()
     with (
         Buffer(place / "buffer.db") as buffer,
-        standin() as server,
+        standin(packed_receipt) as server,
         BadLink(server.port, LINK_BIT_S * faster, share, seed) as link,
     ):
         buffer.take_in(lines(count, random.Random(seed)))

@@ -62,6 +62,13 @@ def receipt(sent: Sent, status_of: Callable[[str], str | None] = lambda _: wire.
     return http(200, body, wire.RECEIPT_TYPE)
 
 
+def packed_receipt(sent: Sent) -> bytes:
+    """The true receipt as the collector sends it to a probe that takes gzip."""
+    _, _, body = receipt(sent).partition(b"\r\n\r\n")
+    assert "gzip" in sent.headers["accept-encoding"]
+    return http(200, gzip.compress(body, 6, mtime=0), wire.RECEIPT_TYPE, Content_Encoding="gzip")
+
+
 def problem(status: int, detail: str | None = None, **headers: str) -> bytes:
     """An error that says it is ours."""
     return http(status, wire.problem_body(status, "made up", detail), wire.PROBLEM_TYPE, **headers)
