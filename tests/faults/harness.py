@@ -22,6 +22,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import filelock
+
 ROOT: Final = Path(__file__).parents[2]
 RESULTS: Final = ROOT / "bench" / "results"
 DOCUMENT: Final = ROOT / "docs" / "reliability.md"
@@ -149,6 +151,11 @@ def save(finding: Finding, directory: Path = RESULTS) -> Path:
     now = datetime.now(UTC)
     path = directory / f"soak-{now:%Y-%m-%d}.json"
     directory.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(path.with_suffix(".lock")):  # the tests of a soak may run side by side
+        return _save(finding, path, now)
+
+
+def _save(finding: Finding, path: Path, now: datetime) -> Path:
     document = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"findings": []}
     kept = [f for f in document["findings"] if (f["promise"], f["name"]) != (finding.promise, finding.name)]
     kept.append(asdict(finding) | {"at": f"{now:%Y-%m-%dT%H:%M:%SZ}"})
