@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sigprobe.commands import common, terminal
+from sigprobe.commands import after, asked, common, terminal
 from sigprobe.i18n import _
 
 if TYPE_CHECKING:
@@ -18,9 +17,6 @@ if TYPE_CHECKING:
     from sigprobe.profile import Profile
     from sigprobe.session import Plan, RunReport, Saved
     from sigprobe.upload import Report
-
-_SIZE = re.compile(r"^(\d+(?:[.,]\d+)?)\s*(kB|KB|k|MB|M|m|GB|G|g)?$", re.IGNORECASE)
-_FACTORS = {"k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 
 
 def test(
@@ -54,21 +50,21 @@ def test(
     loaded = common.settings(config)
     formats = [name for name, wanted in (("json", as_json), ("ndjson", ndjson), ("csv", csv)) if wanted]
     if len(formats) > 1:
-        _usage(_("Choose one of --json, --ndjson and --csv."))
+        asked.usage(_("Choose one of --json, --ndjson and --csv."))
     if csv_dialect not in ("plain", "excel-id"):
-        _usage(_("--csv-dialect takes plain or excel-id."))
-    targets = _chosen(loaded, only or [])
+        asked.usage(_("--csv-dialect takes plain or excel-id."))
+    targets = asked.chosen(loaded, only or [])
     probe = loaded.config.probe
-    tps_id, site = (_tps(tps), None) if tps else (probe.tps_id, probe.site)
+    tps_id, site = (asked.tps_id(tps), None) if tps else (probe.tps_id, probe.site)
     where = _manual(lat, lon)
-    max_bytes = _bytes(max_data) if max_data else None
+    max_bytes = asked.size_bytes(max_data) if max_data else None
     _first_line(loaded, targets, tps_id, site, operator or probe.operator, max_bytes)
 
     from sigprobe import round as rounds
 
     profile = common.load_profile(loaded)
     with common.open_buffer(loaded) as buffer:
-        senders = common.collectors(loaded) if not no_upload or _needs_token(loaded, targets) else []
+        senders = common.collectors(loaded) if not no_upload or asked.needs_token(loaded, targets) else []
         wish = rounds.Wish(
             targets, tps_id if tps else None, operator, position=where, max_bytes=max_bytes, max_time_s=max_time
         )
@@ -76,12 +72,12 @@ def test(
         report = _measure(loaded, plan, buffer, where, ndjson=ndjson)
         sent = None
         if not no_upload and not report.interrupted and senders:
-            sent = _send(buffer, senders)
+            sent = after.send(buffer, senders)
         pending = buffer.pending()
         nearby = None if formats else _nearest_signal(loaded, buffer, report)
         _print(formats, csv_dialect, loaded, report, profile, sent, pending, no_upload=no_upload, nearby=nearby)
         if sent is not None:
-            _say_about(sent)
+            after.say_about(sent)
         buffer.prune()
     raise typer.Exit(_exit_code(report, sent, profile, strict=strict, fail_below=fail_below, pending=pending))
 
@@ -89,61 +85,15 @@ def test(
 # --- what was asked for -------------------------------------------------------------------------------------
 
 
-def _usage(text: str) -> None:
-    terminal.current().error(text)
-    raise typer.Exit(common.USAGE)
-
-
-def _chosen(loaded: Loaded, only: list[str]) -> tuple[CommonOptions, ...]:
-    targets = loaded.config.checks()
-    if not only:
-        return targets
-    names = {target.name for target in targets} | {target.kind for target in targets}
-    unknown = [word for word in only if word not in names]
-    if unknown:
-        _usage(
-            _("--only {word}: there is no such target or kind. Choose from: {names}").format(
-                word=unknown[0], names=", ".join(sorted(names))
-            )
-        )
-    return tuple(target for target in targets if target.name in only or target.kind in only)
-
-
-def _tps(text: str) -> str:
-    from sigprobe.render import words
-    from sigprobe.tag.tps import TpsError, parse_tps
-    from sigprobe.tps_words import doubt, suggestion
-
-    try:
-        tps_id = parse_tps(text)
-    except TpsError:
-        fault = f"--tps {text}: {words.sentence('tps_invalid')} {suggestion(text)}".rstrip()
-        _usage(f"{fault} {words.screen_code('tps_invalid')}")
-        raise AssertionError from None  # not reached: _usage leaves
-    unlisted = doubt(tps_id)
-    if unlisted:
-        terminal.current().say(_("Warning: {text}").format(text=unlisted))
-    return tps_id
-
-
 def _manual(lat: float | None, lon: float | None) -> tuple[float, float] | None:
     if lat is None and lon is None:
         return None
     if lat is None or lon is None:
-        _usage(_("--lat and --lon belong together."))
+        asked.usage(_("--lat and --lon belong together."))
     assert lat is not None and lon is not None
     if not (-90 <= lat <= 90 and -180 <= lon <= 180):
-        _usage(_("--lat takes -90 to 90, --lon -180 to 180, in degrees."))
+        asked.usage(_("--lat takes -90 to 90, --lon -180 to 180, in degrees."))
     return lat, lon
-
-
-def _bytes(text: str) -> int:
-    found = _SIZE.match(text.strip())
-    if found is None:
-        _usage(_("--max-data {text}: write megabytes, for example 20 or 20MB.").format(text=text))
-        raise AssertionError  # not reached: _usage leaves
-    factor = _FACTORS[(found[2] or "m")[0].lower()]
-    return round(float(found[1].replace(",", ".")) * factor)
 
 
 def _first_line(
@@ -179,10 +129,6 @@ def _first_line(
     )
 
 
-def _needs_token(loaded: Loaded, targets: tuple[CommonOptions, ...]) -> bool:
-    return bool(loaded.config.upload.collectors) and any(t.kind == "throughput" for t in targets)
-
-
 # --- doing it -----------------------------------------------------------------------------------------------
 
 
@@ -213,27 +159,6 @@ def _measure(
     if ndjson and report.run.line is not None:
         out.result(report.run.line.decode())
     return report
-
-
-def _send(buffer: Buffer, senders: list[Any]) -> Report | None:
-    from sigprobe import round as rounds
-    from sigprobe.buffer import StorageError
-    from sigprobe.upload.drain import END_OF_TEST_S
-
-    try:
-        return rounds.send(buffer, senders, limit_s=END_OF_TEST_S)
-    except StorageError as error:
-        # nothing is lost: what was sent and could not be marked is sent again, and answered `duplicate`
-        common.say_code(error.code, str(error))
-        return None
-
-
-def _say_about(sent: Report) -> None:
-    """What an upload at the end of a test has to tell beside its line on the screen."""
-    if sent.stopped != "collector_token":
-        for url in sent.refused:
-            common.say_code("collector_token", url)
-    common.say_clock(sent)
 
 
 # --- telling it ---------------------------------------------------------------------------------------------
@@ -310,7 +235,7 @@ def _screen(
         data_used_bytes=report.data_used_bytes,
         saved=report.saved,
         pending=pending,
-        upload=_upload_line(loaded, sent, pending, no_upload=no_upload),
+        upload=after.upload_line(loaded, sent, pending, no_upload=no_upload),
         storage_failure=None if error is None else error.code,
         warnings=[
             *([_("Stopped. What was finished is kept.")] if report.interrupted else []),
@@ -322,31 +247,6 @@ def _screen(
         out.show(summary_plain(view))
     else:
         out.show(summary(view, width=out.width, ascii=out.ascii, color=out.color))
-
-
-_KINDS = {
-    "collector_unreachable": "kept",
-    "interrupted": "kept",
-    "collector_portal": "portal",
-    "collector_token": "token",
-    "collector_busy": "busy",
-    "collector_tls": "tls",
-}
-
-
-def _upload_line(loaded: Loaded, sent: Report | None, pending: int, *, no_upload: bool) -> Any:
-    from sigprobe.render.view import UploadLine
-
-    if no_upload:
-        return UploadLine("off", pending)
-    if not loaded.config.upload.collectors:
-        return UploadLine("none", pending)
-    if sent is None:
-        return UploadLine("token", pending)
-    if sent.stopped is None:
-        return UploadLine("set_aside", sent.rejected) if sent.rejected else UploadLine("sent", pending)
-    kind: Any = _KINDS.get(sent.stopped, "kept")
-    return UploadLine(kind, pending, common.local_time(sent.retry_at))
 
 
 def _exit_code(

@@ -103,7 +103,7 @@ def _run_data() -> dict[str, Any]:
                     "point": {"type": "integer", "minimum": 1},
                     "distance_m": {"type": "number", "minimum": 0},
                 },
-                "description": "Only where the run is a point of a drive: which drive, its number there, the way so far.",
+                "description": "A run that is a point of a drive: which drive, its number there, the way so far.",
             },
         },
     }
