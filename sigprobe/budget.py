@@ -11,6 +11,8 @@ from datetime import datetime
 from typing import Final
 
 MB: Final = 1_000_000
+OVERHEAD: Final = 1.05
+"""Bytes on the interface for each byte of payload, where the interface has no counters: headers and acks."""
 
 
 @dataclass(frozen=True, slots=True)

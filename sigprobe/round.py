@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sigprobe import link, paths
-from sigprobe.budget import Limits, allowance, day_of
+from sigprobe.budget import OVERHEAD, Limits, allowance, day_of
 from sigprobe.buffer import Buffer
 from sigprobe.upload import Backoff, Collector, Mode, Report, drain
 from sigprobe.upload.offset import estimate, keep, offset_file
@@ -183,7 +183,8 @@ def after_drain(buffer: Buffer, report: Report) -> None:
     """Count the data a drain took, and keep what it told of the clock."""
     used = report.bytes_sent + report.bytes_received
     if used:
-        buffer.add_usage(today(), "", used)
+        route = link.main_route()
+        buffer.add_usage(today(), "" if route is None else route.interface, round(used * OVERHEAD))
     keep(offset_file(buffer.configured_path), report, buffer.boot_id)
 
 

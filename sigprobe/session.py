@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from sigprobe import __version__, link, measure
+from sigprobe.budget import OVERHEAD
 from sigprobe.buffer import Buffer, StorageError
 from sigprobe.measure.kind import CommonOptions, Context, DataBudget, Deadline, Measured, Progress
 from sigprobe.profile import Profile
@@ -39,8 +40,6 @@ from sigprobe.verdict import Verdict, decide
 
 SOFTWARE: Final = Software("sigprobe", __version__)
 RUN_KIND_VERSION: Final = 1
-OVERHEAD: Final = 1.05
-"""Bytes on the interface for each byte of payload, where the interface has no counters: headers and acks."""
 
 _GRACE_S: Final = 1.0
 _log = logging.getLogger(__name__)
