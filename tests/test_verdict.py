@@ -472,3 +472,43 @@ def test_a_page_behind_a_disputed_name(code: str, names: list[dict[str, Any]], o
     assert verdict.owner == owner
     if owner == "operator":
         assert verdict.cause == "resolver_lying"
+
+
+STUB = {"address": "127.0.0.53:53", "place": "self", "forwarder": True, "answers": True, "failure": None}
+BEHIND = {
+    "address": "103.10.9.53:53",
+    "place": "beyond",
+    "forwarder": False,
+    "answers": False,
+    "failure": "dns_timeout",
+}
+
+
+@pytest.mark.parametrize(
+    ("behind", "rcode", "owner", "cause"),
+    [
+        pytest.param([BEHIND], "SERVFAIL", "operator", "resolver_dead", id="the operator's behind the forwarder"),
+        pytest.param(
+            [{**BEHIND, "address": "8.8.8.8:53"}], "SERVFAIL", "uncertain", "resolver_silent", id="one set by hand"
+        ),
+        pytest.param(
+            [{**BEHIND, "address": f"{GATEWAY}:53", "place": "link"}],
+            "SERVFAIL",
+            "uncertain",
+            "resolver_silent",
+            id="the router's own",
+        ),
+        pytest.param([BEHIND], "NXDOMAIN", "uncertain", "uncertain", id="the forwarder has other means"),
+        pytest.param([{**BEHIND, "answers": True}], "SERVFAIL", "uncertain", "uncertain", id="the operator's answers"),
+        pytest.param([], "SERVFAIL", "uncertain", "uncertain", id="nothing known behind it"),
+    ],
+)
+def test_behind_a_forwarder_of_this_device(behind: list[dict[str, Any]], rcode: str, owner: str, cause: str) -> None:
+    """The servers a forwarder asks are judged, not the forwarder, as long as it finds nothing by itself."""
+    stub = {**STUB, "forwarder": bool(behind)}
+    names = [
+        {"host": "a.example", "resolver": "127.0.0.53:53", "system": True, "rcode": rcode, "answers": None},
+        {"host": "a.example", "resolver": "103.10.9.53:53", "system": True, "rcode": None, "answers": None},
+    ]
+    results = [web("a", "a.example", "name_not_found"), web("b", "b.example", "name_not_found")]
+    assert plain(decide([*results, outwards(resolvers=[stub, *behind], names=names)], NEED)) == (owner, cause)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
@@ -111,10 +112,18 @@ def _is_fixed(options: CommonOptions, result: Result) -> bool:
     """Whether the resolver that answered is one the target names itself."""
     named = options.resolvers if isinstance(options, Options) else ()
     used = result.target.address_used
-    return used is not None and used in {sockets.endpoint(*dns.parse_server(r)) for r in named}
+    servers = [server for server in map(dns.parse_resolver, named) if server.host]
+    return used is not None and used in {sockets.endpoint(server.host, server.port) for server in servers}
 
 
-def measure(options: Options, context: Context, *, clock: Callable[[], float] = time.monotonic) -> Measured:
+def measure(
+    options: Options,
+    context: Context,
+    *,
+    resolv_conf: Path = dns.RESOLV_CONF,
+    forwarded: Sequence[Path] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Measured:
     """Walk the way out: link, address, gateway, resolvers, hops, references, collectors.
 
     `ok`: a reference or a configured target beyond the gateway answers; `degraded`: a hop beyond the gateway, but
@@ -122,9 +131,10 @@ def measure(options: Options, context: Context, *, clock: Callable[[], float] = 
     """
     if context.budget.exhausted():
         return Measured(Outcome.SKIPPED, dict(empty_data()), Failure("data_budget"))
+    from sigprobe.measure.resolvers import FORWARDED
     from sigprobe.measure.walk import Walk
 
-    walk = Walk(options, context, clock)
+    walk = Walk(options, context, clock, resolv_conf, FORWARDED if forwarded is None else forwarded)
     with ThreadPoolExecutor(24, thread_name_prefix="path") as pool:
         walk.all(pool)
     context.budget.spend(walk.used)

@@ -64,10 +64,11 @@ class CollectorData(TypedDict):
 
 
 class ResolverData(TypedDict):
-    """A name server of this system."""
+    """A name server of this system. A `forwarder` runs on this device, and those it asks are in the list, too."""
 
     address: str
     place: str
+    forwarder: bool
     answers: bool
     failure: str | None
 

@@ -6,11 +6,12 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from sigprobe import link
-from sigprobe.measure import dns, lookups, peek, reach, sockets, station
+from sigprobe.measure import dns, lookups, peek, reach, resolvers, sockets, station
 from sigprobe.measure.kind import Context, Deadline
 from sigprobe.measure.pathdata import (
     MAX_BYTES,
@@ -53,6 +54,8 @@ class Walk:
     options: Options
     context: Context
     clock: Callable[[], float]
+    resolv_conf: Path = dns.RESOLV_CONF
+    forwarded: Sequence[Path] = resolvers.FORWARDED
     data: PathData = field(default_factory=empty_data)
     used: int = 0
     _counting: threading.Lock = field(default_factory=threading.Lock)
@@ -105,7 +108,9 @@ class Walk:
         """Whether nothing but this device itself is configured: then there is no way to walk, and nothing is sent."""
         options = self.options
         hosts = [a.host for a in options.targets] + [urlsplit(url).hostname or "" for url in options.collectors]
-        hosts += [dns.parse_server(r)[0] for r in options.resolvers]
+        hosts += [
+            urlsplit(s.url).hostname or "" if s.url else s.host for s in map(dns.parse_resolver, options.resolvers)
+        ]
         asked = [h for h in hosts if h]
         return not options.references and all(h == "localhost" or is_loopback(h) for h in asked)
 
@@ -295,26 +300,18 @@ class Walk:
     # --- names ----------------------------------------------------------------------------------------------
 
     def _names(self, pool: ThreadPoolExecutor) -> None:
-        servers = dns.system_servers()
-        failed = {s.name for s in self.options.seen if s.code is not None}
-        hosts = [a.host for a in sorted(self.options.targets, key=lambda a: a.name not in failed)]
-        hosts = [h for h in dict.fromkeys(hosts) if h != "default-gateway" and not sockets.is_ip(h) and "." in h][:2]
-        others = [*map(dns.parse_server, self.options.resolvers), *((r, 53) for r in self._references())]
-        others = [o for o in dict.fromkeys(others) if o not in servers][:3]
+        hosts = resolvers.hosts_of(self.options)
         self.data["fixed_names"] = [h for h in hosts if lookups.in_hosts_file(h)]
-        asked, used = lookups.ask_all(hosts or [""], servers, others if hosts else [], self.context, _FIRST_S, pool)
+        self.data["resolvers"], self.data["names"], used = resolvers.ask(
+            self.options,
+            self._references(),
+            self.context,
+            _FIRST_S,
+            pool,
+            resolv_conf=self.resolv_conf,
+            files=self.forwarded,
+        )
         self.spend(used)
-        self.data["names"] = asked
-        for host, port in servers:
-            mine = [row for row in asked if row["system"] and row["resolver"] == sockets.endpoint(host, port)]
-            said = next((row for row in mine if row["rcode"] is not None), None)
-            row: ResolverData = {
-                "address": sockets.endpoint(host, port),
-                "place": place_of(host),
-                "answers": said is not None,
-                "failure": None if said is not None or not mine else mine[0]["failure"],
-            }
-            self.data["resolvers"].append(row)
 
     def _web_points(self) -> list[str]:
         """Where to ask for a plain page, to see whether somebody stands in between; none where TLS was fine."""
@@ -338,7 +335,7 @@ class Walk:
         room = (MAX_BYTES - self.used - _TRAIN_BYTES) // peek.TLS_BYTES
         for aim in self.options.targets:
             mine = seen.get(aim.name)
-            if aim.kind not in ("http", "throughput") or not aim.port or (mine is not None and mine.code is None):
+            if aim.kind not in _OVER_WEB or not aim.port or (mine is not None and mine.code is None):
                 continue
             used = bare(mine.address) if mine is not None else None
             rows = [row for row in self.data["names"] if row["host"] == aim.host and row["answers"]]

@@ -23,8 +23,8 @@ _PUBLIC: Final = frozenset(
 
 def dead(facts: Facts) -> Verdict | None:
     """No resolver of the system answers, and a way beyond is proven."""
-    rows = facts.rows("resolvers")
-    if not rows or any(row.get("answers") for row in rows) or not facts.beyond:
+    rows = _own_servers(facts)
+    if not rows or any(row.get("answers") for row in rows) or not facts.beyond or _forwarder_is_fine(facts):
         return None
     nameless = [r for r in facts.failed if code(r) in ("name_not_found", "timeout", "dns_timeout") or r.kind == "dns"]
     half = [r for r in facts.answered if code(r) == "dns_some_failed"]
@@ -135,6 +135,14 @@ def _own_servers(facts: Facts) -> list[Row]:
     """The system's name servers; where a forwarder on this device stands before them, those behind it, if known."""
     rows = facts.rows("resolvers")
     return [row for row in rows if not row.get("forwarder")] or rows
+
+
+def _forwarder_is_fine(facts: Facts) -> bool:
+    """Whether a forwarder on this device has an answer, by whatever server or cache; one at a loss says SERVFAIL."""
+    own = {row.get("address") for row in facts.rows("resolvers") if row.get("forwarder")}
+    return any(
+        row.get("resolver") in own and row.get("rcode") in ("NOERROR", "NXDOMAIN") for row in facts.rows("names")
+    )
 
 
 def _operators(facts: Facts, rows: list[Row]) -> bool:

@@ -178,6 +178,20 @@ def resolver_lying(world: World) -> None:
     world.extra["isp"] = {"web": [{"host": block, "port": 443, "cert": cert}, {"host": block, "port": 80}]}
 
 
+@scenario("operator", "resolver_dead")
+def forwarded_resolver_dead(world: World) -> None:
+    """The same, while the device asks a forwarder of its own, as laptops do."""
+    world.forwarder = True
+    resolver_dead(world)
+
+
+@scenario("operator", "resolver_lying")
+def forwarded_resolver_lying(world: World) -> None:
+    """The lie comes through a forwarder of the device."""
+    world.forwarder = True
+    resolver_lying(world)
+
+
 @scenario("operator", "mtu_black_hole")
 def mtu_black_hole(world: World) -> None:
     """Packets above a limit vanish in the operator's network, and nobody is told."""

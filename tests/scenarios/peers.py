@@ -1,6 +1,7 @@
 """The servers of a scenario, run inside a namespace: `python peers.py < spec.json`. Says `ready`, ends with stdin.
 
 {"dns": [{"host": "198.51.100.1", "zone": {"a.example": ["198.51.100.7"], "b.example": "SERVFAIL"}}],
+ "forward": [{"host": "127.0.0.53", "to": "198.51.100.1"}],
  "web": [{"host": "198.51.100.7", "port": 443, "cert": "a.pem", "status": 200, "delay_s": 0, "location": null}]}
 """
 
@@ -62,6 +63,31 @@ def serve_names(spec: dict[str, Any]) -> None:
 
     threading.Thread(target=over_udp, daemon=True).start()
     threading.Thread(target=over_tcp, daemon=True).start()
+
+
+def serve_forward(spec: dict[str, Any]) -> None:
+    """A forwarder as on many devices: SERVFAIL when the server behind it is silent for a second and a half."""
+    packets = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    packets.bind((spec["host"], 53))
+
+    def one(wire: bytes, sender: Any) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as further:
+            further.settimeout(1.5)
+            try:
+                further.connect((spec["to"], 53))
+                further.send(wire)
+                said = further.recv(65535)
+            except OSError:
+                answer = dns.message.make_response(dns.message.from_wire(wire))
+                answer.set_rcode(dns.rcode.SERVFAIL)
+                said = answer.to_wire()
+        packets.sendto(said, sender)
+
+    def serve() -> None:
+        while True:
+            threading.Thread(target=one, args=packets.recvfrom(65535), daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
 
 
 def serve_web(spec: dict[str, Any]) -> None:
@@ -148,6 +174,8 @@ def main() -> None:
     spec = json.loads(sys.stdin.readline())
     for row in spec.get("dns", ()):
         serve_names(row)
+    for row in spec.get("forward", ()):
+        serve_forward(row)
     for row in spec.get("web", ()):
         serve_web(row)
     for row in spec.get("mute", ()):

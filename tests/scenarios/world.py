@@ -27,6 +27,7 @@ from link_emulator import Link, Way, join_by_relay
 from netns import Namespace, namespace
 
 PEERS = Path(__file__).with_name("peers.py")
+FORWARDER = "127.0.0.53"
 SERVICES = ("sirekap", "info", "kpu")
 
 
@@ -47,6 +48,7 @@ class World:
     up: Way = field(default_factory=Way)
     down: Way = field(default_factory=Way)
     resolver_silent: bool = False
+    forwarder: bool = False  # the device asks 127.0.0.53, as systemd-resolved has it
     ipv6: bool = False
     ipv6_dead: bool = False
     collector_on: bool = True
@@ -145,7 +147,8 @@ def running(world: World) -> Iterator[World]:
         etc = Path("/etc/netns") / world.device.name
         etc.mkdir(parents=True)
         stack.callback(_remove, etc)
-        (etc / "resolv.conf").write_text(f"nameserver {world.resolver}\noptions timeout:2 attempts:1\n")
+        asked = FORWARDER if world.forwarder else world.resolver
+        (etc / "resolv.conf").write_text(f"nameserver {asked}\noptions timeout:2 attempts:1\n")
         for label, spec in _peers(world).items():
             stack.enter_context(_process(world.spaces[label].command(sys.executable, str(PEERS)), json.dumps(spec)))
         for change in world.after:
@@ -228,6 +231,8 @@ def _peers(world: World) -> dict[str, dict[str, Any]]:
         if service["tls"]:
             row["cert"] = service.get("cert") or world.cert(name, service["fqdn"])
         net["web"].append(row)
+    if world.forwarder:
+        world.extra.setdefault("device", {})["forward"] = [{"host": FORWARDER, "to": world.resolver}]
     net["dns"] = [{"host": reference, "zone": world.zone} for reference in world.references]
     net["web"].append({"host": world.host(60), "port": 80})
     found = {"net": net}
@@ -331,7 +336,14 @@ def run_test(world: World) -> dict[str, Any]:
     bundle = world.folder / "ca.pem"
     (world.trust or authority()).cert_pem.write_to_path(str(bundle))
     config = write_config(world)
-    script = f'mount --bind "{bundle}" "{certifi.where()}" && exec "$@"'
+    script = f'mount --bind "{bundle}" "{certifi.where()}" && '
+    if world.forwarder:
+        # what systemd-resolved writes of the servers behind it, in a /run of this process's own
+        place = "/run/systemd/resolve"
+        script += (
+            f"mount -t tmpfs none /run && mkdir -p {place} && echo nameserver {world.resolver} >{place}/resolv.conf && "
+        )
+    script += 'exec "$@"'
     command = [sys.executable, "-m", "sigprobe", "test", "--json", "--no-upload", "--config", str(config)]
     done = subprocess.run(
         world.device.command("sh", "-c", script, "sh", *command),
