@@ -5,6 +5,7 @@ Clock, wait, position and deed are given, so that the loop itself holds nothing 
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -22,8 +23,12 @@ if TYPE_CHECKING:
 EVERY_S: Final = 10.0
 LEAST_S: Final = 1.0
 """No two points are closer in time: a receiver tells its position once a second."""
-FRESH_S: Final = 10.0
-"""An older fix is no position: a car may be 200 m further on by then."""
+FRESH_S: Final = 3.0
+"""A receiver that tells its position once a second and has been silent this long does not know it any more."""
+SLOW_FRESH_S: Final = 10.0
+"""The same for a receiver that is slower by itself; older than this a fix is no position: a car is 200 m further on."""
+LATE_S: Final = 5.0
+"""How much older than it is a fix may look, by a clock that is a little fast."""
 LOOK_S: Final = 0.25
 
 PINGS: Final = 5
@@ -51,24 +56,38 @@ class Pace:
 
 @dataclass(slots=True)
 class Compass:
-    """The last position that can be: fresh, measured, not 0/0, and none that a straying receiver told."""
+    """The last position that can be: fresh, measured, not 0/0, and none that a straying receiver told.
+
+    A fix is as old as the time since it was first seen; `Fix.at_s` alone leans on two clocks that may differ.
+    """
 
     newest: Callable[[], Fix | None]
     clock: Callable[[], float] = time.monotonic
     _sound: Fix | None = None
+    _late_s: float = math.inf
+    _pause_s: float = math.inf
 
     def look(self) -> Fix | None:
         """Where the device is now; None when that is not known."""
         found = self.newest()
         if found is not None and found.at_s is not None and not is_zero(found):
             if found.oddity is None:
-                self._sound = found
+                self._take(found, found.at_s)
             elif self._sound is not None and found.at_s == self._sound.at_s:
                 self._sound = found  # the receiver strays now; this is where it was before, and says so
         sound = self._sound
-        if sound is None or sound.at_s is None or self.clock() - sound.at_s > FRESH_S:
+        if sound is None or sound.at_s is None:
             return None
-        return sound
+        fresh = min(max(FRESH_S, 2 * self._pause_s), SLOW_FRESH_S)
+        return sound if self.clock() - sound.at_s - self._late_s <= fresh else None
+
+    def _take(self, found: Fix, at_s: float) -> None:
+        before = None if self._sound is None else self._sound.at_s
+        if before != at_s:
+            self._late_s = max(0.0, min(self._late_s, self.clock() - at_s))
+            if before is not None and at_s > before:
+                self._pause_s = min(self._pause_s, at_s - before)
+        self._sound = found
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,12 +28,13 @@ Ended = Literal["time", "points", "data", "stopped", "storage", "files"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What one check of a point came to; `code` is the failure's, None without one."""
+    """What one check of a point came to; `code` is the failure's, None without one. `beyond`: not of the gateway."""
 
     name: str
     kind: str
     outcome: str
     code: str | None
+    beyond: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,9 @@ class Point:
 
     @property
     def codes(self) -> tuple[str, ...]:
-        """The failure codes of its checks, each once."""
-        return tuple(dict.fromkeys(check.code for check in self.checks if check.code is not None))
+        """The failure codes of its checks, each once; those of the gateway last."""
+        ordered = sorted(self.checks, key=lambda check: not check.beyond)
+        return tuple(dict.fromkeys(check.code for check in ordered if check.code is not None))
 
 
 def has_service(results: Sequence[Result]) -> bool | None:
@@ -137,7 +139,14 @@ def point_of(
         location=run.tags.location,
         network=run.tags.network,
         checks=tuple(
-            Check(r.target.name, r.kind, str(r.outcome), None if r.failure is None else r.failure.code) for r in results
+            Check(
+                r.target.name,
+                r.kind,
+                str(r.outcome),
+                None if r.failure is None else r.failure.code,
+                r.kind == "path" or distance(r) is not Distance.LINK,
+            )
+            for r in results
         ),
         service=has_service(results),
         grade=grade_of(results, profile),

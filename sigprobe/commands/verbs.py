@@ -40,6 +40,12 @@ VERBS: Final[dict[str, Verb]] = {
         N_("Send the results that are still waiting."),
         ("sigprobe upload", "sigprobe upload --wait"),
     ),
+    "drive": Verb(
+        "sigprobe.commands.drive",
+        "drive",
+        N_("Test again and again on the way, and draw the route as a map that opens without a network."),
+        ("sigprobe drive --for 30m", "sigprobe drive --metres 200 --max-data 20MB --out drives/bandung"),
+    ),
     "agent": Verb(
         "sigprobe.commands.agent",
         "agent",

@@ -109,6 +109,11 @@ class Live:
             return
         self._freeze([self._show(line) for line in final_lines(result, self._profile)])
 
+    def cleared(self, name: str) -> None:
+        """A check is done, and its line goes without a trace: another line tells of it."""
+        with self._lock:
+            self._steps.pop(name, None)
+
     def say(self, text: str) -> None:
         """Print a message above the moving part; a bare write to stderr would land in the middle of it."""
         if not self._quiet:
@@ -172,6 +177,8 @@ def _phase(phase: str) -> str:
         "download": _("download"),
         "upload": _("upload"),
         "ping": "ping",
+        "page": _("page"),
+        "video": _("video"),
     }
     return known.get(phase, words.clean(phase))
 
