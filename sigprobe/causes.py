@@ -147,10 +147,22 @@ ROWS: Final[tuple[tuple[str, str, str, str], ...]] = (
     (
         "service_name",
         "SP-VER-36",
-        N_("The internet works, but the name servers of {names} itself fail."),
+        N_("Other names are found, but the name servers of {names} itself fail."),
         N_("Report it to whoever runs the service; the network is not the cause."),
     ),
+    (
+        "service_near",
+        "SP-VER-37",
+        N_("{names} does not answer as it should, while another service nearby does. The internet was not tested."),
+        N_("Look after the service there; to test the internet, add a target beyond this network."),
+    ),
     # --- the collector
+    (
+        "collector_near",
+        "SP-VER-42",
+        N_("Only the collector nearby cannot be reached; the internet was not tested. The results are safe."),
+        N_("Look whether the collector runs; the results are sent when it is back."),
+    ),
     (
         "collector_down",
         "SP-VER-41",

@@ -156,11 +156,38 @@ def test_service_with_a_dead_zone() -> None:
     assert plain(decide([other, dns(code="dns_servfail")], NEED)) == ("service", "service_name")
 
 
-def test_service_on_loopback() -> None:
-    """Between loopback targets there is no network that could be to blame."""
-    good = check("http", "a", "http://127.0.0.1:8001/", used="127.0.0.1:8001", status_code=200)
+@pytest.mark.parametrize(
+    "good",
+    [
+        pytest.param(check("http", "a", "http://127.0.0.1:8001/", used="127.0.0.1:8001", status_code=200), id="plain"),
+        pytest.param(check("http", "a", "https://127.0.0.1:8001/", tls_version="TLSv1.3"), id="over TLS"),
+        pytest.param(check("ping", "a", "127.0.0.1"), id="ping"),
+    ],
+)
+def test_service_on_loopback(good: Result) -> None:
+    """Between loopback targets no network can be to blame, and none is praised: they prove no way out of the device."""
     bad = check("http", "b", "http://127.0.0.1:8002/", "refused")
-    assert plain(decide([good, bad], NEED)) == ("service", "service_refused")
+    verdict = decide([good, bad], NEED)
+    assert plain(verdict) == ("service", "service_near")
+    assert verdict.targets == ("b",)
+    assert "internet works" not in CODES[verdict.cause].sentence
+    assert plain(decide([good, bad, web()], NEED)) == ("service", "service_refused")
+
+
+@pytest.mark.parametrize("place", ["self", "link"])
+def test_a_reference_nearby_proves_no_way_beyond(place: str) -> None:
+    """A point on this device or this network answers although nothing beyond the gateway does."""
+    near = outwards("no_way_beyond", references=[{**point("192.168.8.9"), "place": place}])
+    assert plain(decide([web(code="timeout"), near], NEED)) == ("uncertain", "no_way_beyond")
+
+
+def test_the_collector_of_this_device_alone() -> None:
+    """Where the internet was not tested, nothing is said of it."""
+    down = [{"host": "127.0.0.1", "place": "self", "failure": "refused"}]
+    page = check("http", "a", "http://127.0.0.1:8001/", used="127.0.0.1:8001", status_code=200)
+    verdict = decide([page, outwards("no_reference", answers=False, references=[], collectors=down)], NEED)
+    assert plain(verdict) == ("collector", "collector_near")
+    assert "internet works" not in CODES[verdict.cause].sentence
 
 
 @pytest.mark.parametrize(

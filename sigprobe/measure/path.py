@@ -148,7 +148,7 @@ def measure(
 
 def judge(data: PathData) -> tuple[Outcome, str | None, str | None]:
     """The outcome, the code of the first step that is missing, and a technical detail."""
-    proof = [p for p in (*data["references"], *data["targets"]) if p["answers"]]
+    proof = [p for p in (*data["references"], *data["targets"]) if p["answers"] and p["place"] == "beyond"]
     reached = [c for c in data["collectors"] if c["failure"] is None and c["place"] == "beyond"]
     if proof or reached:
         return Outcome.OK, None, None

@@ -12,7 +12,7 @@ from typing import Final
 from sigprobe.profile import Profile
 from sigprobe.result import Outcome, Result
 from sigprobe.verdict import names, service, speed
-from sigprobe.verdict.evidence import Distance, Facts, code, distance, only_icmp_silent
+from sigprobe.verdict.evidence import PAGES, Distance, Facts, code, distance, only_icmp_silent
 from sigprobe.verdict.words import COLLECTOR, LOCAL, NONE, OPERATOR, UNCERTAIN, Verdict, say
 
 Rule = Callable[[Facts], Verdict | None]
@@ -148,11 +148,11 @@ def _portal(facts: Facts) -> Verdict | None:
     pages = [
         str(r.data["redirect_host"])
         for r in facts.seen
-        if r.kind == "http" and r.data.get("redirect_host") and not r.data.get("tls_version")
+        if r.kind in PAGES and r.data.get("redirect_host") and not r.data.get("tls_version")
     ]
     asked = {str(row.get("host")) for row in plain if row.get("redirect_host")}
     same = {row["digest"] for row in plain if row.get("digest") and row.get("status_code") == 200}
-    troubled = [r for r in facts.failed if r.kind in ("http", "throughput")]
+    troubled = [r for r in facts.failed if r.kind in PAGES or r.kind == "throughput"]
     told = any(row.get("status_code") == 511 for row in plain) or any(
         r.data.get("status_code") == 511 for r in troubled
     )
@@ -172,7 +172,7 @@ def _portal(facts: Facts) -> Verdict | None:
 
 
 def _all_web_failed(facts: Facts) -> bool:
-    web = [r for r in facts.seen if r.kind == "http"]
+    web = [r for r in facts.seen if r.kind in PAGES]
     return bool(web) and all(r.outcome is Outcome.FAILED for r in web)
 
 
@@ -260,7 +260,8 @@ def _collector(facts: Facts) -> Verdict | None:
         return None
     if any(row.get("failure") in ("name_not_found", "tls_untrusted", "permission") for row in rows):
         return None  # a resolver, somebody in between, this device: as well one of them
-    return say(COLLECTOR, "collector_down", 0.85, facts.failed, facts.walks, facts.answered)
+    cause = "collector_down" if facts.beyond else "collector_near"
+    return say(COLLECTOR, cause, 0.85, facts.failed, facts.walks, facts.answered)
 
 
 def _ping_unanswered(facts: Facts) -> Verdict | None:

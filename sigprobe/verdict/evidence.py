@@ -32,6 +32,9 @@ _NEAR_NETWORKS: Final = tuple(
     ipaddress.ip_network(text)
     for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
 )
+PAGES: Final = frozenset({"http", "web", "video"})
+"""Kinds that ask a web server, and tell alike of the way to it."""
+PAGE_TIMES: Final = frozenset({"http_total_ms", "web_total_ms"})
 SILENT: Final = frozenset({"no_reply", "timeout", "packet_loss", "host_unreachable", "filtered"})
 
 
@@ -111,18 +114,20 @@ class Facts:
 
     @cached_property
     def points(self) -> list[Row]:
-        """Points beyond the gateway that answered the walk."""
-        return [p for p in (*self.rows("references"), *self.rows("targets")) if p.get("answers")]
+        """Points beyond the gateway that answered the walk: this device and its neighbours prove no way out."""
+        rows = (*self.rows("references"), *self.rows("targets"))
+        return [p for p in rows if p.get("answers") and p.get("place", "beyond") == "beyond"]
 
     @cached_property
     def tls_fine(self) -> list[Result]:
-        """Pages over a verified connection: nothing in between can have made them up."""
-        return [r for r in self.answered if r.kind == "http" and r.data.get("tls_version")]
+        """Pages from beyond this network over a verified connection: nothing in between can have made them up."""
+        pages = [r for r in self.answered if r.kind in PAGES and r.data.get("tls_version")]
+        return [r for r in pages if distance(r) > Distance.LINK]
 
     @cached_property
     def collector_fine(self) -> bool:
-        """Whether a collector beyond this device answered over a verified connection."""
-        rows = self.rows("collectors")
+        """Whether a collector beyond this network answered over a verified connection."""
+        rows = [row for row in self.rows("collectors") if row.get("place", "beyond") == "beyond"]
         return any(row.get("failure") is None and row.get("tls_verified") for row in rows)
 
     @cached_property
@@ -221,7 +226,7 @@ def proves(result: Result) -> bool:
     """
     if result.kind == "dns":
         return False
-    if result.kind == "http":
+    if result.kind in PAGES:
         return result.data.get("tls_version") is not None or distance(result) is not Distance.FAR
     return True
 

@@ -10,13 +10,25 @@ from typing import Final
 
 from sigprobe.result import Outcome, Result
 from sigprobe.verdict import names
-from sigprobe.verdict.evidence import Distance, Facts, code, distance, host_of, only_icmp_silent, proves
+from sigprobe.verdict.evidence import (
+    PAGE_TIMES,
+    PAGES,
+    Distance,
+    Facts,
+    code,
+    distance,
+    host_of,
+    only_icmp_silent,
+    proves,
+)
 from sigprobe.verdict.words import SERVICE, UNCERTAIN, Verdict, say
 
 __all__ = ["host_of", "one", "several", "slow"]
 
 # What a service says for itself, so that nobody else can be to blame once a way to it is proven.
-_ITS_OWN_WORD: Final = frozenset({"refused", "http_status", "bad_response", "redirect_limit", "no_endpoint"})
+_ITS_OWN_WORD: Final = frozenset({"refused", "http_status", "bad_response", "redirect_limit", "no_endpoint"}) | {
+    "playlist_invalid"
+}
 # Answers of walled gardens, proxies and firewalls as much as of services (RFC 9110, RFC 6585, RFC 7725).
 _GATEKEEPERS: Final = frozenset({401, 403, 407, 429, 451, 511})
 # Silence and cuts: a path with a small MTU or heavy loss looks the same to a check that is not TCP.
@@ -54,17 +66,20 @@ def one(facts: Facts) -> Verdict | None:
         proofs.append(found)
         if found.kind in ("ping", "path"):
             confidence = 0.6
-    return say(SERVICE, _cause(failed), confidence, failed, proofs)
+    cause = _cause(failed)
+    if not facts.beyond and cause != "service_name":
+        cause = "service_near"  # the others' words say that the internet works, which no neighbour proves
+    return say(SERVICE, cause, confidence, failed, proofs)
 
 
 def slow(facts: Facts) -> Verdict | None:
     """One page takes long, and the time goes by between its request and its answer, while others are quick."""
     if facts.failed:
         return None
-    late = [s.result for s in facts.short if s.metric == "http_total_ms"]
+    late = [s.result for s in facts.short if s.metric in PAGE_TIMES]
     hosts = {host_of(r) for r in late}
     others = [r for r in facts.tls_fine if host_of(r) not in hosts]
-    if len(hosts) != 1 or not others or {s.metric for s in facts.short} != {"http_total_ms"}:
+    if len(hosts) != 1 or not others or not {s.metric for s in facts.short} <= PAGE_TIMES:
         return None
     for result in late:
         waited, whole, reach = (result.data.get(k) for k in ("ttfb_ms", "total_ms", "tcp_ms"))
@@ -81,7 +96,7 @@ def _loud(facts: Facts) -> list[Result]:
 def nameless(result: Result) -> bool:
     """A page whose address was not even found in time: nothing was said to its service."""
     tried = result.data.get("addresses_tried")
-    return result.kind == "http" and code(result) == "timeout" and tried is not None and not tried
+    return result.kind in PAGES and code(result) == "timeout" and tried is not None and not tried
 
 
 def _cause(failed: Sequence[Result]) -> str:
