@@ -216,6 +216,36 @@ CODES: Final[Mapping[str, Code]] = _table(
         N_("Tell whoever runs the service."),
     ),
     (
+        "redirect_elsewhere",
+        "SP-WEB-05",
+        N_("{name} sends its visitors to another host, so nothing more of it was fetched."),
+        N_("If that host is the right one, put its address in the settings; else ask whoever runs this network."),
+    ),
+    (
+        "page_incomplete",
+        "SP-WEB-06",
+        N_("Parts of the page {name} did not arrive."),
+        N_("Try again; if it stays so, tell whoever runs the page."),
+    ),
+    (
+        "playlist_invalid",
+        "SP-VID-01",
+        N_("{name} sent no list of a video that can be played."),
+        N_("Check that the address in the settings leads to an HLS playlist."),
+    ),
+    (
+        "video_incomplete",
+        "SP-VID-02",
+        N_("Parts of the video {name} did not arrive."),
+        N_("Try again; if it stays so, tell whoever runs the video."),
+    ),
+    (
+        "playlist_stale",
+        "SP-VID-03",
+        N_("The live video {name} has stopped: no new part of it came."),
+        N_("Try again later; if it stays so, tell whoever runs the video."),
+    ),
+    (
         "tls_hostname",
         "SP-TLS-01",
         N_("The certificate of {name} is for another host."),
@@ -294,6 +324,12 @@ CODES: Final[Mapping[str, Code]] = _table(
         "SP-DAT-01",
         N_("{name} was left out to stay within the data budget."),
         N_("Raise data_budget in the settings, or allow more with --max-data."),
+    ),
+    (
+        "data_cap",
+        "SP-DAT-02",
+        N_("{name} was cut at its own limit of data."),
+        N_("If the data package allows more, raise max_mb of this target in the settings."),
     ),
     (
         "time_up",

@@ -1,4 +1,4 @@
-"""The speed-test endpoints: LibreSpeed's protocol, plus the bytes that really arrived, plus the guards.
+"""The speed-test endpoints: LibreSpeed's protocol, plus the bytes that really arrived, a video, and the guards.
 
 Any LibreSpeed client can use them and our probe measures against them. What keeps them from harming the
 collector's first job, taking results in: a token where the world can reach them, few connections and a daily
@@ -11,7 +11,7 @@ import asyncio
 import os
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -23,6 +23,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from sigprobe import wire
+from sigprobe.collector import ladder
 from sigprobe.collector.sink import KEY, Loan
 from sigprobe.collector.throughput_limits import Allowance, Limits, RefusedError, is_loopback
 from sigprobe.collector.throughput_sessions import Sessions
@@ -53,6 +54,12 @@ _PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
         (429, "This address has had its share: see Retry-After"),
         (503, "All places are taken: see Retry-After"),
     )
+}
+_AS_FILE: Final = {
+    "Content-Type": "application/octet-stream",
+    "Content-Description": "File Transfer",
+    "Content-Disposition": "attachment; filename=random.dat",
+    "Content-Transfer-Encoding": "binary",
 }
 _SESSION: Final = {
     "name": "session",
@@ -132,7 +139,7 @@ def router(
         if refusal is not None:
             return refusal
         try:
-            return _Garbage(block, _chunk_count(request), enter(request))
+            return _Garbage(block, _chunk_count(request) * MIB, enter(request), headers=_AS_FILE)
         except RefusedError as refused:
             return _refused(refused)
 
@@ -164,6 +171,13 @@ def router(
             return _problem(400, "session must be a UUID")
         return JSONResponse({"session": session, **sessions.report(session)}, headers={**CORS, **UNCACHED})
 
+    async def segment(request: Request, size: int) -> Response:
+        """A video segment of exactly so many random bytes, or a refusal: half a segment would be of no use."""
+        try:
+            return _Garbage(block, size, enter(request), unit=size, headers={"Content-Type": ladder.SEGMENT_TYPE})
+        except RefusedError as refused:
+            return _refused(refused)
+
     async def preflight() -> Response:
         return Response(status_code=204, headers=CORS)
 
@@ -187,33 +201,33 @@ def router(
                     openapi_extra={"parameters": _PARAMETERS.get(name, [])},
                 )
             routes.add_api_route(path, preflight, methods=["OPTIONS"], include_in_schema=False)
+    ladder.add_routes(routes, admit, segment, problem=_problem, headers={**CORS, **UNCACHED}, responses=_PROBLEMS)
+    for path in ladder.PATHS:
+        routes.add_api_route(path, preflight, methods=["OPTIONS"], include_in_schema=False)
     return routes
 
 
 class _Garbage(Response):
-    """The block over and over, straight to the server: a generator in between costs a good part of the rate."""
+    """The block over and over, straight to the server: a generator in between costs a good part of the rate.
+
+    `size` bytes in all, as many whole `unit`s as the day's allowance has left. Raises RefusedError for none.
+    """
 
     media_type = "application/octet-stream"
 
-    def __init__(self, block: bytes, chunks: int, allowance: Allowance) -> None:
-        super().__init__(
-            headers={
-                **CORS,
-                **UNCACHED,
-                "Content-Description": "File Transfer",
-                "Content-Disposition": "attachment; filename=random.dat",
-                "Content-Transfer-Encoding": "binary",
-            }
-        )
-        self._block = block
+    def __init__(
+        self, block: bytes, size: int, allowance: Allowance, *, unit: int = MIB, headers: Mapping[str, str]
+    ) -> None:
+        super().__init__(headers={**CORS, **UNCACHED, **headers}, media_type=headers.get("Content-Type"))
+        self._block = memoryview(block)
         self._allowance = allowance
-        booked = allowance.reserve(chunks * len(block))
-        self._chunks = booked // len(block)
-        allowance.refund(booked - self._chunks * len(block))
-        if self._chunks == 0:
+        booked = allowance.reserve(size)
+        self._size = booked // unit * unit
+        allowance.refund(booked - self._size)
+        if self._size == 0:
             allowance.leave()
             raise RefusedError(429, "this address has used its data for the day", RETRY_LATER_S)
-        self.headers["Content-Length"] = str(self._chunks * len(block))
+        self.headers["Content-Length"] = str(self._size)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the announced blocks; whoever leaves early, or reads nothing for `STALL_S`, ends it."""
@@ -221,19 +235,20 @@ class _Garbage(Response):
         sent = 0
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            while sent < self._chunks and not gone.done():
+            while sent < self._size and not gone.done():
+                piece = self._block[: self._size - sent]
                 async with asyncio.timeout(STALL_S):
-                    await send({"type": "http.response.body", "body": self._block, "more_body": True})
-                sent += 1
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                sent += len(piece)
                 # a fast client would never make the server wait: everybody else gets a turn here
                 await asyncio.sleep(0)
-            if sent == self._chunks:
+            if sent == self._size:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         except TimeoutError:
             return
         finally:
             gone.cancel()
-            self._allowance.refund((self._chunks - sent) * len(self._block))
+            self._allowance.refund(self._size - sent)
             self._allowance.leave()
 
 

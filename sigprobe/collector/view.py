@@ -31,6 +31,8 @@ _KINDS: Final[Mapping[str, str]] = {
     "dns": N_("DNS"),
     "http": N_("Web"),
     "throughput": N_("Speed"),
+    "web": N_("Whole page"),
+    "video": N_("Video"),
     "path": N_("Way to the internet"),
     RUN_KIND: N_("Verdict"),
 }
@@ -205,6 +207,13 @@ def _numbers(kind: str, data: Mapping[str, Any], lang: str, _: Translate) -> str
         status = first("status_code")
         parts.append(None if status is None else f"HTTP {status:.0f}")
         parts.append(millis(first("total_ms")))
+    elif kind == "web":
+        parts.append(millis(first("total_ms", "page_ms")))
+    elif kind == "video":
+        rate, stalls = first("mean_bitrate_bps"), first("stalls")
+        parts.append(millis(first("start_delay_ms")))
+        parts.append(None if stalls is None else f"{stalls:.0f} × {_('stall')}")
+        parts.append(None if rate is None else i18n.rate(rate, lang))
     elif kind == "throughput":
         for arrow, name in (("↓", "download_bps"), ("↑", "upload_bps")):
             speed = first(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sigprobe.measure import dns, http, path, ping, throughput
+from sigprobe.measure import dns, http, path, ping, throughput, video, web
 from sigprobe.measure.kind import CommonOptions, Context, Kind, Measured
 
 KINDS: Final[Mapping[str, Kind]] = {
@@ -13,6 +13,8 @@ KINDS: Final[Mapping[str, Kind]] = {
     "dns": dns.KIND,
     "http": http.KIND,
     "throughput": throughput.KIND,
+    "web": web.KIND,
+    "video": video.KIND,
     "path": path.KIND,
 }
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import TypedDict
@@ -16,7 +16,7 @@ from typing_extensions import TypedDict
 import sigprobe
 from sigprobe.measure import body, sockets
 from sigprobe.measure.kind import CommonOptions, Context, Deadline, Estimate, Kind, Measured
-from sigprobe.measure.urls import check_url, origin, shown_url
+from sigprobe.measure.urls import check_url, origin, redirect_target, shown_url
 from sigprobe.result import Failure, Outcome
 
 if TYPE_CHECKING:
@@ -129,15 +129,7 @@ class _Answer:
 
     def location(self) -> str | None:
         """Where a redirect points, as an absolute URL without userinfo and fragment; None when it is none."""
-        if self.headers is None or self.status not in (301, 302, 303, 307, 308):
-            return None
-        # header bytes come as Latin-1, whatever they were
-        text = self.headers.get("Location", "").encode("latin-1", "replace").decode("utf-8", "replace")
-        try:
-            parts = urlsplit(urljoin(self.url, text))
-        except ValueError:
-            return None
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="")) if text else None
+        return redirect_target(self.url, self.status, self.headers)
 
 
 def measure(
@@ -233,7 +225,7 @@ def _fetch(url: str, options: Options, context: Context, trace: Trace) -> _Answe
         if context.budget.exhausted():
             answer.error = phases.FetchError("data_budget", "the data budget ended in the headers")
     except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException) as error:
-        answer.error = _protocol_error(error)
+        answer.error = phases.protocol_error(error)
     except ValueError as error:  # what the URL or a header turned out to be
         answer.error = phases.FetchError("bad_response", type(error).__name__)
     return answer
@@ -261,30 +253,6 @@ def _read_body(response: requests.Response, answer: _Answer, limit: int) -> None
     finally:
         answer.body = bytes(content[:limit])
         answer.head_bytes = trace.bytes_received - len(content)
-
-
-def _protocol_error(error: BaseException) -> FetchError:
-    """Tell apart what an HTTP library says of an answer it could not use."""
-    import http.client
-
-    import urllib3
-
-    from sigprobe.measure.phases import FetchError
-
-    causes = [error]
-    while len(causes) < 8:
-        last = causes[-1]
-        inner = next((arg for arg in last.args if isinstance(arg, BaseException)), None)
-        following = inner or last.__cause__ or last.__context__
-        if following is None:
-            break
-        causes.append(following)
-    for cause in causes:
-        if isinstance(cause, http.client.IncompleteRead | urllib3.exceptions.IncompleteRead):
-            return FetchError("http_truncated", "the body ended too early")
-        if isinstance(cause, http.client.RemoteDisconnected):
-            return FetchError("reset", "closed without an answer")
-    return FetchError("bad_response", type(causes[-1]).__name__)
 
 
 def _judge(options: Options, answer: _Answer, found: bool | None) -> Failure | None:

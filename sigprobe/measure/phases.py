@@ -14,6 +14,7 @@ deadline and a stop is obeyed.
 
 from __future__ import annotations
 
+import http.client
 import socket
 import ssl
 import threading
@@ -24,6 +25,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, Final, TypeVar
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -85,6 +87,7 @@ class Trace:
     tls_cipher: str | None = None
     cert_not_after: str | None = None
     cert_issuer: str | None = None
+    first_byte_s: float | None = None
     bytes_sent: int = 0
     bytes_received: int = 0
     _opened: float | None = None
@@ -97,6 +100,11 @@ class Trace:
         if self._opened is None or self._last_read is None:
             return None
         return (self._last_read - self._opened) * 1000
+
+    def renew(self) -> None:
+        """Forget the times of the last request: the connection is to serve another one."""
+        self.phase = "send"
+        self.send_ms = self.ttfb_ms = self.first_byte_s = self._send_start = self._send_end = None
 
     def open(self, host: str, port: int) -> socket.socket:
         """Look the host up and connect to its addresses in turn, each with its share of the deadline."""
@@ -196,6 +204,7 @@ class Trace:
         count = self._until_done(sock, lambda: call(size))
         self._last_read = self.clock()
         if self.ttfb_ms is None and self._send_end is not None and count:
+            self.first_byte_s = self._last_read
             self.ttfb_ms = (self._last_read - self._send_end) * 1000
             self.phase = "answer"
         self.bytes_received += count
@@ -298,6 +307,24 @@ def certificate_facts(certificate: Any) -> tuple[str | None, str | None]:
     names = dict(pair for part in certificate.get("issuer", ()) for pair in part)
     issuer = ", ".join(names[key] for key in ("organizationName", "commonName") if key in names)
     return None if end is None else format_time(end), issuer[:200] or None
+
+
+def protocol_error(error: BaseException) -> FetchError:
+    """Tell apart what an HTTP library says of an answer it could not use."""
+    causes = [error]
+    while len(causes) < 8:
+        last = causes[-1]
+        inner = next((arg for arg in last.args if isinstance(arg, BaseException)), None)
+        following = inner or last.__cause__ or last.__context__
+        if following is None:
+            break
+        causes.append(following)
+    for cause in causes:
+        if isinstance(cause, http.client.IncompleteRead | urllib3.exceptions.IncompleteRead):
+            return FetchError("http_truncated", "the body ended too early")
+        if isinstance(cause, http.client.RemoteDisconnected):
+            return FetchError("reset", "closed without an answer")
+    return FetchError("bad_response", type(causes[-1]).__name__)
 
 
 class _PlainConnection(HTTPConnection):

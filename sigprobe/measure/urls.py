@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from collections.abc import Mapping
+from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
 from sigprobe.measure import sockets
 
@@ -37,3 +38,26 @@ def origin(url: str) -> str:
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     return f"{parts.scheme}://{sockets.endpoint(parts.hostname or '', port)}"
+
+
+def same_host(url: str, other: str) -> bool:
+    """True when two usable URLs name one host; scheme and port may differ."""
+    return _host(url) == _host(other)
+
+
+def _host(url: str) -> str:
+    host = (urlsplit(url).hostname or "").lower()
+    return host if sockets.is_ip(host) else sockets.ascii_hostname(host)
+
+
+def redirect_target(url: str, status: int | None, headers: Mapping[str, str] | None) -> str | None:
+    """Where an answer to `url` sends on, as an absolute URL without userinfo and fragment; None when nowhere."""
+    if headers is None or status not in (301, 302, 303, 307, 308):
+        return None
+    # header bytes come as Latin-1, whatever they were
+    text = headers.get("Location", "").encode("latin-1", "replace").decode("utf-8", "replace")
+    try:
+        parts = urlsplit(urljoin(url, text))
+    except ValueError:
+        return None
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="")) if text else None

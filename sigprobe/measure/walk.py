@@ -36,6 +36,7 @@ PORTS: Final = (443, 53)
 
 _FIRST_S: Final = 2.3  # for everything that is asked of everybody
 _ECHOES: Final = 10
+_OVER_WEB: Final = ("http", "web", "video", "throughput")
 _TRAIN_BYTES: Final = 2 * 1500 * 5 + 500
 _INTERVAL_S: Final = 0.1
 _ECHO_WAIT_S: Final = 1.0

@@ -116,6 +116,8 @@ _DATA: Final = (
     *("status_code", "dns_ms", "tcp_ms", "tls_ms", "send_ms", "ttfb_ms", "total_ms", "tls_version", "cert_not_after"),
     *("engine", "streams", "download_bps", "upload_bps", "bytes_received", "bytes_sent", "download_s", "upload_s"),
     *("idle_rtt_ms", "loaded_rtt_ms", "ended", "upload_counted_by", "data_used_bytes"),
+    *("first_byte_ms", "page_ms", "page_bytes", "resources_found", "resources_fetched", "resources_failed"),
+    *("start_delay_ms", "stalls", "stalled_ms", "stall_ratio", "mean_bitrate_bps", "switches", "media_s"),
 )
 _DEEPER: Final[Mapping[str, tuple[str, ...]]] = {
     "verdict_owner": ("data", "verdict", "owner"),

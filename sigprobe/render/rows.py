@@ -62,6 +62,10 @@ def result_rows(result: Result, profile: Profile | None, *, alone: bool = False)
         yield from _ping(result, found, label, alone)
     elif result.kind == "throughput":
         yield from _throughput(result, found, alone)
+    elif result.kind == "web":
+        yield _web(result, found.get("web_total_ms"), label)
+    elif result.kind == "video":
+        yield from _video(result, found, label, alone)
     elif result.failure is not None and result.failure.code == "tampered":
         # a false answer may come as fast as it likes
         yield Row(label, "", Word.BAD, _("false answer"), notes=_codes(result))
@@ -91,6 +95,34 @@ def _throughput(result: Result, found: dict[str, Reading], alone: bool) -> Itera
             yield _graded(_named(label, result, alone), reading, ())
         elif result.outcome is Outcome.DEGRADED:
             yield Row(_named(label, result, alone), "–", words.FAILED, _("not measured"), notes=_codes(result))
+
+
+def _web(result: Result, whole: Reading | None, label: str) -> Row:
+    """The time of page and parts; what did not all come has none, and says so."""
+    notes = _codes(result)
+    parts, found = result.data.get("resources_fetched"), result.data.get("resources_found")
+    if isinstance(parts, int) and isinstance(found, int):
+        notes = (_("{n} of {total} parts").format(n=parts, total=found), *notes)
+    first = result.data.get("first_byte_ms")
+    if whole is not None:
+        return _graded(label, whole, notes)
+    if result.outcome is Outcome.DEGRADED:
+        return Row(label, "–", words.FAILED, _("incomplete"), notes=notes)
+    value = words.millis(first) if isinstance(first, int | float) else ""
+    return Row(label, value, Word.GOOD, _("answered"), notes=notes)
+
+
+def _video(result: Result, found: dict[str, Reading], label: str, alone: bool) -> Iterator[Row]:
+    """When the video began to play, and how much of it stood still."""
+    start, stalls = found.get("video_start_ms"), found.get("stall_ratio")
+    rate = result.data.get("mean_bitrate_bps")
+    notes = (words.quantity("mean_bitrate_bps", rate),) if isinstance(rate, int) else ()
+    if start is None:
+        yield Row(label, "–", words.FAILED, _("not played"), notes=_codes(result))
+        return
+    yield _graded(label, start, (*notes, *_codes(result)))
+    if stalls is not None and (alone or stalls.value > 0):
+        yield _graded(_named(_("Video stalls"), result, alone), stalls, ())
 
 
 def _signal(view: RunView) -> Iterator[Row]:
@@ -139,7 +171,13 @@ def _label(result: Result, alone: bool) -> str:
         return f"{name} ({'HTTPS' if secure else 'HTTP'})"
     if result.kind == "path":
         return _("Way to the internet")  # every run has one; its name says nothing to a person
-    titles = {"ping": _("Latency"), "dns": "DNS", "throughput": _("Speed")}
+    titles = {
+        "ping": _("Latency"),
+        "dns": "DNS",
+        "throughput": _("Speed"),
+        "web": _("Whole page"),
+        "video": _("Video start"),
+    }
     title = titles.get(result.kind)
     return f"{name} ({words.clean(result.kind)})" if title is None else _named(title, result, alone)
 

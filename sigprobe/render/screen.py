@@ -49,6 +49,9 @@ _SHORT_OF: Final = {
     "loss_ratio": N_("THE INTERNET LOSES PACKETS"),
     "latency_ms": N_("THE INTERNET ANSWERS SLOWLY"),
     "http_total_ms": N_("THE SERVICE ANSWERS SLOWLY"),
+    "web_total_ms": N_("PAGES LOAD SLOWLY"),
+    "stall_ratio": N_("VIDEO KEEPS STOPPING"),
+    "video_start_ms": N_("VIDEO STARTS SLOWLY"),
     "dns_ms": N_("NAMES ARE LOOKED UP SLOWLY (DNS)"),
     "jitter_ms": N_("THE CONNECTION IS UNSTEADY"),
 }

@@ -174,7 +174,7 @@ def quantity(metric: str, value: float) -> str:
     """A graded value with its unit, as it stands on the screen."""
     if metric.endswith("_bps"):
         return rate(value)
-    if metric == "loss_ratio":
+    if metric in ("loss_ratio", "stall_ratio"):
         return percent(value)
     if metric.endswith("_dbm"):
         return f"{number(value)} dBm"

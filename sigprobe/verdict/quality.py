@@ -29,6 +29,8 @@ _SOURCES: Final[dict[str, tuple[tuple[str, tuple[str, ...]], ...]]] = {
     ),
     "dns": (("dns_ms", ("query_ms", "getaddrinfo_ms")),),
     "http": (("http_total_ms", ("total_ms",)),),
+    "web": (("web_total_ms", ("total_ms",)),),
+    "video": (("video_start_ms", ("start_delay_ms",)), ("stall_ratio", ("stall_ratio",))),
     "throughput": (("download_bps", ("download_bps",)), ("upload_bps", ("upload_bps",))),
 }
 

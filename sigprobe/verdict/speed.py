@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from sigprobe.result import Result
-from sigprobe.verdict.evidence import Facts, code, host_of
+from sigprobe.verdict.evidence import PAGE_TIMES, PAGES, Facts, code, host_of
 from sigprobe.verdict.quality import is_number
 from sigprobe.verdict.words import LOCAL, OPERATOR, UNCERTAIN, Verdict, say
 
@@ -69,9 +69,9 @@ def small_rate(facts: Facts) -> Verdict | None:
         return None
     assert near is not None
     slow = [r for r in facts.answered if r.kind == "throughput" and _small(r)]
-    slow += [r for r in facts.failed if r.kind == "throughput"]
-    dragging = [s.result for s in facts.short if s.metric == "http_total_ms"]
-    dragging += [r for r in facts.failed if r.kind == "http" and code(r) in ("timeout", "http_truncated")]
+    slow += [r for r in facts.failed if r.kind == "throughput" or (r.kind == "video" and code(r) == "too_slow")]
+    dragging = [s.result for s in facts.short if s.metric in PAGE_TIMES]
+    dragging += [r for r in facts.failed if r.kind in PAGES and code(r) in ("timeout", "http_truncated")]
     narrow = is_number(far) and float(far or 0) < SMALL_BPS and float(near) >= NEAR_TIMES * float(far or 0)
     # one slow page alone is its service's
     if narrow and (slow or len({host_of(r) for r in dragging}) > 1):

@@ -218,12 +218,15 @@ BAD: dict[str, tuple[str | bytes, list[str]]] = {
     ),
     "unknown kind": (
         target("kind: png, name: a"),
-        ['PATH:3:12: targets[0].kind: must be one of: ping, dns, http, throughput, not "png". Did you mean ping?'],
+        [
+            "PATH:3:12: targets[0].kind: must be one of: ping, dns, http, throughput, web, video, "
+            'not "png". Did you mean ping?'
+        ],
     ),
     "no kind": (
         target("name: a"),
         [
-            "PATH:3:5: targets[0].kind: is missing; it must be one of: ping, dns, http, throughput."
+            "PATH:3:5: targets[0].kind: is missing; it must be one of: ping, dns, http, throughput, web, video."
             " For example: kind: ping"
         ],
     ),
