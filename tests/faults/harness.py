@@ -14,6 +14,7 @@ import os
 import platform
 import random
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -78,6 +79,7 @@ class Trial:
         self.random = random.Random(f"{SEED} {name}")
         self._started = time.perf_counter()
         self._controls: list[str] = []
+        self._counting = threading.Lock()  # tries may be made side by side
         self._made = 0
         self._lost = 0
         print(f"\n{name}: n={self.n} seed={SEED} (again with SIGPROBE_SEED={SEED})", flush=True)
@@ -96,12 +98,15 @@ class Trial:
     @contextmanager
     def attempt(self) -> Iterator[None]:
         """One try: a broken promise in it is said, counted, and fails the test at `report`, not before."""
-        self._made += 1
+        with self._counting:
+            self._made += 1
+            number = self._made
         try:
             yield
         except PromiseBrokenError as broken:
-            self._lost += 1
-            print(f"{self.name}: try {self._made}: {broken}", flush=True)
+            with self._counting:
+                self._lost += 1
+            print(f"{self.name}: try {number}: {broken}", flush=True)
 
     def report(self, lost: int | None = None, *, n: int | None = None, **figures: Any) -> None:
         """Record what was found, in a soak into the results file; then raise when anything was lost.
