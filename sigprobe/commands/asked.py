@@ -25,19 +25,20 @@ def usage(text: str) -> NoReturn:
 
 
 def chosen(loaded: Loaded, only: list[str]) -> tuple[CommonOptions, ...]:
-    """The checks of the settings that `--only` names; all without it."""
+    """The checks of the settings that `--only` names, one a time or with commas between them; all without it."""
     targets = loaded.config.checks()
     if not only:
         return targets
     names = {target.name for target in targets} | {target.kind for target in targets}
-    unknown = [word for word in only if word not in names]
+    asked = [part for word in only for part in ([word] if word in names else re.split(r"\s*,\s*", word.strip(" ,")))]
+    unknown = [word for word in asked if word not in names]
     if unknown:
         usage(
             _("--only {word}: there is no such target or kind. Choose from: {names}").format(
                 word=unknown[0], names=", ".join(sorted(names))
             )
         )
-    return tuple(target for target in targets if target.name in only or target.kind in only)
+    return tuple(target for target in targets if target.name in asked or target.kind in asked)
 
 
 def tps_id(text: str) -> str:

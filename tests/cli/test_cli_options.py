@@ -24,10 +24,11 @@ def names(document: str) -> list[str]:
         (["http"], ["closed", "other"]),
         (["device"], ["device"]),
         (["other", "ping"], ["device", "other"]),
+        (["other, ping"], ["device", "other"]),
     ],
 )
 def test_only(words: list[str], kept: list[str], settings: Settings, sigprobe: Run) -> None:
-    """`--only` takes kinds and names, may be repeated, and keeps the order of the settings."""
+    """`--only` takes kinds and names, repeated or with commas, and keeps the order of the settings."""
     config = settings(PING, CLOSED, {**CLOSED, "name": "other"})
     flags = [part for word in words for part in ("--only", word)]
     done = sigprobe("test", "--json", *flags, "--config", str(config))
