@@ -200,5 +200,7 @@ def light_checks(checks: Sequence[CommonOptions]) -> tuple[CommonOptions, ...]:
 
 
 def bytes_for(checks: Sequence[CommonOptions]) -> int:
-    """What one point takes at most."""
-    return sum(options.estimate().bytes for options in checks)
+    """What one point takes at most; what fills the link stops by itself at the budget."""
+    from sigprobe.measure import KINDS
+
+    return sum(options.estimate().bytes for options in checks if not KINDS[options.kind].exclusive) or 1

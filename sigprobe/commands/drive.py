@@ -92,6 +92,7 @@ def drive(
     with common.open_buffer(loaded) as buffer, _signals() as stop:
         senders = common.collectors(loaded) if not no_upload or asked.needs_token(loaded, wish.checks) else []
         trip = Trip(loaded, profile, buffer, senders, wish, form, stop)
+        trip.prepare()
         trip.files = _files(trip, out, csv_dialect, force=force)
         trip.go()
         sent = None

@@ -78,19 +78,42 @@ class Trip:
 
     @property
     def who(self) -> str:
-        """Whose drive it is, for titles."""
+        """Whose drive it is, for titles; the time where it is nobody's in particular."""
+        from sigprobe.i18n import clock_text
         from sigprobe.render.screen import identity
         from sigprobe.result import Tags
 
         tps_id, site = self._place()
-        named = "" if site == SITE else identity(Tags(tps_id=tps_id, site=site)) + " · "
-        return f"{named}{datetime.now().astimezone():%Y-%m-%d %H:%M}"
+        if site == SITE:
+            return clock_text(datetime.now().astimezone(), self.zone)
+        return identity(Tags(tps_id=tps_id, site=site))
 
     def _place(self) -> tuple[str | None, str | None]:
         """The TPS or the site that the points are counted for: never the TPS of the settings, which is elsewhere."""
         if self.wish.tps_id:
             return self.wish.tps_id, None
         return None, self.loaded.config.probe.site or SITE
+
+    def prepare(self) -> None:
+        """Say what will be done, or leave with 2 where the data budget has no room for one point."""
+        from sigprobe.drive import EVERY_S, bytes_for
+        from sigprobe.i18n import size
+        from sigprobe.render import words
+        from sigprobe.render.drive import first_line
+
+        wish, out = self.wish, terminal.current()
+        self._cap = self._plan(None).max_bytes
+        need = bytes_for(wish.checks)
+        if self._cap is not None and self._cap < need:
+            asked.usage(
+                _("One point may take {need}, but only {left} may be used: see --max-data and data_budget.").format(
+                    need=size(need), left=size(self._cap)
+                )
+            )
+        every = wish.every_s if wish.every_s or wish.metres else EVERY_S
+        text = first_line([c.name for c in wish.checks], every, wish.metres, wish.for_s, wish.most_points, self._cap)
+        for line in words.wrap(text, 80, "  "):
+            out.say(words.to_ascii(line) if out.err_ascii else line)
 
     def go(self) -> None:
         """Drive until it is enough."""
@@ -100,8 +123,6 @@ class Trip:
         from sigprobe.tag.modem import ModemReader
 
         out = terminal.current()
-        self._cap = self._plan(None).max_bytes
-        self._announce()
         look = traits(sys.stderr)
         with ModemReader() as modem, _open_gps(self.loaded) as gps:
             modem.wait()
@@ -136,26 +157,6 @@ class Trip:
         except StorageError as error:
             self.fault = error
             return "storage"
-
-    def _announce(self) -> None:
-        from sigprobe.drive import EVERY_S, bytes_for
-        from sigprobe.render import words
-        from sigprobe.render.drive import first_line
-
-        wish, out = self.wish, terminal.current()
-        need = bytes_for(wish.checks)
-        if self._cap is not None and self._cap < need:
-            from sigprobe.i18n import size
-
-            asked.usage(
-                _("One point may take {need}, and only {left} may be used. Allow more with --max-data.").format(
-                    need=size(need), left=size(self._cap)
-                )
-            )
-        every = wish.every_s if wish.every_s or wish.metres else EVERY_S
-        text = first_line([c.name for c in wish.checks], every, wish.metres, wish.for_s, wish.most_points, self._cap)
-        for line in words.wrap(text, 80, "  "):
-            out.say(words.to_ascii(line) if out.err_ascii else line)
 
     def _wait_for_gps(self, gps: GpsReader, compass: Compass) -> None:
         """Give the receiver its time before the first point; a point without a position is one all the same."""
@@ -258,10 +259,11 @@ class Trip:
 
         out = terminal.current()
         self.points.append(point)
+        written = self._write(lambda: self.files.add(self.points))
         live.say(point_plain(point, self.zone) if out.plain else point_line(point, self.zone, out.width))
         if self.form == "ndjson":
             out.result(json.dumps(routerows.row(self.drive_id, point), separators=(",", ":")))
-        if not self._write(lambda: self.files.add(self.points)):
+        if not written:
             return "files"
         return "storage" if self.fault is not None else None
 

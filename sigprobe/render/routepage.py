@@ -30,6 +30,7 @@ main{max-width:1000px}.legend{list-style:none;padding:0;display:flex;flex-wrap:w
 svg.mark{width:1rem;height:1rem;background:none;vertical-align:-.15rem}.way{stroke-width:1.5;opacity:.7}
 .spot{stroke:#fff;stroke-width:.8}.end{font:600 13px system-ui,sans-serif;fill:#1c262b;paint-order:stroke;
 stroke:#fff;stroke-width:3px}.scale{fill:none;stroke:#1c262b;stroke-width:2}.scroll{overflow-x:auto}
+.codes td:first-child,.codes td:nth-child(2){white-space:nowrap}
 .scroll td,.scroll th{white-space:nowrap;font-size:.9rem;font-variant-numeric:tabular-nums}
 """
 _GRADES: Final = (Word.GOOD, Word.FAIR, Word.POOR, Word.BAD, NOTHING)
@@ -119,7 +120,8 @@ def _faults(points: Sequence[Point]) -> str:
         listed = words.listed(names[code])
         said = words.sentence(code, name=listed, names=listed)
         body.append((words.screen_code(code), ngettext("{n} point", "{n} points", count).format(n=number(count)), said))
-    return table((_("Code"), _("Where"), _("What")), body)
+    told = table((_("Code"), _("Where"), _("Meaning")), body)
+    return f'<div class="codes">{told}</div>' if told else ""
 
 
 def _table(points: Sequence[Point], zone: str) -> str:
