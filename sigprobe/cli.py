@@ -39,7 +39,7 @@ def run(arguments: list[str]) -> int:
         return 0
     i18n.set_language(wanted_language(arguments, everywhere.get("lang"), os.environ))
     quiet = int(everywhere.get("quiet", "0"))
-    terminal.use(terminal.look_at_terminal(quiet, "plain" in everywhere))
+    terminal.use(terminal.look_at_terminal(quiet, "plain" in everywhere, "verbose" in everywhere))
     if everywhere.get("lang") not in (None, *i18n.LANGUAGES):
         terminal.current().error(i18n._("--lang takes one of: {choices}").format(choices=", ".join(i18n.LANGUAGES)))
         return USAGE
@@ -95,7 +95,7 @@ def _unexpected(error: Exception) -> int:
 
 
 def take_everywhere(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
-    """Take out the options that stand anywhere on the line: `--lang`, `-q`, `-qq`, `--quiet`, `--plain`."""
+    """Take out the options that stand anywhere on the line: `--lang`, `-q`, `-qq`, `--quiet`, `-v`, `--plain`."""
     rest: list[str] = []
     found: dict[str, str] = {}
     quiet = 0
@@ -112,6 +112,8 @@ def take_everywhere(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
             quiet += 1
         elif word == "-qq":
             quiet += 2
+        elif word in ("-v", "--verbose"):
+            found["verbose"] = "1"
         elif word == "--plain":
             found["plain"] = "1"
         else:

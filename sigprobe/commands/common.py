@@ -141,6 +141,25 @@ def say_code(code: str, detail: str | None = None, **values: object) -> None:
     terminal.current().error("\n".join(lines))
 
 
+def say_stopped(report: Report, *, waiting: bool) -> None:
+    """Say why a drain that was typed has ended: in plain words, with what helps now; the raw words only under `-v`."""
+    from sigprobe.render import words
+
+    assert report.stopped is not None
+    lines = [f"{words.sentence(report.stopped)} {words.screen_code(report.stopped)}"]
+    if report.why is not None:
+        lines.append(words.sentence(report.why, name=report.whom))
+    if report.stopped != "collector_unreachable":
+        lines.append(words.advice(report.stopped))
+    elif waiting:
+        lines.append(_("Nothing needs to be done: it is tried again until everything is sent."))
+    else:
+        lines.append(_("Nothing needs to be done now; to go on until everything is sent: sigprobe upload --wait"))
+    if report.detail and terminal.current().verbose:
+        lines.append(f"({report.detail})")
+    terminal.current().error("\n".join(lines))
+
+
 def say_clock(report: Report) -> None:
     """Say once after a drain that this device's clock is far off, when the collector's shows it."""
     from sigprobe.i18n import duration

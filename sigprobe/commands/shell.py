@@ -21,6 +21,7 @@ from sigprobe.i18n import DOMAIN, LOCALE_DIR, N_, _
 EVERYWHERE: Final = (
     ("--lang id|en", N_("Language of this command.")),
     ("-q, -qq", N_("Errors only; nothing at all.")),
+    ("-v", N_("Also the technical words behind a message.")),
     ("--plain", N_("Plain lines without boxes, also for screen readers.")),
 )
 

@@ -12,9 +12,13 @@ from sigprobe.render.console import traits
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """What may be written where. `quiet` is 0, 1 (`-q`: errors only) or 2 (`-qq`: nothing)."""
+    """What may be written where. `quiet` is 0, 1 (`-q`: errors only) or 2 (`-qq`: nothing).
+
+    `verbose` (`-v`) adds the words of libraries and servers to plain sentences, for those who look closer.
+    """
 
     quiet: int = 0
+    verbose: bool = False
     plain: bool = False
     color: bool = False
     ascii: bool = False
@@ -48,11 +52,12 @@ def _write(stream: TextIO, text: str) -> None:
     stream.flush()
 
 
-def look_at_terminal(quiet: int, plain: bool) -> Terminal:
+def look_at_terminal(quiet: int, plain: bool, verbose: bool = False) -> Terminal:
     """What this process's stdout and stderr can do."""
     out, err = traits(sys.stdout), traits(sys.stderr)
     return Terminal(
         quiet=quiet,
+        verbose=verbose,
         plain=plain,
         color=out.color and not plain,
         ascii=out.ascii,

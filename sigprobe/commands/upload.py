@@ -156,16 +156,16 @@ class _Bar:
         self._said = report.stopped
         out = terminal.current()
         if not out.quiet:
-            _say_stop(report)
+            _say_stop(report, waiting=True)
             when = datetime.now().astimezone() + timedelta(seconds=seconds)
             out.say(_("Waiting; the next try is at {time}.").format(time=clock_text(when, self._zone, with_date=False)))
 
 
-def _say_stop(report: Report) -> None:
+def _say_stop(report: Report, *, waiting: bool = False) -> None:
     for url in report.refused:
         common.say_code("collector_token", url)
     if report.stopped is not None and report.stopped not in ("collector_token", "interrupted"):
-        common.say_code(report.stopped, report.detail)
+        common.say_stopped(report, waiting=waiting)
 
 
 def _print(report: Report, rejected: int, *, as_json: bool, zone: str) -> None:
@@ -184,6 +184,7 @@ def _print(report: Report, rejected: int, *, as_json: bool, zone: str) -> None:
                     "bytes_received": report.bytes_received,
                     "stopped": report.stopped,
                     "detail": report.detail,
+                    "why": report.why,
                     "refused": report.refused,
                     "time_unchecked": report.time_unchecked,
                     "clock_offset_ms": report.clock_offset_ms,

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
+from urllib.parse import urlsplit
 
 from sigprobe import wire
 from sigprobe.buffer import Buffer, Row, Verdicts
@@ -190,7 +191,7 @@ class Upload:
         self.backoff.succeeded(collector.url)
         self.report.batches += 1
         self.report.collector = collector.url
-        self.report.stopped = self.report.detail = None
+        self.report.stopped = self.report.detail = self.report.why = self.report.whom = None
         self.progress(self.report)
 
     def _choose(self) -> Collector | None:
@@ -264,7 +265,7 @@ class Upload:
             if error.reason == "stopped":
                 return _Result.NOBODY, None
             code = "collector_tls" if error.reason == "tls" else "collector_unreachable"
-            return self._failed(collector, rows, code, str(error)), None
+            return self._failed(collector, rows, code, str(error), error.why), None
         except OSError as error:  # a CA file that is not there, or is none
             return self._failed(collector, rows, "collector_tls", f"{collector.ca_file}: {error}"), None
         self.report.bytes_sent += len(batch.body) + sum(len(name) + len(value) + 4 for name, value in headers.items())
@@ -279,7 +280,7 @@ class Upload:
             # a gateway's own error says that the way is open and the collector behind it is not
             gateway = reply.status in (500, 502, 503, 504)
             code = "collector_unreachable" if gateway else "collector_portal"
-            return self._failed(collector, rows, code, str(error)), None
+            return self._failed(collector, rows, code, str(error), "http_status" if gateway else None), None
         # what passed beside the request itself, on a busy device, is doubt as well
         self._learn_time(receipt, reply.rtt_s + max(0.0, ended - begun - reply.took_s), sent_at, sent_boot)
         return self._settle(collector, receipt, rows), None
@@ -299,7 +300,8 @@ class Upload:
             self.backoff.asked_to_wait(collector.url, wire.retry_after_s(reply.headers))
             self._stopped("collector_busy", text)
             return _Result.WAIT, None
-        return self._failed(collector, rows, "collector_unreachable", f"status {problem.status}: {problem.title}"), None
+        text = f"status {problem.status}: {problem.title}"
+        return self._failed(collector, rows, "collector_unreachable", text, "http_status"), None
 
     def _settle(self, collector: Collector, receipt: wire.Receipt, rows: list[Row]) -> _Result:
         answers = {answer.id: answer for answer in receipt.results}
@@ -350,15 +352,17 @@ class Upload:
             self.report.clock_error_ms = error_ms
             self.report.true_at_boot_s = None if sent_boot is None else server.timestamp() - (sent_boot + half)
 
-    def _failed(self, collector: Collector, rows: list[Row], code: str, detail: str) -> _Result:
+    def _failed(self, collector: Collector, rows: list[Row], code: str, detail: str, why: str | None = None) -> _Result:
         self.pace.failed(len(rows))
         self.backoff.failed(collector.url, self.pace.records)
         self._stopped(code, detail)
+        self.report.why, self.report.whom = why, urlsplit(collector.url).hostname
         return _Result.FAILED
 
     def _stopped(self, code: str, detail: str | None) -> None:
         self.report.stopped = code
         self.report.detail = detail
+        self.report.why = self.report.whom = None
 
 
 def drain(

@@ -17,6 +17,9 @@ class Mode(Enum):
 class Report:
     """What one drain did. `stopped` is None when nothing was left to send, else a failure code of `CODES`.
 
+    `why` is the failure code of what went wrong on the way to the host `whom`, where there is one; `detail` the words
+    of whoever said so, for those who look closer.
+
     `clock_offset_ms` is the collector's clock minus this device's, known within `clock_error_ms`, by the exchange of
     this drain that tells it best; `true_at_boot_s` is the collector's time less the time since boot (None where the
     device has no such clock).
@@ -34,6 +37,8 @@ class Report:
     collector: str | None = None
     stopped: str | None = None
     detail: str | None = None
+    why: str | None = None
+    whom: str | None = None
     refused: list[str] = field(default_factory=list)
     time_unchecked: list[str] = field(default_factory=list)
     """Collectors that were asked without a look at the dates of their certificates."""
@@ -59,6 +64,7 @@ class Report:
         self.deferred, self.pending = later.deferred, later.pending
         self.collector = later.collector or self.collector
         self.stopped, self.detail, self.retry_at = later.stopped, later.detail, later.retry_at
+        self.why, self.whom = later.why, later.whom
         self.refused = later.refused
         self.time_unchecked += [url for url in later.time_unchecked if url not in self.time_unchecked]
         if later.clock_offset_ms is not None:

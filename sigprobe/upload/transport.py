@@ -6,11 +6,12 @@ the caller beyond the time it gave, and a stop is noticed while an answer is awa
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -69,11 +70,12 @@ class Reply:
 
 
 class TransportError(Exception):
-    """No whole answer came. `reason` is `unreachable`, `timeout`, `reset`, `tls` or `stopped`."""
+    """No whole answer came. `reason` is `unreachable`, `timeout`, `reset`, `tls` or `stopped`, `why` a failure code."""
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: str, detail: str, why: str | None = None) -> None:
         super().__init__(detail)
         self.reason = reason
+        self.why = why or (reason if reason in ("timeout", "reset") else None)
 
 
 class Line:
@@ -263,26 +265,51 @@ def _exchange(
             body, crossed = b"".join(chunks), answer.raw.tell()
             return Reply(answer.status_code, answer.headers, body, rtt, clock() - started, crossed)
     except requests.exceptions.SSLError as error:
-        raise TransportError("tls", _detail(error)) from error
+        raise TransportError("tls", _detail(error), _why(error) or "tls_failed") from error
     except requests.exceptions.Timeout as error:
         raise TransportError("timeout", _detail(error)) from error
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         reason = "unreachable" if _never_connected(error) else "reset"
-        raise TransportError(reason, _detail(error)) from error
+        raise TransportError(reason, _detail(error), _why(error)) from error
 
 
 def _never_connected(error: BaseException) -> bool:
     import urllib3
 
+    never = (urllib3.exceptions.NewConnectionError, socket.gaierror, ConnectionRefusedError)
+    return any(isinstance(link, never) for link in _chain(error))
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error of requests, and what it was made of."""
     link: BaseException | None = error
     for _ in range(8):
         if link is None:
-            return False
-        if isinstance(link, (urllib3.exceptions.NewConnectionError, socket.gaierror, ConnectionRefusedError)):
-            return True
+            return
+        yield link
         inner = getattr(link, "reason", None) or next((a for a in link.args if isinstance(a, BaseException)), None)
         link = inner if isinstance(inner, BaseException) else link.__cause__
-    return False
+
+
+_CERTIFICATE: Final = {9: "tls_not_yet_valid", 10: "tls_expired", 62: "tls_hostname", 64: "tls_hostname"}
+_WHY: Final = {
+    errno.ECONNREFUSED: "refused",
+    errno.ECONNRESET: "reset",
+    errno.ENETUNREACH: "network_unreachable",
+    errno.EHOSTUNREACH: "host_unreachable",
+}
+
+
+def _why(error: BaseException) -> str | None:
+    """The failure code that says in plain words what an error of requests was; None where there is none."""
+    for link in _chain(error):
+        if isinstance(link, ssl.SSLCertVerificationError):
+            return _CERTIFICATE.get(link.verify_code, "tls_untrusted")
+        if isinstance(link, socket.gaierror):
+            return "name_not_found"
+        if isinstance(link, OSError) and link.errno in _WHY:
+            return _WHY[link.errno]
+    return None
 
 
 def _detail(error: BaseException) -> str:

@@ -56,6 +56,51 @@ def test_exit_codes(tmp_path: Path, sigprobe: Run, answer: Callable[[Sent], byte
     assert json.loads(done.stdout)["pending"] == (2 if code else 0)
 
 
+@pytest.mark.parametrize(
+    ("language", "says", "advice"),
+    [
+        ("en", "127.0.0.1 refused the connection.", "sigprobe upload --wait"),
+        ("id", "127.0.0.1 menolak sambungan.", "sigprobe upload --wait"),
+    ],
+)
+def test_plain_sentences_and_no_advice_to_type_the_same(
+    tmp_path: Path, sigprobe: Run, free_port: Callable[[], int], language: str, says: str, advice: str
+) -> None:
+    """What went wrong is said in plain words; a library's own stand in --json, and on the screen only under -v."""
+    config = settings(tmp_path, f"http://127.0.0.1:{free_port()}/")
+    fill(tmp_path, 1)
+    done = sigprobe("upload", "--lang", language, "--config", str(config))
+    assert done.returncode == 4
+    assert says in done.stderr and advice in done.stderr and "[SP-SYN-01]" in done.stderr
+    assert not any(line.endswith("sigprobe upload") for line in done.stderr.splitlines())
+    raw = ("Error", "HTTPConnection", "Errno", "urllib3", "Max retries")
+    assert not any(word in done.stderr for word in raw)
+    more = sigprobe("upload", "-v", "--json", "--lang", language, "--config", str(config))
+    told = json.loads(more.stdout)
+    assert (told["stopped"], told["why"]) == ("collector_unreachable", "refused")
+    assert "Error" in told["detail"] and told["detail"] in more.stderr
+
+
+def test_a_name_that_is_not_found_is_said_so(tmp_path: Path, sigprobe: Run) -> None:
+    """Of several ways not to reach a collector each has its own sentence."""
+    config = settings(tmp_path, "https://collector.invalid/")
+    fill(tmp_path, 1)
+    done = sigprobe("upload", "--lang", "en", "--config", str(config))
+    assert done.returncode == 4
+    assert "The address of collector.invalid was not found" in done.stderr
+    assert "Error" not in done.stderr
+
+
+def test_a_portal_is_said_without_its_words(tmp_path: Path, sigprobe: Run) -> None:
+    """After a login, the command is worth typing again, so here the advice stays."""
+    with standin(portal) as server:
+        config = settings(tmp_path, server.url)
+        fill(tmp_path, 1)
+        done = sigprobe("upload", "--lang", "en", "--config", str(config))
+    assert "[SP-SYN-02]" in done.stderr and "log in to the network, then run: sigprobe upload" in done.stderr
+    assert "(" not in done.stderr
+
+
 def test_wait_goes_on_until_it_is_sent(tmp_path: Path, spawn: Spawn) -> None:
     """Against a portal it waits and says so once; when the collector is back, everything goes, and it ends with 0."""
     with standin(portal) as server:
