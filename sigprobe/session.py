@@ -35,7 +35,7 @@ from sigprobe.result import (
     new_id,
 )
 from sigprobe.tag import read_tags, with_location
-from sigprobe.tag.modem import ModemReader
+from sigprobe.tag.modem import Choice, ModemReader
 from sigprobe.verdict import Verdict, decide
 
 SOFTWARE: Final = Software("sigprobe", __version__)
@@ -114,6 +114,8 @@ class RunReport:
     data_counted_by: str
     interface: str | None
     interrupted: bool
+    modem: Choice | None = None
+    """Only where there are several."""
 
     @property
     def saved(self) -> int:
@@ -367,8 +369,9 @@ class Session:
             tags=with_location(begun.tags, self._whereabouts.location(begun.mono)),
             software=SOFTWARE,
         )
+        modem = None if self._modem is None else self._modem.choice(begun.tags.network)
         return RunReport(
-            self._run_id, results, self._put(record), verdict, used, counted_by, interface, self._interrupted
+            self._run_id, results, self._put(record), verdict, used, counted_by, interface, self._interrupted, modem
         )
 
     def _wait_for_place(self) -> None:

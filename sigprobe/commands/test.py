@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sigprobe.measure.kind import CommonOptions
     from sigprobe.profile import Profile
     from sigprobe.session import Plan, RunReport, Saved
+    from sigprobe.tag.modem import Choice
     from sigprobe.upload import Report
 
 
@@ -240,6 +241,7 @@ def _screen(
         warnings=[
             *([_("Stopped. What was finished is kept.")] if report.interrupted else []),
             *place_doubts(tags.location),
+            *([] if report.modem is None else [_which_modem(report.modem)]),
         ],
         nearby=nearby,
     )
@@ -247,6 +249,17 @@ def _screen(
         out.show(summary_plain(view))
     else:
         out.show(summary(view, width=out.width, ascii=out.ascii, color=out.color))
+
+
+def _which_modem(choice: Choice) -> str:
+    """Which of several modems was measured, and how to measure another."""
+    used = choice.used
+    port, name = ", ".join(sorted(used.interfaces)) or "?", used.operator.name or used.operator.plmn
+    return _("There are several modems; {used} was measured. To measure {others}, first run: {command}").format(
+        used=f"{port} ({name})" if name else port,
+        others=", ".join(choice.others) or "?",
+        command=f"nmcli device disconnect {next(iter(sorted(used.interfaces)), 'wwan0')}",
+    )
 
 
 def _exit_code(

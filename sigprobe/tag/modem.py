@@ -9,7 +9,7 @@ import logging
 import math
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -122,6 +122,23 @@ def on_link(network: Network, radio: Radio | None) -> Network:
         cell_id=radio.cell_id,
         area_code=radio.area_code,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Of several modems, the one that counts and the network ports of the others."""
+
+    used: Radio
+    others: tuple[str, ...]
+
+
+def choice(radios: Sequence[Radio], network: Network) -> Choice | None:
+    """Which of several modems stands in the tag of this link; None where there are fewer, or none of them does."""
+    used = choose(radios, network.interface)
+    carried = used is not None and network.interface in used.interfaces
+    if used is None or len(radios) < 2 or (network.access in ("wifi", "ethernet") and not carried):
+        return None
+    return Choice(used, tuple(name for radio in radios if radio is not used for name in sorted(radio.interfaces)))
 
 
 # --- ModemManager -------------------------------------------------------------------------------------------
@@ -291,6 +308,10 @@ class ModemReader:
     def network(self, network: Network) -> Network:
         """The tag of the link in use, with what its modem tells. Takes no time."""
         return on_link(network, choose(self._radios, network.interface))
+
+    def choice(self, network: Network) -> Choice | None:
+        """Of several modems the one that stands in the tag of this link."""
+        return choice(self._radios, network)
 
     def wait(self, timeout_s: float = FIRST_S) -> bool:
         """Wait until ModemManager was asked once; False when it has not answered by then."""

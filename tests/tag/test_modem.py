@@ -26,7 +26,7 @@ from sigprobe.result import Network, Operator
 from sigprobe.tag import read_tags
 from sigprobe.tag.bus import BusError, system_bus
 from sigprobe.tag.gps import open_gps
-from sigprobe.tag.modem import ModemReader, Radio, cell, choose, on_link, read_radios
+from sigprobe.tag.modem import Choice, ModemReader, Radio, cell, choice, choose, on_link, read_radios
 
 
 @pytest.fixture
@@ -174,6 +174,33 @@ def test_of_two_modems_the_one_that_carries_the_traffic_counts(service: ModemSer
     assert by_route is not None and by_route.path.endswith("/0")
     assert by_state is not None and by_state.operator.name == "Indosat"
     assert choose([], "wwan0") is None
+
+
+def test_only_a_choice_is_told() -> None:
+    """One modem, or two of which none stands in the tag, leave nothing to tell."""
+    one, two = Radio("/0", frozenset({"wwan0"}), registration="home"), Radio("/1", frozenset({"wwan1"}))
+    assert choice([one], Network(interface="wwan0")) is None
+    assert choice([one, two], Network(interface="wlan0", access="wifi")) is None
+    assert choice([one, two], Network(interface="wwan1", access="cellular")) == Choice(two, ("wwan0",))
+    assert choice([one, two], Network()) == Choice(one, ("wwan1",))
+
+
+@pytest.mark.parametrize(("language", "says"), [("en", "There are several modems;"), ("id", "Ada beberapa modem;")])
+def test_a_run_with_two_modems_says_which_one_was_measured(
+    service: ModemService, tmp_path: Path, sigprobe: Callable[..., Any], language: str, says: str
+) -> None:
+    """The officer learns whose signal stands there, and how to measure the other one."""
+    service.add(0, interface="wwan0", registration=2, connected=False)
+    service.add(1, interface="wwan1", plmn="51001", name="INDOSAT")
+    config = settings(tmp_path)
+    done = sigprobe("test", "--only", "device", "--no-upload", "--lang", language, "--config", config)
+    assert done.returncode == 0, done.stderr
+    text = " ".join(done.stdout.split())
+    assert says in text and "wwan1 (Indosat" in text and "wwan0" in text
+    assert "nmcli device disconnect wwan1" in text
+    service.modems.pop(sorted(service.modems)[0])
+    alone = sigprobe("test", "--only", "device", "--no-upload", "--lang", language, "--config", config)
+    assert says not in alone.stdout
 
 
 @pytest.mark.parametrize(("access", "told"), [("wifi", False), ("ethernet", False), (None, True), ("cellular", True)])
