@@ -92,8 +92,9 @@ def drive(
     with common.open_buffer(loaded) as buffer, _signals() as stop:
         senders = common.collectors(loaded) if not no_upload or asked.needs_token(loaded, wish.checks) else []
         trip = Trip(loaded, profile, buffer, senders, wish, form, stop)
-        trip.prepare()
+        trip.look_at_budget()
         trip.files = _files(trip, out, csv_dialect, force=force)
+        trip.announce()
         trip.go()
         sent = None
         if not no_upload and trip.ended != "stopped" and trip.fault is None and senders:

@@ -94,26 +94,29 @@ class Trip:
             return self.wish.tps_id, None
         return None, self.loaded.config.probe.site or SITE
 
-    def prepare(self) -> None:
-        """Say what will be done, or leave with 2 where the data budget has no room for one point."""
-        from sigprobe.drive import EVERY_S, bytes_for
+    def look_at_budget(self) -> None:
+        """Leave with 2 where the data budget has no room for one point."""
+        from sigprobe.drive import bytes_for
         from sigprobe.i18n import size
-        from sigprobe.render import words
-        from sigprobe.render.drive import first_line
 
-        wish, out = self.wish, terminal.current()
         self._cap = self._plan(None).max_bytes
-        need = bytes_for(wish.checks)
+        need = bytes_for(self.wish.checks)
         if self._cap is not None and self._cap < need:
             asked.usage(
                 _("One point may take {need}, but only {left} may be used: see --max-data and data_budget.").format(
                     need=size(need), left=size(self._cap)
                 )
             )
+
+    def announce(self) -> None:
+        """Say what will be done."""
+        from sigprobe.drive import EVERY_S
+        from sigprobe.render.drive import first_line
+
+        wish = self.wish
         every = wish.every_s if wish.every_s or wish.metres else EVERY_S
         text = first_line([c.name for c in wish.checks], every, wish.metres, wish.for_s, wish.most_points, self._cap)
-        for line in words.wrap(text, 80, "  "):
-            out.say(words.to_ascii(line) if out.err_ascii else line)
+        _say(text)
 
     def go(self) -> None:
         """Drive until it is enough."""
@@ -178,7 +181,7 @@ class Trip:
                 out.say(_("Waiting for GPS, at most {s} s. Ctrl-C ends the drive.").format(s=round(limit)))
             self.stop.wait(0.2)
         if compass.look() is None and not self.stop.is_set():
-            out.say(
+            _say(
                 _("There is no GPS position yet; points are kept without one until it comes. {code}").format(
                     code="[SP-GPS-01]"
                 )
@@ -359,6 +362,15 @@ class Trip:
             say_files(self.fault)
 
 
+def _say(text: str) -> None:
+    """A message on stderr, within 80 columns."""
+    from sigprobe.render import words
+
+    out = terminal.current()
+    for line in words.wrap(text, 80, "  "):
+        out.say(words.to_ascii(line) if out.err_ascii else line)
+
+
 def is_full(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
@@ -367,7 +379,7 @@ def say_files(error: OSError) -> None:
     reason = f"{error.strerror or error}: {error.filename}" if error.filename else str(error.strerror or error)
     terminal.current().error(
         _("The files of the drive could not be written ({reason}).").format(reason=reason)
-        + " "
+        + "\n"
         + _("Choose another place with --out.")
     )
 

@@ -16,8 +16,8 @@ from sigprobe.route import Ended, Point, Stretch, Summary
 
 NO_SERVICE: Final = N_("no service")
 _ENDS: Final[dict[Ended, str]] = {
-    "time": N_("The time that was set is over."),
-    "points": N_("The points that were set are done."),
+    "time": N_("The time that was asked for is over."),
+    "points": N_("All points that were asked for are done."),
     "data": N_("The data that may be used is used up."),
     "stopped": N_("Stopped. What was measured is kept."),
     "storage": N_("It ended because a result could not be kept."),
@@ -122,11 +122,13 @@ def headline(summary: Summary) -> str:
 
 def details(summary: Summary, zone: str) -> Iterator[str]:
     """The rest of a summary, a sentence at a time."""
-    text = _("Way {way}, time {time}.").format(way=distance_text(summary.distance_m), time=duration(summary.seconds))
+    text = _("Distance {distance}, time {time}.").format(
+        distance=distance_text(summary.distance_m), time=duration(summary.seconds)
+    )
     if summary.gaps:
         text += " " + ngettext(
-            "The way is broken in {n} place, where there was no position; what lies there is not counted.",
-            "The way is broken in {n} places, where there was no position; what lies there is not counted.",
+            "The line is broken in {n} place, where there was no position; the distance there is not counted.",
+            "The line is broken in {n} places, where there was no position; the distance there is not counted.",
             summary.gaps,
         ).format(n=number(summary.gaps))
     yield text

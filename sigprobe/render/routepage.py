@@ -125,7 +125,7 @@ def _faults(points: Sequence[Point]) -> str:
 
 
 def _table(points: Sequence[Point], zone: str) -> str:
-    head = (_("No."), _("Time"), _("Position"), _("Way"), _("Result"), _("Latency"), "DNS", _("Page"), _("Signal"))
+    head = (_("No."), _("Time"), _("Position"), _("Distance"), _("Result"), _("Latency"), "DNS", _("Page"), _("Signal"))
     body = [
         (
             number(point.number),
