@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal
-
-from typing_extensions import TypedDict
+from typing import TYPE_CHECKING, Any, Final
 
 from sigprobe.measure import body, fetch, hls, player
 from sigprobe.measure.kind import Progress
 from sigprobe.result import Failure
+
+if TYPE_CHECKING:
+    from sigprobe.measure.video import Ended, RungData
 
 LIVE_EDGE: Final = 3.0
 """How many target durations before its end a live video is joined (RFC 8216, 6.3.3)."""
@@ -17,19 +18,6 @@ STALE: Final = 3.0
 """After so many target durations without a new segment a live video counts as stopped."""
 MAX_TRIES: Final = 2
 MAX_LISTED: Final = 20
-
-Ended = Literal["media_cap", "media_end", "data_cap", "time_cap"]
-
-
-class RungData(TypedDict):
-    """One rung that was used: what it was announced with, and what came of it. `failed` counts requests."""
-
-    bandwidth_bps: int | None
-    resolution: str | None
-    segments: int
-    media_s: float
-    bytes_received: int
-    failed: int
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
@@ -17,14 +17,18 @@ from typing_extensions import TypedDict
 from sigprobe.measure import fetch, sockets
 from sigprobe.measure.http import TriedData
 from sigprobe.measure.kind import CommonOptions, Context, Estimate, Kind, Measured, Progress
-from sigprobe.measure.playing import Ended, RungData, Show
 from sigprobe.measure.urls import check_url, shown_url
 from sigprobe.result import Failure, Outcome
+
+if TYPE_CHECKING:
+    from sigprobe.measure.playing import Show
 
 MB: Final = 1_000_000
 SPARE_S: Final = 10.0
 """For the name, the connection and the playlists, beside the media."""
 OUR_LADDER: Final = "backend/video/master.m3u8"
+
+Ended = Literal["media_cap", "media_end", "data_cap", "time_cap"]
 
 
 class Options(CommonOptions):
@@ -64,6 +68,17 @@ class Options(CommonOptions):
     def estimate(self) -> Estimate:
         """All of `max_mb`, which only a fast link uses."""
         return Estimate(self.timeout_s(), self.max_mb * MB)
+
+
+class RungData(TypedDict):
+    """One rung that was used: what it was announced with, and what came of it. `failed` counts requests."""
+
+    bandwidth_bps: int | None
+    resolution: str | None
+    segments: int
+    media_s: float
+    bytes_received: int
+    failed: int
 
 
 class VideoData(TypedDict):
@@ -142,6 +157,8 @@ def measure(
         return Measured(Outcome.SKIPPED, data, Failure("interrupted"))
     if context.budget.exhausted():
         return Measured(Outcome.SKIPPED, data, Failure("data_budget"))
+    from sigprobe.measure.playing import Show
+
     context.progress(Progress("video", None, None, 0.0))
     purse = fetch.Purse(options.max_mb * MB, context.budget)
     client = fetch.Client(context, purse, accept_encoding="identity", with_tokens=True, resolve=resolve, clock=clock)

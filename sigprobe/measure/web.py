@@ -20,12 +20,11 @@ from typing_extensions import TypedDict
 from sigprobe.measure import body, fetch, sockets
 from sigprobe.measure.http import TriedData
 from sigprobe.measure.kind import CommonOptions, Context, Estimate, Kind, Measured, Progress
-from sigprobe.measure.pageparts import Part, parts_of
 from sigprobe.measure.urls import check_url, same_host, shown_url
 from sigprobe.result import Failure, Outcome
 
 if TYPE_CHECKING:
-    pass
+    from sigprobe.measure.pageparts import Part
 
 MB: Final = 1_000_000
 MAX_LISTED: Final = 20
@@ -183,6 +182,8 @@ def measure(
 
 def _parts(page: fetch.Fetched, context: Context) -> tuple[list[Part], list[Part]]:
     """The page's resources on its own host, and on others."""
+    from sigprobe.measure.pageparts import parts_of
+
     kind = page.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind not in ("", "text/html", "application/xhtml+xml"):
         return [], []

@@ -148,7 +148,7 @@ def _portal(facts: Facts) -> Verdict | None:
     pages = [
         str(r.data["redirect_host"])
         for r in facts.seen
-        if r.kind in PAGES and r.data.get("redirect_host") and not r.data.get("tls_version")
+        if r.kind in PAGES and _sent_away(r) and not r.data.get("tls_version")
     ]
     asked = {str(row.get("host")) for row in plain if row.get("redirect_host")}
     same = {row["digest"] for row in plain if row.get("digest") and row.get("status_code") == 200}
@@ -169,6 +169,12 @@ def _portal(facts: Facts) -> Verdict | None:
     if quota or selective or (facts.network.access == "cellular" and not told):
         return say(LOCAL, "walled_garden", 0.85 if quota else 0.7, troubled, facts.walks)
     return say(LOCAL, "captive_portal", 0.9 if told or one_stranger else 0.75, troubled, facts.walks)
+
+
+def _sent_away(result: Result) -> bool:
+    """Whether a page sends its visitors to a host that is not its own, with or without `www.`."""
+    other = str(result.data.get("redirect_host") or "").lower()
+    return bool(other) and other.removeprefix("www.") != service.host_of(result).removeprefix("www.")
 
 
 def _all_web_failed(facts: Facts) -> bool:

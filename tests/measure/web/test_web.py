@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter, ValidationError
 from servers.tcp import Peer, Server, http_server, page, tcp_server
@@ -36,7 +40,7 @@ def check(url: str, seconds: float = 5, context: Context | None = None, **option
 
 
 @contextmanager
-def site(pages: Mapping[str, Answer]) -> Iterator[Server]:
+def site(pages: Mapping[str, Answer], tls: ssl.SSLContext | None = None) -> Iterator[Server]:
     """A server that keeps connections open and answers each path with its bytes; what is unknown is a 404."""
     lock = threading.Lock()
     heads: list[bytes] = []
@@ -52,7 +56,7 @@ def site(pages: Mapping[str, Answer]) -> Iterator[Server]:
                 return
             peer.send(found)
 
-    with tcp_server(answer) as server:
+    with tcp_server(answer, tls=tls) as server:
         server.heads = heads
         yield server
 
@@ -163,6 +167,23 @@ def test_payload_is_what_crossed_the_wire() -> None:
     assert data["bytes_received"] == 2 * len(packed)
     assert (data["page_compressed"], data["resources_compressed"]) == (True, 1)
     assert b"Accept-Encoding: gzip" in server.heads[0]
+
+
+def test_over_tls_every_part_comes_from_the_verified_host(tmp_path: Path) -> None:
+    """An issuer of the collector's own is taken for its origin alone; without it the page fails with its code."""
+    ca, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("127.0.0.1").configure_cert(tls)
+    ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    answers = {"/": html("<img src=/a><img src=/b>"), "/a": lasting(b"x" * 10), "/b": lasting(b"y" * 10)}
+    with site(answers, tls=tls) as server:
+        url = server.url("/", "https")
+        files = {f"https://{server.authority}": str(tmp_path / "ca.pem")}
+        good = check(url, context=Context(Deadline.after(5), ca_files=files))
+        strange = check(url)
+    assert (good.outcome, good.data["resources_fetched"]) == ("ok", 2)
+    assert good.data["tls_version"] == "TLSv1.3"
+    assert good.data["tls_ms"] > 0
+    assert (strange.outcome, code(strange)) == ("failed", "tls_untrusted")
 
 
 def test_no_token_and_no_cookie_leaves() -> None:
@@ -356,7 +377,6 @@ def test_a_dead_address_costs_once() -> None:
     answers["/"] = html(*(f"<img src=/{n}>" for n in range(12)))
     asked = []
     with site(answers) as server:
-        import socket
 
         def resolve(host: str, port: int, *_: Any) -> sockets.Lookup:
             asked.append(host)

@@ -1,0 +1,54 @@
+"""The rows of whole pages and videos: number, word, threshold; nothing made up for what did not finish."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from samples import result
+
+from sigprobe import profile
+from sigprobe.render.rows import Row, result_rows
+from sigprobe.result import Outcome
+
+NEED = profile.load(profile.DEFAULT)
+
+
+def rows(kind: str, outcome: Outcome = Outcome.OK, code: str | None = None, **data: Any) -> list[Row]:
+    return list(result_rows(result(kind, "front", None, code, outcome, **data), NEED, alone=True))
+
+
+@pytest.mark.usefixtures("english")
+def test_a_whole_page_has_its_time_and_its_parts() -> None:
+    """The total is graded by the profile; beyond what is enough the limit stands beside it."""
+    good, slow = (rows("web", total_ms=ms, resources_fetched=7, resources_found=7)[0] for ms in (1500.0, 5000.0))
+    assert (good.label, good.value, good.word, good.notes) == ("Whole page", "1,500 ms", "good", ("7 of 7 parts",))
+    assert (slow.word, slow.notes) == ("poor", ("(limit 4,000 ms)", "7 of 7 parts"))
+
+
+@pytest.mark.usefixtures("english")
+def test_an_incomplete_page_has_no_time() -> None:
+    """Without a total the row says that it is incomplete, how much came, and why; a choice of fewer parts is fine."""
+    data = {"total_ms": None, "first_byte_ms": 40.0, "resources_fetched": 3, "resources_found": 9}
+    cut = rows("web", Outcome.DEGRADED, "page_incomplete", **data)[0]
+    assert (cut.value, cut.word, cut.notes) == ("–", "incomplete", ("3 of 9 parts", "[SP-WEB-06]"))
+    chosen = rows("web", **data)[0]
+    assert (chosen.value, chosen.word) == ("40 ms", "answered")
+
+
+@pytest.mark.usefixtures("english")
+def test_a_video_has_its_start_and_its_stalls() -> None:
+    """Start and stalls are graded apart; the mean rate stands beside the start."""
+    start, stalls = rows("video", start_delay_ms=2500.0, stall_ratio=0.08, mean_bitrate_bps=1_400_000)
+    assert (start.label, start.value, start.word) == ("Video start", "2,500 ms", "fair")
+    assert start.notes == ("1.4 Mbps",)
+    assert (stalls.label, stalls.value, stalls.word) == ("Video stalls", "8 %", "bad")
+
+
+@pytest.mark.usefixtures("english")
+def test_a_video_that_never_played_has_no_numbers() -> None:
+    """No zero for what did not finish: a dash and the code."""
+    (row,) = rows("video", Outcome.DEGRADED, "redirect_elsewhere", start_delay_ms=None, stall_ratio=None)
+    assert (row.value, row.word, row.notes) == ("–", "not played", ("[SP-WEB-05]",))
+    (row,) = rows("video", Outcome.FAILED, "too_slow", start_delay_ms=None)
+    assert (row.value, row.word) == ("", "failed")
