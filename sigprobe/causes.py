@@ -58,6 +58,12 @@ ROWS: Final[tuple[tuple[str, str, str, str], ...]] = (
         N_("This device itself is filling the connection with other traffic."),
         N_("Stop downloads, updates and video on this device, then test again."),
     ),
+    (
+        "hosts_file",
+        "SP-VER-16",
+        N_("The hosts file of this device sends {names} to another address than the name servers do."),
+        N_("Take the line out of the hosts file, then test again."),
+    ),
     # --- the operator
     (
         "resolver_dead",

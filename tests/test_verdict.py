@@ -539,3 +539,37 @@ def test_behind_a_forwarder_of_this_device(behind: list[dict[str, Any]], rcode: 
     ]
     results = [web("a", "a.example", "name_not_found"), web("b", "b.example", "name_not_found")]
     assert plain(decide([*results, outwards(resolvers=[stub, *behind], names=names)], NEED)) == (owner, cause)
+
+
+@pytest.mark.parametrize("code", ["refused", "timeout", "tls_hostname", "tls_expired"])
+@pytest.mark.parametrize(
+    ("told", "owner"),
+    [
+        pytest.param(["203.0.113.7"], "local", id="name servers tell another address"),
+        pytest.param([], "uncertain", id="no name server tells any"),
+    ],
+)
+def test_a_hosts_file_that_lies_accuses_no_service(code: str, told: list[str], owner: str) -> None:
+    """What fails at an address of the device's own making is not the service's job."""
+    rows = [
+        {"host": "sirekap.example", "system": s, "rcode": "NOERROR" if told else None, "answers": told or None}
+        for s in (True, False, False)
+    ]
+    walk = outwards(
+        names=rows,
+        fixed_names=["sirekap.example"],
+        fixed_addresses={"sirekap.example": ["203.0.113.60"]},
+        web=[{"host": "b.example", "address": "203.0.113.9", "clock_offset_s": 0.3, "tls": True, "failure": None}],
+    )
+    verdict = decide([ping(), web("b", "b.example"), web(code=code), walk], NEED)
+    assert verdict.owner == owner
+    if owner == "local":
+        assert (verdict.cause, verdict.targets) == ("hosts_file", ("sirekap",))
+
+
+def test_a_hosts_file_that_tells_the_truth_hides_no_service() -> None:
+    """Where the name servers tell the same address, a refusing service is named as ever."""
+    names = told("sirekap.example", ["203.0.113.7"], ["203.0.113.7"])
+    fixed = {"fixed_names": ["sirekap.example"], "fixed_addresses": {"sirekap.example": ["203.0.113.7"]}}
+    walk = outwards(names=names, **fixed)
+    assert plain(decide([web("b", "b.example"), web(code="refused"), walk], NEED)) == ("service", "service_refused")

@@ -75,9 +75,15 @@ def ask_all(
 
 def in_hosts_file(host: str, path: Path = HOSTS) -> bool:
     """Whether the hosts file fixes a name, so that no resolver is asked for it."""
+    return bool(fixed_addresses(host, path))
+
+
+def fixed_addresses(host: str, path: Path = HOSTS) -> list[str]:
+    """The addresses that the hosts file gives a name; empty where it does not hold it."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return False
+        return []
     rows = (line.partition("#")[0].split() for line in text.splitlines())
-    return any(host.lower() in (name.lower() for name in row[1:]) for row in rows)
+    wanted = host.lower()
+    return [row[0] for row in rows if wanted in (name.lower() for name in row[1:]) and sockets.is_ip(row[0])]

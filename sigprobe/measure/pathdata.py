@@ -109,7 +109,7 @@ class PathData(TypedDict):
     """The way from this device outwards. What could not be asked is null or an empty list.
 
     `hop_beyond` is the last router beyond the gateway that said anything. `web` holds looks at web servers: at
-    references without TLS, and again at targets that had failed. `fixed_names` stand in the hosts file.
+    references without TLS, and again at targets that had failed. `fixed_names` stand in the hosts file, with `fixed_addresses`.
     `other_rx_bps` and `other_tx_bps` are what this device moved meanwhile beside this check.
     """
 
@@ -130,6 +130,7 @@ class PathData(TypedDict):
     families: dict[str, FamilyData]
     names: list[AskedData]
     fixed_names: list[str]
+    fixed_addresses: dict[str, list[str]]
     web: list[PeekData]
     whole: WholeData | None
     other_rx_bps: int | None
@@ -143,5 +144,5 @@ _LISTS = ("resolvers", "hops", "references", "targets", "collectors", "names", "
 def empty_data() -> PathData:
     """Every key, with nothing known yet."""
     data: dict[str, Any] = dict.fromkeys(PathData.__annotations__)
-    data |= {name: [] for name in _LISTS} | {"families": {}, "bytes_used": 0}
+    data |= {name: [] for name in _LISTS} | {"families": {}, "fixed_addresses": {}, "bytes_used": 0}
     return cast(PathData, data)

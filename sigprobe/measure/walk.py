@@ -302,7 +302,8 @@ class Walk:
 
     def _names(self, pool: ThreadPoolExecutor) -> None:
         hosts = resolvers.hosts_of(self.options)
-        self.data["fixed_names"] = [h for h in hosts if lookups.in_hosts_file(h)]
+        fixed = {host: found for host in hosts if (found := lookups.fixed_addresses(host))}
+        self.data["fixed_names"], self.data["fixed_addresses"] = list(fixed), fixed
         self.data["resolvers"], self.data["names"], used = resolvers.ask(
             self.options,
             self._references(),

@@ -305,6 +305,7 @@ _RULES: Final[tuple[Rule, ...]] = (
     _no_link,
     _gateway_dead,
     _interception,
+    names.hosts_file,
     names.lying,
     names.dead,
     _nothing_beyond,

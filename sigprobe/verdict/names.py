@@ -7,7 +7,7 @@ from typing import Final
 from sigprobe import answers
 from sigprobe.result import Outcome, Result
 from sigprobe.verdict.evidence import Facts, Row, code, host_of, ip
-from sigprobe.verdict.words import OPERATOR, UNCERTAIN, Verdict, say
+from sigprobe.verdict.words import LOCAL, OPERATOR, UNCERTAIN, Verdict, say
 
 # Why an answer is called tampered, where nothing else fits: a private address may be an inner view of the name, and one
 # address for everything a login page.
@@ -83,12 +83,36 @@ def compared(facts: Facts, host: str) -> answers.Compared | None:
         for row in facts.asked(host)
         if row.get("rcode") is not None
     ]
-    return answers.compare(host, rows, fixed=host in (facts.path.get("fixed_names") or ()))
+    return answers.compare(host, rows, fixed=fixed(facts, host))
+
+
+def hosts_file(facts: Facts) -> Verdict | None:
+    """This device's own hosts file sends a name that fails elsewhere than every name server."""
+    for host in facts.path.get("fixed_names") or ():
+        failed = [r for r in facts.failed if host_of(r) == host and r.kind != "dns"]
+        told, own = _everywhere(facts, str(host)), _in_file(facts, str(host))
+        if failed and told and own and not told & own:
+            return say(LOCAL, "hosts_file", 0.9, failed, facts.walks)
+    return None
+
+
+def fixed(facts: Facts, host: str) -> bool:
+    """Whether the hosts file holds a name."""
+    return host in (facts.path.get("fixed_names") or ())
+
+
+def _in_file(facts: Facts, host: str) -> set[str]:
+    return {str(address) for address in facts.part("fixed_addresses").get(host) or ()}
+
+
+def _everywhere(facts: Facts, host: str) -> set[str]:
+    """Every address that any name server told for a host."""
+    return {str(address) for row in facts.asked(host) for address in row.get("answers") or ()}
 
 
 def disputed(facts: Facts, host: str) -> bool:
     """Whether the system's resolvers and the others have no address of a host in common."""
-    if host in (facts.path.get("fixed_names") or ()):
+    if fixed(facts, host):
         return False
     found = compared(facts, host)
     return found is not None and found.word != answers.SAME and bool(found.others)
@@ -96,8 +120,10 @@ def disputed(facts: Facts, host: str) -> bool:
 
 def agreed(facts: Facts, host: str) -> bool:
     """Whether the address of a host is beyond doubt: others tell it too, or no resolver was needed for it."""
-    if ip(host) is not None or host in (facts.path.get("fixed_names") or ()):
+    if ip(host) is not None:
         return True
+    if fixed(facts, host):
+        return bool(_everywhere(facts, host) & _in_file(facts, host))
     found = compared(facts, host)
     return found is not None and found.word == answers.SAME and bool(found.system)
 

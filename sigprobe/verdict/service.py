@@ -137,6 +137,8 @@ def _proof_against(failure: Result, facts: Facts) -> Result | None:
         return facts.walks[0] if facts.walks and names.failing_name_alone(facts, host) else None
     if facts.walked and names.disputed(facts, host):
         return None
+    if names.fixed(facts, host) and not names.agreed(facts, host):
+        return None  # the hosts file may have sent us to somebody else
     far_enough = [r for r in answered if proves(r) and distance(r) >= near and distance(r) is not Distance.LINK]
     over_tcp = [r for r in far_enough if r.kind != "ping"]
     walk = _walk_over_tcp(facts) if near is Distance.FAR else None

@@ -156,6 +156,13 @@ def own_traffic(world: World) -> None:
     _flood(world, "device", "net", rate * 1.3)
 
 
+@scenario("local", "hosts_file")
+def hosts_file(world: World) -> None:
+    """A line of the device's hosts file sends a service elsewhere: to another service, a closed port, or nobody."""
+    victim, other = (world.services[name] for name in world.rng.sample(SERVICES, 2))
+    world.hosts[victim["fqdn"]] = world.rng.choice((other["host"], world.host(60), world.host(99)))
+
+
 # --- operator -----------------------------------------------------------------------------------------------
 
 

@@ -48,6 +48,7 @@ class World:
     up: Way = field(default_factory=Way)
     down: Way = field(default_factory=Way)
     resolver_silent: bool = False
+    hosts: dict[str, str] = field(default_factory=dict)  # lines of the device's hosts file
     forwarder: bool = False  # the device asks 127.0.0.53, as systemd-resolved has it
     ipv6: bool = False
     ipv6_dead: bool = False
@@ -149,6 +150,8 @@ def running(world: World) -> Iterator[World]:
         stack.callback(_remove, etc)
         asked = FORWARDER if world.forwarder else world.resolver
         (etc / "resolv.conf").write_text(f"nameserver {asked}\noptions timeout:2 attempts:1\n")
+        lines = [f"{address} {name}" for name, address in world.hosts.items()]
+        (etc / "hosts").write_text("\n".join(["127.0.0.1 localhost", *lines, ""]))
         for label, spec in _peers(world).items():
             stack.enter_context(_process(world.spaces[label].command(sys.executable, str(PEERS)), json.dumps(spec)))
         for change in world.after:
