@@ -280,6 +280,11 @@ class Loop:
         self._running[connection] = (life, 0, ended)
         self._advance(connection, 0)
 
+    def poke(self, connection: Connection) -> None:
+        """Let a life take a step without an event: what it waited for beside its socket has come."""
+        if connection in self._running:
+            self._advance(connection, 0)
+
     def turn(self, timeout_s: float) -> None:
         """Wait for events and let each life that has one take a step."""
         if not self._selector.get_map():

@@ -15,18 +15,29 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
+from sigprobe.measure.engines import bursts
+from sigprobe.measure.engines.agreement import FLOOR, crucial_interval, half_width
+
 MIN_BATCHES: Final = 6
 MAX_BATCHES: Final = 80
-FEW_BATCHES: Final = 8
 MIN_STEADY_S: Final = 0.35
+LEAST_STEADY_S: Final = 0.1
+PLAIN_BPS: Final = 20e6
+"""Up to this rate a level has to be seen for the first; above it less and less, down to the second: each look there
+costs megabytes, and shows as many packets in less time."""
+
 MIN_BATCH_S: Final = 0.02
 PACKETS_PER_BATCH: Final = 12
 PACKET_BYTES: Final = 1460
 MIN_BYTES: Final = 15_000
 """Ten packets: with fewer a speed would be a guess."""
 
-FLOOR: Final = 0.005
-"""No interval is narrower than this share: packets come in lumps."""
+SHORT_FLOOR: Final = 0.005
+"""The same for what a second's look cannot show; over the root of the seconds looked at."""
+
+BURST_FLOOR: Final = 0.02
+BURST_TOLERANCE: Final = 0.05
+"""And for a pace that was read from bursts; what is good enough there."""
 
 CLIMBED: Final = 0.7
 """A level lies no lower than this share of what came last."""
@@ -34,6 +45,7 @@ CLIMBED: Final = 0.7
 STEADY_RTTS: Final = 1.3
 """Short batches have to agree for so many round trips: a window that still grows does so within one."""
 
+APART_RTTS: Final = 2
 LOSSY: Final = 2
 LOSSY_SHARE: Final = 0.003
 LOSSY_RTTS: Final = 4
@@ -53,17 +65,40 @@ LOSS_TOLERANCE: Final = 0.2
 """The least half-width is the first over the root of the losses seen; up to the second it is good enough."""
 
 
+MATHIS: Final = 1.22
+CAUTIOUS: Final = 0.94
+"""What losses leave of a stream, in packets a round trip times the root of their share (Mathis and others, 1997);
+the second where acknowledgements are delayed."""
+
+UNSEEN_LOSS: Final = 0.01
+UNSEEN_PACKETS: Final = 400
+"""So many packets have to get through before such a loss, none of it seen, can be left out of account."""
+
+BEYOND: Final = 1.5
+"""Losses that allow so many times the rate do not govern it."""
+
+TREND: Final = 1.4
+"""How far the older half of a level may lie from the newer, in half-widths that are good enough."""
+
+
+def loss_bound(rtt_s: float, streams: int, share: float, factor: float = MATHIS) -> float:
+    """Bit/s that a share of lost packets leaves to so many streams that give way to losses."""
+    return streams * factor * PACKET_BYTES * 8 / (rtt_s * math.sqrt(share))
+
+
 @dataclass(frozen=True, slots=True)
 class Speed:
     """A rate in bit/s of payload with its 95 % interval (None when there are too few batches to give one).
 
-    `from_s` is where slow start ended; `settled` says that all tests for stopping are passed.
+    `from_s` is where slow start ended; `settled` says that all tests for stopping are passed, `sure` that no second
+    look is needed.
     """
 
     bps: float
     ci_bps: tuple[float, float] | None
     from_s: float
     settled: bool
+    sure: bool = False
 
 
 class Series:
@@ -116,27 +151,14 @@ class Series:
         return (self.total() - self.at(end_s - span_s)) * 8 / span_s if span_s > 0 else 0.0
 
 
-def crucial_interval(rates: Sequence[float]) -> tuple[float, float]:
-    """The range of rates with the highest product of density and size: samples² over width."""
-    values = sorted(rates)
-    count = len(values)
-    if count < 3:
-        return values[0], values[-1]
-    # without a least width two equal samples would be infinitely dense
-    least = max((values[-1] - values[0]) / (count - 1), values[-1] * FLOOR, 1e-9)
-    best, found = -1.0, (values[0], values[-1])
-    for low in range(count):
-        for high in range(low, count):
-            size = high - low + 1
-            quality = size * size / max(values[high] - values[low], least)
-            if quality > best:
-                best, found = quality, (values[low], values[high])
-    return found
+def tolerance(at_s: float, total: float) -> float:
+    """The half-width, as a share of the rate, that is good enough to stop: giving way with seconds and megabytes."""
+    return min(0.06, 0.03 + max(0.0, at_s - 1.5) * 0.0115 + total / 1e6 * 0.001)
 
 
-def tolerance(at_s: float) -> float:
-    """The half-width, as a share of the rate, that is good enough to stop: strict at first, then giving way."""
-    return min(0.06, 0.02 + max(0.0, at_s - 1.5) * 0.0115)
+def least_steady_s(bps: float) -> float:
+    """How long a level has to be seen."""
+    return MIN_STEADY_S * min(1.0, max(LEAST_STEADY_S / MIN_STEADY_S, math.sqrt(PLAIN_BPS / bps)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,17 +168,34 @@ class _Terms:
     begin_s: float
     batch_s: float
     steady_s: float
-    floor: float
     allowed: float
+    floor: float = FLOOR
 
 
-def judge(series: Series, rtt_s: float, losses_s: Sequence[float] = (), streams: int = 1) -> Speed | None:
+def judge(
+    series: Series,
+    rtt_s: float,
+    losses_s: Sequence[float] = (),
+    streams: int = 1,
+    standing_s: float | None = None,
+) -> Speed | None:
     """The rate as far as it can be told now; None when no level is to be seen yet.
 
     `rtt_s` is the idle round trip. Batches as long as that are always fair, since a window's bursts fill it; where
     shorter ones already agree over more than a round trip, there are no such bursts, and no need to wait for more.
-    `losses_s` are the moments at which packets were lost on any of `streams`.
+    `losses_s` are the moments at which packets were lost on any of `streams`. Since `standing_s` packets have waited
+    in a queue all the time: what arrives then comes at the link's own pace, whatever the window still does.
     """
+    speed = _judge_level(series, rtt_s, losses_s, streams, standing_s)
+    looked = series.total() >= UNSEEN_PACKETS * PACKET_BYTES or series.end_s() >= LOSSY_S
+    if speed is None or not speed.settled or looked:
+        return speed
+    return replace(speed, settled=loss_bound(rtt_s, streams, UNSEEN_LOSS) >= BEYOND * speed.bps)
+
+
+def _judge_level(
+    series: Series, rtt_s: float, losses_s: Sequence[float], streams: int, standing_s: float | None
+) -> Speed | None:
     begin_s, end_s = series.first_s(), series.end_s()
     span_s = end_s - begin_s
     recent_bps = series.rate(span_s / 2) if span_s > 0 else 0.0
@@ -167,17 +206,41 @@ def judge(series: Series, rtt_s: float, losses_s: Sequence[float] = (), streams:
     # losses that were the climb's own end with it; those that govern a rate go on
     recent_s = min(span_s, max(LOSSY_RTTS * rtt_s, LEAST_RECENT_S, LOSSY_PACKETS * PACKET_BYTES * 8 / recent_bps))
     packets = recent_bps * recent_s / 8 / PACKET_BYTES
-    if len(losses_s) - bisect_right(losses_s, end_s - recent_s) >= max(LOSSY, LOSSY_SHARE * packets):
-        return _judge_lossy(series, max(short_s, rtt_s), losses_s, streams)
-    allowed = tolerance(span_s)
+    recent = len(losses_s) - bisect_right(losses_s, end_s - recent_s)
+    if recent >= max(LOSSY, LOSSY_SHARE * packets) or _go_on(series, rtt_s, losses_s, streams):
+        return _judge_lossy(series, rtt_s, max(short_s, rtt_s), losses_s, streams)
+    allowed, steady_s = tolerance(span_s, series.total()), least_steady_s(recent_bps)
     if rtt_s > short_s:
-        quick = _judge(series, _Terms(begin_s, short_s, max(MIN_STEADY_S, STEADY_RTTS * rtt_s), FLOOR, allowed))
+        quick = _judge(series, _Terms(begin_s, short_s, max(steady_s, STEADY_RTTS * rtt_s), allowed))
         if quick is not None and quick.settled:
             return quick
-    return _judge(series, _Terms(begin_s, max(short_s, rtt_s), MIN_STEADY_S, FLOOR, allowed))
+        queue = None if standing_s is None else (standing_s, steady_s)
+        burst = _judge_bursts(series, rtt_s, allowed, queue)
+        if burst is not None and burst.settled:
+            return burst
+    return _judge(series, _Terms(begin_s, max(short_s, rtt_s), steady_s, allowed))
 
 
-def _judge_lossy(series: Series, batch_s: float, losses_s: Sequence[float], streams: int) -> Speed | None:
+def _go_on(series: Series, rtt_s: float, losses_s: Sequence[float], streams: int) -> bool:
+    """Whether losses have been seen over more round trips than the end of a climb takes, and would govern the rate."""
+    if not losses_s or series.end_s() >= LOSSY_S or losses_s[-1] - losses_s[0] < APART_RTTS * rtt_s:
+        return False
+    share = len(losses_s) * PACKET_BYTES / series.total()
+    return loss_bound(rtt_s, streams, share) < BEYOND * series.rate(LEAST_RECENT_S)
+
+
+def _judge_bursts(series: Series, rtt_s: float, allowed: float, queue: tuple[float, float] | None) -> Speed | None:
+    rates = bursts.paces(series.times_s, series.totals, series.at, rtt_s, queue)
+    half = half_width(rates) if rates else None
+    if not rates or half is None:
+        return None
+    mean = sum(rates) / len(rates)
+    half = max(half, mean * BURST_FLOOR)
+    settled = half <= max(allowed, BURST_TOLERANCE) * mean
+    return Speed(mean, (mean - half, mean + half), series.end_s() - 2 * rtt_s, settled, sure=True)
+
+
+def _judge_lossy(series: Series, rtt_s: float, batch_s: float, losses_s: Sequence[float], streams: int) -> Speed | None:
     """Judge a rate that losses govern: each stream has to have met a few before its mean shows.
 
     The climb fills a link that losses then keep from being filled, and that looks steady for seconds.
@@ -187,11 +250,17 @@ def _judge_lossy(series: Series, batch_s: float, losses_s: Sequence[float], stre
     begin_s = max(begin_s, min(losses_s[met], begin_s + (end_s - begin_s) / 2))
     since = len(losses_s) - bisect_right(losses_s, begin_s)
     floor = LOSS_FLOOR / math.sqrt(max(1, since))
-    speed = _judge(series, _Terms(begin_s, batch_s, MIN_STEADY_S, floor, LOSS_TOLERANCE))
+    speed = _judge(series, _Terms(begin_s, batch_s, MIN_STEADY_S, LOSS_TOLERANCE, floor))
     if speed is None:
         return None
     enough = len(losses_s) >= ENOUGH_LOSSES * streams or end_s >= LOSSY_S
-    return replace(speed, settled=speed.settled and enough)
+    interval = speed.ci_bps
+    if interval is not None:
+        # windows from the climb give way to losses for longer than a test lasts: this is where they are going
+        share = len(losses_s) * PACKET_BYTES / series.total()
+        least = min(interval[0], loss_bound(rtt_s, streams, share, CAUTIOUS))
+        interval = (max(0.0, least), interval[1])
+    return replace(speed, ci_bps=interval, settled=speed.settled and enough)
 
 
 def _judge(series: Series, terms: _Terms) -> Speed | None:
@@ -219,7 +288,7 @@ def _judge(series: Series, terms: _Terms) -> Speed | None:
     interval = None
     settled = False
     if half is not None:
-        half = max(half, mean * terms.floor)
+        half = max(half, mean * max(terms.floor, SHORT_FLOOR / math.sqrt(len(steady) * batch_s)))
         interval = (max(0.0, mean - half), mean + half)
         middle = len(steady) // 2
         older, newer = sum(steady[:middle]) / middle, sum(steady[-middle:]) / middle
@@ -228,36 +297,9 @@ def _judge(series: Series, terms: _Terms) -> Speed | None:
             len(steady) >= MIN_BATCHES
             and len(steady) * batch_s >= terms.steady_s
             and half <= allowed
-            and abs(newer - older) <= 2 * allowed
+            and abs(newer - older) <= TREND * allowed
         )
     return Speed(mean, interval, end_s - batch_s * len(steady), settled)
-
-
-_T975: Final = (12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.16, 2.145, 2.131)
-
-
-def half_width(values: Sequence[float]) -> float | None:
-    """Half of the 95 % interval of the mean of a series in time order; None below four values.
-
-    Neighbours are put together until few are left: a lost packet holds back what came after it and then sets it
-    free at once, so that short batches differ wildly where the rate does not.
-    """
-    while len(values) >= 2 * FEW_BATCHES:
-        values = [
-            (a + b) / 2 for a, b in zip(values[len(values) % 2 :: 2], values[len(values) % 2 + 1 :: 2], strict=True)
-        ]
-    count = len(values)
-    if count < 4:
-        return None
-    mean = sum(values) / count
-    gaps = [value - mean for value in values]
-    squares = sum(gap * gap for gap in gaps)
-    if squares <= 0:
-        return 0.0
-    alike = sum(a * b for a, b in pairwise(gaps)) / squares
-    alike = min(0.9, max(0.0, alike))
-    quantile = _T975[count - 2] if count - 2 < len(_T975) else 1.96 + 2.5 / (count - 1)
-    return quantile * math.sqrt(squares / (count - 1) / count * (1 + alike) / (1 - alike))
 
 
 class Judge:
@@ -270,20 +312,30 @@ class Judge:
         self._before: Speed | None = None
         self.speed: Speed | None = None
 
-    def converged(self, series: Series, losses_s: Sequence[float] = (), streams: int = 1) -> bool:
+    def converged(
+        self, series: Series, losses_s: Sequence[float] = (), streams: int = 1, standing_s: float | None = None
+    ) -> bool:
         """Judge the series as it is now."""
-        before, self.speed = self.speed, judge(series, self._rtt_s, losses_s, streams)
+        before, self.speed = self.speed, judge(series, self._rtt_s, losses_s, streams, standing_s)
         now = self.speed
+        if now is not None and now.settled and now.sure:
+            return True
         if now is None or before is None or not (now.settled and before.settled):
             return False
         return abs(now.bps - before.bps) <= 0.02 * now.bps
 
 
-def conclude(series: Series, rtt_s: float, losses_s: Sequence[float] = (), streams: int = 1) -> Speed | None:
+def conclude(
+    series: Series,
+    rtt_s: float,
+    losses_s: Sequence[float] = (),
+    streams: int = 1,
+    standing_s: float | None = None,
+) -> Speed | None:
     """The best statement about a finished transfer; None when too little arrived to make one."""
     if series.total() < MIN_BYTES:
         return None
-    speed = judge(series, rtt_s, losses_s, streams)
+    speed = judge(series, rtt_s, losses_s, streams, standing_s)
     if speed is not None:
         return speed
     begin_s, end_s = series.first_s(), series.last_s()

@@ -66,6 +66,7 @@ def measure(
             cap_bytes=left // (len(ways) - number),
             max_s=max_s,
             rtt_s=rtt_s,
+            rest_s=max(found.idle_rtts_s),
             streams=streams,
             session=session,
             fraction=(number / len(ways), (number + 1) / len(ways)),

@@ -6,16 +6,21 @@ from typing import Final
 
 MIN_ROUND_S: Final = 0.05
 MOST_STREAMS: Final = 8
-FAR_S: Final = 0.1
-VERY_FAR_S: Final = 0.2
-"""From these round trips on, a transfer begins with more streams: each doubling would cost a round trip."""
+FIRST_STREAMS: Final = 2
+FAR_S: Final = 0.08
+"""From this round trip on, all connections are opened at once: each doubling of them would cost a round trip."""
+
+QUICK_BYTES: Final = 24_000
+QUICK_S: Final = 0.025
+"""First windows that arrive within so long come over a link which is not slow."""
+
+SLOW_BPS: Final = 8e6
+"""A long way that carries less needs no further stream: they would only fill its queue."""
 
 
-def first_streams(rtt_s: float) -> int:
-    """How many streams to begin with."""
-    if rtt_s >= VERY_FAR_S:
-        return MOST_STREAMS
-    return 4 if rtt_s >= FAR_S else 2
+def first_streams(rtt_s: float) -> tuple[int, int]:
+    """How many streams to begin with, and how many to hold open beside them."""
+    return FIRST_STREAMS, MOST_STREAMS - FIRST_STREAMS if rtt_s >= FAR_S else 0
 
 
 class Ramp:
@@ -23,6 +28,8 @@ class Ramp:
 
     def __init__(self, rtt_s: float) -> None:
         self._round_s = max(MIN_ROUND_S, rtt_s)
+        self._far = rtt_s >= FAR_S
+        self._first_s: float | None = None
         self._until = 0.0
         self._total = 0
         self._before: int | None = None
@@ -30,12 +37,16 @@ class Ramp:
 
     def more(self, now: float, total: int, streams: int) -> int:
         """How many streams to add now."""
+        if self._first_s is None and total > 0:
+            self._first_s = now
+        if self._far and self._first_s is not None and now - self._first_s <= QUICK_S and total >= QUICK_BYTES:
+            return MOST_STREAMS - streams
         if self._flat >= 2 or streams >= MOST_STREAMS or now < self._until or total == 0:
             return 0
         last, self._total = total - self._total, total
         before, self._before = self._before, last
         self._until = now + self._round_s
-        if before is None:
+        if before is None or (self._far and last * 8 < SLOW_BPS * self._round_s):
             return 0
         if last < 1.5 * before:
             self._flat += 1

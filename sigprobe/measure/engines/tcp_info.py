@@ -10,6 +10,7 @@ from typing import Final
 
 # linux/tcp.h, struct tcp_info: fields are only ever appended, so a longer answer is read by its beginning
 _SEGMENT_SIZES: Final = 16  # sending, receiving
+_RTT: Final = 68
 _TOTAL_RETRANS: Final = 100
 _BYTES_ACKED: Final = 120
 _DATA_SEGS_IN: Final = 152
@@ -26,7 +27,8 @@ class TcpInfo:
 
     `reached` is the payload that has got through in any order, in whole segments: what the other end holds of ours
     and is missing a piece before, too. `arrived` is the same of what came in here, and `out_of_order` the segments
-    that came in with a piece missing before them (0 where the system does not count them).
+    that came in with a piece missing before them (0 where the system does not count them). `rtt_s` is the running mean
+    of the last round trips, None before the first.
     """
 
     acked: int
@@ -35,6 +37,7 @@ class TcpInfo:
     reached: int
     arrived: int
     out_of_order: int
+    rtt_s: float | None = None
 
 
 def read(sock: socket.socket) -> TcpInfo | None:
@@ -48,6 +51,7 @@ def read(sock: socket.socket) -> TcpInfo | None:
     if len(raw) < _SIZE:
         return None
     send_size, receive_size = struct.unpack_from("=II", raw, _SEGMENT_SIZES)
+    (rtt_us,) = struct.unpack_from("=I", raw, _RTT)
     (retransmits,) = struct.unpack_from("=I", raw, _TOTAL_RETRANS)
     (acked,) = struct.unpack_from("=Q", raw, _BYTES_ACKED)
     (came_in,) = struct.unpack_from("=I", raw, _DATA_SEGS_IN)
@@ -55,7 +59,13 @@ def read(sock: socket.socket) -> TcpInfo | None:
     sent, repeated = struct.unpack_from("=QQ", raw, _BYTES_SENT)
     out_of_order = struct.unpack_from("=I", raw, _OUT_OF_ORDER)[0] if len(raw) >= _OUT_OF_ORDER + 4 else 0
     return TcpInfo(
-        acked, sent - repeated, retransmits, delivered * send_size, came_in * receive_size, int(out_of_order)
+        acked,
+        sent - repeated,
+        retransmits,
+        delivered * send_size,
+        came_in * receive_size,
+        int(out_of_order),
+        rtt_us / 1e6 if rtt_us else None,
     )
 
 

@@ -6,23 +6,31 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Final, Literal
 
 from sigprobe.measure.engines import tcp_info
 from sigprobe.measure.engines.arrivals import Arrivals
 from sigprobe.measure.engines.connection import READ, WRITE, Connection, FaultError, Life, Loop
 from sigprobe.measure.engines.converge import Judge, Speed, conclude
-from sigprobe.measure.engines.ramp import Ramp, first_streams
+from sigprobe.measure.engines.ramp import FAR_S, Ramp, first_streams
 from sigprobe.measure.engines.server import Server, check_status
+from sigprobe.measure.engines.stream import RETRIES, Numbers, Stream, look
 from sigprobe.measure.kind import Context, Progress
 
 MIB: Final = 1024 * 1024
-TICK_S: Final = 0.01
-JUDGE_S: Final = 0.05
+TICK_S: Final = 0.005
+JUDGE_S: Final = 0.03
 PROGRESS_S: Final = 0.15
 PROBE_S: Final = 0.1
+QUICK_PROBE_S: Final = 0.04
+QUICK_BPS: Final = 20e6
+"""From this rate on, latency is looked at so often: it tells when a queue stands, and a moment costs megabytes."""
+
 MIN_PIECE: Final = 16 * 1024
-RETRIES: Final = 2
+UNDER_WAY: Final = 1 / 4
+LEAST_FLIGHT: Final = 1_000_000
+"""No more of what a direction may send is under way, until that is seen to hold the rate back; so much always may."""
 
 OURS_BODY: Final = 1024 * MIB
 FOREIGN_BODY: Final = 16 * MIB
@@ -34,11 +42,15 @@ Ended = Literal["converged", "data_cap", "time_cap"]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The bounds of one direction. `streams` None: as many as the beginning of the transfer shows to be useful."""
+    """The bounds of one direction. `streams` None: as many as the beginning of the transfer shows to be useful.
+
+    `rtt_s` is the shortest round trip at rest, `rest_s` the longest.
+    """
 
     cap_bytes: int
     max_s: float
     rtt_s: float
+    rest_s: float | None = None
     streams: int | None = None
     session: str = ""
     fraction: tuple[float, float] = (0.0, 1.0)
@@ -60,22 +72,6 @@ class Transfer:
     series: Arrivals = field(default_factory=Arrivals)
 
 
-class _Stream:
-    """One connection of a transfer and what went over it."""
-
-    __slots__ = ("announced", "base", "connection", "holes", "lost_s", "reached_base", "retries", "written")
-
-    def __init__(self, connection: Connection, retries: int = RETRIES) -> None:
-        self.connection = connection
-        self.retries = retries
-        self.written = 0
-        self.announced = 0
-        self.base: int | None = None
-        self.reached_base: int | None = None
-        self.holes = 0
-        self.lost_s = 0.0
-
-
 class Direction:
     """Runs one direction to its end: `Direction(...).run()` gives the Transfer."""
 
@@ -93,15 +89,18 @@ class Direction:
         self._context = context
         self._clock = clock
         self._loop = Loop()
-        self._streams: list[_Stream] = []
+        self._streams: list[Stream] = []
         self._buffer = memoryview(bytearray(MIB) if way == "download" else os.urandom(MIB))
         self._piece = 4 * MIN_PIECE
         self._body_most = OURS_BODY if server.ours else FOREIGN_BODY
         self._moved = 0
-        self._gone = [0, 0, 0, 0]  # acknowledged, on the link, repeated segments, got through: of closed streams
+        self._gone: list[Numbers] = []
+        self._flight = plan.cap_bytes * UNDER_WAY
+        self._held_back_s: float | None = None
         self._began = 0.0
         self._tells = False
         self._out = Transfer()
+        self._out.series.rest_s = plan.rest_s
 
     # --- the loop
 
@@ -110,8 +109,9 @@ class Direction:
         out, plan, clock = self._out, self._plan, self._clock
         self._began = clock()
         try:
-            for _ in range(plan.streams or first_streams(plan.rtt_s)):
-                self._open_stream()
+            asking, held = (plan.streams, 0) if plan.streams else first_streams(plan.rtt_s)
+            for number in range(asking + held):
+                self._open_stream(held=number >= asking)
             self._drive()
         finally:
             self._sample(self._elapsed())
@@ -122,21 +122,20 @@ class Direction:
         if self._way == "download":
             out.bytes = self._moved
         else:
-            _, sent, repeated, _ = self._gone
-            out.bytes = sent if self._tells else self._moved
+            out.bytes = sum(one.sent for one in self._gone) if self._tells else self._moved
             self._context.budget.spend(out.bytes - self._moved)
-            out.retransmits = repeated if self._tells else None
+            out.retransmits = sum(one.repeated for one in self._gone) if self._tells else None
             out.counted_by = "tcp_info" if self._tells else None
-        if out.fault is None:
-            series = out.series
-            out.speed = conclude(series.best(), plan.rtt_s, series.losses_s, series.streams)
+        if out.fault is None and out.ended != "converged":
+            series, losses_s = out.series, out.series.governing(out.elapsed_s)
+            out.speed = conclude(series.best(), plan.rtt_s, losses_s, series.streams, series.standing_s)
         return out
 
     def _drive(self) -> None:
         out, plan, context = self._out, self._plan, self._context
         judge = Judge(plan.rtt_s)
         ramp = Ramp(plan.rtt_s) if plan.streams is None else None
-        next_tick, next_judge, next_progress, next_probe = 0.0, 2 * JUDGE_S, 0.0, PROBE_S
+        next_tick, next_judge, next_progress, next_probe = 0.0, 0.1, 0.0, PROBE_S
         while True:
             self._loop.turn(next_tick - self._elapsed())
             now = self._elapsed()
@@ -163,19 +162,25 @@ class Direction:
                 return
             if now >= next_judge:
                 next_judge = now + JUDGE_S
-                if judge.converged(out.series.best(), out.series.losses_s, out.series.streams):
+                series = out.series
+                if judge.converged(series.best(), series.governing(now), series.streams, series.standing_s):
                     out.ended = "converged"
+                    out.speed = judge.speed
                     return
                 self._fit_piece()
             if now >= next_progress:
                 next_progress = now + PROGRESS_S
                 self._tell(now, total)
             if now >= next_probe:
-                next_probe = now + PROBE_S
+                quick = self._way == "download" and out.series.ordered.rate(PROBE_S) >= QUICK_BPS
+                next_probe = now + (QUICK_PROBE_S if quick else PROBE_S)
                 self._probe()
             if ramp is not None and not spent:
-                for _ in range(ramp.more(now, total, len(self._streams))):
-                    self._open_stream()
+                asking = sum(not stream.held for stream in self._streams)
+                for _ in range(ramp.more(now, total, asking)):
+                    self._ask_more()
+            if self._held_back_s is not None:
+                self._let_go(now)
 
     def _elapsed(self) -> float:
         return self._clock() - self._began
@@ -194,13 +199,14 @@ class Direction:
         return self._room()
 
     def _sample(self, now: float) -> int:
-        acked, reached = self._gone[0], self._gone[3]
-        for stream in self._streams:
-            numbers = self._numbers(stream, now)
-            acked += numbers[0]
-            reached += numbers[3]
-        total = acked if self._way == "upload" and self._tells else self._moved
-        self._out.series.add(now, total, reached)
+        looks = [*self._gone, *(self._numbers(stream, now) for stream in self._streams)]
+        told = self._way == "upload" and self._tells
+        total = sum(one.acked for one in looks) if told else self._moved
+        self._out.series.add(now, total, sum(one.reached for one in looks))
+        if told:
+            trips = [stream.rtt_s for stream in self._streams if stream.rtt_s is not None and not stream.held]
+            if trips:
+                self._out.series.trip(now, median(trips))
         return total
 
     def _fit_piece(self) -> None:
@@ -221,15 +227,39 @@ class Direction:
 
     # --- streams
 
-    def _open_stream(self, retries: int = RETRIES) -> None:
+    def _open_stream(self, retries: int = RETRIES, *, held: bool = False) -> None:
         server = self._server
-        stream = _Stream(Connection(server.address, server.host, server.tls), retries)
+        stream = Stream(Connection(server.address, server.host, server.tls), retries)
+        stream.held = held
         self._streams.append(stream)
-        self._out.streams = self._out.series.streams = max(self._out.streams, len(self._streams))
+        self._count_streams()
         life = self._receive(stream) if self._way == "download" else self._send(stream)
         self._loop.start(stream.connection, life, lambda fault: self._ended(stream, fault))
 
-    def _ended(self, stream: _Stream, fault: FaultError | None) -> None:
+    def _count_streams(self) -> None:
+        asking = sum(not stream.held for stream in self._streams)
+        self._out.streams = self._out.series.streams = max(self._out.streams, asking)
+
+    def _ask_more(self) -> None:
+        """Let a stream that is held open ask; open another where there is none."""
+        stream = next((stream for stream in self._streams if stream.held), None)
+        if stream is None:
+            self._open_stream()
+            return
+        stream.held = False
+        self._count_streams()
+        if stream.waiting:
+            self._loop.poke(stream.connection)
+
+    def _wait_for_turn(self, stream: Stream) -> Life:
+        view = memoryview(bytearray(4096))
+        while stream.held:
+            stream.waiting = True
+            if (yield READ) & READ and (count := stream.connection.receive_into(view)) is not None:
+                raise FaultError(*(("bad_response", "answered before asked") if count else ("reset", "closed unasked")))
+        stream.waiting = False
+
+    def _ended(self, stream: Stream, fault: FaultError | None) -> None:
         if fault is None and self._room() <= 0:
             return  # kept open, so that what is on its way can still be acknowledged
         moved = stream.written
@@ -241,20 +271,20 @@ class Direction:
             self._open_stream(stream.retries)
         elif fault is None or (fault.code == "reset" and moved and stream.retries > 0):
             self._open_stream(stream.retries - (fault is not None))
-        elif not self._streams or fault.code == "bad_response":
+        elif all(other.held for other in self._streams) or fault.code == "bad_response":
             self._out.fault = fault
 
-    def _retire(self, stream: _Stream) -> None:
+    def _retire(self, stream: Stream) -> None:
         if stream in self._streams:
             self._streams.remove(stream)
-        for i, count in enumerate(self._numbers(stream, self._elapsed())):
-            self._gone[i] += count
+        self._gone.append(self._numbers(stream, self._elapsed()))
         self._loop.stop(stream.connection)
         stream.connection.close()
 
-    def _receive(self, stream: _Stream) -> Life:
+    def _receive(self, stream: Stream) -> Life:
         connection = stream.connection
         yield from connection.open()
+        yield from self._wait_for_turn(stream)
 
         def got(count: int) -> int:
             stream.written += count
@@ -277,9 +307,10 @@ class Direction:
             if not head.keep_alive:
                 return
 
-    def _send(self, stream: _Stream) -> Life:
+    def _send(self, stream: Stream) -> Life:
         connection = stream.connection
         yield from connection.open()
+        yield from self._wait_for_turn(stream)
         sock = connection.sock
         if sock is None:
             return
@@ -302,6 +333,11 @@ class Direction:
                 room = self._room()
                 if room <= 0:
                     return
+                stream.waiting = self._is_full(stream)
+                if stream.waiting:
+                    if (yield READ) & READ:
+                        yield from self._answered_early(connection)
+                    continue
                 count = connection.send(self._buffer[: min(self._piece, left, room)])
                 left -= count
                 stream.written += count
@@ -327,35 +363,41 @@ class Direction:
         check_status((yield from connection.head()))
         raise FaultError("bad_response", "answered before it had read the upload")
 
+    # --- how much is under way
+
+    def _is_full(self, stream: Stream) -> bool:
+        """Whether a stream's share of what may be under way is used up: it waits for the next tick then."""
+        most = self._flight
+        if self._plan.rtt_s >= FAR_S and self._out.series.just_standing(self._elapsed(), self._plan.rtt_s):
+            # what is under way keeps the link busy for a round trip, and a longer queue would say nothing new
+            most = min(most, max(LEAST_FLIGHT, self._out.series.ordered.rate(PROBE_S) / 8 * self._plan.rtt_s))
+        share = most / max(1, len(self._streams))
+        if not self._tells or stream.written - stream.acked < share:
+            return False
+        self._numbers(stream, self._elapsed())
+        full = stream.written - stream.acked >= share
+        if full and self._held_back_s is None:
+            self._held_back_s = self._elapsed()
+        return full
+
+    def _let_go(self, now: float) -> None:
+        """Give streams that were held back their next turn; where no queue has built up, more may be under way."""
+        since = self._held_back_s
+        if since is not None and now - since > 3 * max(JUDGE_S, self._plan.rtt_s):
+            self._held_back_s = None
+            if self._out.series.standing_s is None:
+                self._flight *= 2
+        for stream in list(self._streams):
+            if stream.waiting and not stream.held and not self._is_full(stream):
+                self._loop.poke(stream.connection)
+
     # --- what was acknowledged
 
-    def _numbers(self, stream: _Stream, now: float) -> tuple[int, int, int, int]:
-        """Of one stream: bytes acknowledged, bytes on the link, segments repeated, bytes got through in any order."""
-        sock = stream.connection.sock
-        info = tcp_info.read(sock) if sock is not None and stream.connection.fileno() >= 0 else None
-        if info is None:
-            return 0, 0, 0, 0
-        reached, holes = (
-            (info.arrived, info.out_of_order) if self._way == "download" else (info.reached, info.retransmits)
-        )
-        if stream.reached_base is None or stream.written == 0:
-            stream.reached_base = reached
-        if holes > stream.holes:
-            # one gap is told by many segments: what follows within a round trip belongs to the same
-            if now - stream.lost_s >= self._plan.rtt_s:
-                self._out.series.losses_s.append(now)
-                stream.lost_s = now
-            stream.holes = holes
-        reached -= stream.reached_base
-        if self._way == "download" or stream.base is None:
-            return 0, 0, 0, reached
-        return (
-            min(stream.written, max(0, info.acked - stream.base)),
-            # the kernel counts the SYN among the acknowledged bytes, not among those sent
-            min(stream.written, max(0, info.sent + 1 - stream.base)),
-            info.retransmits,
-            reached,
-        )
+    def _numbers(self, stream: Stream, now: float) -> Numbers:
+        numbers = look(stream, now, receiving=self._way == "download", rtt_s=self._plan.rtt_s)
+        if numbers.lost:
+            self._out.series.lose(now)
+        return numbers
 
     # --- latency under load
 
@@ -365,7 +407,10 @@ class Direction:
 
         def ended(fault: FaultError | None) -> None:
             if fault is None:
-                self._out.loaded_rtts_s.append(self._clock() - start)
+                rtt_s = self._clock() - start
+                self._out.loaded_rtts_s.append(rtt_s)
+                if self._way == "download":
+                    self._out.series.trip(self._elapsed(), rtt_s)
             connection.close()
 
         self._loop.start(connection, connection.open(), ended)

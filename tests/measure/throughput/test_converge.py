@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from sigprobe.measure.engines.converge import Judge, Series, conclude, crucial_interval, judge
+from sigprobe.measure.engines.agreement import crucial_interval
+from sigprobe.measure.engines.converge import Judge, Series, conclude, judge
 
 
 def arrivals(rate_bps: Callable[[float], float], seconds: float, step_s: float = 0.01) -> Series:
