@@ -16,7 +16,7 @@ from sigprobe.render.paint import Line, finish
 from sigprobe.render.rows import Row, rows
 from sigprobe.render.view import RunView
 from sigprobe.result import RUN_KIND, Outcome, Result, Tags
-from sigprobe.verdict import NONE, shortfalls
+from sigprobe.verdict import NONE, only_nearby, shortfalls
 
 _STYLES: Final = {
     Word.GOOD: "green",
@@ -188,6 +188,8 @@ def headline_of(view: RunView) -> str:
         metric = next((m for m in _SHORT_OF if m in short), None)
         if metric is not None:
             return _(_SHORT_OF[metric])
+    if view.verdict.owner == NONE and only_nearby(view.results):
+        return _("WHAT WAS TESTED HERE ANSWERS, BUT THE INTERNET WAS NOT TESTED")
     if cause in _HEADLINES:
         return _(_HEADLINES[cause])
     return words.sentence(cause, names=words.listed(view.verdict.targets)).rstrip(".")

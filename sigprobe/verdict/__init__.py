@@ -8,6 +8,7 @@ service is named only on evidence that fits nothing else; whatever stays open is
 from __future__ import annotations
 
 from sigprobe.verdict.causes import decide
+from sigprobe.verdict.evidence import only_nearby
 from sigprobe.verdict.quality import Reading, readings, shortfalls
 from sigprobe.verdict.words import COLLECTOR, LOCAL, NONE, OPERATOR, SERVICE, UNCERTAIN, Verdict
 
@@ -21,6 +22,7 @@ __all__ = [
     "Reading",
     "Verdict",
     "decide",
+    "only_nearby",
     "readings",
     "shortfalls",
 ]

@@ -262,6 +262,12 @@ def _distance_of(address: Address, gateway: Address | None) -> Distance:
     return Distance.NEAR
 
 
+def only_nearby(results: Sequence[Result]) -> bool:
+    """Whether nothing of what answered lies beyond this device and its own network."""
+    facts = Facts(results, None)
+    return bool(facts.answered) and not facts.beyond and all(distance(r) <= Distance.LINK for r in facts.answered)
+
+
 def host_of(result: Result) -> str:
     """The host a result is about, so that two checks of one service count as one."""
     address = result.target.address or result.target.address_used or result.target.name

@@ -19,7 +19,7 @@ from sigprobe.i18n import set_language
 from sigprobe.render import words
 from sigprobe.render.console import traits
 from sigprobe.render.first import first_line
-from sigprobe.render.screen import identity, summary, summary_plain
+from sigprobe.render.screen import headline_of, identity, summary, summary_plain
 from sigprobe.render.view import RunView, UploadLine
 from sigprobe.result import Location, Network, Operator, Outcome, Tags
 from sigprobe.verdict import decide
@@ -389,3 +389,13 @@ def test_a_false_answer_of_the_resolver_is_shown_with_both(
     for text in (summary(view([ping(), false])), summary_plain(view([ping(), false]))):
         assert says in " ".join(text.split())
         assert word in text and "[SP-DNS-10]" in text
+
+
+def test_nothing_is_said_of_an_internet_that_was_not_tested() -> None:
+    """Where only this device and its gateway were asked, their answers are no word about the way beyond."""
+    here = result("http", "demo", "http://127.0.0.1:8001/", total_ms=3.0)
+    gate = result("ping", "gateway", "default-gateway", rtt_median_ms=2.0, loss_ratio=0.0)
+    assert "THE INTERNET WAS NOT TESTED" in headline_of(view([here, gate]))
+    assert headline_of(view([here, gate, ping("world")])) == "THE CONNECTION WORKS WELL"
+    point = {"address": "1.1.1.1", "place": "beyond", "answers": True, "rtts_ms": []}
+    assert headline_of(view([here, gate, result("path", "path", references=[point])])) == "THE CONNECTION WORKS WELL"
