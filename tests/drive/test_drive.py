@@ -463,3 +463,21 @@ def test_a_second_ctrl_c_ends_it_at_once(settings: Settings, driving: Drives) ->
     drive.process.communicate(timeout=30)
     assert drive.process.returncode in (130, -2)
     assert len(kept(config)) == 2
+
+
+@pytest.mark.root
+@pytest.mark.system("ip", "iproute2")
+def test_a_point_cut_short_is_none(settings: Settings, driving: Drives) -> None:
+    """Ctrl-C in the middle of a point leaves no point that calls the place bad; what was finished is in the queue."""
+    with pair(62) as (near, far):
+        far.drop("ip protocol tcp")
+        page = {"kind": "http", "name": "page", "url": "http://10.87.62.2:8080/", "timeout_ms": 6000}
+        config = settings(None, {**PING, "name": "far", "address": "10.87.62.2"}, page)
+        drive = driving(config, inside=near.command)
+        assert drive.row()["checks"] == {"far": "ok", "page": "failed"}
+        # the next point has begun once its ping is in the queue, and waits for the page
+        assert until(lambda: len(kept(config)) == 4)
+        drive.process.send_signal(signal.SIGINT)
+        code, summary, said = drive.end()
+    assert (code, summary["ended"], summary["points"]) == (130, "stopped", 1), said
+    assert len(drive.csv()) == 1 and len(kept(config)) >= 5
