@@ -134,6 +134,14 @@ class TestOutwards:
         failed = path.Seen(name="page", address="203.0.113.9:443", code="timeout")
         assert walk(chain[0], FAR, seen=(failed,)).outcome is Outcome.DEGRADED
 
+    def test_a_reference_on_this_side_of_the_gateway_proves_no_way(self, chain: list[Namespace]) -> None:
+        """The gateway itself, or this device, may stand among the references by mistake: they are no way beyond."""
+        chain[1].drop("ip daddr 10.87.0.0/16", hook="forward")
+        got = walk(chain[0], GATEWAY, "127.0.0.1")
+        assert [p["answers"] for p in got.data["references"]] == [True, True]
+        assert {p["place"] for p in got.data["references"]} == {"link", "self"}
+        assert (got.outcome, code(got)) == (Outcome.FAILED, "no_way_beyond")
+
     def test_large_packets_that_vanish_are_seen(self, chain: list[Namespace]) -> None:
         """The gateway passes full packets, the way beyond swallows them without a word."""
         chain[2].drop("meta length > 1400", hook="forward")
