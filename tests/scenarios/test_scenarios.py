@@ -33,6 +33,16 @@ def test_the_verdict_names_what_was_made(judged: dict[str, Judged], scenario: Sc
     assert (found.owner, found.cause) == (scenario.owner, scenario.cause), f"seed {SEED}"
 
 
+@pytest.mark.parametrize("name", ["resolver_lying", "forwarded_resolver_lying"])
+def test_a_lie_is_told_with_both_answers(judged: dict[str, Judged], name: str) -> None:
+    """The check of names finds it by itself: `tampered`, with what the network says and what the others say."""
+    (asked,) = (record for record in judged[name].results if record["kind"] == "dns")
+    assert (asked["outcome"], asked["failure"]["code"]) == ("degraded", "tampered")
+    compared = asked["data"]["comparison"]
+    assert compared["word"] == "tampered" and compared["others"]
+    assert not set(compared["system"]) & set(compared["others"])
+
+
 def test_every_owner_of_the_table_is_there() -> None:
     """No row of the table is left out by accident."""
     assert {s.owner for s in SCENARIOS} == {"none", "local", "operator", "service", "collector", "uncertain"}
