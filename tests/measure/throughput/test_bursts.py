@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -99,6 +100,27 @@ def test_a_short_look_at_a_fast_link_is_less_sure_than_a_long_one() -> None:
         widths.append((speed.ci_bps[1] - speed.ci_bps[0]) / speed.bps)
     assert all(a > b for a, b in pairwise(widths))
     assert widths[0] > 0.02
+
+
+def test_a_wandering_rate_is_watched_for_longer() -> None:
+    """Where the rate wanders as on a radio link, stopping takes seconds, and the interval is wide and mostly right."""
+    seed = 20261122
+    print("seed", seed)
+    rng, held, took_s, widths = random.Random(seed), 0, [], []
+    for _ in range(15):
+        state, values = 0.0, []
+        for _ in range(1600):
+            state = 0.8 * state + 0.6 * rng.gauss(0, 1)
+            values.append(100e6 * max(0.05, 1 + 0.2 * state))
+        series = arrivals(lambda at_s, values=values: values[round(at_s / TICK_S)], 8)  # type: ignore[misc]
+        at_s, speed = stopped(series, 0.03) or (8.0, judge(series, 0.03, (), 8))
+        assert speed is not None and speed.ci_bps is not None
+        held += speed.ci_bps[0] <= 100e6 <= speed.ci_bps[1]
+        took_s.append(at_s)
+        widths.append((speed.ci_bps[1] - speed.ci_bps[0]) / speed.bps)
+    assert held >= 12
+    assert sorted(took_s)[7] > 1
+    assert sorted(widths)[7] > 0.06
 
 
 def test_too_few_packets_cannot_exclude_losses_that_govern() -> None:
