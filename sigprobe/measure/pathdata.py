@@ -109,7 +109,8 @@ class PathData(TypedDict):
     """The way from this device outwards. What could not be asked is null or an empty list.
 
     `hop_beyond` is the last router beyond the gateway that said anything. `web` holds looks at web servers: at
-    references without TLS, and again at targets that had failed. `fixed_names` stand in the hosts file, with `fixed_addresses`.
+    references without TLS, and again at targets that had failed. `fixed_names` stand in the hosts file,
+    with `fixed_addresses`.
     `other_rx_bps` and `other_tx_bps` are what this device moved meanwhile beside this check.
     """
 
