@@ -64,6 +64,31 @@ def test_the_rate_of_a_link_is_read_with_and_without_losses(loss: float, collect
     assert (counts["up"]["tcp"]["lost"] > 0) == bool(loss)
 
 
+@pytest.mark.parametrize("congestion", ["bbr", "cubic"])
+def test_a_long_way_is_read_for_a_fraction_of_what_fills_it(congestion: str, collector: Callable[[Link], str]) -> None:
+    """40 Mbit/s over 200 ms are read within eight percent, each way for less than two seconds of the link's bytes."""
+    way = Way(delay_ms=100, rate_bps=40e6, queue_bytes=1_000_000)
+    with link(up=way, down=way, congestion=congestion) as wire:
+        measured = check(wire, collector(wire))
+    data = measured.data
+    assert measured.outcome is Outcome.OK, measured.failure
+    assert data["ended"] == "converged"
+    for name, count in (("download", data["bytes_received"]), ("upload", data["bytes_sent"])):
+        assert data[f"{name}_bps"] == pytest.approx(40e6 * 0.965, rel=0.08)
+        assert count < 10_000_000
+
+
+def test_a_slow_long_way_is_not_flooded_by_many_streams(collector: Callable[[Link], str]) -> None:
+    """1 Mbit/s over 300 ms with a small queue is read by the two streams it can bear."""
+    way = Way(delay_ms=150, rate_bps=1e6, queue_bytes=40_000)
+    with link(up=way, down=way, congestion="cubic") as wire:
+        measured = check(wire, collector(wire))
+    data = measured.data
+    assert data["streams"] == 2
+    for name in ("download", "upload"):
+        assert data[f"{name}_bps"] == pytest.approx(0.96e6, rel=0.1)
+
+
 def test_an_outage_in_the_middle_is_no_speed_of_its_own(collector: Callable[[Link], str]) -> None:
     """A link that goes away for good gives no rate from nothing: null or what was seen, never zero, and in time."""
     with link(up=Way(delay_ms=10, rate_bps=3e6), down=Way(delay_ms=10, rate_bps=3e6)) as wire:
