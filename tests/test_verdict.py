@@ -428,6 +428,18 @@ def test_the_collector_alone() -> None:
     assert both.owner != "collector"
 
 
+@pytest.mark.parametrize(
+    ("verified", "synced", "owner"),
+    [(True, False, "local"), (True, None, "local"), (True, True, "none"), (False, False, "none")],
+)
+def test_one_proven_collector_tells_a_wrong_clock(verified: bool, synced: bool | None, owner: str) -> None:
+    """All is well but the date: the collector's word counts when its certificate holds and nobody set this clock."""
+    row = {"host": "c.example", "address": "203.0.113.5", "clock_offset_s": 259_200.0, "tls_verified": verified}
+    walk = outwards(collectors=[row | {"failure": None, "place": "beyond"}])
+    walk = replace(walk, tags=replace(walk.tags, clock=replace(walk.tags.clock, synced=synced)))
+    assert decide([ping(), web(), walk], NEED).owner == owner
+
+
 def test_a_wrong_clock_is_not_a_bad_certificate() -> None:
     """Servers that agree on another date make it the clock; one expired certificate among right dates does not."""
     far = [{"host": h, "address": h, "clock_offset_s": 9e7, "tls": True, "failure": "tls_expired"} for h in ("a", "b")]

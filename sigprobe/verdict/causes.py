@@ -128,7 +128,10 @@ def _clock(facts: Facts) -> Verdict | None:
     agreed = [o for o in far_off if abs(o - far_off[0]) < CLOCK_WRONG_S / 2]
     fine = len(offsets) > len(far_off) or (facts.tls_fine and timed)
     trouble = [*timed, *(row for row in rows if row.get("failure") in _TIME_CODES)]
-    if far_off and len(agreed) == len(far_off) and len(offsets) == len(far_off) and (len(far_off) > 1 or trouble):
+    # one server is enough when it is the collector, proven by its certificate, and nobody has set this clock right
+    vouched = any(row.get("tls_verified") for row in facts.rows("collectors")) and not any(c.synced for c in tags)
+    told = len(far_off) > 1 or trouble or vouched
+    if far_off and told and len(agreed) == len(far_off) == len(offsets):
         return say(LOCAL, "clock_wrong", 0.95 if len(far_off) > 1 else 0.85, timed, facts.walks)
     hosts = {service.host_of(r) for r in timed}
     if not offsets and not fine and not facts.tls_fine and not facts.collector_fine and len(hosts) > 1:
