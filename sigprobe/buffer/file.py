@@ -107,6 +107,12 @@ class QueueFile:
         """
         return self._run(work, writing=True)
 
+    def write_on(self, work: Work[_T]) -> _T:
+        """As `write`, for work on records that are there: done once more when the file was replaced and salvaged."""
+        before = self.generation
+        value = self.write(work)
+        return value if self.generation == before else self.write(work)
+
     def _run(self, work: Work[_T], *, writing: bool) -> _T:
         damaged = failed = full = 0
         try:

@@ -221,20 +221,22 @@ class Buffer:
         rejected = [(State.REJECTED, at, rows.seal(i, State.REJECTED), collector, r, i) for i, r in verdicts.rejected]
 
         def work(db: apsw.Connection) -> None:
+            vain = []
             for query, decisions in ((_RECEIPT, acked), (_REFUSAL, rejected)):
                 for decision in decisions:
                     db.execute(query, decision)
                     if db.changes() == 0:
-                        _sought_in_vain(db, str(decision[-1]))
+                        vain.append(str(decision[-1]))
+            _sought_in_vain(db, vain)
             if acked:
                 db.execute("INSERT OR REPLACE INTO note VALUES ('last_upload_at', ?)", (at,))
 
         try:
-            self._file.write(work)
+            self._file.write_on(work)
         except DiskFullError:
             if not ballast.release(self._file.ballast):
                 raise
-            self._file.write(work)
+            self._file.write_on(work)
         finally:
             ballast.keep(self._file.ballast)
 
@@ -260,13 +262,17 @@ class Buffer:
 
             def work(db: apsw.Connection, page: list[tuple[str, str]] = page) -> int:
                 count = 0
+                vain = []
                 for name, digest in page:
                     seal = rows.seal(name, State.CARRIED)
                     db.execute(_HANDOVER, (State.CARRIED, at, seal, collector, None, name, digest.lower()))
                     count += db.changes()
+                    if db.changes() == 0:
+                        vain.append(name)
+                _sought_in_vain(db, vain)
                 return count
 
-            marked += self._file.write(work)
+            marked += self._file.write_on(work)
         return marked
 
     def take_in(self, lines: Iterable[tuple[str, bytes]]) -> tuple[int, int, list[str]]:
@@ -383,14 +389,13 @@ def _size(db: apsw.Connection) -> int:
     return int((db.pragma("page_count") - db.pragma("freelist_count")) * db.pragma("page_size"))
 
 
-def _sought_in_vain(db: apsw.Connection, name: str) -> None:
+def _sought_in_vain(db: apsw.Connection, names: Collection[str]) -> None:
     """Raise apsw.CorruptError when a record is there but its index does not lead to it: it could never be settled."""
-    by_index, by_table = (
-        db.execute(f"SELECT 1 FROM record {way} WHERE id = ?", (name,)).get  # noqa: S608
-        for way in ("", "NOT INDEXED")
-    )
-    if by_index is None and by_table is not None:
-        raise apsw.CorruptError(f"the index of the ids has lost {name}")
+    lost = {name for name in names if db.execute("SELECT 1 FROM record WHERE id = ?", (name,)).get is None}
+    # a receipt may name records of others: the table is read once for all of them
+    there = db.execute("SELECT CAST(id AS BLOB) FROM record NOT INDEXED") if lost else ()
+    if any(rows.text(name) in lost for (name,) in there):
+        raise apsw.CorruptError("the index of the ids has lost records")
 
 
 def _prune(db: apsw.Connection, acked_before: str) -> int:

@@ -222,7 +222,8 @@ def test_a_damaged_row_is_set_apart_and_does_not_block(buffer: Buffer) -> None:
     assert {r.reason for r in buffer.rows(State.DAMAGED)} == {"stored bytes do not match their digest"}
 
 
-def test_an_index_that_lost_a_record_is_damage(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_an_index_that_lost_a_record_is_damage(tmp_path: Path, by_hand: bool) -> None:
     """A receipt that cannot find its row sets the file aside instead of sending the same rows for ever."""
     path = tmp_path / "b.db"
     with Buffer(path) as buffer:
@@ -232,9 +233,17 @@ def test_an_index_that_lost_a_record_is_damage(tmp_path: Path) -> None:
     _alter_key(path, page, names[0])
     with Buffer(path) as buffer:
         assert not buffer.set_aside_now
-        buffer.settle(Verdicts(acked=names[:1]), COLLECTOR)
+        if by_hand:
+            digests = {r.id: hashlib.sha256(r.line).hexdigest() for r in buffer.rows()}
+            strange = [(new_id(), "0" * 64) for _ in range(3)]  # records of others are no damage
+            assert buffer.mark_carried(strange, "a laptop") == 0
+            assert not buffer.set_aside_now
+            assert buffer.mark_carried([(names[0], digests[names[0]])], "a laptop") == 1
+        else:
+            buffer.settle(Verdicts(acked=names[:1]), COLLECTOR)
         assert buffer.set_aside_now
         assert {r.id for r in buffer.rows()} == set(names)
+        assert [r.id for r in buffer.rows(State.CARRIED if by_hand else State.ACKED)] == names[:1]
 
 
 def _alter_key(path: Path, number: int, name: str) -> None:

@@ -136,7 +136,9 @@ class Queue(RuleBasedStateMachine):
         pairs = [(r.id, hashlib.sha256(r.line if right else b"other").hexdigest().upper()) for r in rows]
         marked = self.buffer.mark_carried(pairs, "a laptop")
         waiting = {r.id for r in rows if r.state is not State.ACKED} if right else set()
-        hold(marked == len(waiting), "carried-wrongly", f"{marked} of {len(waiting)}")
+        # what a corruption took between looking and marking cannot be marked
+        fine = marked == len(waiting) or (self.spoiled and marked < len(waiting))
+        hold(fine, "carried-wrongly", f"{marked} of {len(waiting)}")
         self.carried |= waiting
 
     @rule()
