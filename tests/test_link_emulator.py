@@ -97,7 +97,7 @@ def test_jitter_spreads_and_keeps_the_order() -> None:
     with link(up=Way(delay_ms=10, jitter_ms=5)) as wire:
         trips = round_trips_ms(wire, count=60, interval_s=0.015)
         low, *_, high = statistics.quantiles(trips, n=10)
-        assert min(trips) > 4.9 and low < 8 and 12 < high < 16
+        assert min(trips) > 4.9 and low < 9 and 12 < high < 25  # a busy machine only adds
         numbers = [number for _, number in flood(wire, 5e6, 0.5)]
         assert numbers == sorted(numbers) and len(numbers) > 200
 
