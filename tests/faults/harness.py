@@ -1,7 +1,8 @@
 """What every fault test shares: its counts, its seed, its negative control, and the record of what it found.
 
-A test says its short and its full count once, `SIGPROBE_SOAK=1` chooses the full one. Everything random comes from
-one seed, printed, and given again by `SIGPROBE_SEED`. "0 lost in N" is published with its 95 % bound, 3/N.
+A test says its short and its full count once, `SIGPROBE_SOAK=1` chooses the full one, and `SIGPROBE_SOAK=0.1` a
+tenth of it, which the table shows by its N. Everything random comes from one seed, printed, and given again by
+`SIGPROBE_SEED`. "0 lost in N" is published with its 95 % bound, 3/N.
 
 `python tests/faults/harness.py table` writes the table of the newest soak figures into `docs/reliability.md`.
 """
@@ -32,7 +33,8 @@ BEGIN: Final = "<!-- soak:begin -->"
 END: Final = "<!-- soak:end -->"
 
 # read at import: the clean-home fixture takes every SIGPROBE_ variable away before a test begins
-SOAK: Final = os.environ.get("SIGPROBE_SOAK") == "1"
+SHARE: Final = float(os.environ.get("SIGPROBE_SOAK") or 0)
+SOAK: Final = SHARE > 0
 SEED: Final = int(os.environ.get("SIGPROBE_SEED") or random.SystemRandom().randrange(2**32))
 
 
@@ -74,7 +76,7 @@ class Trial:
     def __init__(self, promise: int, name: str, *, short: int, full: int) -> None:
         self.promise = promise
         self.name = name
-        self.n = full if SOAK else short
+        self.n = max(short, round(full * SHARE)) if SOAK else short
         self.seed = SEED
         self.random = random.Random(f"{SEED} {name}")
         self._started = time.perf_counter()

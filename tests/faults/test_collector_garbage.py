@@ -18,13 +18,13 @@ from urllib.parse import quote
 
 import pytest
 from field import Site, records
-from harness import SOAK, Trial, hold
+from harness import SHARE, Trial, hold
 
 from sigprobe import wire
 from tests.collector.postgres import Postgres
 
 MOST_GROWTH_KB: Final = 64 * 1024
-FUZZ_S: Final = 3600.0 if SOAK else 2.0
+FUZZ_S: Final = max(2.0, 3600.0 * SHARE)
 
 GULLIBLE: Final = """
 import gzip
