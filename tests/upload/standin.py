@@ -141,7 +141,10 @@ def standin(
         first, *rest = head.decode().split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in rest)}
         while len(body) < int(headers.get("content-length", "0")):
-            body += client.recv(65536)
+            part = client.recv(65536)
+            if not part:
+                return False  # cut in the middle: nothing arrives any more
+            body += part
         sent = Sent(len(server.seen), first.split()[1], headers, body)
         server.seen.append(sent)
         if server.silent:
