@@ -104,10 +104,11 @@ def _web(result: Result, whole: Reading | None, label: str) -> Row:
     if isinstance(parts, int) and isinstance(found, int):
         notes = (_("{n} of {total} parts").format(n=parts, total=found), *notes)
     first = result.data.get("first_byte_ms")
+    if result.outcome is Outcome.DEGRADED:  # never a good word beside a page that lacks parts, however fast it came
+        value = "–" if whole is None else words.millis(whole.value)
+        return Row(label, value, words.FAILED, _("incomplete"), notes=notes)
     if whole is not None:
         return _graded(label, whole, notes)
-    if result.outcome is Outcome.DEGRADED:
-        return Row(label, "–", words.FAILED, _("incomplete"), notes=notes)
     value = words.millis(first) if isinstance(first, int | float) else ""
     return Row(label, value, Word.GOOD, _("answered"), notes=notes)
 

@@ -32,6 +32,8 @@ def test_an_incomplete_page_has_no_time() -> None:
     data = {"total_ms": None, "first_byte_ms": 40.0, "resources_fetched": 3, "resources_found": 9}
     cut = rows("web", Outcome.DEGRADED, "page_incomplete", **data)[0]
     assert (cut.value, cut.word, cut.notes) == ("–", "incomplete", ("3 of 9 parts", "[SP-WEB-06]"))
+    refused = rows("web", Outcome.DEGRADED, "page_incomplete", **(data | {"total_ms": 16.0}))[0]
+    assert (refused.value, refused.word) == ("16 ms", "incomplete"), "parts that answered 404 all came, and fast"
     chosen = rows("web", **data)[0]
     assert (chosen.value, chosen.word) == ("40 ms", "answered")
 
