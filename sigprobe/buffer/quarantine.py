@@ -79,6 +79,8 @@ def look(path: Path) -> str | None:
         raise apsw.NotADBError("the file is no database")
     version = int.from_bytes(header[60:64], "big")
     application = int.from_bytes(header[68:72], "big")
+    if version > schema.HIGHEST_VERSION and application in (0, schema.APPLICATION_ID):
+        raise apsw.CorruptError(f"version {version} is none")
     if application == schema.APPLICATION_ID and version > schema.VERSION:
         raise schema.NewerVersionError(f"version {version}, this sigprobe knows {schema.VERSION}")
     if application not in (0, schema.APPLICATION_ID):

@@ -52,6 +52,8 @@ MIGRATIONS: Final = (
 )
 
 VERSION: Final = len(MIGRATIONS)
+HIGHEST_VERSION: Final = 1000
+"""No queue will ever have a higher one: what says so has had its header damaged, and is no newer file."""
 
 _UUID: Final = re.compile(r"^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 
@@ -71,6 +73,8 @@ def look(db: apsw.Connection) -> int:
     tables = db.execute("SELECT count(*) FROM sqlite_schema").get
     if application != APPLICATION_ID and (tables or version or application):
         raise ForeignFileError(f"application id {application}, {tables} tables")
+    if not 0 <= version <= HIGHEST_VERSION:
+        raise apsw.CorruptError(f"version {version} is none")
     if version > VERSION:
         raise NewerVersionError(f"version {version}, this sigprobe knows {VERSION}")
     return version

@@ -161,6 +161,24 @@ def test_newer_version_is_left_byte_for_byte(tmp_path: Path, folded: bool) -> No
     assert {name: data for name, data in everything(tmp_path).items() if name in mine} == before
 
 
+@pytest.mark.parametrize("version", [schema.HIGHEST_VERSION + 1, 0x20202021, -1])
+@pytest.mark.parametrize("folded", [True, False])
+def test_a_version_that_none_can_have_is_damage(tmp_path: Path, version: int, folded: bool) -> None:
+    """A header with flipped bits must not pass for a newer file, whose records nobody here would ever send."""
+    path = tmp_path / "b.db"
+    names = fill(path)
+    db = apsw.Connection(str(path))
+    db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    db.pragma("user_version", version)
+    if folded:
+        db.pragma("wal_checkpoint(TRUNCATE)")
+    db.close()
+    with Buffer(path) as buffer:
+        assert buffer.path == path
+        assert [r.id for r in buffer.rows()] == names
+        assert len(buffer.stats().set_aside_files) == 1
+
+
 def test_after_an_upgrade_the_kept_file_is_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What an older version queued beside a newer file is in the queue once that file can be read, fates and all."""
     path = tmp_path / "b.db"
