@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # the tests wait for sockets and processes more than they compute; as root each worker has a network of its own
 WORKERS ?= 3
+# these hold figures to milliseconds, so nothing runs beside them
+TIMED := tests/measure tests/test_link_emulator.py tests/test_ping.py tests/test_ping_links.py tests/test_ping_net.py
 DONE := $(VENV)/.done
 
 .PHONY: help setup demo test check catalogues format soak clean
@@ -33,7 +35,8 @@ demo: setup
 	$(BIN)/python tools/demo.py
 
 test: setup catalogues-compile
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TIMED:%=--ignore=%) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(TIMED) $(PYTEST_ARGS)
 
 check: setup catalogues-compile
 	$(BIN)/ruff check .

@@ -123,7 +123,7 @@ class Trial:
             self.name,
             done,
             lost,
-            round(3 / done, 6) if done else 1.0,
+            round(min(1.0, 3 / done), 6) if done else 1.0,
             round(time.perf_counter() - self._started, 1),
             self.seed,
             figures,
