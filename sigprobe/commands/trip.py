@@ -227,7 +227,7 @@ class Trip:
         )
         at_s = time.monotonic()
         session: Session = Session(
-            self._plan({"drive": note["drive"]}),
+            self._plan(note),
             self.buffer,
             Here(fix),
             hooks,

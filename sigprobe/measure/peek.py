@@ -99,9 +99,7 @@ def peek(
                     used += _ask(sock, host, method, data, deadline, wall)
             data["phase"] = None
         except ssl.SSLCertVerificationError as error:
-            from sigprobe.measure.phases import certificate_code
-
-            data["failure"] = certificate_code(error.verify_code)
+            data["failure"] = sockets.certificate_code(error.verify_code)
             verify = False
             continue  # once more without trust, to see whose certificate it is and what time the server has
         except ssl.SSLError:

@@ -230,7 +230,7 @@ class Trace:
         if isinstance(error, TimeoutError):
             return FetchError("timeout", f"in phase {self.phase}")
         if isinstance(error, ssl.SSLCertVerificationError):
-            return FetchError(certificate_code(error.verify_code), error.verify_message)
+            return FetchError(sockets.certificate_code(error.verify_code), error.verify_message)
         if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
             return FetchError("reset", f"closed in phase {self.phase}")
         if isinstance(error, ssl.SSLError):
@@ -285,19 +285,6 @@ def secure_context(ca_file: str | None = None) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.sslsocket_class = SecureSocket
     return context
-
-
-_CERTIFICATE_CODES: Final = {
-    9: "tls_not_yet_valid",
-    10: "tls_expired",
-    **dict.fromkeys((18, 19, 20, 21), "tls_untrusted"),  # self-signed, or an issuer that is not known
-    **dict.fromkeys((62, 64), "tls_hostname"),
-}
-
-
-def certificate_code(verify_code: int) -> str:
-    """The failure code of an OpenSSL verify code (X509_V_ERR_*)."""
-    return _CERTIFICATE_CODES.get(verify_code, "tls_failed")
 
 
 def certificate_facts(certificate: Any) -> tuple[str | None, str | None]:

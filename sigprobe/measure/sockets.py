@@ -83,6 +83,19 @@ def reason_of(error: OSError) -> str:
     return str(error) or type(error).__name__
 
 
+_CERTIFICATE_CODES: Final = {
+    9: "tls_not_yet_valid",
+    10: "tls_expired",
+    **dict.fromkeys((18, 19, 20, 21), "tls_untrusted"),  # self-signed, or an issuer that is not known
+    **dict.fromkeys((62, 64), "tls_hostname"),
+}
+
+
+def certificate_code(verify_code: int, otherwise: str = "tls_failed") -> str:
+    """The failure code of an OpenSSL verify code (X509_V_ERR_*)."""
+    return _CERTIFICATE_CODES.get(verify_code, otherwise)
+
+
 # --- names --------------------------------------------------------------------------------------------------
 
 _LABEL: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")

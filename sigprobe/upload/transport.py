@@ -291,7 +291,6 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         link = inner if isinstance(inner, BaseException) else link.__cause__
 
 
-_CERTIFICATE: Final = {9: "tls_not_yet_valid", 10: "tls_expired", 62: "tls_hostname", 64: "tls_hostname"}
 _WHY: Final = {
     errno.ECONNREFUSED: "refused",
     errno.ECONNRESET: "reset",
@@ -302,9 +301,11 @@ _WHY: Final = {
 
 def _why(error: BaseException) -> str | None:
     """The failure code that says in plain words what an error of requests was; None where there is none."""
+    from sigprobe.measure.sockets import certificate_code
+
     for link in _chain(error):
         if isinstance(link, ssl.SSLCertVerificationError):
-            return _CERTIFICATE.get(link.verify_code, "tls_untrusted")
+            return certificate_code(link.verify_code, "tls_untrusted")
         if isinstance(link, socket.gaierror):
             return "name_not_found"
         if isinstance(link, OSError) and link.errno in _WHY:

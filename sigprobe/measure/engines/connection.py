@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from sigprobe.measure.sockets import Address, code_of, reason_of
+from sigprobe.measure.sockets import Address, certificate_code, code_of, reason_of
 
 READ: Final = selectors.EVENT_READ
 WRITE: Final = selectors.EVENT_WRITE
@@ -40,8 +40,7 @@ class FaultError(Exception):
 def as_fault(error: OSError) -> FaultError:
     """The failure code of a socket or TLS error."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        codes = {9: "tls_not_yet_valid", 10: "tls_expired", 62: "tls_hostname", 64: "tls_hostname"}
-        return FaultError(codes.get(error.verify_code, "tls_untrusted"), error.verify_message)
+        return FaultError(certificate_code(error.verify_code, "tls_untrusted"), error.verify_message)
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return FaultError("reset", "the connection was closed")
     if isinstance(error, ssl.SSLError):

@@ -46,7 +46,7 @@ def server_of(pages: Mapping[str, Answer]) -> Iterator[Server]:
     def answer(peer: Peer) -> None:
         while head := peer.head():
             heads.append(head)
-            found = pages.get(head.split(b" ", 2)[1].decode(), lasting(b"no", "404 Not Found"))
+            found = pages.get(head.split(b" ", 2)[1].decode(), page(b"no", "404 Not Found"))
             if callable(found):
                 found(peer, head)
             else:
@@ -57,14 +57,8 @@ def server_of(pages: Mapping[str, Answer]) -> Iterator[Server]:
         yield server
 
 
-def lasting(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
-    """An answer after which the connection stays open."""
-    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
-
-
 def playlist(*lines: str, end: bool = True) -> bytes:
-    return lasting("\n".join(["#EXTM3U", *lines, *(["#EXT-X-ENDLIST"] if end else [])]).encode())
+    return page("\n".join(["#EXTM3U", *lines, *(["#EXT-X-ENDLIST"] if end else [])]).encode())
 
 
 def segments(count: int, seconds: float = 2.0, name: str = "{}.ts") -> list[str]:
@@ -126,7 +120,7 @@ def test_the_collectors_token_goes_to_the_collector_only() -> None:
         assert good.outcome == "ok"
         bad = check(url, media_s=2)
         assert (bad.outcome, code(bad)) == ("failed", "token_refused")
-    with server_of({"/a.m3u8": playlist(*segments(1)), "/0.ts": lasting(b"x" * 100)}) as server:
+    with server_of({"/a.m3u8": playlist(*segments(1)), "/0.ts": page(b"x" * 100)}) as server:
         check(server.url("/a.m3u8"), context=Context(Deadline.after(9), tokens={origin(url): "right"}), media_s=2)
         assert len(server.heads) == 2
         assert not any(b"right" in head for head in server.heads)
@@ -174,7 +168,7 @@ def test_a_broken_rung_is_left_and_the_others_play_on() -> None:
     """What the highest rung does not have is taken from the next; the failures are counted, the viewer sees all."""
     answers: dict[str, Answer] = {"/v.m3u8": ladder((8_000, "a/l"), (16_000, "b/l"))}
     answers["/a/l"] = answers["/b/l"] = playlist(*segments(6))
-    answers |= {f"/a/{n}.ts": lasting(b"x" * 2000) for n in range(6)}
+    answers |= {f"/a/{n}.ts": page(b"x" * 2000) for n in range(6)}
     with server_of(answers) as server:
         measured = check(server.url("/v.m3u8"), media_s=12)
     assert measured.outcome == "ok"
@@ -191,7 +185,7 @@ def test_byte_ranges_and_an_init_section() -> None:
 
     def ranged(peer: Peer, head: bytes) -> None:
         first, last = head.partition(b"bytes=")[2].partition(b"\r\n")[0].split(b"-")
-        peer.send(lasting(whole[int(first) : int(last) + 1], "206 Partial Content"))
+        peer.send(page(whole[int(first) : int(last) + 1], "206 Partial Content"))
 
     lines = ['#EXT-X-MAP:URI="v.mp4",BYTERANGE="100@0"', "#EXTINF:2,", "#EXT-X-BYTERANGE:1000@100", "v.mp4"]
     lines += ["#EXTINF:2,", "#EXT-X-BYTERANGE:1900", "v.mp4"]
@@ -208,7 +202,7 @@ def test_byte_ranges_and_an_init_section() -> None:
 def test_a_server_that_ignores_ranges_is_found_out() -> None:
     """All of a file for a part of it is no good answer, and is not read to its end."""
     lines = ["#EXTINF:2,", "#EXT-X-BYTERANGE:1000@100", "v.mp4"]
-    with server_of({"/v.m3u8": playlist(*lines), "/v.mp4": lasting(b"x" * 3_000_000)}) as server:
+    with server_of({"/v.m3u8": playlist(*lines), "/v.mp4": page(b"x" * 3_000_000)}) as server:
         measured = check(server.url("/v.m3u8"))
     assert (measured.outcome, code(measured)) == ("failed", "bad_response")
     assert measured.data["bytes_received"] < 10_000
@@ -225,7 +219,7 @@ def test_a_live_video_is_joined_near_its_end_and_loaded_again() -> None:
         lines += [line for n in range(upto - 10, upto) for line in ("#EXTINF:0.5,", f"{n}.ts")]
         peer.send(playlist(*lines, end=False))
 
-    answers: dict[str, Answer] = {f"/{n}.ts": lasting(b"x" * 1000) for n in range(60)}
+    answers: dict[str, Answer] = {f"/{n}.ts": page(b"x" * 1000) for n in range(60)}
     with server_of({**answers, "/v.m3u8": growing}) as server:
         data = check(server.url("/v.m3u8"), seconds=20, media_s=5, buffer_s=1).data
         fetched = [h.split(b" ", 2)[1].decode() for h in server.heads if b".ts" in h]
@@ -273,7 +267,7 @@ def test_a_ladder_that_leads_to_itself_ends() -> None:
 def test_a_live_video_that_stands_still_is_said_to() -> None:
     """A list without end that gets nothing new: what came was played, then it is told apart from a slow way."""
     answers = {"/v.m3u8": playlist("#EXT-X-TARGETDURATION:0.5", *segments(3, 0.5), end=False)}
-    answers |= {f"/{n}.ts": lasting(b"x" * 100) for n in range(3)}
+    answers |= {f"/{n}.ts": page(b"x" * 100) for n in range(3)}
     with server_of(answers) as server:
         measured = check(server.url("/v.m3u8"), seconds=30, media_s=10, buffer_s=1)
     assert (measured.outcome, code(measured)) == ("degraded", "video_incomplete")
@@ -290,8 +284,8 @@ def test_a_cut_in_the_middle_keeps_what_was_played() -> None:
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nxxxx")
         peer.reset()
 
-    answers: dict[str, Answer] = {"/v.m3u8": playlist(*segments(5)), "/0.ts": lasting(b"x" * 1000)}
-    answers |= {"/1.ts": lasting(b"x" * 1000), "/2.ts": cut}
+    answers: dict[str, Answer] = {"/v.m3u8": playlist(*segments(5)), "/0.ts": page(b"x" * 1000)}
+    answers |= {"/1.ts": page(b"x" * 1000), "/2.ts": cut}
     with server_of(answers) as server:
         measured = check(server.url("/v.m3u8"))
     assert (measured.outcome, code(measured)) == ("degraded", "video_incomplete")
@@ -349,7 +343,7 @@ def test_the_data_budget_is_kept_without_wasting_it() -> None:
 def test_packed_on_the_way_is_seen() -> None:
     """A box that packs segments changes what crosses the wire: that is what counts, and it is said."""
     answers = {"/v.m3u8": playlist(*segments(2))}
-    answers |= {f"/{n}.ts": lasting(b"z" * 70, "200 OK", "Content-Encoding: gzip") for n in range(2)}
+    answers |= {f"/{n}.ts": page(b"z" * 70, "200 OK", "Content-Encoding: gzip") for n in range(2)}
     with server_of(answers) as server:
         data = check(server.url("/v.m3u8")).data
         assert b"Accept-Encoding: identity" in server.heads[0]

@@ -50,7 +50,7 @@ def site(pages: Mapping[str, Answer], tls: ssl.SSLContext | None = None) -> Iter
             path = head.split(b" ", 2)[1].decode()
             with lock:
                 heads.append(head)
-            found = pages.get(path, lasting(b"no", "404 Not Found"))
+            found = pages.get(path, page(b"no", "404 Not Found"))
             if callable(found):
                 found(peer)
                 return
@@ -61,14 +61,8 @@ def site(pages: Mapping[str, Answer], tls: ssl.SSLContext | None = None) -> Iter
         yield server
 
 
-def lasting(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
-    """An answer after which the connection stays open."""
-    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
-
-
 def html(*parts: str) -> bytes:
-    return lasting(("<!doctype html>" + "".join(parts)).encode(), "200 OK", "Content-Type: text/html; charset=utf-8")
+    return page(("<!doctype html>" + "".join(parts)).encode(), "200 OK", "Content-Type: text/html; charset=utf-8")
 
 
 def code(measured: Measured) -> str | None:
@@ -88,9 +82,9 @@ def test_a_page_and_its_parts_are_counted_to_the_byte() -> None:
     )
     answers = {
         "/": main,
-        "/a.css?v=1": lasting(sheet),
-        "/b.js": lasting(script),
-        "/c.png": lasting(picture),
+        "/a.css?v=1": page(sheet),
+        "/b.js": page(script),
+        "/c.png": page(picture),
     }
     budget = DataBudget()
     seen: list[Progress] = []
@@ -120,7 +114,7 @@ def test_a_page_and_its_parts_are_counted_to_the_byte() -> None:
 
 def test_no_more_connections_than_asked_for_and_they_are_kept() -> None:
     """Thirty parts over three connections: three are opened, each serves many requests, all parts come."""
-    answers: dict[str, Answer] = {f"/{n}": lasting(b"x" * 1000) for n in range(30)}
+    answers: dict[str, Answer] = {f"/{n}": page(b"x" * 1000) for n in range(30)}
     answers["/"] = html(*(f'<img src="/{n}">' for n in range(30)))
     with site(answers) as server:
         measured = check(server.url("/"), connections=3)
@@ -135,7 +129,7 @@ def test_the_parts_come_side_by_side() -> None:
 
     def together(peer: Peer) -> None:
         barrier.wait(10)
-        peer.send(lasting(b"x"))
+        peer.send(page(b"x"))
 
     answers: dict[str, Answer] = {f"/{n}": together for n in range(6)}
     answers["/"] = html(*(f'<img src="/{n}">' for n in range(6)))
@@ -158,8 +152,8 @@ def test_payload_is_what_crossed_the_wire() -> None:
     text = b"<img src=/a.png>" + b" " * 50_000
     packed = gzip.compress(text)
     answers = {
-        "/": lasting(packed, "200 OK", "Content-Type: text/html", "Content-Encoding: gzip"),
-        "/a.png": lasting(packed, "200 OK", "Content-Encoding: gzip"),
+        "/": page(packed, "200 OK", "Content-Type: text/html", "Content-Encoding: gzip"),
+        "/a.png": page(packed, "200 OK", "Content-Encoding: gzip"),
     }
     with site(answers) as server:
         data = check(server.url("/")).data
@@ -174,7 +168,7 @@ def test_over_tls_every_part_comes_from_the_verified_host(tmp_path: Path) -> Non
     ca, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ca.issue_cert("127.0.0.1").configure_cert(tls)
     ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    answers = {"/": html("<img src=/a><img src=/b>"), "/a": lasting(b"x" * 10), "/b": lasting(b"y" * 10)}
+    answers = {"/": html("<img src=/a><img src=/b>"), "/a": page(b"x" * 10), "/b": page(b"y" * 10)}
     with site(answers, tls=tls) as server:
         url = server.url("/", "https")
         files = {f"https://{server.authority}": str(tmp_path / "ca.pem")}
@@ -189,8 +183,8 @@ def test_over_tls_every_part_comes_from_the_verified_host(tmp_path: Path) -> Non
 def test_no_token_and_no_cookie_leaves() -> None:
     """Even a collector's own page gets no token, and a cookie that was set is not sent back."""
     answers = {
-        "/": lasting(b"<img src=/a>", "200 OK", "Content-Type: text/html", "Set-Cookie: a=b"),
-        "/a": lasting(b""),
+        "/": page(b"<img src=/a>", "200 OK", "Content-Type: text/html", "Set-Cookie: a=b"),
+        "/a": page(b""),
     }
     with site(answers) as server:
         context = Context(Deadline.after(5), tokens={f"http://{server.authority}": "secret"})
@@ -206,7 +200,7 @@ def test_a_redirect_to_another_host_is_reported_and_not_followed() -> None:
     """The page is elsewhere: nothing is asked there, and the result says where it would have gone."""
     with site({}) as other:
         to = f"http://localhost:{other.port}/x?token=1"
-        with site({"/": lasting(b"", "302 Found", f"Location: {to}")}) as server:
+        with site({"/": page(b"", "302 Found", f"Location: {to}")}) as server:
             measured = check(server.url("/"))
         assert other.connections == 0
     assert (measured.outcome, code(measured)) == ("degraded", "redirect_elsewhere")
@@ -220,9 +214,9 @@ def test_a_redirect_to_another_host_is_reported_and_not_followed() -> None:
 def test_a_redirect_on_the_same_host_is_followed() -> None:
     """The page moved within its host: it is measured where it is, redirect included, and its parts count from there."""
     answers = {
-        "/": lasting(b"moved", "301 Moved Permanently", "Location: /new/"),
+        "/": page(b"moved", "301 Moved Permanently", "Location: /new/"),
         "/new/": html('<img src="a.png">'),
-        "/new/a.png": lasting(b"x" * 10),
+        "/new/a.png": page(b"x" * 10),
     }
     with site(answers) as server:
         measured = check(server.url("/"))
@@ -233,7 +227,7 @@ def test_a_redirect_on_the_same_host_is_followed() -> None:
 
 def test_a_circle_of_redirects_ends() -> None:
     """A page that sends on to itself is a failure with a name, not an endless check."""
-    with site({"/": lasting(b"", "302 Found", "Location: /")}) as server:
+    with site({"/": page(b"", "302 Found", "Location: /")}) as server:
         assert code(check(server.url("/"))) == "redirect_limit"
         assert len(server.heads) == 6
 
@@ -253,7 +247,7 @@ def test_failed_parts_make_the_page_incomplete_and_stand_first() -> None:
 
     answers: dict[str, Answer] = {
         "/": html("<img src=/good><img src=/gone><img src=/cut><img src=/lie>"),
-        "/good": lasting(b"x" * 500),
+        "/good": page(b"x" * 500),
         "/cut": cut,
         "/lie": lie,
     }
@@ -313,7 +307,7 @@ def test_a_part_without_end_is_cut_at_max_mb() -> None:
 
 def test_the_runs_data_budget_is_a_hard_cap() -> None:
     """What the run has left ends the check, over-run at most a read per connection; nothing at all left: skipped."""
-    answers: dict[str, Answer] = {f"/{n}": lasting(b"x" * 100_000) for n in range(30)}
+    answers: dict[str, Answer] = {f"/{n}": page(b"x" * 100_000) for n in range(30)}
     answers["/"] = html(*(f"<img src=/{n}>" for n in range(30)))
     budget = DataBudget(500_000)
     with site(answers) as server:
@@ -329,7 +323,7 @@ def test_the_runs_data_budget_is_a_hard_cap() -> None:
 
 def test_no_more_parts_than_asked_for() -> None:
     """`max_resources` is a choice, no fault: the rest is counted as left out, and there is no time for all of it."""
-    answers: dict[str, Answer] = {f"/{n}": lasting(b"x") for n in range(9)}
+    answers: dict[str, Answer] = {f"/{n}": page(b"x") for n in range(9)}
     answers["/"] = html(*(f"<img src=/{n}>" for n in range(9)))
     with site(answers) as server:
         measured = check(server.url("/"), max_resources=4)
@@ -373,7 +367,7 @@ def test_a_dead_address_costs_once() -> None:
     """Of two addresses the first refuses: only the page's own connection tries it, the parts know better."""
     with http_server(page()) as gone:
         dead = gone.port
-    answers: dict[str, Answer] = {f"/{n}": lasting(b"x") for n in range(12)}
+    answers: dict[str, Answer] = {f"/{n}": page(b"x") for n in range(12)}
     answers["/"] = html(*(f"<img src=/{n}>" for n in range(12)))
     asked = []
     with site(answers) as server:
