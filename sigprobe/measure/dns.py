@@ -20,7 +20,7 @@ from typing_extensions import TypedDict
 from sigprobe import answers
 from sigprobe.measure import dnscompare, lookups, sockets
 from sigprobe.measure.dnscompare import ComparisonData
-from sigprobe.measure.kind import CommonOptions, Context, Estimate, Kind, Measured
+from sigprobe.measure.kind import CommonOptions, Context, Estimate, Kind, Measured, rounded
 from sigprobe.measure.urls import check_url
 from sigprobe.result import Failure, Outcome
 
@@ -322,8 +322,8 @@ def _entry(resolver: str, asked: list[Reply]) -> ResolverData:
         "address": best.address if best else None,
         "asked": [reply.address for reply in asked],
         "protocol": best.protocol if best else None,
-        "connect_ms": _rounded(best.connect_ms) if best else None,
-        "query_ms": _rounded(best.query_ms) if best else None,
+        "connect_ms": rounded(best.connect_ms) if best else None,
+        "query_ms": rounded(best.query_ms) if best else None,
         "rcode": best.rcode if best else None,
         "answers": best.answers if best else None,
         "ttl_s": best.ttl_s if best else None,
@@ -356,7 +356,7 @@ def _data(
         "rcode": first["rcode"] if first else None,
         "answers": first["answers"] if first else None,
         "ttl_s": first["ttl_s"] if first else None,
-        "getaddrinfo_ms": _rounded(looked_up.ms),
+        "getaddrinfo_ms": rounded(looked_up.ms),
         "getaddrinfo_error": looked_up.error,
         "resolvers": entries,
         "comparison": comparison,
@@ -364,10 +364,6 @@ def _data(
         "bytes_received": sum(entry["bytes_received"] for entry in entries) if entries else None,
     }
     return dict(data)
-
-
-def _rounded(ms: float | None) -> float | None:
-    return None if ms is None else round(ms, 3)
 
 
 KIND = Kind("dns", 1, Options, DnsData, measure, "look a name up at one or several resolvers, and time each of them")

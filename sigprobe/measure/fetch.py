@@ -6,7 +6,6 @@ are followed on the same host only: elsewhere may stand a login page, or somebod
 
 from __future__ import annotations
 
-import socket
 import ssl
 import threading
 import time
@@ -307,22 +306,13 @@ class Connection:
 
 
 def fill_first(data: dict[str, Any], first: Fetched, trace: Trace) -> None:
-    """What the first request of a check says of the way to its server, in the names that kind `http` has."""
+    """What the first request of a check says of the way to its server, in the names that kind `http` has, too."""
     where = first.location
     other = None if where is None else urlsplit(where).hostname
+    data.update(trace.way())
     data.update(
         status_code=first.status,
-        dns_ms=rounded(trace.dns_ms),
-        tcp_ms=rounded(trace.tcp_ms),
-        tls_ms=rounded(trace.tls_ms),
-        send_ms=rounded(trace.send_ms),
-        ttfb_ms=rounded(trace.ttfb_ms),
         first_byte_ms=since(first.started_s, first.first_byte_s),
-        family=None if trace.address is None else ("ipv6" if trace.address.family == socket.AF_INET6 else "ipv4"),
-        address=None if trace.address is None else str(trace.address),
-        addresses_tried=[{"address": t.address, "ms": round(t.ms, 3), "failure": t.code} for t in trace.tried],
-        tls_version=trace.tls_version,
-        cert_not_after=trace.cert_not_after,
         location=None if where is None else shown_url(where)[:500],
         redirect_host=other,
         redirects_followed=first.redirects if first.status is not None else None,
@@ -353,8 +343,3 @@ def fill_totals(data: dict[str, Any], connections: Sequence[Connection], payload
 def since(start_s: float, end_s: float | None) -> float | None:
     """Milliseconds from one moment to another; None when that one never came."""
     return None if end_s is None else round((end_s - start_s) * 1000, 3)
-
-
-def rounded(ms: float | None) -> float | None:
-    """Milliseconds to the microsecond; None stays None."""
-    return None if ms is None else round(ms, 3)

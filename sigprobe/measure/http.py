@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -10,13 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import TypedDict
 
 import sigprobe
 from sigprobe.measure import body, sockets
-from sigprobe.measure.kind import CommonOptions, Context, Deadline, Estimate, Kind, Measured
-from sigprobe.measure.urls import check_url, origin, redirect_target, shown_url
+from sigprobe.measure.kind import CommonOptions, Context, Deadline, Estimate, Kind, Measured, rounded
+from sigprobe.measure.urls import TargetUrl, check_url, origin, redirect_target, shown_url
 from sigprobe.result import Failure, Outcome
 
 if TYPE_CHECKING:
@@ -36,18 +35,12 @@ class Options(CommonOptions):
     """Keys of an `http` target. Without `expect_status` 200 to 399 is good; `max_kb` bounds the body read."""
 
     kind: Literal["http"] = "http"
-    url: Annotated[str, Field(min_length=1, max_length=2000)]
+    url: TargetUrl
     method: Literal["GET", "HEAD"] = "GET"
     expect_status: Status | Annotated[list[Status], Field(min_length=1, max_length=32)] | None = None
     expect_text: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
     follow_redirects: bool = False
     max_kb: Annotated[int, Field(ge=1, le=65_536)] = 2048
-
-    @field_validator("url")
-    @classmethod
-    def _usable(cls, value: str) -> str:
-        check_url(value)
-        return value
 
     @model_validator(mode="after")
     def _has_body(self) -> Options:
@@ -269,46 +262,33 @@ def _judge(options: Options, answer: _Answer, found: bool | None) -> Failure | N
 
 
 def _data(answer: _Answer | None, followed: int, total_ms: float | None, found: bool | None) -> dict[str, Any]:
-    trace = None if answer is None else answer.trace
-    location = None if answer is None else answer.location()
-    other = None if answer is None or location is None else urlsplit(location).hostname
-    received = None if trace is None or trace.ttfb_ms is None else trace.bytes_received
-    data: HttpData = {
-        "status_code": answer.status if answer else None,
-        "dns_ms": _rounded(trace.dns_ms) if trace else None,
-        "tcp_ms": _rounded(trace.tcp_ms) if trace else None,
-        "tls_ms": _rounded(trace.tls_ms) if trace else None,
-        "send_ms": _rounded(trace.send_ms) if trace else None,
-        "ttfb_ms": _rounded(trace.ttfb_ms) if trace else None,
-        "total_ms": _rounded(total_ms),
-        "bytes_received": None if answer is None or answer.body is None else len(answer.body),
-        "bytes_sent": trace.bytes_sent if trace and trace.send_ms is not None else None,
-        "headers_bytes": received if answer is None or answer.head_bytes is None else answer.head_bytes,
-        "body_bytes": None if answer is None or answer.decoded is None else len(answer.decoded),
-        "body_cut": answer.cut if answer else None,
+    data: dict[str, Any] = {
+        **dict.fromkeys(HttpData.__annotations__),
+        "addresses_tried": [],
+        "total_ms": rounded(total_ms),
         "text_found": found,
-        "http_version": answer.http_version if answer else None,
-        "family": None
-        if trace is None or trace.address is None
-        else ("ipv6" if trace.address.family == socket.AF_INET6 else "ipv4"),
-        "address": str(trace.address) if trace and trace.address else None,
-        "addresses_tried": []
-        if trace is None
-        else [{"address": t.address, "ms": round(t.ms, 3), "failure": t.code} for t in trace.tried],
-        "tls_version": trace.tls_version if trace else None,
-        "tls_cipher": trace.tls_cipher if trace else None,
-        "cert_not_after": trace.cert_not_after if trace else None,
-        "cert_issuer": trace.cert_issuer if trace else None,
-        "location": None if location is None else shown_url(location)[:500],
-        "redirect_host": other if answer and other != urlsplit(answer.url).hostname else None,
-        "redirects_followed": followed if answer else None,
-        "proxy": None,
     }
-    return dict(data)
-
-
-def _rounded(ms: float | None) -> float | None:
-    return None if ms is None else round(ms, 3)
+    if answer is None:
+        return data
+    trace, location = answer.trace, answer.location()
+    other = None if location is None else urlsplit(location).hostname
+    received = None if trace.ttfb_ms is None else trace.bytes_received
+    data.update(trace.way())
+    data.update(
+        status_code=answer.status,
+        bytes_received=None if answer.body is None else len(answer.body),
+        bytes_sent=None if trace.send_ms is None else trace.bytes_sent,
+        headers_bytes=received if answer.head_bytes is None else answer.head_bytes,
+        body_bytes=None if answer.decoded is None else len(answer.decoded),
+        body_cut=answer.cut,
+        http_version=answer.http_version,
+        tls_cipher=trace.tls_cipher,
+        cert_issuer=trace.cert_issuer,
+        location=None if location is None else shown_url(location)[:500],
+        redirect_host=other if other != urlsplit(answer.url).hostname else None,
+        redirects_followed=followed,
+    )
+    return data
 
 
 KIND = Kind("http", 1, Options, HttpData, measure, "fetch a page, and time each phase of it")

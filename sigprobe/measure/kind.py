@@ -141,6 +141,11 @@ class Context:
     ca_files: Mapping[str, str] = field(default_factory=dict)  # origin → CA file, for collectors with their own CA
 
 
+def rounded(ms: float | None) -> float | None:
+    """Milliseconds to the microsecond, as records hold them; None stays None."""
+    return None if ms is None else round(ms, 3)
+
+
 @dataclass(frozen=True, slots=True)
 class Measured:
     """What a kind hands back. `data` holds every key of the kind's typed dict; what is not known is None."""

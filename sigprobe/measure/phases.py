@@ -32,7 +32,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from sigprobe.measure import sockets
-from sigprobe.measure.kind import DataBudget, Deadline
+from sigprobe.measure.kind import DataBudget, Deadline, rounded
 from sigprobe.result import format_time
 
 MAX_ADDRESSES: Final = 16
@@ -100,6 +100,21 @@ class Trace:
         if self._opened is None or self._last_read is None:
             return None
         return (self._last_read - self._opened) * 1000
+
+    def way(self) -> dict[str, Any]:
+        """What the request says of the way to its server, in the names that every kind over HTTP has."""
+        return {
+            "dns_ms": rounded(self.dns_ms),
+            "tcp_ms": rounded(self.tcp_ms),
+            "tls_ms": rounded(self.tls_ms),
+            "send_ms": rounded(self.send_ms),
+            "ttfb_ms": rounded(self.ttfb_ms),
+            "family": None if self.address is None else ("ipv6" if self.address.family == socket.AF_INET6 else "ipv4"),
+            "address": None if self.address is None else str(self.address),
+            "addresses_tried": [{"address": t.address, "ms": round(t.ms, 3), "failure": t.code} for t in self.tried],
+            "tls_version": self.tls_version,
+            "cert_not_after": self.cert_not_after,
+        }
 
     def renew(self) -> None:
         """Forget the times of the last request: the connection is to serve another one."""

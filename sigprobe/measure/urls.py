@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Annotated
 from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
+
+from pydantic import AfterValidator, Field
 
 from sigprobe.measure import sockets
 
@@ -23,6 +26,15 @@ def check_url(url: str) -> SplitResult:
     if not sockets.is_ip(parts.hostname):
         sockets.ascii_hostname(parts.hostname)
     return parts
+
+
+def _checked(url: str) -> str:
+    check_url(url)
+    return url
+
+
+TargetUrl = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_checked)]
+"""The key `url` of a target that is asked over HTTP."""
 
 
 def shown_url(url: str) -> str:

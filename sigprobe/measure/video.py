@@ -11,13 +11,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from sigprobe.measure import fetch, sockets
 from sigprobe.measure.http import TriedData
 from sigprobe.measure.kind import CommonOptions, Context, Estimate, Kind, Measured, Progress
-from sigprobe.measure.urls import check_url, shown_url
+from sigprobe.measure.urls import TargetUrl, shown_url
 from sigprobe.result import Failure, Outcome
 
 if TYPE_CHECKING:
@@ -39,16 +39,10 @@ class Options(CommonOptions):
     """
 
     kind: Literal["video"] = "video"
-    url: Annotated[str, Field(min_length=1, max_length=2000)]
+    url: TargetUrl
     media_s: Annotated[float, Field(ge=2, le=280)] = 20
     buffer_s: Annotated[float, Field(ge=0.5, le=30)] = 4
     max_mb: Annotated[int, Field(ge=1, le=1000)] = 10
-
-    @field_validator("url")
-    @classmethod
-    def _usable(cls, value: str) -> str:
-        check_url(value)
-        return value
 
     def default_timeout_s(self) -> float:
         """Twice as long as the media takes to play, and some time around it."""

@@ -14,13 +14,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from sigprobe.measure import body, fetch, sockets
 from sigprobe.measure.http import TriedData
 from sigprobe.measure.kind import CommonOptions, Context, Estimate, Kind, Measured, Progress
-from sigprobe.measure.urls import check_url, same_host, shown_url
+from sigprobe.measure.urls import TargetUrl, same_host, shown_url
 from sigprobe.result import Failure, Outcome
 
 if TYPE_CHECKING:
@@ -35,16 +35,10 @@ class Options(CommonOptions):
     """Keys of a `web` target. `max_mb` bounds page and resources together, both directions."""
 
     kind: Literal["web"] = "web"
-    url: Annotated[str, Field(min_length=1, max_length=2000)]
+    url: TargetUrl
     connections: Annotated[int, Field(ge=1, le=16)] = 6
     max_resources: Annotated[int, Field(ge=0, le=1000)] = 100
     max_mb: Annotated[int, Field(ge=1, le=200)] = 10
-
-    @field_validator("url")
-    @classmethod
-    def _usable(cls, value: str) -> str:
-        check_url(value)
-        return value
 
     def default_timeout_s(self) -> float:
         """Half a minute for page and resources; nobody waits longer for a page."""
