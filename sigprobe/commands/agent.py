@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from sigprobe.commands import common, terminal
+from sigprobe.commands.caught import caught
 from sigprobe.i18n import _, clock_text, ngettext, number
 from sigprobe.notify import ALIVE, READY, STOPPING, notify, status
 
@@ -74,15 +75,12 @@ class _Signals:
 def _signals(watch: Watch) -> Iterator[_Signals]:
     """Catch SIGTERM, SIGINT and SIGHUP, and let each end a wait."""
     signals = _Signals()
-    names = [name for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
-    before = {getattr(signal, name): signal.signal(getattr(signal, name), signals.handle) for name in names}
-    fd = signal.set_wakeup_fd(watch.wake_fd, warn_on_full_buffer=False)
-    try:
-        yield signals
-    finally:
-        signal.set_wakeup_fd(fd)
-        for which, handler in before.items():
-            signal.signal(which, handler)
+    with caught(signals.handle):
+        fd = signal.set_wakeup_fd(watch.wake_fd, warn_on_full_buffer=False)
+        try:
+            yield signals
+        finally:
+            signal.set_wakeup_fd(fd)
 
 
 class _Work:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from sigprobe.commands import after, asked, common
+from sigprobe.commands.caught import caught
 from sigprobe.commands.trip import Trip, Wish, is_full, say_files
 from sigprobe.i18n import _
 
@@ -151,16 +152,11 @@ def _files(trip: Trip, out: Path | None, dialect: Any, *, force: bool) -> RouteF
 def _signals() -> Iterator[threading.Event]:
     """An event that Ctrl-C, SIGTERM and a closed terminal set; the second time they end the process at once."""
     stop = threading.Event()
-    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
     def handle(number: int, _frame: object) -> None:
         signal.signal(number, signal.SIG_DFL)
         # an Event is set by another thread: this one may be holding its lock right now
         threading.Thread(target=stop.set, daemon=True).start()
 
-    before = {getattr(signal, name): signal.signal(getattr(signal, name), handle) for name in names}
-    try:
+    with caught(handle):
         yield stop
-    finally:
-        for which, handler in before.items():
-            signal.signal(which, handler)

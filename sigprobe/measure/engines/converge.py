@@ -305,11 +305,10 @@ def _judge(series: Series, terms: _Terms) -> Speed | None:
 class Judge:
     """Watches a series and says when to stop: two judgements in a row that are settled and agree."""
 
-    __slots__ = ("_before", "_rtt_s", "speed")
+    __slots__ = ("_rtt_s", "speed")
 
     def __init__(self, rtt_s: float) -> None:
         self._rtt_s = rtt_s
-        self._before: Speed | None = None
         self.speed: Speed | None = None
 
     def converged(

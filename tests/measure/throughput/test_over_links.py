@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from link_emulator import Link, Way, link
@@ -17,24 +14,6 @@ from sigprobe.measure.kind import Context, Deadline, Measured
 from sigprobe.result import Outcome
 
 pytestmark = MARKS
-PORT = 8470
-
-
-@pytest.fixture
-def collector(spawn: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> Callable[[Link], str]:
-    """Start a collector at the far end of a link; its URL."""
-
-    def start(wire: Link) -> str:
-        command = [sys.executable, "-m", "sigprobe", "collector", "serve", "--host", wire.far_address]
-        command += ["--port", str(PORT), "--throughput", "open", "--database", f"sqlite:///{tmp_path}/c.db"]
-        spawn(wire.far.command(*command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for _ in range(150):
-            if f":{PORT} " in wire.far.run("ss", "-ltnH").stdout:
-                return f"http://{wire.far_address}:{PORT}/"
-            time.sleep(0.1)
-        raise AssertionError("the collector did not start")
-
-    return start
 
 
 def check(wire: Link, url: str, **options: object) -> Measured:

@@ -1,0 +1,31 @@
+"""A real collector at the far end of an emulated link, for the kinds that measure against one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from link_emulator import Link
+
+PORT = 8470
+
+
+@pytest.fixture
+def collector(spawn: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> Callable[[Link], str]:
+    """Start a collector at the far end of a link; its URL."""
+
+    def start(wire: Link) -> str:
+        command = [sys.executable, "-m", "sigprobe", "collector", "serve", "--host", wire.far_address]
+        command += ["--port", str(PORT), "--throughput", "open", "--database", f"sqlite:///{tmp_path}/c.db"]
+        spawn(wire.far.command(*command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(300):
+            if f":{PORT} " in wire.far.run("ss", "-ltnH").stdout:
+                return f"http://{wire.far_address}:{PORT}/"
+            time.sleep(0.1)
+        raise AssertionError("the collector did not start")
+
+    return start
