@@ -309,6 +309,16 @@ def new_id(now_s: float | None = None) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
+def is_at_least(data: Mapping[str, Any], name: str) -> bool:
+    """Whether a rate of a `throughput` record is only what a test saw that ended before it knew the link's own.
+
+    `name` is `download_bps` or `upload_bps`.
+    """
+    way = name.removesuffix("_bps")
+    # the other engines state no interval, whatever ended them
+    return data.get("engine") == "http" and data.get(f"ended_{way}") == "data_cap" and data.get(f"{way}_ci_bps") is None
+
+
 def format_time(when: datetime) -> str:
     """RFC 3339 UTC with milliseconds: `2029-02-14T07:05:01.123Z`."""
     return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -100,6 +100,16 @@ def test_worse_than_needed_accuses_nobody(slow: Result) -> None:
     assert verdict.targets == (slow.target.name,)
 
 
+def test_a_lower_bound_falls_short_of_nothing() -> None:
+    """A speed that a data cap cut off may be any higher one: it accuses nobody."""
+    capped = {"engine": "http", "ended_download": "data_cap", "download_bps": 100_000, "download_ci_bps": None}
+    results = [ping(), check("throughput", "center", "https://c.example/", **capped)]
+    assert shortfalls(results, NEED) == ()
+    assert plain(decide(results, NEED)) == ("none", "healthy")
+    capped["download_ci_bps"] = [90_000, 110_000]
+    assert [r.metric for r in shortfalls([check("throughput", "center", None, **capped)], NEED)] == ["download_bps"]
+
+
 def test_badge_never_decides() -> None:
     """A badge profile and no profile at all leave a slow answer healthy."""
     slow = [ping(rtt_median_ms=900.0)]

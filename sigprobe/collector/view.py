@@ -14,7 +14,7 @@ from sigprobe import i18n, places
 from sigprobe.codes import CODES
 from sigprobe.collector.store import StoredResult, Tally
 from sigprobe.i18n import N_
-from sigprobe.result import RUN_KIND, format_time
+from sigprobe.result import RUN_KIND, format_time, is_at_least
 
 Translate = Callable[[str], str]
 
@@ -217,7 +217,8 @@ def _numbers(kind: str, data: Mapping[str, Any], lang: str, _: Translate) -> str
     elif kind == "throughput":
         for arrow, name in (("↓", "download_bps"), ("↑", "upload_bps")):
             speed = first(name)
-            parts.append(None if speed is None else f"{arrow} {i18n.rate(speed, lang)}")
+            least = "≥ " if is_at_least(data, name) else ""
+            parts.append(None if speed is None else f"{arrow} {least}{i18n.rate(speed, lang)}")
     return " · ".join(part for part in parts if part) or None
 
 

@@ -27,7 +27,7 @@ class Options(CommonOptions):
     url: Annotated[str, Field(max_length=2000)] | None = None
     direction: Literal["both", "download", "upload"] = "both"
     streams: Annotated[int, Field(ge=1, le=16)] | None = None
-    max_mb: Annotated[int, Field(ge=1, le=10_000)] = 100
+    max_mb: Annotated[int, Field(ge=1, le=10_000)] = 30
     max_s: Annotated[float, Field(gt=0, le=120)] = 8
 
     @model_validator(mode="after")
@@ -68,7 +68,8 @@ Ended = Literal["converged", "data_cap", "time_cap"]
 class ThroughputData(TypedDict):
     """Rates in bit/s of payload; null where none can be stated, with the reason in `…_failure`. Bytes are payload.
 
-    `…_ci_bps` is the 95 % interval of the rate, null when too few samples arrived for one. `ended` is the less good
+    `…_ci_bps` is the 95 % interval of the rate, null when too few samples arrived for one or the rate still grew when
+    a cap was reached: then it is what the last round trip carried, and the link carries more. `ended` is the less good
     of the two directions' reasons. `upload_counted_by`: `server` (bytes that arrived there), `tcp_info` (bytes
     acknowledged), `client` (the engine's own count). `retransmits` counts segments of the upload.
     """

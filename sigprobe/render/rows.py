@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sigprobe.i18n import _, ngettext
@@ -147,7 +147,8 @@ def strength(network: Network) -> tuple[str, float] | None:
 
 
 def _graded(label: str, reading: Reading, notes: tuple[str, ...], curve: tuple[float | None, ...] = ()) -> Row:
-    return _row(label, reading.metric, reading.value, reading.grade, notes, curve)
+    row = _row(label, reading.metric, reading.value, reading.grade, notes, curve)
+    return replace(row, value=f"≥ {row.value}") if reading.at_least else row
 
 
 def _row(

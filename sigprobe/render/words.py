@@ -36,10 +36,10 @@ SYMBOLS: Final[Mapping[str, str]] = {
     FAILED: "✗",
     SKIPPED: "-",
 }
-# All but one are as wide as what they stand for, so that columns stay where they are.
+# All but two are as wide as what they stand for, so that columns stay where they are.
 _ASCII: Final = str.maketrans(
     {
-        "✓": "+", "✗": "x", "×": "x", "±": "+-", "·": "-", "…": "~", "–": "-", "—": "-", "→": ">",
+        "✓": "+", "✗": "x", "×": "x", "±": "+-", "·": "-", "…": "~", "–": "-", "—": "-", "→": ">", "≥": ">=",
         "‘": "'", "’": "'", "“": '"', "”": '"',
         "▁": "_", "▂": "_", "▃": ".", "▄": "-", "▅": "=", "▆": "+", "▇": "*", "█": "#",
     }

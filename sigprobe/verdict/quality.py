@@ -7,17 +7,21 @@ from dataclasses import dataclass
 from typing import Final, TypeGuard
 
 from sigprobe.profile import Grade, Profile
-from sigprobe.result import Outcome, Result
+from sigprobe.result import Outcome, Result, is_at_least
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One graded number of a result: the profile's metric, the value in its unit, and the grade if there is one."""
+    """One graded number of a result: the profile's metric, the value in its unit, and the grade if there is one.
+
+    Of a rate that is only `at_least` so high nobody knows that it falls short: it has a grade only if that is enough.
+    """
 
     result: Result
     metric: str
     value: float
     grade: Grade | None
+    at_least: bool = False
 
 
 # Which number of which kind a profile's metric is read from. The first key that holds a number counts.
@@ -39,8 +43,13 @@ def readings(result: Result, profile: Profile | None) -> Iterator[Reading]:
     """The numbers of a result that a profile can grade; missing ones are left out."""
     for metric, keys in _SOURCES.get(result.kind, ()):
         value = next((v for v in map(result.data.get, keys) if is_number(v)), None)
-        if value is not None:
-            yield Reading(result, metric, float(value), profile.word(metric, value) if profile else None)
+        if value is None:
+            continue
+        grade = profile.word(metric, value) if profile else None
+        at_least = result.kind == "throughput" and is_at_least(result.data, metric)
+        if at_least and grade is not None and not grade.enough:
+            grade = None
+        yield Reading(result, metric, float(value), grade, at_least)
 
 
 def shortfalls(results: Sequence[Result], profile: Profile | None) -> tuple[Reading, ...]:

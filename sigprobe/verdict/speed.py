@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sigprobe.result import Result
+from sigprobe.result import Result, is_at_least
 from sigprobe.verdict.evidence import PAGE_TIMES, PAGES, Facts, code, host_of
 from sigprobe.verdict.quality import is_number
 from sigprobe.verdict.words import LOCAL, OPERATOR, UNCERTAIN, Verdict, say
@@ -83,7 +83,7 @@ def small_rate(facts: Facts) -> Verdict | None:
 
 
 def _small(result: Result) -> bool:
-    rates = [result.data.get("download_bps"), result.data.get("upload_bps")]
+    rates = [result.data.get(name) for name in ("download_bps", "upload_bps") if not is_at_least(result.data, name)]
     known = [float(rate) for rate in rates if is_number(rate)]
     return bool(known) and min(known) < SMALL_BPS
 

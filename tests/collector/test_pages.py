@@ -221,6 +221,13 @@ def test_any_numbers(seen: Collector, kind: str, data: dict[str, Any]) -> None:
         assert "↓ 12,4 Mbps" in seen.client.get("/?lang=id").text
 
 
+def test_a_lower_bound_is_shown_as_one(seen: Collector) -> None:
+    """A speed that a data cap cut off stands as what was seen at least."""
+    capped = {"engine": "http", "ended_upload": "data_cap", "upload_bps": 2e6, "upload_ci_bps": None}
+    seen.send(make_result(kind="throughput", data={"download_bps": 12.4e6, **capped}))
+    assert "↓ 12.4 Mbps · ↑ ≥ 2.0 Mbps" in seen.client.get("/?lang=en").text
+
+
 def test_a_false_answer_is_shown_with_both(seen: Collector) -> None:
     """What the network's resolver told and what all others tell, in the list as on the record's page."""
     compared = {"word": "tampered", "reason": "private", "system": ["10.33.1.1"], "others": ["203.0.113.7"]}

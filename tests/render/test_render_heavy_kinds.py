@@ -39,6 +39,20 @@ def test_an_incomplete_page_has_no_time() -> None:
 
 
 @pytest.mark.usefixtures("english")
+def test_a_speed_that_is_only_a_lower_bound_says_so() -> None:
+    """It is never called too slow; where even the bound is enough, it has its word."""
+    capped = {"engine": "http", "ended_download": "data_cap", "download_ci_bps": None}
+    (bound,) = rows("throughput", download_bps=300_000, **capped)
+    assert (bound.value, bound.word, bound.notes) == ("≥ 300 kbps", "", ())
+    (enough,) = rows("throughput", download_bps=90e6, **capped)
+    assert (enough.value, enough.word) == ("≥ 90.0 Mbps", "good")
+    (known,) = rows("throughput", download_bps=300_000, **capped | {"download_ci_bps": [290_000, 310_000]})
+    assert (known.value, known.word) == ("300 kbps", "bad")
+    (theirs,) = rows("throughput", download_bps=300_000, **capped | {"engine": "speedtest"})
+    assert theirs.word == "bad", "an engine without intervals states none, whatever ended it"
+
+
+@pytest.mark.usefixtures("english")
 def test_a_video_has_its_start_and_its_stalls() -> None:
     """Start and stalls are graded apart; the mean rate stands beside the start."""
     start, stalls = rows("video", start_delay_ms=2500.0, stall_ratio=0.08, mean_bitrate_bps=1_400_000)

@@ -77,6 +77,13 @@ UNSEEN_PACKETS: Final = 400
 BEYOND: Final = 1.5
 """Losses that allow so many times the rate do not govern it."""
 
+CLIMBING: Final = 1.2
+CLIMB_LOOKS: Final = 8
+LEAST_CLIMB_S: Final = 0.1
+VAGUE: Final = 0.1
+"""A transfer grows that carries so many times more from span to span, each a round trip and at least so long. Half an
+interval wider than this share of its rate says too little."""
+
 TREND: Final = 1.4
 """How far the older half of a level may lie from the newer, in half-widths that are good enough."""
 
@@ -302,6 +309,31 @@ def _judge(series: Series, terms: _Terms) -> Speed | None:
     return Speed(mean, interval, end_s - batch_s * len(steady), settled)
 
 
+def _is_vague(speed: Speed | None) -> bool:
+    if speed is None or speed.ci_bps is None:
+        return True
+    return speed.ci_bps[1] - speed.bps > VAGUE * speed.bps
+
+
+def _climb(series: Series, span_s: float, *, vague: bool) -> Speed | None:
+    """The fastest span at the end of a transfer that grew and grew; None for any other.
+
+    The streams do not end together, so the fastest span ends up to a span before the last arrival. Where what is
+    known beside it is too `vague` to be of use, the growth need not have been so even.
+    """
+    last_s = series.last_s()
+    ends = [last_s - span_s * back / CLIMB_LOOKS for back in range(CLIMB_LOOKS)]
+    edges = [[series.at(end_s - span_s * back) for back in range(4)] for end_s in ends]
+    fastest = max(range(len(ends)), key=lambda look: edges[look][0] - edges[look][1])
+    if ends[fastest] - 3 * span_s < series.first_s() - span_s:
+        return None
+    counts = [b - a for b, a in pairwise(edges[fastest])]
+    even = all(later >= CLIMBING * earlier for later, earlier in pairwise(counts))
+    if not even and not (vague and counts[0] >= CLIMBING * CLIMBING * counts[-1]):
+        return None
+    return Speed(counts[0] * 8 / span_s, None, ends[fastest] - span_s, settled=False)
+
+
 class Judge:
     """Watches a series and says when to stop: two judgements in a row that are settled and agree."""
 
@@ -331,10 +363,17 @@ def conclude(
     streams: int = 1,
     standing_s: float | None = None,
 ) -> Speed | None:
-    """The best statement about a finished transfer; None when too little arrived to make one."""
+    """The best statement about a finished transfer; None when too little arrived to make one.
+
+    Of one that still grew at its end only the last round trip is stated, without an interval: how far it would have
+    gone is not known.
+    """
     if series.total() < MIN_BYTES:
         return None
     speed = judge(series, rtt_s, losses_s, streams, standing_s)
+    if speed is None or not speed.settled:
+        climb = _climb(series, max(rtt_s, LEAST_CLIMB_S), vague=_is_vague(speed))
+        speed = speed if climb is None else climb
     if speed is not None:
         return speed
     begin_s, end_s = series.first_s(), series.last_s()

@@ -12,8 +12,9 @@ from typing import Any, Final, Literal
 from sigprobe.measure.engines.connection import FaultError
 from sigprobe.measure.engines.converge import Series, conclude
 from sigprobe.measure.engines.discover import find, origin, received
+from sigprobe.measure.engines.plan import Ended, Plan, Transfer
 from sigprobe.measure.engines.server import Server
-from sigprobe.measure.engines.transfer import Direction, Ended, Plan, Transfer
+from sigprobe.measure.engines.transfer import Direction
 from sigprobe.measure.kind import Context, Measured, Progress
 from sigprobe.measure.sockets import GetAddrInfo, StoppedError
 from sigprobe.result import Failure, Outcome
@@ -40,7 +41,7 @@ def measure(
 ) -> Measured:
     """Fill `data`, the kind's dict with every key already there, and say how it went.
 
-    `max_bytes` bounds both directions together; when both are asked for, the download may take half of it.
+    `max_bytes` bounds both directions together; when both are asked for, each may take half of it.
     """
     session = str(uuid.uuid4())
     data.update(server=origin(url), bytes_received=0, bytes_sent=0)
@@ -63,7 +64,7 @@ def measure(
         if of_run is not None:
             left = min(left, of_run)
         plan = Plan(
-            cap_bytes=left // (len(ways) - number),
+            cap_bytes=min(left // (len(ways) - number), max_bytes // len(ways)),
             max_s=max_s,
             rtt_s=rtt_s,
             rest_s=max(found.idle_rtts_s),

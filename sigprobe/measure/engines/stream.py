@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,12 +10,15 @@ from sigprobe.measure.engines import tcp_info
 from sigprobe.measure.engines.connection import Connection
 
 RETRIES: Final = 2
+MIB: Final = 1024 * 1024
+MOST_MIB: Final = 100
+"""The most that LibreSpeed's servers send for one request."""
 
 
 class Stream:
     """One connection of a transfer and what went over it. A held one is open, and asks for nothing yet.
 
-    A waiting one has to be poked when what holds it back is over.
+    A waiting one has to be poked when what holds it back is over. `owed` is what it has asked for and not received.
     """
 
     __slots__ = (
@@ -25,6 +29,7 @@ class Stream:
         "held",
         "holes",
         "lost_s",
+        "owed",
         "reached_base",
         "retries",
         "rtt_s",
@@ -37,6 +42,7 @@ class Stream:
         self.retries = retries
         self.held = False
         self.waiting = False
+        self.owed = 0
         self.written = 0
         self.acked = 0
         self.announced = 0
@@ -62,6 +68,18 @@ class Numbers:
 
 
 NONE: Final = Numbers()
+
+
+def share_mib(room: int, streams: Sequence[Stream], *, begun: bool) -> int:
+    """How many MiB a stream may ask for, where what is under way is a large part of the whole; 0 for none.
+
+    All streams together never ask for more than there is `room` for, so that nothing is on its way when the last of
+    it has arrived. Less than one cannot be asked for: at the very beginning that one is cut off.
+    """
+    rest = (room - sum(stream.owed for stream in streams)) // MIB
+    if rest < 1:
+        return int(room > 0 and not begun and not any(stream.owed for stream in streams))
+    return min(MOST_MIB, -(-rest // max(1, sum(not stream.owed for stream in streams))))
 
 
 def look(stream: Stream, now: float, *, receiving: bool, rtt_s: float) -> Numbers:

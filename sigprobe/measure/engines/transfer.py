@@ -5,20 +5,18 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from statistics import median
 from typing import Final, Literal
 
 from sigprobe.measure.engines import tcp_info
-from sigprobe.measure.engines.arrivals import Arrivals
 from sigprobe.measure.engines.connection import READ, WRITE, Connection, FaultError, Life, Loop
-from sigprobe.measure.engines.converge import Judge, Speed, conclude
+from sigprobe.measure.engines.converge import Judge, conclude
+from sigprobe.measure.engines.plan import Plan, Transfer
 from sigprobe.measure.engines.ramp import FAR_S, Ramp, first_streams
 from sigprobe.measure.engines.server import Server, check_status
-from sigprobe.measure.engines.stream import RETRIES, Numbers, Stream, look
+from sigprobe.measure.engines.stream import MIB, MOST_MIB, RETRIES, Numbers, Stream, look, share_mib
 from sigprobe.measure.kind import Context, Progress
 
-MIB: Final = 1024 * 1024
 TICK_S: Final = 0.005
 JUDGE_S: Final = 0.03
 PROGRESS_S: Final = 0.15
@@ -28,48 +26,14 @@ QUICK_BPS: Final = 20e6
 """From this rate on, latency is looked at so often: it tells when a queue stands, and a moment costs megabytes."""
 
 MIN_PIECE: Final = 16 * 1024
-UNDER_WAY: Final = 1 / 4
+MOST_FLIGHT: Final = 25_000_000
 LEAST_FLIGHT: Final = 1_000_000
-"""No more of what a direction may send is under way, until that is seen to hold the rate back; so much always may."""
+"""No more of an upload is under way, until that is seen to hold the rate back; so much always may."""
 
 OURS_BODY: Final = 1024 * MIB
 FOREIGN_BODY: Final = 16 * MIB
 SMALL_BODY: Final = 900_000
 """What passes nginx's default of 1 MB for a request body."""
-
-Ended = Literal["converged", "data_cap", "time_cap"]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The bounds of one direction. `streams` None: as many as the beginning of the transfer shows to be useful.
-
-    `rtt_s` is the shortest round trip at rest, `rest_s` the longest.
-    """
-
-    cap_bytes: int
-    max_s: float
-    rtt_s: float
-    rest_s: float | None = None
-    streams: int | None = None
-    session: str = ""
-    fraction: tuple[float, float] = (0.0, 1.0)
-
-
-@dataclass(slots=True)
-class Transfer:
-    """What one direction gave: payload bytes on the link, seconds, why it ended, the speed or what went wrong."""
-
-    bytes: int = 0
-    elapsed_s: float = 0.0
-    ended: Ended | None = None
-    speed: Speed | None = None
-    fault: FaultError | None = None
-    streams: int = 0
-    retransmits: int | None = None
-    counted_by: str | None = None
-    loaded_rtts_s: list[float] = field(default_factory=list)
-    series: Arrivals = field(default_factory=Arrivals)
 
 
 class Direction:
@@ -95,7 +59,7 @@ class Direction:
         self._body_most = OURS_BODY if server.ours else FOREIGN_BODY
         self._moved = 0
         self._gone: list[Numbers] = []
-        self._flight = plan.cap_bytes * UNDER_WAY
+        self._flight: float = MOST_FLIGHT
         self._held_back_s: float | None = None
         self._began = 0.0
         self._tells = False
@@ -142,7 +106,7 @@ class Direction:
             if context.stop.is_set():
                 out.fault = FaultError("interrupted", "stopped")
                 return
-            spent = self._room() <= 0
+            spent = self._is_spent()
             if now < next_tick and not spent:
                 continue
             next_tick = now + TICK_S
@@ -189,6 +153,18 @@ class Direction:
         left = self._context.budget.left_bytes()
         room = self._plan.cap_bytes - self._moved
         return room if left is None else min(room, left)
+
+    def _share(self) -> int:
+        """What the next stream may ask for, at least: MiB of a download; 0 when nothing is left to be asked for."""
+        room = self._room()
+        if self._way == "upload" or self._plan.rtt_s < FAR_S:
+            return min(MOST_MIB, -(-room // (MIB * max(1, len(self._streams))))) if room > 0 else 0
+        return share_mib(room, self._streams, begun=self._moved > 0)
+
+    def _is_spent(self) -> bool:
+        return self._room() <= 0 or (
+            self._moved > 0 and not any(stream.owed for stream in self._streams) and self._share() <= 0
+        )
 
     def _count(self, count: int) -> int:
         if count:
@@ -260,7 +236,7 @@ class Direction:
         stream.waiting = False
 
     def _ended(self, stream: Stream, fault: FaultError | None) -> None:
-        if fault is None and self._room() <= 0:
+        if fault is None and self._share() <= 0:
             return  # kept open, so that what is on its way can still be acknowledged
         moved = stream.written
         self._retire(stream)
@@ -288,11 +264,12 @@ class Direction:
 
         def got(count: int) -> int:
             stream.written += count
+            stream.owed = max(0, stream.owed - count)
             return self._count(count)
 
-        while self._room() > 0:
-            share = -(-self._room() // (MIB * max(1, len(self._streams))))
-            yield from connection.send_all(self._server.request("GET", "garbage", f"ckSize={max(1, min(100, share))}"))
+        while (share := self._share()) > 0:
+            stream.owed = share * MIB
+            yield from connection.send_all(self._server.request("GET", "garbage", f"ckSize={share}"))
             head = yield from connection.head()
             check_status(head)
             encoding = head.headers.get("content-encoding", "identity")
@@ -302,6 +279,7 @@ class Direction:
                 raise FaultError("bad_response", "a web page instead of test data")
             before = stream.written
             yield from connection.body(head, self._buffer, got)
+            stream.owed = 0
             if stream.written == before and self._room() > 0:
                 raise FaultError("bad_response", "an empty answer instead of test data")
             if not head.keep_alive:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 
@@ -119,6 +120,28 @@ def test_a_long_way_does_not_ask_for_many_round_trips(rtt_s: float) -> None:
     bursts = arrivals(lambda at_s: 30e6 if at_s % rtt_s < rtt_s / 3 else 0.0, 2.2 * rtt_s)
     speed = judge(bursts, rtt_s)
     assert speed is None or not speed.settled
+
+
+@pytest.mark.parametrize("rtt_s", [0.1, 0.3])
+def test_a_climb_cut_off_is_stated_without_an_interval(rtt_s: float) -> None:
+    """Of a rate that doubled to the end the last round trip is known, and that there may be more: no interval."""
+    cut = conclude(arrivals(climb(1e9, rtt_s, 1e6), 7 * rtt_s), rtt_s)
+    assert cut is not None
+    last_bps = 128e6 * 0.5 / math.log(2)  # the mean of the last doubling
+    assert cut.bps == pytest.approx(last_bps, rel=0.05)
+    assert cut.ci_bps is None and not cut.settled
+    # streams that end one after the other leave a tail, which is no slower link
+    tail = arrivals(lambda at_s: climb(1e9, rtt_s, 1e6)(at_s) if at_s < 7 * rtt_s else 20e6, 7.5 * rtt_s)
+    spent = conclude(tail, rtt_s)
+    assert spent is not None and spent.ci_bps is None
+    assert spent.bps == pytest.approx(last_bps, rel=0.1)
+
+
+def test_a_level_that_is_seen_is_no_climb() -> None:
+    """The same climb with a level behind it has that level, and its interval."""
+    level = conclude(arrivals(climb(100e6, 0.1, 1e6), 2.0), 0.1)
+    assert level is not None and level.ci_bps is not None
+    assert level.bps == pytest.approx(100e6, rel=0.01)
 
 
 CLIMB_MBIT = [0, 0.1, 4.1, 0, 0.2, 4.5, 4.6, 0, 4.7, 4.5, 6.5, 11.3, 8.9, 10.5, 18.7, 23.4, 23.4, 32.7, 40.5, 52.2]

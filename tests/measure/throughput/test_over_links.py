@@ -11,7 +11,7 @@ from netns import MARKS
 
 from sigprobe.measure import throughput as kind
 from sigprobe.measure.kind import Context, Deadline, Measured
-from sigprobe.result import Outcome
+from sigprobe.result import Outcome, is_at_least
 
 pytestmark = MARKS
 
@@ -66,6 +66,24 @@ def test_a_slow_long_way_is_not_flooded_by_many_streams(collector: Callable[[Lin
     assert data["streams"] == 2
     for name in ("download", "upload"):
         assert data[f"{name}_bps"] == pytest.approx(0.96e6, rel=0.1)
+
+
+def test_a_data_cap_below_what_a_long_way_holds(collector: Callable[[Link], str]) -> None:
+    """100 Mbit/s over 300 ms with 6 MB for each direction: less than the way shows itself for, and not a packet more.
+
+    What is stated then is what was seen at least, without an interval.
+    """
+    way = Way(delay_ms=150, rate_bps=100e6, queue_bytes=4_000_000)
+    with link(up=way, down=way, congestion="bbr") as wire:
+        measured = check(wire, collector(wire), max_mb=12, streams=8)
+        counts = wire.counts()
+    data = measured.data
+    assert measured.outcome is Outcome.OK, measured.failure
+    for name, far in (("download", "down"), ("upload", "up")):
+        assert data[f"ended_{name}"] == "data_cap"
+        assert data[f"{name}_ci_bps"] is None and is_at_least(data, f"{name}_bps")
+        assert 20e6 < data[f"{name}_bps"] < 100e6
+        assert counts[far]["tcp"]["passed_bytes"] < 6_000_000 * 1.12  # headers, requests, the acknowledgements
 
 
 def test_an_outage_in_the_middle_is_no_speed_of_its_own(collector: Callable[[Link], str]) -> None:
