@@ -47,9 +47,9 @@ def test_a_speed_that_is_only_a_lower_bound_says_so() -> None:
     (enough,) = rows("throughput", download_bps=90e6, **capped)
     assert (enough.value, enough.word) == ("≥ 90.0 Mbps", "good")
     (known,) = rows("throughput", download_bps=300_000, **capped | {"download_ci_bps": [290_000, 310_000]})
-    assert (known.value, known.word) == ("300 kbps", "bad")
+    assert (known.value, known.word) == ("300 kbps", "poor")
     (theirs,) = rows("throughput", download_bps=300_000, **capped | {"engine": "speedtest"})
-    assert theirs.word == "bad", "an engine without intervals states none, whatever ended it"
+    assert theirs.word == "poor", "an engine without intervals states none, whatever ended it"
 
 
 @pytest.mark.usefixtures("english")
