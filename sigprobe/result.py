@@ -213,7 +213,7 @@ class Result:
 
         Raises ValueError when a number is not finite or the line is longer than `MAX_LINE_BYTES`.
         """
-        return _line(self.to_dict())
+        return _line(self, self._outline())
 
     def line_around_seq(self, *, probe_id: str, stream_id: str, boot_id: str | None) -> tuple[bytes, bytes]:
         """What stands before and after the value of `seq` in the line of the record when it is placed.
@@ -221,23 +221,27 @@ class Result:
         The queue learns `seq` inside its transaction; everything slow about the line is done before it. Raises
         ValueError as `to_line` does.
         """
-        record = self.to_dict()
-        record.update(probe_id=probe_id, stream_id=stream_id, seq=None, boot_id=boot_id)
+        place = {"probe_id": probe_id, "stream_id": stream_id, "seq": None, "boot_id": boot_id}
         # a quote inside a string is escaped, so the first match is the field itself
-        head, _, tail = _line(record, room=_LONGEST_SEQ).partition(b'"seq":null')
+        head, _, tail = _line(self, {**self._outline(), **place}, room=_LONGEST_SEQ).partition(b'"seq":null')
         return head + b'"seq":', tail
 
+    def _outline(self) -> dict[str, Any]:
+        """The record in the order of the published schema, its parts as they are."""
+        return dict(zip(_ORDER, _IN_ORDER(self), strict=True))
 
-def _line(record: dict[str, Any], room: int = 0) -> bytes:
+
+def _line(result: Result, outline: dict[str, Any], room: int = 0) -> bytes:
     from pydantic_core import to_json  # four times as fast as json's own, and loaded by whoever has settings anyway
 
     try:
-        line = to_json(record, inf_nan_mode="constants")
+        line = to_json(outline, inf_nan_mode="constants")  # it knows dataclasses, and writes them in their own order
     except ValueError:
         line = b"NaN"
     if b"NaN" in line or b"Infinity" in line:
         # a number that is none must raise, half a surrogate must not: json's own encoder tells them apart
-        line = _ENCODER.encode(record).encode("utf-8", errors="replace")
+        whole = {**result.to_dict(), **{name: outline[name] for name in _PLACE}}
+        line = _ENCODER.encode(whole).encode("utf-8", errors="replace")
     if len(line) + room > MAX_LINE_BYTES:
         raise ValueError(f"a record of {len(line)} bytes is over the limit of {MAX_LINE_BYTES}")
     return line
@@ -245,6 +249,12 @@ def _line(record: dict[str, Any], room: int = 0) -> bytes:
 
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False)
 _LONGEST_SEQ: Final = len(str(MAX_WHOLE_NUMBER)) - len("null")
+_PLACE: Final = ("probe_id", "stream_id", "seq", "boot_id")
+_ORDER: Final = (
+    *("schema", "id", "run_id", *_PLACE, "kind", "kind_version", "target", "started_at", "duration_ms"),
+    *("outcome", "failure", "data", "tags", "software"),
+)
+_IN_ORDER: Final = attrgetter(*_ORDER)
 _READ: Final = attrgetter(*(f.name for f in fields(Result)))
 _STORES: Final = tuple(getattr(Result, f.name).__set__ for f in fields(Result))
 _GETTERS: Final = {

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import jsonschema
 import pytest
+from records import record
 
 from sigprobe.measure.schema import result_schema
 from sigprobe.result import Clock, Failure, Location, Outcome, Result, Software, Tags, Target, new_id
@@ -44,17 +47,17 @@ def _record(**changes: Any) -> dict[str, Any]:
 
 def test_a_run_record_is_valid(validator: jsonschema.Draft202012Validator) -> None:
     """A record as `Result.to_dict` makes it holds to the schema, before and after it has its place."""
-    record = _record()
-    validator.validate(record)
-    validator.validate(record | {"probe_id": new_id(), "stream_id": new_id(), "seq": 1, "boot_id": "b"})
+    made = _record()
+    validator.validate(made)
+    validator.validate(made | {"probe_id": new_id(), "stream_id": new_id(), "seq": 1, "boot_id": "b"})
 
 
 def test_later_fields_and_kinds_are_valid(validator: jsonschema.Draft202012Validator) -> None:
     """Later versions add; a reader with this schema must not trip over it."""
-    record = _record(kind="traceroute", data={"hops": []})
-    record["signature"] = "x"
-    record["tags"]["weather"] = "rain"
-    validator.validate(record | {"schema": 2})
+    made = _record(kind="traceroute", data={"hops": []})
+    made["signature"] = "x"
+    made["tags"]["weather"] = "rain"
+    validator.validate(made | {"schema": 2})
 
 
 def test_a_check_that_was_left_out_needs_no_data(validator: jsonschema.Draft202012Validator) -> None:
@@ -80,3 +83,17 @@ def test_a_check_that_was_left_out_needs_no_data(validator: jsonschema.Draft2020
 def test_what_is_no_record(changes: dict[str, Any], validator: jsonschema.Draft202012Validator) -> None:
     """The schema is no rubber stamp: each of these is refused."""
     assert not validator.is_valid(_record() | changes)
+
+
+def test_the_line_is_the_record_in_the_schema_s_order() -> None:
+    """The bytes made for the queue are those of the plain record, name by name and part by part, seq among them."""
+    whole = record(outcome=Outcome.FAILED)
+    assert whole.to_line() == json.dumps(whole.to_dict(), ensure_ascii=False, separators=(",", ":")).encode()
+    head, tail = whole.line_around_seq(probe_id="p", stream_id="s", boot_id=None)
+    told = json.loads(head + b"7" + tail)
+    assert told == {**whole.to_dict(), "probe_id": "p", "stream_id": "s", "seq": 7, "boot_id": None}
+    half = replace(whole, data={"text": "\ud800 half a surrogate"})
+    head, tail = half.line_around_seq(probe_id="p", stream_id="s", boot_id="b")
+    assert json.loads(head + b"7" + tail)["boot_id"] == "b"
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        replace(whole, data={"rate": float("inf")}).line_around_seq(probe_id="p", stream_id="s", boot_id=None)
