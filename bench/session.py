@@ -1,7 +1,9 @@
 """What `sigprobe test` adds to its own checks: wall time beyond the slowest latency check plus throughput, and memory.
 
-Goals: at most 0.3 s beyond start-up, and at most 90 MB at the peak. Exits 1 when one is missed. The target is a
-collector on loopback; nothing leaves this machine.
+Goals: at most 0.3 s beyond start-up, and at most 90 MB at the peak. Exits 1 when one is missed. Start-up is what passes
+between the start of the process and that of its first check; beside it stands what `config check` takes, which loads
+the settings and no more (`bench/startup.py` judges how soon the first line stands there). The target is a collector on
+loopback; nothing leaves this machine.
 
     python bench/session.py [--n 5]
 """
@@ -17,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -82,23 +85,26 @@ def main() -> int:
             await_port(port)
             config = Path(folder, "config.yaml")
             config.write_text(CONFIG.format(folder=folder, url=f"http://127.0.0.1:{port}/"))
-            # start-up is what the same command takes when there is nothing to measure
             idle = [*RUN, "config", "check", "--config", str(config)]
-            start_s = statistics.median(once(idle, env)[0] for _ in range(count))
+            idle_s = statistics.median(once(idle, env)[0] for _ in range(count))
             test = [*RUN, "test", "--no-upload", "--json", "--config", str(config)]
-            beyond, peaks = [], []
+            beyond, starts, peaks = [], [], []
             for number in range(count):
+                begun = datetime.now(UTC)
                 seconds, peak_mb, text = once(test, env)
                 results = json.loads(text)["results"]
                 needed = expected_s(results)
-                beyond.append(seconds - needed - start_s)
+                first = min(datetime.fromisoformat(one["started_at"]) for one in results)
+                starts.append((first - begun).total_seconds())
+                beyond.append(seconds - needed - starts[-1])
                 peaks.append(peak_mb)
                 print(f"run {number + 1}: {seconds:.2f} s, of it checks {needed:.2f} s; peak {peak_mb:.0f} MB")
         finally:
             collector.terminate()
             collector.wait()
     extra, peak = statistics.median(beyond), max(peaks)
-    print(f"start-up {start_s:.2f} s (config check); load average {os.getloadavg()[0]:.1f}")
+    start_s, load = statistics.median(starts), os.getloadavg()[0]
+    print(f"start-up {start_s:.2f} s, config check {idle_s:.2f} s; load average {load:.1f}")
     print(
         f"{'met' if extra <= GOAL_S else 'MISSED':7} beyond start-up ≤ {GOAL_S} s: {extra:+.2f} s (median of {count})"
     )
