@@ -34,12 +34,16 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One upload measured here. A rate of None is a measurement that failed. Rates in bit/s, age in hours."""
+    """One upload measured here. A rate of None is a measurement that failed. Rates in bit/s, age in hours.
+
+    Of a rate that is only `at_least` so high nothing can be said where more is needed.
+    """
 
     age_h: float
     upload_bps: float | None
     interval_bps: tuple[float, float] | None = None
     rtt_ms: float | None = None
+    at_least: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class Forecast:
 
 def forecast(task: Task, measured: Sequence[Measurement]) -> Forecast:
     """Say how likely the task is to be done in time."""
+    measured = [m for m in measured if not (m.at_least and (m.upload_bps or 0.0) < _needed_bps(task, m.rtt_ms))]
     newest = min(measured, key=lambda m: m.age_h, default=None)
     needed = _needed_bps(task, None if newest is None else newest.rtt_ms)
     if newest is None:

@@ -228,7 +228,9 @@ class Result:
 
     def _outline(self) -> dict[str, Any]:
         """The record in the order of the published schema, its parts as they are."""
-        return dict(zip(_ORDER, _IN_ORDER(self), strict=True))
+        outline = dict(zip(_ORDER, _IN_ORDER(self), strict=True))
+        outline["data"] = dict(self.data)  # the encoder knows no other mapping
+        return outline
 
 
 def _line(result: Result, outline: dict[str, Any], room: int = 0) -> bytes:

@@ -51,6 +51,13 @@ def test_a_failed_upload_counts_as_no_and_fades() -> None:
     assert forecast(TASK, [fast, Measurement(24, None)]).failed == 1
 
 
+def test_a_lower_bound_below_the_need_says_nothing() -> None:
+    """A test that its data cap cut off below the rate needed is no evidence; one above it is as good as any."""
+    low, high = Measurement(0, NEEDED / 2, at_least=True), Measurement(0, NEEDED * 4, at_least=True)
+    assert forecast(TASK, [low]).probability is None
+    assert forecast(TASK, [low, high]).probability == forecast(TASK, [high]).probability > 0.9
+
+
 def test_waiting_alone_can_take_longer_than_the_time() -> None:
     """A satellite's round trips eat the minutes before a single byte of a photo has gone."""
     found = forecast(Task(1000, 0.1, 1), [Measurement(0, 1e9, rtt_ms=700)])

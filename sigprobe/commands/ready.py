@@ -50,7 +50,7 @@ def ready(
 def _measured(buffer: Buffer, tps_id: str | None, site: str | None, within: float) -> Iterator[Measurement]:
     """Uploads measured at this place in the last hours, from this device's own queue."""
     from sigprobe.readiness import Measurement
-    from sigprobe.result import parse_time
+    from sigprobe.result import is_at_least, parse_time
 
     for row in buffer.rows():
         record = json.loads(row.line)
@@ -71,6 +71,7 @@ def _measured(buffer: Buffer, tps_id: str | None, site: str | None, within: floa
                 data.get("upload_bps"),
                 (interval[0], interval[1]) if whole else None,
                 data.get("loaded_rtt_ms") or data.get("idle_rtt_ms"),
+                is_at_least(data, "upload_bps"),
             )
 
 

@@ -69,9 +69,9 @@ class ThroughputData(TypedDict):
     """Rates in bit/s of payload; null where none can be stated, with the reason in `…_failure`. Bytes are payload.
 
     `…_ci_bps` is the 95 % interval of the rate, null when too few samples arrived for one or the rate still grew when
-    a cap was reached: then it is what the last round trip carried, and the link carries more. `ended` is the less good
-    of the two directions' reasons. `upload_counted_by`: `server` (bytes that arrived there), `tcp_info` (bytes
-    acknowledged), `client` (the engine's own count). `retransmits` counts segments of the upload.
+    the data cap was reached: then it is what the last round trip carried, and the link carries more. `ended` is the
+    less good of the two directions' reasons. `upload_counted_by`: `server` (bytes that arrived there), `tcp_info`
+    (bytes acknowledged), `client` (the engine's own count). `retransmits` counts segments of the upload.
     """
 
     engine: str

@@ -80,9 +80,8 @@ BEYOND: Final = 1.5
 CLIMBING: Final = 1.2
 CLIMB_LOOKS: Final = 8
 LEAST_CLIMB_S: Final = 0.1
-VAGUE: Final = 0.1
-"""A transfer grows that carries so many times more from span to span, each a round trip and at least so long. Half an
-interval wider than this share of its rate says too little."""
+MOST_LOOKS: Final = 1000
+"""A transfer grows that carries so many times more from span to span, each a round trip and at least so long."""
 
 TREND: Final = 1.4
 """How far the older half of a level may lie from the newer, in half-widths that are good enough."""
@@ -309,29 +308,27 @@ def _judge(series: Series, terms: _Terms) -> Speed | None:
     return Speed(mean, interval, end_s - batch_s * len(steady), settled)
 
 
-def _is_vague(speed: Speed | None) -> bool:
-    if speed is None or speed.ci_bps is None:
-        return True
-    return speed.ci_bps[1] - speed.bps > VAGUE * speed.bps
+def _climb(series: Series, span_s: float) -> Speed | None:
+    """The fastest span of a transfer that was cut off while it grew and grew; None for any other.
 
-
-def _climb(series: Series, span_s: float, *, vague: bool) -> Speed | None:
-    """The fastest span at the end of a transfer that grew and grew; None for any other.
-
-    The streams do not end together, so the fastest span ends up to a span before the last arrival. Where what is
-    known beside it is too `vague` to be of use, the growth need not have been so even.
+    What was under way then still arrives, but streams do not end together: the fastest span is the last but for less
+    than another, has carried clearly more than every one before it, and so has the one before.
     """
-    last_s = series.last_s()
-    ends = [last_s - span_s * back / CLIMB_LOOKS for back in range(CLIMB_LOOKS)]
-    edges = [[series.at(end_s - span_s * back) for back in range(4)] for end_s in ends]
-    fastest = max(range(len(ends)), key=lambda look: edges[look][0] - edges[look][1])
-    if ends[fastest] - 3 * span_s < series.first_s() - span_s:
+    begin_s, last_s = series.first_s(), series.last_s()
+    step_s = span_s / CLIMB_LOOKS
+    looks = min(MOST_LOOKS, int((last_s - begin_s) / step_s) - 2 * CLIMB_LOOKS)
+    ends = [last_s - step_s * back for back in range(looks)]
+    if not ends:
         return None
-    counts = [b - a for b, a in pairwise(edges[fastest])]
-    even = all(later >= CLIMBING * earlier for later, earlier in pairwise(counts))
-    if not even and not (vague and counts[0] >= CLIMBING * CLIMBING * counts[-1]):
+    end_s = max(ends, key=lambda at_s: series.at(at_s) - series.at(at_s - span_s))
+    spans = int((end_s - begin_s) / span_s) + 1
+    edges = [series.at(end_s - span_s * back) for back in range(spans + 1)]
+    counts = [later - earlier for later, earlier in pairwise(edges)]
+    grown = all(later >= CLIMBING * earlier for later, earlier in pairwise(counts[:3]))
+    record = all(counts[0] >= CLIMBING * earlier for earlier in counts[1:])
+    if not (grown and record and series.total() - edges[0] <= counts[0]):
         return None
-    return Speed(counts[0] * 8 / span_s, None, ends[fastest] - span_s, settled=False)
+    return Speed(counts[0] * 8 / span_s, None, end_s - span_s, settled=False)
 
 
 class Judge:
@@ -362,17 +359,19 @@ def conclude(
     losses_s: Sequence[float] = (),
     streams: int = 1,
     standing_s: float | None = None,
+    *,
+    cut: bool = False,
 ) -> Speed | None:
     """The best statement about a finished transfer; None when too little arrived to make one.
 
-    Of one that still grew at its end only the last round trip is stated, without an interval: how far it would have
-    gone is not known.
+    Of one that still grew when it was `cut` off only the last round trip is stated, without an interval: how far it
+    would have gone is not known.
     """
     if series.total() < MIN_BYTES:
         return None
     speed = judge(series, rtt_s, losses_s, streams, standing_s)
-    if speed is None or not speed.settled:
-        climb = _climb(series, max(rtt_s, LEAST_CLIMB_S), vague=_is_vague(speed))
+    if cut and (speed is None or not speed.settled):
+        climb = _climb(series, max(rtt_s, LEAST_CLIMB_S))
         speed = speed if climb is None else climb
     if speed is not None:
         return speed

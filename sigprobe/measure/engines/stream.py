@@ -18,7 +18,8 @@ MOST_MIB: Final = 100
 class Stream:
     """One connection of a transfer and what went over it. A held one is open, and asks for nothing yet.
 
-    A waiting one has to be poked when what holds it back is over. `owed` is what it has asked for and not received.
+    A waiting one has to be poked when what holds it back is over. `owed` is what it has asked for and not received; a
+    parked one is held because nothing is left to be asked for.
     """
 
     __slots__ = (
@@ -30,6 +31,7 @@ class Stream:
         "holes",
         "lost_s",
         "owed",
+        "parked",
         "reached_base",
         "retries",
         "rtt_s",
@@ -43,6 +45,7 @@ class Stream:
         self.held = False
         self.waiting = False
         self.owed = 0
+        self.parked = False
         self.written = 0
         self.acked = 0
         self.announced = 0
@@ -70,15 +73,16 @@ class Numbers:
 NONE: Final = Numbers()
 
 
-def share_mib(room: int, streams: Sequence[Stream], *, begun: bool) -> int:
+def share_mib(room: int, streams: Sequence[Stream], *, done: bool) -> int:
     """How many MiB a stream may ask for, where what is under way is a large part of the whole; 0 for none.
 
     All streams together never ask for more than there is `room` for, so that nothing is on its way when the last of
-    it has arrived. Less than one cannot be asked for: at the very beginning that one is cut off.
+    it has arrived. Less than one cannot be asked for: such a one is cut off, and left alone when the
+    transfer is as good as `done`.
     """
     rest = (room - sum(stream.owed for stream in streams)) // MIB
     if rest < 1:
-        return int(room > 0 and not begun and not any(stream.owed for stream in streams))
+        return int(room > 0 and not done and not any(stream.owed for stream in streams))
     return min(MOST_MIB, -(-rest // max(1, sum(not stream.owed for stream in streams))))
 
 

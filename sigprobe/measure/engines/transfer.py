@@ -30,6 +30,10 @@ MOST_FLIGHT: Final = 25_000_000
 LEAST_FLIGHT: Final = 1_000_000
 """No more of an upload is under way, until that is seen to hold the rate back; so much always may."""
 
+MOSTLY: Final = 3 / 4
+"""With so much of what there was room for moved, less than one MiB of it is left alone; while so many of the streams
+still carry what they asked for, their sum is the link's pace."""
+
 OURS_BODY: Final = 1024 * MIB
 FOREIGN_BODY: Final = 16 * MIB
 SMALL_BODY: Final = 900_000
@@ -58,6 +62,7 @@ class Direction:
         self._piece = 4 * MIN_PIECE
         self._body_most = OURS_BODY if server.ours else FOREIGN_BODY
         self._moved = 0
+        self._asking = 0
         self._gone: list[Numbers] = []
         self._flight: float = MOST_FLIGHT
         self._held_back_s: float | None = None
@@ -92,7 +97,8 @@ class Direction:
             out.counted_by = "tcp_info" if self._tells else None
         if out.fault is None and out.ended != "converged":
             series, losses_s = out.series, out.series.governing(out.elapsed_s)
-            out.speed = conclude(series.best(), plan.rtt_s, losses_s, series.streams, series.standing_s)
+            cut = out.ended == "data_cap"
+            out.speed = conclude(series.best(), plan.rtt_s, losses_s, series.streams, series.standing_s, cut=cut)
         return out
 
     def _drive(self) -> None:
@@ -106,10 +112,11 @@ class Direction:
             if context.stop.is_set():
                 out.fault = FaultError("interrupted", "stopped")
                 return
-            spent = self._is_spent()
+            spent = self._room() <= 0
             if now < next_tick and not spent:
                 continue
             next_tick = now + TICK_S
+            spent = spent or (self._way == "download" and self._is_thin())
             total = self._sample(now)
             if spent and (self._way == "download" or not self._tells or total >= self._moved):
                 out.ended = "data_cap"
@@ -143,6 +150,7 @@ class Direction:
                 asking = sum(not stream.held for stream in self._streams)
                 for _ in range(ramp.more(now, total, asking)):
                     self._ask_more()
+            self._unpark()
             if self._held_back_s is not None:
                 self._let_go(now)
 
@@ -159,12 +167,20 @@ class Direction:
         room = self._room()
         if self._way == "upload" or self._plan.rtt_s < FAR_S:
             return min(MOST_MIB, -(-room // (MIB * max(1, len(self._streams))))) if room > 0 else 0
-        return share_mib(room, self._streams, begun=self._moved > 0)
+        return share_mib(room, self._streams, done=self._moved >= MOSTLY * (self._moved + room))
 
-    def _is_spent(self) -> bool:
-        return self._room() <= 0 or (
-            self._moved > 0 and not any(stream.owed for stream in self._streams) and self._share() <= 0
-        )
+    def _is_thin(self) -> bool:
+        """Whether all has been asked for and too few streams carry the rest: their sum is no link's pace any more."""
+        asking = sum(stream.owed > 0 for stream in self._streams)
+        self._asking = max(self._asking, asking)
+        return self._moved > 0 and asking < MOSTLY * max(1, self._asking) and self._share() <= 0
+
+    def _unpark(self) -> None:
+        """Let a stream ask again that had nothing left to ask for: others have given back what they were owed."""
+        stream = next((stream for stream in self._streams if stream.parked), None)
+        if stream is not None and self._share() > 0:
+            stream.parked = stream.held = False
+            self._loop.poke(stream.connection)
 
     def _count(self, count: int) -> int:
         if count:
@@ -218,7 +234,7 @@ class Direction:
 
     def _ask_more(self) -> None:
         """Let a stream that is held open ask; open another where there is none."""
-        stream = next((stream for stream in self._streams if stream.held), None)
+        stream = next((stream for stream in self._streams if stream.held and not stream.parked), None)
         if stream is None:
             self._open_stream()
             return
@@ -236,10 +252,12 @@ class Direction:
         stream.waiting = False
 
     def _ended(self, stream: Stream, fault: FaultError | None) -> None:
-        if fault is None and self._share() <= 0:
+        if fault is None and self._room() <= 0:
             return  # kept open, so that what is on its way can still be acknowledged
         moved = stream.written
         self._retire(stream)
+        if stream.parked:
+            return  # a server may close what asks for nothing more
         # a server that refuses a large body may cut the connection before its 413 is read
         too_large = fault is not None and (fault.status == 413 or fault.code == "reset")
         if too_large and stream.announced > SMALL_BODY and not self._server.ours:
@@ -247,7 +265,7 @@ class Direction:
             self._open_stream(stream.retries)
         elif fault is None or (fault.code == "reset" and moved and stream.retries > 0):
             self._open_stream(stream.retries - (fault is not None))
-        elif all(other.held for other in self._streams) or fault.code == "bad_response":
+        elif all(other.held and not other.parked for other in self._streams) or fault.code == "bad_response":
             self._out.fault = fault
 
     def _retire(self, stream: Stream) -> None:
@@ -267,7 +285,12 @@ class Direction:
             stream.owed = max(0, stream.owed - count)
             return self._count(count)
 
-        while (share := self._share()) > 0:
+        while self._room() > 0:
+            share = self._share()
+            if share <= 0:
+                stream.held = stream.parked = True
+                yield from self._wait_for_turn(stream)
+                continue
             stream.owed = share * MIB
             yield from connection.send_all(self._server.request("GET", "garbage", f"ckSize={share}"))
             head = yield from connection.head()

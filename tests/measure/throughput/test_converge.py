@@ -125,21 +125,34 @@ def test_a_long_way_does_not_ask_for_many_round_trips(rtt_s: float) -> None:
 @pytest.mark.parametrize("rtt_s", [0.1, 0.3])
 def test_a_climb_cut_off_is_stated_without_an_interval(rtt_s: float) -> None:
     """Of a rate that doubled to the end the last round trip is known, and that there may be more: no interval."""
-    cut = conclude(arrivals(climb(1e9, rtt_s, 1e6), 7 * rtt_s), rtt_s)
+    cut = conclude(arrivals(climb(1e9, rtt_s, 1e6), 7 * rtt_s), rtt_s, cut=True)
     assert cut is not None
     last_bps = 128e6 * 0.5 / math.log(2)  # the mean of the last doubling
     assert cut.bps == pytest.approx(last_bps, rel=0.05)
     assert cut.ci_bps is None and not cut.settled
     # streams that end one after the other leave a tail, which is no slower link
     tail = arrivals(lambda at_s: climb(1e9, rtt_s, 1e6)(at_s) if at_s < 7 * rtt_s else 20e6, 7.5 * rtt_s)
-    spent = conclude(tail, rtt_s)
+    spent = conclude(tail, rtt_s, cut=True)
     assert spent is not None and spent.ci_bps is None
     assert spent.bps == pytest.approx(last_bps, rel=0.1)
 
 
+@pytest.mark.parametrize("rtt_s", [0.05, 0.15])
+def test_a_rate_that_wanders_is_no_climb(rtt_s: float) -> None:
+    """A radio link's ups are no growth: cut off or not, what is stated is its mean, with an interval."""
+    kept = 0
+    for seed in range(60):
+        chance = random.Random(seed)
+        tenths = [20e6 * math.exp(chance.gauss(-0.08, 0.4)) for _ in range(60)]
+        series = arrivals(lambda at_s, tenths=tenths: tenths[min(59, int(at_s * 10))], 6)  # type: ignore[misc]
+        speed = conclude(series, rtt_s, cut=True)
+        kept += speed is not None and speed.ci_bps is not None
+    assert kept >= 57
+
+
 def test_a_level_that_is_seen_is_no_climb() -> None:
     """The same climb with a level behind it has that level, and its interval."""
-    level = conclude(arrivals(climb(100e6, 0.1, 1e6), 2.0), 0.1)
+    level = conclude(arrivals(climb(100e6, 0.1, 1e6), 2.0), 0.1, cut=True)
     assert level is not None and level.ci_bps is not None
     assert level.bps == pytest.approx(100e6, rel=0.01)
 

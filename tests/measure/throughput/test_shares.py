@@ -22,19 +22,19 @@ def test_together_they_ask_for_all_there_is_and_no_more(room_mib: int, count: in
     asking = streams(count)
     asked = []
     for stream in asking:
-        share = share_mib(room_mib * MIB + 1000, asking, begun=False)
+        share = share_mib(room_mib * MIB + 1000, asking, done=False)
         stream.owed = share * MIB
         asked.append(share)
     assert sum(asked) == min(room_mib, MOST_MIB * count)
     assert max(asked) - min(asked) <= 1
-    assert share_mib(room_mib * MIB + 1000, asking, begun=False) == max(0, min(MOST_MIB, room_mib - sum(asked)))
+    assert share_mib(room_mib * MIB + 1000, asking, done=False) == max(0, min(MOST_MIB, room_mib - sum(asked)))
 
 
 def test_less_than_one_is_asked_for_once_and_cut_off() -> None:
     """A cap below one MiB still gives a transfer; none is begun for the rest of a larger one, or without room."""
-    assert share_mib(300_000, streams(2), begun=False) == 1
-    assert share_mib(300_000, streams(2), begun=True) == 0
-    assert share_mib(0, streams(2), begun=False) == 0
+    assert share_mib(300_000, streams(2), done=False) == 1
+    assert share_mib(300_000, streams(2), done=True) == 0
+    assert share_mib(0, streams(2), done=False) == 0
     asking = streams(2)
     asking[0].owed = MIB
-    assert share_mib(300_000, asking, begun=False) == 0
+    assert share_mib(300_000, asking, done=False) == 0
