@@ -234,11 +234,12 @@ class Result:
 
 
 def _line(result: Result, outline: dict[str, Any], room: int = 0) -> bytes:
-    from pydantic_core import to_json  # four times as fast as json's own, and loaded by whoever has settings anyway
-
     try:
-        line = to_json(outline, inf_nan_mode="constants")  # it knows dataclasses, and writes them in their own order
-    except ValueError:
+        # four times as fast as json's own, and loaded by whoever has settings anyway; it knows dataclasses
+        from pydantic_core import to_json
+
+        line = to_json(outline, inf_nan_mode="constants")
+    except (ValueError, ImportError, OSError):  # a disk that gives no module to load may still take the record
         line = b"NaN"
     if b"NaN" in line or b"Infinity" in line:
         # a number that is none must raise, half a surrogate must not: json's own encoder tells them apart

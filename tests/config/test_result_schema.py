@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -92,6 +93,9 @@ def test_the_line_is_the_record_in_the_schema_s_order() -> None:
     head, tail = whole.line_around_seq(probe_id="p", stream_id="s", boot_id=None)
     told = json.loads(head + b"7" + tail)
     assert told == {**whole.to_dict(), "probe_id": "p", "stream_id": "s", "seq": 7, "boot_id": None}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "pydantic_core", None)  # a disk that gives no module to load
+        assert whole.to_line() == json.dumps(whole.to_dict(), ensure_ascii=False, separators=(",", ":")).encode()
     half = replace(whole, data={"text": "\ud800 half a surrogate"})
     head, tail = half.line_around_seq(probe_id="p", stream_id="s", boot_id="b")
     assert json.loads(head + b"7" + tail)["boot_id"] == "b"
