@@ -41,7 +41,9 @@ def keep(path: Path) -> bool:
         release(path)
         return False
     finally:
-        os.close(fd)
+        # whatever it says, the descriptor is gone; and no ballast is a reason to refuse a record
+        with suppress(OSError):
+            os.close(fd)
 
 
 def _room(directory: Path) -> bool:

@@ -9,12 +9,24 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import apsw
 import pytest
 from records import record
 
-from sigprobe.buffer import Buffer, DiskFullError, Guard, State, StorageError, Verdicts, identity, quarantine, schema
+from sigprobe.buffer import (
+    Buffer,
+    DiskFullError,
+    Guard,
+    State,
+    StorageError,
+    Verdicts,
+    ballast,
+    identity,
+    quarantine,
+    schema,
+)
 from sigprobe.buffer import guard as guards
 from sigprobe.buffer.carve import Carver
 from sigprobe.buffer.lock import FileLock
@@ -301,6 +313,27 @@ def test_read_only_is_a_storage_error(tmp_path: Path, what: str) -> None:
     assert done.stdout.startswith("refused"), done.stderr[-500:]
     home.chmod(0o700)
     assert not list(home.glob("quarantine/*"))
+
+
+def test_a_ballast_that_will_not_close_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening and settling go on when the disk's last word about the ballast is an error."""
+    closed: list[int] = []
+
+    def close(fd: int) -> None:
+        os.close(fd)
+        closed.append(fd)
+        raise InterruptedError(4, "Interrupted system call")
+
+    calls = SimpleNamespace(**{name: getattr(os, name) for name in dir(os) if not name.startswith("__")})
+    calls.close = close
+    monkeypatch.setattr(ballast, "os", calls)
+    with Buffer(tmp_path / "b.db") as buffer:
+        one = record()
+        buffer.put(one)
+        (tmp_path / "b.db.ballast").unlink()
+        buffer.settle(Verdicts([one.id]), "https://c.example")
+        assert buffer.stats().acked == 1
+    assert len(closed) == 2
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
