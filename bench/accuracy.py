@@ -2,7 +2,8 @@
 
     python bench/accuracy.py --quick             a few small points in under three minutes; for completion only
     python bench/accuracy.py                     the whole matrix (hours); goes on where it was stopped
-    python bench/accuracy.py --only 5/20/bbr     points by their beginning: rate/rtt/congestion[/loss], or `latency`
+    python bench/accuracy.py --only 5/20/bbr     points by their beginning: rate/rtt/congestion[/loss], or `latency`, or
+                                                 `loopback`
     python bench/accuracy.py --report            no runs: the table and the plot in docs/ from the rows there are
 
 Rows go one by one to bench/results/accuracy-<date>.jsonl. The reference is iperf3's rate over `--reference` seconds
@@ -22,12 +23,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 import accuracy_tools as tools
-from accuracy_report import judge, write_report
+from accuracy_report import LOOPBACK, judge, write_report
 from accuracy_tools import LOSSY, MATRIX, Point, Row
 
 RESULTS = Path(__file__).parent / "results"
@@ -118,6 +120,18 @@ def measure_latency(book: Book, count: int) -> None:
                 book.put("latency/50ms", 1, row)
 
 
+def measure_loopback(book: Book, seeds: int, seconds: int) -> None:
+    """As fast as two processes of one machine get: ours with a large budget beside iperf3 with as many streams."""
+    wanted = [n for n in range(1, seeds + 1) if not book.has(LOOPBACK, "sigprobe", n)]
+    if not wanted and book.has(LOOPBACK, "iperf3", 1):
+        return
+    with tools.at(QUICK[0]) as wire:
+        inside = SimpleNamespace(near=wire.far, far_address=wire.far_address)  # nothing crosses the link
+        for seed in wanted:
+            book.put(LOOPBACK, seed, tools.ours(inside, max_mb=10_000))
+        book.put(LOOPBACK, 1, tools.iperf3(inside, seconds, streams_of(book, LOOPBACK)))
+
+
 def together(wire: Any, address: str, count: int) -> list[Row | None]:
     """Every latency tool's row."""
     with ThreadPoolExecutor(len(LATENCY_TOOLS)) as pool:
@@ -155,6 +169,8 @@ def main() -> int:
     begun = time.monotonic()
     if not options.only or any("latency".startswith(name) for name in options.only):
         measure_latency(book, 20 if options.quick else 200)
+    if not options.quick and (not options.only or LOOPBACK in options.only):
+        measure_loopback(book, seeds, 5)
     for point in QUICK if options.quick else MATRIX + LOSSY:
         if options.only and not any(is_meant(point.text(), name) for name in options.only):
             continue

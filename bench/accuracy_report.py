@@ -35,9 +35,12 @@ def loss_of(where: str) -> float:
     return float(words[3]) if len(words) > 3 else 0.0
 
 
+LOOPBACK = "loopback"
+
+
 def is_link(where: str) -> bool:
     """Whether the row belongs to a link of the throughput matrix."""
-    return not where.startswith("latency")
+    return not where.startswith(("latency", LOOPBACK))
 
 
 def pick(rows: Iterable[Row], tool: str, where: str | None = None) -> list[Row]:
@@ -89,6 +92,7 @@ def judge(rows: Sequence[Row]) -> list[Goal]:
     if spans:
         goals.append(Goal("median ≤ 3 s a direction at ≤ 100 ms", f"{median(spans):.2f} s", median(spans) <= 3))
     goals += _bytes(rows, clean)
+    goals += _loopback(rows)
     for where, limit_ms in (("latency/loopback", 0.03), ("latency/50ms", 0.1)):
         found = {row["tool"]: row["rtt_median_ms"] for row in rows if row["where"] == where and row["rtt_median_ms"]}
         if "sigprobe" in found and "ping" in found:
@@ -97,6 +101,16 @@ def judge(rows: Sequence[Row]) -> list[Goal]:
             text = f"{where}: median RTT within {limit_ms * 1000:.0f} µs of ping or fping"
             goals.append(Goal(text, f"{gap * 1000:.0f} µs", gap <= limit_ms))
     return goals
+
+
+def _loopback(rows: Sequence[Row]) -> Iterable[Goal]:
+    for reference in pick(rows, "iperf3", LOOPBACK)[:1]:
+        for way in WAYS:
+            ours = [row[f"{way}_bps"] for row in pick(rows, "sigprobe", LOOPBACK) if row.get(f"{way}_bps")]
+            if ours and reference.get(f"{way}_bps"):
+                share = median(ours) / reference[f"{way}_bps"]
+                text = f"{share:.2f} ({median(ours) / 1e9:.1f} Gbit/s)"
+                yield Goal(f"loopback, {way}: ≥ 0.5 of iperf3", text, share >= 0.5)
 
 
 def _held(rows: Sequence[Row], wheres: Sequence[str]) -> Iterable[bool]:
