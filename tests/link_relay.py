@@ -201,8 +201,7 @@ def relay(left: int, right: int, seed: int) -> None:
                 continue
             cell["passed"] += 1
             cell["passed_bytes"] += len(packet)
-        wait_s = max(0.0, heap[0][0] - clock()) if heap else None
-        ready, _, _ = select.select(watched, (), (), wait_s)
+        ready, _, _ = select.select(watched, (), (), max(0.0, heap[0][0] - clock()) if heap else None)
         for fd in ready:
             if fd == 0:
                 if not answer(names, heap):

@@ -46,7 +46,7 @@ def readings(result: Result, profile: Profile | None) -> Iterator[Reading]:
         if value is None:
             continue
         grade = profile.word(metric, value) if profile else None
-        at_least = result.kind == "throughput" and is_at_least(result.data, metric)
+        at_least = is_at_least(result.data, metric)
         if at_least and grade is not None and not grade.enough:
             grade = None
         yield Reading(result, metric, float(value), grade, at_least)

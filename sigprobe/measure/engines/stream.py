@@ -19,7 +19,7 @@ class Stream:
     """One connection of a transfer and what went over it. A held one is open, and asks for nothing yet.
 
     A waiting one has to be poked when what holds it back is over. `owed` is what it has asked for and not received; a
-    parked one is held because nothing is left to be asked for.
+    parked one has found nothing left to ask for.
     """
 
     __slots__ = (

@@ -163,9 +163,9 @@ class Direction:
         return room if left is None else min(room, left)
 
     def _share(self) -> int:
-        """What the next stream may ask for, at least: MiB of a download; 0 when nothing is left to be asked for."""
+        """How many MiB of a download the next stream may ask for; 0 when nothing is left to be asked for."""
         room = self._room()
-        if self._way == "upload" or self._plan.rtt_s < FAR_S:
+        if self._plan.rtt_s < FAR_S:
             return min(MOST_MIB, -(-room // (MIB * max(1, len(self._streams))))) if room > 0 else 0
         return share_mib(room, self._streams, done=self._moved >= MOSTLY * (self._moved + room))
 
@@ -179,7 +179,7 @@ class Direction:
         """Let a stream ask again that had nothing left to ask for: others have given back what they were owed."""
         stream = next((stream for stream in self._streams if stream.parked), None)
         if stream is not None and self._share() > 0:
-            stream.parked = stream.held = False
+            stream.parked = False
             self._loop.poke(stream.connection)
 
     def _count(self, count: int) -> int:
@@ -234,7 +234,7 @@ class Direction:
 
     def _ask_more(self) -> None:
         """Let a stream that is held open ask; open another where there is none."""
-        stream = next((stream for stream in self._streams if stream.held and not stream.parked), None)
+        stream = next((stream for stream in self._streams if stream.held), None)
         if stream is None:
             self._open_stream()
             return
@@ -245,7 +245,7 @@ class Direction:
 
     def _wait_for_turn(self, stream: Stream) -> Life:
         view = memoryview(bytearray(4096))
-        while stream.held:
+        while stream.held or stream.parked:
             stream.waiting = True
             if (yield READ) & READ and (count := stream.connection.receive_into(view)) is not None:
                 raise FaultError(*(("bad_response", "answered before asked") if count else ("reset", "closed unasked")))
@@ -265,7 +265,7 @@ class Direction:
             self._open_stream(stream.retries)
         elif fault is None or (fault.code == "reset" and moved and stream.retries > 0):
             self._open_stream(stream.retries - (fault is not None))
-        elif all(other.held and not other.parked for other in self._streams) or fault.code == "bad_response":
+        elif all(other.held for other in self._streams) or fault.code == "bad_response":
             self._out.fault = fault
 
     def _retire(self, stream: Stream) -> None:
@@ -288,7 +288,7 @@ class Direction:
         while self._room() > 0:
             share = self._share()
             if share <= 0:
-                stream.held = stream.parked = True
+                stream.parked = True
                 yield from self._wait_for_turn(stream)
                 continue
             stream.owed = share * MIB
