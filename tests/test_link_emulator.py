@@ -88,11 +88,11 @@ def test_delay_is_as_set_in_each_direction() -> None:
     """10 ms one way and 30 ms the other make 40, never less; without delay it is near none."""
     with link(up=Way(delay_ms=10), down=Way(delay_ms=30)) as wire:
         trips = round_trips_ms(wire)
-        # asker and echo sleep as long as the packet does, and a processor that has slept wakes late: that only adds
-        assert 40 <= min(trips) < 41.5
-        assert statistics.median(trips) < 45
+        # asker and echo are late, too, where the machine is busy: that only adds
+        assert 40 <= min(trips) < 41
+        assert statistics.median(trips) < 42
         wire.set(up=Way(), down=Way())
-        assert min(round_trips_ms(wire)) < 1
+        assert statistics.median(round_trips_ms(wire)) < 1
 
 
 def test_jitter_spreads_and_keeps_the_order() -> None:
