@@ -66,6 +66,7 @@ class QueueFile:
         self._wanted_guard = guard
         self._db: apsw.Connection | None = None
         self._inode: tuple[int, int] | None = None
+        self._path_text = ""
         self._to_salvage = False
         try:
             identity.make_directory(self.directory)
@@ -170,7 +171,8 @@ class QueueFile:
 
     def _same(self) -> bool:
         try:
-            status = os.stat(self.path)  # noqa: PTH116 - asked before every transaction: pathlib takes twice as long
+            # asked before every transaction: pathlib takes twice as long
+            status = os.stat(self._path_text)  # noqa: PTH116
         except FileNotFoundError:
             return False
         return (status.st_dev, status.st_ino) == self._inode
@@ -239,6 +241,7 @@ class QueueFile:
         self.stream_id = schema.read_stream(self._db)
         if not fresh and (check or self._check_is_due(self._db)):
             self._check(self._db)
+        self._path_text = str(self.path)
         status = self.path.stat()
         self._inode = (status.st_dev, status.st_ino)
         self.generation += 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import re
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,8 +21,10 @@ import apsw
 from sigprobe.buffer import schema
 
 BUSY_LIMIT_S: Final = 60.0
-_CHECKPOINT_PAGES: Final = 256
-"""Folded in at 1 MB, not at SQLite's 4: on a small disk a long -wal is room that results could have."""
+_CHECKPOINT_PAGES: Final = 1000
+_CHECKPOINT_PAGES_NARROW: Final = 256
+_NARROW_BYTES: Final = 1_000_000_000
+"""With less room than this the -wal is folded in at 1 MB, not at SQLite's 4: results could have the difference."""
 _FIXED_IN: Final = (3, 51, 3)
 _BACKPORTS: Final = ((3, 44, 6), (3, 50, 7))
 _NO_SHARED_MEMORY: Final = re.compile(
@@ -122,7 +125,8 @@ def connect(path: Path, guard: Guard, stream_id: str, *, vfs: str | None = None)
         level = db.pragma("synchronous")
         if mode != guard.journal_mode or level != _SYNCHRONOUS[guard.synchronous]:
             raise OSError(f"journal {mode}, synchronous {level}: not what was asked for")
-        db.pragma("wal_autocheckpoint", _CHECKPOINT_PAGES)
+        narrow = shutil.disk_usage(path.parent).free < _NARROW_BYTES
+        db.pragma("wal_autocheckpoint", _CHECKPOINT_PAGES_NARROW if narrow else _CHECKPOINT_PAGES)
         db.pragma("foreign_keys", 1)
         return db, guard
     except BaseException:

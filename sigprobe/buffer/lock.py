@@ -17,6 +17,11 @@ from typing import Any, Final
 
 from sigprobe.buffer import identity
 
+if sys.platform != "win32":
+    import fcntl
+
+    _AT_ONCE: Final = fcntl.LOCK_SH | fcntl.LOCK_NB
+
 LIMIT_S: Final = 60.0
 
 # a file system without locks must not stop collection: what is left out there is the quarantine's race alone
@@ -40,6 +45,14 @@ class FileLock:
 
     def share(self) -> None:
         """Take it together with other sharers; `release` gives it back."""
+        if sys.platform != "win32" and self._fd is not None and self._gate is not None:
+            try:
+                fcntl.flock(self._gate, _AT_ONCE)
+                fcntl.flock(self._fd, _AT_ONCE)
+                fcntl.flock(self._gate, fcntl.LOCK_UN)
+                return
+            except OSError:
+                _unlock(self._gate)  # the long way waits, and says what is wrong
         self._take(exclusive=False)
 
     def release(self) -> None:
@@ -85,8 +98,6 @@ class FileLock:
     def _wait(self, fd: int, *, exclusive: bool) -> None:
         if sys.platform == "win32":
             return
-        import fcntl
-
         mode = (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB
         give_up: float | None = None
         while True:
@@ -108,8 +119,6 @@ class FileLock:
 def _unlock(fd: int) -> None:
     if sys.platform == "win32":
         return
-    import fcntl
-
     try:
         fcntl.flock(fd, fcntl.LOCK_UN)
     except OSError as error:

@@ -18,7 +18,7 @@ from sigprobe.buffer.errors import BufferLimitError, DiskFullError
 from sigprobe.buffer.file import QueueFile, clock_text
 from sigprobe.buffer.guard import Guard
 from sigprobe.buffer.rows import PAGE, PENDING, Row, State, Stats, Stored, Verdicts
-from sigprobe.result import RUN_KIND, Outcome, Result
+from sigprobe.result import MAX_WHOLE_NUMBER, RUN_KIND, Outcome, Result
 
 URGENT_FOR_S: Final = 3600.0
 KEEP_ACKED_S: Final = 7 * 24 * 3600.0
@@ -124,9 +124,11 @@ class Buffer:
             if stream_id != self.stream_id:  # the file was replaced since
                 stream_id = self.stream_id
                 head, tail = result.line_around_seq(probe_id=probe_id, stream_id=stream_id, boot_id=boot_id)
-            seq = db.execute("UPDATE stream SET next_seq = next_seq + 1 RETURNING next_seq - 1").get
-            if not isinstance(seq, int):
+            # two plain statements are quicker than one with RETURNING, which keeps its rows in a table of its own
+            seq = db.execute("SELECT next_seq FROM stream").get
+            if not isinstance(seq, int) or seq >= MAX_WHOLE_NUMBER:
                 raise apsw.CorruptError("the stream's counter is gone")
+            db.execute("UPDATE stream SET next_seq = ?", (seq + 1,))
             line = b"%s%d%s" % (head, seq, tail)
             return self._insert(db, result.id, line, urgent=urgent, own=True), seq, line
 
@@ -138,12 +140,12 @@ class Buffer:
             if there is None or not _same_record(there.line, head, tail):
                 raise
             pos, seq, line = there.pos, int(there.line[len(head) : -len(tail)]), there.line
-        placed = result.placed(probe_id=probe_id, stream_id=stream_id, seq=seq, boot_id=boot_id)
-        return Stored(pos, placed, line)
+        return Stored(pos, line, result, probe_id, stream_id, seq, boot_id)
 
     def _insert(self, db: apsw.Connection, name: str, line: bytes, *, urgent: bool, own: bool) -> int:
         values = (name, hashlib.sha256(line).digest(), self._file.time(), urgent, own, line)
-        return int(db.execute(rows.INSERT, values).get)
+        db.execute(rows.INSERT, values)
+        return db.last_insert_rowid()
 
     def _hold_limit(self) -> None:
         self._puts += 1

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import apsw
 
@@ -23,7 +23,7 @@ PAGE: Final = 500
 # fixed words of SQL; the values are always bound
 PENDING: Final = "NOT EXISTS (SELECT 1 FROM fate f WHERE f.pos = record.pos)"
 COUNT_PENDING: Final = "SELECT (SELECT count(*) FROM record) - (SELECT count(*) FROM fate)"
-INSERT: Final = "INSERT INTO record (id, sha256, put_at, urgent, own, line) VALUES (?, ?, ?, ?, ?, ?) RETURNING pos"
+INSERT: Final = "INSERT INTO record (id, sha256, put_at, urgent, own, line) VALUES (?, ?, ?, ?, ?, ?)"
 DECIDE: Final = (
     "INSERT INTO fate (pos, state, at, seal, collector, reason) SELECT pos, ?, ?, ?, ?, ? FROM record WHERE {which}"
     " ON CONFLICT (pos) DO UPDATE SET state = excluded.state, at = excluded.at, seal = excluded.seal,"
@@ -47,13 +47,23 @@ class State(IntEnum):
     DAMAGED = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A record that is on disk: its bytes, fixed for good."""
+class Stored(NamedTuple):
+    """A record that is on disk: its bytes, fixed for good, and the place in the queue's order that they carry."""
 
     pos: int
-    result: Result
     line: bytes
+    measured: Result
+    probe_id: str
+    stream_id: str
+    seq: int
+    boot_id: str | None
+
+    @property
+    def result(self) -> Result:
+        """The record with its place."""
+        return self.measured.placed(
+            probe_id=self.probe_id, stream_id=self.stream_id, seq=self.seq, boot_id=self.boot_id
+        )
 
 
 @dataclass(frozen=True, slots=True)

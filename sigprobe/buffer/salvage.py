@@ -96,7 +96,8 @@ def _take(db: apsw.Connection, page: list[Carved], fates: dict[int, list[Fate]])
         if db.execute("SELECT 1 FROM record WHERE id = ?", (record.id,)).get is not None:
             continue
         values = (record.id, record.sha256, record.put_at, record.urgent, record.own, record.line)
-        pos = db.execute(rows.INSERT, values).get
+        db.execute(rows.INSERT, values)
+        pos = db.last_insert_rowid()
         new += 1
         proved = [
             fate
