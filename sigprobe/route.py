@@ -42,8 +42,8 @@ class Point:
     """One row of a drive. `at_s` is its start on the monotonic clock, `at` the same by the wall clock (RFC 3339 UTC).
 
     `location` is None where there was no fresh fix. `service`: something beyond the gateway answered; None when
-    nothing was asked. `grade` is good, fair, poor, bad (no service), or empty (nothing measured). `distance_m` is the
-    way from the start along the known positions.
+    nothing was asked. `at_least` names the rates that are only lower bounds. `grade` is good, fair, poor, bad (no
+    service), or empty (nothing measured). `distance_m` is the way from the start along the known positions.
     """
 
     number: int
@@ -61,6 +61,7 @@ class Point:
     http_total_ms: float | None
     download_bps: float | None
     upload_bps: float | None
+    at_least: frozenset[str]
     verdict: Verdict
     distance_m: float
     data_used_bytes: int
@@ -128,8 +129,11 @@ def point_of(
 ) -> Point:
     """The row that a run at one place makes."""
     first: dict[str, float] = {}
+    at_least = set()
     for result in filter(_asks_beyond, results):
         for reading in readings(result, profile):
+            if reading.at_least and reading.metric not in first:
+                at_least.add(reading.metric)
             first.setdefault(reading.metric, reading.value)
     return Point(
         number=number,
@@ -156,6 +160,7 @@ def point_of(
         http_total_ms=first.get("http_total_ms"),
         download_bps=first.get("download_bps"),
         upload_bps=first.get("upload_bps"),
+        at_least=frozenset(at_least),
         verdict=verdict,
         distance_m=round(way_m, 1),
         data_used_bytes=data_used_bytes,

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
+from sigprobe.result import is_at_least
 from sigprobe.verdict import Verdict
 
 DOCUMENT_SCHEMA: Final = 1
@@ -132,13 +133,15 @@ _PATHS: Final[Mapping[str, tuple[str, ...]]] = {
     **{name: ("data", name) for name in _DATA},
     **_DEEPER,
 }
-CSV_COLUMNS: Final = (*_PATHS, "data_json")
+_AT_LEAST: Final = {"download_at_least": "download_bps", "upload_at_least": "upload_bps"}
+CSV_COLUMNS: Final = (*_PATHS, *_AT_LEAST, "data_json")
 """The columns, in order. New ones are added before `data_json`, never taken away or renamed.
 
 Each is the field of the same name in the record; `target` and `address` are the target's, `location_…`, `clock_…`,
 `operator_…`, `software_…` and `verdict_…` the parts of those objects. An empty cell is a null. `data_json` is the
 whole `data` as JSON, so that nothing is lost. `answers_compared` is the comparison of resolvers in one word, with the
-system's answer and the others' beside it.
+system's answer and the others' beside it. `…_at_least` is true where the rate is only a lower bound: the test ended
+before it knew the link's own.
 """
 
 
@@ -157,6 +160,10 @@ def csv_rows(records: Iterable[Record], dialect: Dialect = "plain", *, header: b
 def _cells(record: Mapping[str, Any], excel: bool) -> Iterator[str]:
     for path in _PATHS.values():
         yield _cell(_at(record, path), excel)
+    data = record.get("data")
+    for rate in _AT_LEAST.values():
+        known = isinstance(data, Mapping) and data.get(rate) is not None
+        yield _cell(is_at_least(data, rate) if known else None, excel)
     yield json.dumps(record.get("data"), ensure_ascii=False, separators=(",", ":"))
 
 

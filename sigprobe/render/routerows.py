@@ -41,6 +41,8 @@ def row(drive_id: str, point: Point) -> dict[str, Any]:
         "http_total_ms": point.http_total_ms,
         "download_bps": point.download_bps,
         "upload_bps": point.upload_bps,
+        "download_at_least": None if point.download_bps is None else "download_bps" in point.at_least,
+        "upload_at_least": None if point.upload_bps is None else "upload_bps" in point.at_least,
         "verdict_owner": point.verdict.owner,
         "verdict_cause": point.verdict.cause,
         "verdict_confidence": point.verdict.confidence,
@@ -120,7 +122,7 @@ CSV_COLUMNS: Final = (
     *("drive_id", "point", "run_id", "started_at", *_PLACE, "distance_m", "service", "grade", "latency_ms"),
     *("loss_ratio", "dns_ms", "http_total_ms", "download_bps", "upload_bps", "verdict_owner", "verdict_cause"),
     *("verdict_confidence", "failure_codes", "checks", "operator_plmn", "operator_name", *_NETWORK),
-    *("data_used_bytes", "saved"),
+    *("data_used_bytes", "saved", "download_at_least", "upload_at_least"),
 )
 """The columns, in order. New ones are added at the end, never taken away or renamed."""
 

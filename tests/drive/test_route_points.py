@@ -273,6 +273,18 @@ def test_rows_have_every_column() -> None:
     assert csv_header("excel-id").startswith("\ufeff") and ";" in csv_row("d", made, "excel-id")
 
 
+def test_a_lower_bound_is_marked_in_every_row() -> None:
+    """The first check gives the rate and says whether it is only a lower bound; without a rate nothing is said."""
+    capped = {"engine": "http", "ended_download": "data_cap", "download_ci_bps": None, "download_bps": 9e6}
+    whole = {"engine": "http", "ended_download": "converged", "download_bps": 5e6}
+    for data, said in ((capped, True), (whole, False)):
+        checks = [result("throughput", **data), result("throughput", **capped)]
+        made = point_of(1, checks, checks[0], VERDICT, PROFILE, at_s=0.0, way_m=0.0, data_used_bytes=1, saved=True)
+        values = row("d", made)
+        assert values["download_bps"] == data["download_bps"]
+        assert (values["download_at_least"], values["upload_at_least"]) == (said, None)
+
+
 def test_geojson_of_any_drive() -> None:
     """Longitude comes first, pieces of one point make no line, and a point without a place has no geometry."""
     places = [(-6.9, 107.6), (-6.9, 107.61), None, (-6.9, 107.7), None]

@@ -101,6 +101,13 @@ def test_csv_both_answers() -> None:
     assert tuple(row)[-1] == "data_json"
 
 
+def test_csv_tells_a_lower_bound_from_a_rate() -> None:
+    """A rate that is only a lower bound is marked, one that is not is marked too, and no rate has no mark."""
+    capped = {"engine": "http", "ended_download": "data_cap", "download_ci_bps": None}
+    rows = read("".join(csv_rows([speed(**capped, upload_bps=None).to_dict(), speed().to_dict()])))
+    assert [(r["download_at_least"], r["upload_at_least"]) for r in rows] == [("true", ""), ("false", "false")]
+
+
 @given(st.text(max_size=20))
 def test_csv_injection(text: str) -> None:
     """Whatever a name holds, no text cell can become a formula, and the text itself is still there."""
