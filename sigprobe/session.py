@@ -114,6 +114,8 @@ class RunReport:
     data_counted_by: str
     interface: str | None
     interrupted: bool
+    place_may_come: bool
+    """Whether a position was still to be hoped for when the run ended."""
     modem: Choice | None = None
     """Only where there are several."""
 
@@ -370,8 +372,10 @@ class Session:
             software=SOFTWARE,
         )
         modem = None if self._modem is None else self._modem.choice(begun.tags.network)
+        may_come = self._whereabouts.may_come()
+        saved, interrupted = self._put(record), self._interrupted
         return RunReport(
-            self._run_id, results, self._put(record), verdict, used, counted_by, interface, self._interrupted, modem
+            self._run_id, results, saved, verdict, used, counted_by, interface, interrupted, may_come, modem
         )
 
     def _wait_for_place(self) -> None:

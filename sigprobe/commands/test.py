@@ -244,6 +244,7 @@ def _screen(
             *([] if report.modem is None else [_which_modem(report.modem)]),
         ],
         nearby=nearby,
+        place_may_come=report.place_may_come,
     )
     if out.plain:
         out.show(summary_plain(view))

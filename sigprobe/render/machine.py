@@ -162,8 +162,11 @@ def _cells(record: Mapping[str, Any], excel: bool) -> Iterator[str]:
         yield _cell(_at(record, path), excel)
     data = record.get("data")
     for rate in _AT_LEAST.values():
-        known = isinstance(data, Mapping) and data.get(rate) is not None
-        yield _cell(is_at_least(data, rate) if known else None, excel)
+        # a record of another make may hold anything here
+        if isinstance(data, Mapping) and data.get(rate) is not None:
+            yield _cell(is_at_least(data, rate), excel)
+        else:
+            yield ""
     yield json.dumps(record.get("data"), ensure_ascii=False, separators=(",", ":"))
 
 

@@ -163,7 +163,7 @@ def _signal(view: RunView) -> list[tuple[str, str]]:
 
 
 def _place(view: RunView) -> str:
-    told = f"<p>{safe(gps_text(view.tags))}</p>"
+    told = f"<p>{safe(gps_text(view))}</p>"
     place = view.tags.location
     if place is None:
         return told

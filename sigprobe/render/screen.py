@@ -70,7 +70,7 @@ def summary(view: RunView, *, width: int = 80, ascii: bool = False, color: bool 
     width = max(40, min(width, 80))
     lines: list[Line] = []
     lines += _plain(_joined(header_parts(view), " · ", width))
-    gps = gps_text(view.tags)
+    gps = gps_text(view)
     lines += _plain(words.wrap(words.to_ascii(gps) if ascii else gps, width, "  "))
     lines += _table(rows(view), width)
     lines += _plain(_joined_sentences(view, width))
@@ -85,7 +85,7 @@ def summary(view: RunView, *, width: int = 80, ascii: bool = False, color: bool 
 
 def summary_plain(view: RunView) -> str:
     """The same for a screen reader: one record a line, units in words, no symbols, curves or columns."""
-    texts = [", ".join(header_parts(view)), gps_text(view.tags)]
+    texts = [", ".join(header_parts(view)), gps_text(view)]
     for row in rows(view):
         parts = [_spoken(p.strip("()")) for p in (row.value, row.word, *row.notes) if p and p != "–"]
         texts.append(f"{row.label}: {', '.join(parts)}")
@@ -133,11 +133,15 @@ def header_parts(view: RunView) -> list[str]:
     return [part for part in (identity(view.tags), words.clean(view.place or ""), link, when) if part]
 
 
-def gps_text(tags: Tags) -> str:
+def gps_text(view: RunView) -> str:
     """The position with its accuracy, or the sentence that there is none."""
-    place = tags.location
-    if place is None:
+    place = view.tags.location
+    if place is None and view.place_may_come:
         return f"{words.sentence('no_fix')} {words.screen_code('no_fix')}"
+    if place is None:
+        return (
+            _("No position was recorded.") if view.place_may_come is None else _("No position: no GPS is in use here.")
+        )
     notes = []
     if place.accuracy_m is not None:
         notes.append(f"±{number(place.accuracy_m)} m")

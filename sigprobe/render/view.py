@@ -33,7 +33,8 @@ class RunView:
     `tags` are the run record's; `place` is the TPS in words; `zone` is WIB, WITA or WIT. `saved` and `pending` count
     records. `storage_failure` is a code of the table (`disk_full`, …) when something could not be saved.
     `warnings` are finished sentences in the language in use. `next_command` None lets the screen choose.
-    `nearby` is the sentence that ends the verdict of a blank spot.
+    `nearby` is the sentence that ends the verdict of a blank spot. `place_may_come` tells a GPS that has no position
+    yet from none in use; None where nobody remembers.
     """
 
     results: Sequence[Result]
@@ -51,3 +52,4 @@ class RunView:
     warnings: Sequence[str] = field(default_factory=tuple)
     next_command: str | None = None
     nearby: str | None = None
+    place_may_come: bool | None = None

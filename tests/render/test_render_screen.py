@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -104,7 +105,9 @@ def blank_spot() -> RunView:
     ]
     retry = datetime(2026, 11, 27, 7, 35, tzinfo=UTC)
     upload = UploadLine("kept", 5, retry)
-    return view(results, tags=tags, place=None, zone="WITA", data_used_bytes=0, pending=5, upload=upload)
+    return view(
+        results, tags=tags, place=None, zone="WITA", data_used_bytes=0, pending=5, upload=upload, place_may_come=True
+    )
 
 
 def test_golden(speak: Speak) -> None:
@@ -119,6 +122,17 @@ def test_blank_spot(speak: Speak) -> None:
     """A blank spot says what failed with its code, that all is kept, and when it is sent again."""
     speak("id")
     assert re.sub(r" +\[SP", " [SP", summary(blank_spot())) == re.sub(r" +\[SP", " [SP", BLANK_ID)
+
+
+def test_why_there_is_no_position(speak: Speak) -> None:
+    """A GPS that has no position yet is not blamed where none is in use, nor in a run that is shown again."""
+    speak("id")
+    told = {may: summary(replace(blank_spot(), place_may_come=may)).splitlines()[1] for may in (True, False, None)}
+    assert told == {
+        True: "GPS belum mendapat lokasi. [SP-GPS-01]",
+        False: "Tanpa lokasi: tidak ada GPS yang dipakai di sini.",
+        None: "Lokasi tidak tercatat.",
+    }
 
 
 def test_plain(speak: Speak) -> None:
