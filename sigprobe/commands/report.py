@@ -12,6 +12,8 @@ from sigprobe.commands import common, terminal
 from sigprobe.i18n import _
 
 EARLIER = 10
+RECENT = 5_000
+"""Records that are looked through for the last run and those before it at its place: a queue may hold a year."""
 
 
 def report(
@@ -37,7 +39,7 @@ def report(
         shown.error(_("Choose one of --last and --run."))
         raise typer.Exit(common.USAGE)
     with common.open_buffer(loaded) as buffer:
-        runs = runs_of(buffer)
+        runs = runs_of(buffer, None if run else RECENT)
     chosen = run or next(reversed(runs), "")
     if chosen not in runs:
         shown.error(
