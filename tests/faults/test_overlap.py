@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -22,19 +21,8 @@ WRITERS = 16
 def test_sixteen_writers_at_once(tmp_path: Path, trial: Callable[..., Trial]) -> None:
     """Sixteen processes put while two others peek, settle and fold: none is lost, none is refused, p99 below 1 s."""
     t = trial(8, "16 writers at once", short=WRITERS * 25, full=WRITERS * 500)
-    path, done = tmp_path / "q" / "b.db", tmp_path / "done"
-    with Nursery() as nursery:
-        pids = [
-            nursery.start("put", path=str(path), out=str(tmp_path / f"w{i}"), count=t.n // WRITERS)
-            for i in range(WRITERS)
-        ]
-        drains = [nursery.start("drain", path=str(path), out=str(tmp_path / f"d{i}"), until=str(done)) for i in (0, 1)]
-        codes = [nursery.wait(pid) for pid in pids]
-        done.touch()
-        codes += [nursery.wait(pid) for pid in drains]
-    errors = [p.read_text() for p in tmp_path.glob("*.error")]
-    hold(not errors, "locked" if "locked" in str(errors).lower() else "writer-failed", str(errors)[:500])
-    hold(not any(codes), "writer-failed", str(codes))
+    path = tmp_path / "q" / "b.db"
+    _at_once(tmp_path, t.n)
     names = [name for i in range(WRITERS) for name in told(str(tmp_path / f"w{i}"))]
     hold(len(names) == t.n, "nothing-tried", f"{len(names)} told")
     with Buffer(path) as buffer:
@@ -52,24 +40,26 @@ def test_sixteen_writers_at_once(tmp_path: Path, trial: Callable[..., Trial]) ->
     if SOAK:  # among the other tests of a busy machine the figure means little
         hold(p99 < 1.0, "slow", f"p99 {p99:.3f} s")
     with t.expect_failure("locked"):
-        _impatient(tmp_path / "control.db")
+        (home := tmp_path / "control").mkdir()
+        _at_once(home, WRITERS * 25, patient=False)
     t.report(len(lost), acked=len(acked), p99_s=round(p99, 4), longest_s=round(took[-1], 4))
 
 
-def _impatient(path: Path) -> None:
-    """The control: two writers on one database without waiting for each other."""
-    first = sqlite3.connect(path, isolation_level=None, timeout=0)
-    second = sqlite3.connect(path, isolation_level=None, timeout=0)
-    try:
-        first.execute("CREATE TABLE record (id TEXT)")
-        first.execute("BEGIN IMMEDIATE")
-        try:
-            second.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            hold("locked" not in str(error), "locked", str(error))
-    finally:
-        first.close()
-        second.close()
+def _at_once(directory: Path, count: int, *, patient: bool = True) -> None:
+    """Put `count` records from sixteen processes while two others drain; the control's do not wait for each other."""
+    path, done = directory / "q" / "b.db", directory / "done"
+    with Nursery() as nursery:
+        pids = [
+            nursery.start("put", path=str(path), out=str(directory / f"w{i}"), count=count // WRITERS, patient=patient)
+            for i in range(WRITERS)
+        ]
+        drains = [nursery.start("drain", path=str(path), out=str(directory / f"d{i}"), until=str(done)) for i in (0, 1)]
+        codes = [nursery.wait(pid) for pid in pids]
+        done.touch()
+        codes += [nursery.wait(pid) for pid in drains]
+    errors = [p.read_text() for p in directory.glob("*.error")]
+    hold(not errors, "locked" if "locked" in str(errors).lower() else "writer-failed", str(errors)[:500])
+    hold(not any(codes), "writer-failed", str(codes))
 
 
 def test_first_runs_agree(tmp_path: Path) -> None:

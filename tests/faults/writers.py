@@ -25,11 +25,25 @@ from records import record
 from sigprobe.buffer import Buffer, Verdicts
 
 
-def put(path: str, out: str, count: int = 1_000_000, early: bool = False, seed: int = 0, long: bool = False) -> None:
-    """Put records; each id is told after `put` returned (`early`: before, which is the control)."""
+def put(
+    path: str,
+    out: str,
+    count: int = 1_000_000,
+    early: bool = False,
+    seed: int = 0,
+    long: bool = False,
+    patient: bool = True,
+) -> None:
+    """Put records; each id is told after `put` returned.
+
+    Two controls: `early` tells it before, and without `patient` nobody waits for another's transaction.
+    """
     rng = random.Random(seed)
     fd = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with Buffer(Path(path)) as buffer:
+        if not patient:
+            assert buffer._file._db is not None
+            buffer._file._db.set_busy_handler(None)
         for _ in range(count):
             result = record(rng=rng, rtts=rng.choice((0, 10, 1000)) if long else 10)
             if early:
