@@ -30,6 +30,11 @@ wire.batch_headers = talkative
 """
 """A probe that writes its token into its log."""
 
+SHOWING: Final = TALKATIVE.replace("import logging", "import logging, sys").replace(
+    'logging.getLogger("sigprobe").warning("sending with %s", token)', "print(token, file=sys.stderr)"
+)
+"""A probe that shows its token on the screen."""
+
 CRASHING: Final = """
 from sigprobe import wire
 def crash(batch, token):
@@ -223,7 +228,7 @@ def hold_controls(run: Trial, folder: Path) -> None:
             run_probe(watch, "explain", site.token)
             watch.hold_tight(secrets, folder, {path})
         with run.expect_failure("output"), Watch() as watch:
-            watch.said["config"] = path.read_bytes()
+            assert run_probe(watch, "test", "--only", "ping", "--config", str(config), patch=SHOWING) == 0
             watch.hold_tight(secrets, folder, {path})
 
 
