@@ -34,7 +34,7 @@ $(DONE): pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/python tools/demo.py
 
-test: setup catalogues-compile
+test: setup catalogues-compile compiled
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TIMED:%=--ignore=%) $(PYTEST_ARGS)
 	$(BIN)/python -m pytest $(TIMED) $(PYTEST_ARGS)
 
@@ -52,6 +52,11 @@ catalogues: setup
 .PHONY: catalogues-compile
 catalogues-compile: setup
 	@$(BIN)/python tools/build_catalogues.py
+
+# hundreds of tests start the program: where the environment keeps bytecode from being written, each would compile it
+.PHONY: compiled
+compiled: setup
+	@$(BIN)/python -m compileall -q sigprobe tests
 
 format: setup
 	$(BIN)/ruff format .
