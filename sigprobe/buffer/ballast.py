@@ -1,7 +1,11 @@
-"""A small file that is given up when the disk is full, so that acknowledgements still find room."""
+"""A small file that is given up when the disk is full, so that acknowledgements still find room.
+
+While it is given up, results leave as much alone as acknowledgements need: `RESERVE_BYTES` of the disk.
+"""
 
 from __future__ import annotations
 
+import math
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +14,10 @@ from typing import Final
 from sigprobe.buffer import identity
 
 BALLAST_BYTES: Final = 256 * 1024
+RESERVE_BYTES: Final = 128 * 1024
+"""No result may bring the disk, with the free pages in the queue's file, below it. What is decided on a full disk goes
+in small transactions of 50 kB of -wal at most; `tests/faults/test_fulldisk.py` settles whole queues in it."""
+
 _CHUNK: Final = 64 * 1024
 
 
@@ -23,7 +31,7 @@ def keep(path: Path) -> bool:
             return True
     try:
         # never take the last room: a result that is put meanwhile needs it more
-        if not _room(path.parent):
+        if room(path.parent) < 2 * BALLAST_BYTES:
             release(path)
             return False
         fd = identity.open_beside(path)
@@ -46,11 +54,12 @@ def keep(path: Path) -> bool:
             os.close(fd)
 
 
-def _room(directory: Path) -> bool:
+def room(directory: Path) -> float:
+    """Bytes that are left for us on the disk; infinite where the system does not say. Raises OSError."""
     if not hasattr(os, "statvfs"):
-        return True
+        return math.inf
     there = os.statvfs(directory)
-    return there.f_bavail * there.f_frsize >= 2 * BALLAST_BYTES
+    return there.f_bavail * there.f_frsize
 
 
 def release(path: Path) -> bool:

@@ -18,13 +18,14 @@ from typing import Final, TypeVar
 import apsw
 
 from sigprobe.buffer import ballast, identity, quarantine, salvage, schema
-from sigprobe.buffer.errors import DAMAGE, UnreadableError, is_full, is_unreadable, translate
+from sigprobe.buffer.errors import DAMAGE, DiskFullError, UnreadableError, is_full, is_unreadable, translate
 from sigprobe.buffer.guard import Guard, choose_guard, connect
 from sigprobe.buffer.lock import FileLock
 from sigprobe.result import new_id
 
 _CHECK_ALWAYS_BYTES: Final = 64 * 1024 * 1024
 _CHECK_EVERY_S: Final = 24 * 3600
+_LOW_BYTES: Final = 16 * 1024 * 1024
 _TRIES: Final = 12
 _READS: Final = 3
 _LATEST_S: Final = 253_402_300_799  # the end of the year 9999
@@ -61,6 +62,8 @@ class QueueFile:
         """Grows with every connection: positions learned from an older one may mean nothing now."""
         self.set_aside_now = False
         self.salvaged = 0
+        self.reserved = False
+        """True while the ballast lies there whole, as far as this process has heard."""
         self._now = now
         self._vfs = vfs
         self._wanted_guard = guard
@@ -78,7 +81,7 @@ class QueueFile:
             self._salvage()
         except (apsw.Error, OSError) as error:
             raise translate(error, self.directory) from error
-        ballast.keep(self.ballast)
+        self.keep_ballast()
 
     @property
     def ballast(self) -> Path:
@@ -114,6 +117,73 @@ class QueueFile:
         value = self.write(work)
         return value if self.generation == before else self.write(work)
 
+    # --- room -----------------------------------------------------------------------------------------------
+
+    def keep_ballast(self) -> None:
+        """Make the ballast where it does not lie whole and there is room for it."""
+        self.reserved = ballast.keep(self.ballast)
+
+    def release_ballast(self) -> bool:
+        """Give the ballast up; True when that made room."""
+        self.reserved = False
+        return ballast.release(self.ballast)
+
+    def look_at_room(self, size: int) -> None:
+        """Raise DiskFullError when lines of `size` bytes would fit in the -wal, but could not be folded in from there.
+
+        To be asked now and then. On a disk with little left the -wal is folded in each time, so that what lies in it
+        never needs more room than the ballast has.
+        """
+        self.keep_ballast()
+        if not self._is_below(_LOW_BYTES, size):
+            return
+        try:
+            self._checkpoint()
+        except apsw.Error as error:
+            if is_full(error, self.directory):
+                raise translate(error, self.directory) from error
+        if self._is_below(0, size):
+            raise DiskFullError(f"less than twice {size} bytes are left")
+
+    def hold_reserve(self, size: int) -> None:
+        """Raise DiskFullError when lines of `size` bytes would take room that is kept for acknowledgements.
+
+        To be asked before records are written while `reserved` is False; with the ballast there, they may have the
+        rest of the disk.
+        """
+        self.keep_ballast()
+        if self.reserved:
+            return
+        if self._is_below(ballast.RESERVE_BYTES, size) and (
+            not self.fold() or self._is_below(ballast.RESERVE_BYTES, size)
+        ):
+            raise DiskFullError(f"the last {ballast.RESERVE_BYTES} bytes are kept for acknowledgements")
+
+    def is_low(self) -> bool:
+        """True when what is written had better be little and folded in at once.
+
+        A large -wal may fit in what is left, and then not what has to be folded in from it: that would be the end.
+        """
+        return not self.reserved and self._is_below(2 * ballast.BALLAST_BYTES, 0)
+
+    def is_tight(self) -> bool:
+        """True when less is left than acknowledgements need, with the -wal folded in."""
+        self.fold()
+        return self._is_below(ballast.RESERVE_BYTES, 0)
+
+    def _is_below(self, kept: int, size: int) -> bool:
+        """True when lines of `size` bytes would leave less than `kept`."""
+        try:
+            disk = ballast.room(self.directory)
+            # written twice, into the -wal and from there into the file, which may have free pages of its own
+            wanted = kept + 2 * size
+            if disk >= wanted or self._db is None:
+                return disk < wanted
+            free = self._db.pragma("freelist_count") * schema.PAGE_SIZE
+        except (apsw.Error, OSError):
+            return False  # who cannot be asked is no reason to refuse
+        return bool(disk + free < wanted or disk < kept // 2 + size)
+
     def _run(self, work: Work[_T], *, writing: bool) -> _T:
         damaged = failed = full = 0
         try:
@@ -129,7 +199,7 @@ class QueueFile:
                     self._inspect(str(error) or type(error).__name__, certain=damaged > 1)
                 except apsw.FullError:
                     full += 1
-                    if full > 1 or not self._fold():
+                    if full > 1 or not self.fold():
                         raise
                 except (apsw.IOError, apsw.CantOpenError) as error:
                     failed += 1
@@ -177,13 +247,18 @@ class QueueFile:
             return False
         return (status.st_dev, status.st_ino) == self._inode
 
-    def _fold(self) -> bool:
+    def fold(self) -> bool:
         """Fold the -wal in, so that its room can be used once more; True when that worked."""
         with suppress(apsw.Error):
-            if self._db is not None and self.guard.journal_mode == "wal":
-                self._db.pragma("wal_checkpoint(TRUNCATE)")
-                return True
+            return self._checkpoint()
         return False
+
+    def _checkpoint(self) -> bool:
+        if self._db is None or self.guard.journal_mode != "wal":
+            return False
+        # not by pragma(), which quotes the whole for a name that SQLite does not know, and says nothing
+        self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        return True
 
     # --- opening --------------------------------------------------------------------------------------------
 
@@ -284,8 +359,13 @@ class QueueFile:
     def _salvage(self) -> None:
         """Save what verifies out of files that were set aside, this time or by a process that did not get to it."""
         self._to_salvage = False
-        saved = salvage.unfinished(self.configured_path, self.write)
+        saved = salvage.unfinished(self.configured_path, self._write_saved)
         self.salvaged += saved
+
+    def _write_saved(self, work: Work[int], size: int) -> int:
+        if not self.reserved:
+            self.hold_reserve(size)
+        return self.write(work)
 
     def _take_over(self) -> None:
         """Set aside, to be salvaged whole, what was kept beside this file while it was too new to be opened.
@@ -302,6 +382,6 @@ class QueueFile:
         try:
             return work()
         except (apsw.Error, OSError) as error:
-            if not is_full(error, self.directory) or not ballast.release(self.ballast):
+            if not is_full(error, self.directory) or not self.release_ballast():
                 raise
             return work()

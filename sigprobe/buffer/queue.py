@@ -7,28 +7,36 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import apsw
 
-from sigprobe.buffer import ballast, quarantine, rows
+from sigprobe.buffer import quarantine, rows, upkeep
 from sigprobe.buffer.errors import BufferLimitError, DiskFullError
-from sigprobe.buffer.file import QueueFile, clock_text
+from sigprobe.buffer.file import QueueFile, Work, clock_text
 from sigprobe.buffer.guard import Guard
 from sigprobe.buffer.rows import PAGE, PENDING, Row, State, Stats, Stored, Verdicts
 from sigprobe.result import MAX_WHOLE_NUMBER, RUN_KIND, Outcome, Result
 
 URGENT_FOR_S: Final = 3600.0
 KEEP_ACKED_S: Final = 7 * 24 * 3600.0
-_END_OF_TIME: Final = "9999-12-31T23:59:59.999Z"
-_LIMIT_EVERY: Final = 32
-"""How many puts may pass between two looks at the size: 32 records are some 40 kB."""
+_LOOK_EVERY_BYTES: Final = 40_000
+"""What may be put between two looks at the queue's size: some 32 records."""
+_UNSEEN_BYTES: Final = 64 * 1024
+_PUT_BYTES: Final = 16 * 1024
+"""What may be written between two looks at the disk, whose ballast another process may have given up, and what a put
+writes to the -wal beside its line: some four records."""
+_FEW: Final = 25
+_FEWER: Final = 8
+"""Decisions, and records pruned to make room for them, in one transaction on a full disk: 50 kB of -wal at most."""
 
 _RECEIPT: Final = rows.DECIDE.format(which="id = ?", unless="state IN (2, 3)")
 _REFUSAL: Final = rows.DECIDE.format(which="id = ?", unless="state = 3")
-_HANDOVER: Final = rows.DECIDE.format(which="id = ? AND lower(hex(sha256)) = ?", unless="state = 2")
+_HANDOVER: Final = rows.DECIDE.format(which="lower(hex(sha256)) = ? AND id = ?", unless="state = 2")
+_LAST_UPLOAD: Final = "INSERT OR REPLACE INTO note VALUES ('last_upload_at', ?)"
 _DAMAGE: Final = rows.DECIDE.format(which="pos = ?", unless="state <> 1")
 
 
@@ -52,7 +60,8 @@ class Buffer:
         self.max_bytes = max_mb * 1_000_000
         self._now = now
         self._file = QueueFile(path, now, vfs, guard)
-        self._puts = 0
+        self._unlooked = _LOOK_EVERY_BYTES
+        self._unseen = _UNSEEN_BYTES
         self._settled_up_to = 0  # every record up to here has its fate: where the search for pending ones begins
         self._generation = self._file.generation
 
@@ -113,11 +122,11 @@ class Buffer:
 
         ValueError when it cannot be a line at all. Put again, the same record keeps the place it has.
         """
-        self._hold_limit()
         urgent = result.kind == RUN_KIND or result.outcome is Outcome.FAILED
         probe_id, boot_id = self.probe_id, self.boot_id
         stream_id = self.stream_id
         head, tail = result.line_around_seq(probe_id=probe_id, stream_id=stream_id, boot_id=boot_id)
+        self._hold_limits(len(head) + len(tail))
 
         def work(db: apsw.Connection) -> tuple[int, int, bytes]:
             nonlocal stream_id, head, tail
@@ -147,15 +156,22 @@ class Buffer:
         db.execute(rows.INSERT, values)
         return db.last_insert_rowid()
 
-    def _hold_limit(self) -> None:
-        self._puts += 1
-        if self._puts % _LIMIT_EVERY != 1:
-            return
-        while self._file.read(_size) >= self.max_bytes:
-            # what the collector holds may go before its seven days; what it does not hold never goes
-            if not self._file.write(lambda db: _prune(db, _END_OF_TIME)):
-                self._puts = 0  # look again at the very next put
-                raise BufferLimitError(f"{self.path} has reached {self.max_bytes // 1_000_000} MB")
+    def _hold_limits(self, size: int) -> None:
+        """Raise BufferLimitError or DiskFullError before `size` bytes of lines go where there is no room for them."""
+        self._unlooked += size
+        if self._unlooked >= _LOOK_EVERY_BYTES:
+            while self._file.read(upkeep.size) >= self.max_bytes:
+                # what the collector holds may go before its seven days; what it does not hold never goes
+                if not self._prune(upkeep.END_OF_TIME):
+                    self._unlooked = _LOOK_EVERY_BYTES  # look again at the very next put
+                    raise BufferLimitError(f"{self.path} has reached {self.max_bytes // 1_000_000} MB")
+            self._unlooked = 0
+        self._unseen += size + _PUT_BYTES
+        if self._unseen >= _UNSEEN_BYTES:
+            self._file.look_at_room(size)
+            self._unseen = 0
+        if not self._file.reserved:
+            self._file.hold_reserve(size)
 
     # --- peek and settle ------------------------------------------------------------------------------------
 
@@ -211,36 +227,43 @@ class Buffer:
         at = self._file.time()
         reason = "stored bytes do not match their digest"
         decisions = [(State.DAMAGED, at, rows.seal(r.id, State.DAMAGED), None, reason, r.pos) for r in broken]
-        self._file.write(lambda db: db.executemany(_DAMAGE, decisions))
+        # positions: in a file that was replaced they mean other records
+        self._decide([(_DAMAGE, decision) for decision in decisions], self._file.write)
 
     def settle(self, verdicts: Verdicts, collector: str) -> None:
         """Take over what a verified receipt says; rows it does not settle stay pending.
 
-        Uses the ballast when the disk is full: an ack must never fail for want of room, or data are sent twice.
+        On a full disk the ballast makes room, then what is acknowledged already: an ack must never fail for want of
+        room, or data are sent twice.
         """
         at = self._file.time()
         acked = [(State.ACKED, at, rows.seal(i, State.ACKED), collector, None, i) for i in verdicts.acked]
         rejected = [(State.REJECTED, at, rows.seal(i, State.REJECTED), collector, r, i) for i, r in verdicts.rejected]
+        last = [(_LAST_UPLOAD, (at,))] if acked else []
+        self._decide([*((_RECEIPT, d) for d in acked), *((_REFUSAL, d) for d in rejected), *last])
 
-        def work(db: apsw.Connection) -> None:
-            vain = []
-            for query, decisions in ((_RECEIPT, acked), (_REFUSAL, rejected)):
-                for decision in decisions:
-                    db.execute(query, decision)
-                    if db.changes() == 0:
-                        vain.append(str(decision[-1]))
-            _sought_in_vain(db, vain)
-            if acked:
-                db.execute("INSERT OR REPLACE INTO note VALUES ('last_upload_at', ?)", (at,))
+    def _decide(self, decisions: Sequence[upkeep.Decision], write: Callable[[Work[int]], int] | None = None) -> int:
+        """Commit decisions, on a full disk too, there in pages; returns how many changed something."""
+        write = write or self._file.write_on
+
+        def commit(some: Sequence[upkeep.Decision]) -> int:
+            return write(lambda db: upkeep.decide(db, some))
 
         try:
-            self._file.write_on(work)
-        except DiskFullError:
-            if not ballast.release(self._file.ballast):
-                raise
-            self._file.write_on(work)
+            with suppress(DiskFullError):
+                if not self._file.is_low():
+                    return commit(decisions)
+            self._file.release_ballast()
+            changed = 0
+            for few in rows.batched(decisions, _FEW):
+                if self._file.is_tight():
+                    # pages of what the collector holds are used anew: the file need not grow
+                    with suppress(DiskFullError):
+                        self._prune(upkeep.END_OF_TIME, _FEWER)
+                changed += commit(few)
+            return changed
         finally:
-            ballast.keep(self._file.ballast)
+            self._file.keep_ballast()
 
     def prune(self) -> int:
         """Remove records acknowledged more than seven days ago; nothing else is ever removed. Returns how many.
@@ -248,7 +271,19 @@ class Buffer:
         A clock that jumps ahead could call every ack old: at most one page goes per call.
         """
         oldest = clock_text(self._now() - KEEP_ACKED_S)
-        return self._file.write(lambda db: _prune(db, oldest))
+        with suppress(DiskFullError):
+            if not self._file.is_low():
+                return self._prune(oldest)
+        self._file.release_ballast()
+        looked = 0
+        while looked < PAGE and (few := self._prune(oldest, _FEWER)):
+            looked += few
+            self._file.fold()
+        self._file.keep_ballast()
+        return looked
+
+    def _prune(self, acked_before: str, most: int = PAGE) -> int:
+        return self._file.write(lambda db: upkeep.prune(db, acked_before, most))
 
     # --- carrying by hand -----------------------------------------------------------------------------------
 
@@ -261,20 +296,13 @@ class Buffer:
         at = self._file.time()
         marked = 0
         for page in rows.batched(pairs):
-
-            def work(db: apsw.Connection, page: list[tuple[str, str]] = page) -> int:
-                count = 0
-                vain = []
-                for name, digest in page:
-                    seal = rows.seal(name, State.CARRIED)
-                    db.execute(_HANDOVER, (State.CARRIED, at, seal, collector, None, name, digest.lower()))
-                    count += db.changes()
-                    if db.changes() == 0:
-                        vain.append(name)
-                _sought_in_vain(db, vain)
-                return count
-
-            marked += self._file.write_on(work)
+            seal = rows.seal
+            marked += self._decide(
+                [
+                    (_HANDOVER, (State.CARRIED, at, seal(n, State.CARRIED), collector, None, digest.lower(), n))
+                    for n, digest in page
+                ]
+            )
         return marked
 
     def take_in(self, lines: Iterable[tuple[str, bytes]]) -> tuple[int, int, list[str]]:
@@ -298,8 +326,8 @@ class Buffer:
                         others.append(name)
                 return fresh, len(page) - fresh - len(others), others
 
-            self._puts = 0  # a page is more than the look at the size is meant to let pass
-            self._hold_limit()
+            self._unlooked = _LOOK_EVERY_BYTES  # a page is more than may pass without a look
+            self._hold_limits(sum(len(line) for _, line in page))
             more = self._file.write(work)
             new, known = new + more[0], known + more[1]
             conflicts += more[2]
@@ -357,7 +385,7 @@ class Buffer:
                 damaged=named[State.DAMAGED] + sum(counts.values()),
                 oldest_pending_at=rows.text(db.execute(oldest).get),
                 last_upload_at=rows.text(db.execute(last).get),
-                size_bytes=_size(db),
+                size_bytes=upkeep.size(db),
                 max_bytes=self.max_bytes,
                 set_aside_files=quarantine.files(self.configured_path),
                 newer_files=(str(self.configured_path),) if self.path != self.configured_path else (),
@@ -385,35 +413,3 @@ class Buffer:
 def _same_record(line: bytes, head: bytes, tail: bytes) -> bool:
     between = line[len(head) : len(line) - len(tail)]
     return line.startswith(head) and line.endswith(tail) and between.isdigit()
-
-
-def _size(db: apsw.Connection) -> int:
-    return int((db.pragma("page_count") - db.pragma("freelist_count")) * db.pragma("page_size"))
-
-
-def _sought_in_vain(db: apsw.Connection, names: Collection[str]) -> None:
-    """Raise apsw.CorruptError when a record is there but its index does not lead to it: it could never be settled."""
-    lost = {name for name in names if db.execute("SELECT 1 FROM record WHERE id = ?", (name,)).get is None}
-    # a receipt may name records of others: the table is read once for all of them
-    there = db.execute("SELECT CAST(id AS BLOB) FROM record NOT INDEXED") if lost else ()
-    if any(rows.text(name) in lost for (name,) in there):
-        raise apsw.CorruptError("the index of the ids has lost records")
-
-
-def _prune(db: apsw.Connection, acked_before: str) -> int:
-    """Remove a page of acknowledged records; returns how many fates were looked at, so that 0 means none is left.
-
-    The very last record stays whatever its fate, so that its position is never given out again.
-    """
-    found: list[tuple[Any, ...]] = db.execute(
-        "SELECT fate.pos, CAST(id AS BLOB), CAST(seal AS BLOB) FROM fate JOIN record ON record.pos = fate.pos"
-        " WHERE state = 1 AND at <= ? AND fate.pos < (SELECT max(pos) FROM record) ORDER BY at LIMIT ?",
-        (acked_before, PAGE),
-    ).fetchall()
-    for pos, name, proof in found:
-        if proof == rows.seal(rows.text(name) or "", State.ACKED):
-            db.execute("DELETE FROM record WHERE pos = ?", (pos,))
-        else:
-            # a damaged fate proves nothing: the record waits again, and the collector says `duplicate` if it has it
-            db.execute("DELETE FROM fate WHERE pos = ?", (pos,))
-    return len(found)

@@ -19,7 +19,8 @@ from sigprobe.buffer.carve import Carved, Fate
 from sigprobe.buffer.errors import StorageError
 from sigprobe.buffer.rows import State
 
-Write = Callable[[Callable[[apsw.Connection], int]], int]
+Write = Callable[[Callable[[apsw.Connection], int], int], int]
+"""Does the work in a transaction, where there is room for so many bytes of lines; returns what it returns."""
 Usage = tuple[str, str, int]
 
 _TRIES: Final = 5
@@ -41,9 +42,9 @@ def unfinished(path: Path, write: Write) -> int:
     """
     saved = 0
 
-    def counted(work: Callable[[apsw.Connection], int]) -> int:
+    def counted(work: Callable[[apsw.Connection], int], size: int) -> int:
         nonlocal saved
-        count = write(work)
+        count = write(work, size)
         saved += count
         return count
 
@@ -68,25 +69,29 @@ def salvage(aside: Path, write: Write) -> bool:
     Returns True when all of the file could be read. Whatever cannot be read stays in the broken file, which is kept.
     """
     whole, fates, usage = _survey(aside)
+
+    def take(page: list[Carved]) -> None:
+        write(partial(_take, page=page, fates=fates), sum(len(record.line) for record in page))
+
     if whole:
         try:
             for page in rows.batched(_by_sqlite(aside)):
-                write(partial(_take, page=page, fates=fates))
+                take(page)
         except apsw.Error:
             whole = False
     complete = True
     if not whole:
         with suppress(apsw.Error):
             for page in rows.batched(_by_sqlite(aside)):
-                write(partial(_take, page=page, fates=fates))
+                take(page)
         with carve.Carver(aside) as carver:
             for pos, more in carver.fates().items():
                 fates.setdefault(pos, []).extend(more)
             for page in rows.batched(carver.records()):
-                write(partial(_take, page=page, fates=fates))
+                take(page)
             complete = carver.complete
     if usage:
-        write(partial(_count, usage=usage))
+        write(partial(_count, usage=usage), 0)
     return complete
 
 

@@ -22,7 +22,7 @@ def original() -> tuple[bytes, bytes, dict[str, bytes]]:
     with Buffer(home / "b.db") as buffer:
         stored = [buffer.put(record(rtts=n)) for n in (0, 10, 10, 700, 10, 2000, 10, 10)]
         buffer.settle(Verdicts(acked=[stored[0].result.id], rejected=[(stored[1].result.id, "x" * 40)]), "c" * 30)
-        buffer._file._fold()
+        buffer._file.fold()
         stored += [buffer.put(record(rtts=n)) for n in (10, 1500, 0)]
         found = (home / "b.db").read_bytes(), (home / "b.db-wal").read_bytes()
     shutil.rmtree(home)

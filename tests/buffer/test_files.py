@@ -64,7 +64,7 @@ def test_destroyed_roots_are_carved(tmp_path: Path, first: int) -> None:
     path = tmp_path / "b.db"
     names = fill(path, 300)
     with Buffer(path) as buffer:
-        buffer._file._fold()
+        buffer._file.fold()
     path.with_name("b.db-wal").unlink(missing_ok=True)
     raw = bytearray(path.read_bytes())
     raw[first * 4096 : 4 * 4096] = os.urandom((4 - first) * 4096)
@@ -87,7 +87,7 @@ def test_long_lines_are_carved_from_overflow_pages(tmp_path: Path) -> None:
         for _ in range(2):
             with Carver(path) as carver:
                 assert {found.id for found in carver.records()} == set(names)
-            buffer._file._fold()
+            buffer._file.fold()
 
 
 def test_salvage_goes_on_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +159,7 @@ def test_newer_version_is_left_byte_for_byte(tmp_path: Path, folded: bool) -> No
     db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     db.pragma("user_version", schema.VERSION + 1)
     if folded:
-        db.pragma("wal_checkpoint(TRUNCATE)")
+        db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
     db.close()
     path.with_name("b.db-shm").unlink(missing_ok=True)
     mine = ("b.db", "b.db-wal")
@@ -183,7 +183,7 @@ def test_a_version_that_none_can_have_is_damage(tmp_path: Path, version: int, fo
     db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     db.pragma("user_version", version)
     if folded:
-        db.pragma("wal_checkpoint(TRUNCATE)")
+        db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
     db.close()
     with Buffer(path) as buffer:
         assert buffer.path == path
@@ -334,6 +334,15 @@ def test_a_ballast_that_will_not_close_is_no_error(tmp_path: Path, monkeypatch: 
         buffer.settle(Verdicts([one.id]), "https://c.example")
         assert buffer.stats().acked == 1
     assert len(closed) == 2
+
+
+def test_folding_in_empties_the_wal(tmp_path: Path) -> None:
+    """What lies in the -wal is in the file then, and its room is free."""
+    with Buffer(tmp_path / "b.db") as buffer:
+        buffer.put(record())
+        assert (tmp_path / "b.db-wal").stat().st_size > 0
+        assert buffer._file.fold()
+        assert (tmp_path / "b.db-wal").stat().st_size == 0
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])

@@ -29,7 +29,7 @@ def _queue(path: Path, rng: random.Random) -> tuple[dict[str, bytes], set[str]]:
         acked = set(names[: rng.randrange(len(names))])
         buffer.settle(Verdicts(acked=sorted(acked)), "https://collector.example/")
         if rng.random() < 0.5:
-            buffer._file._fold()
+            buffer._file.fold()
             for _ in range(10):
                 stored = buffer.put(record(rng=rng))
                 lines[stored.result.id] = stored.line
@@ -122,7 +122,7 @@ def _altered_row_control(path: Path, rng: random.Random) -> None:
     path.parent.mkdir()
     lines, _ = _queue(path, rng)
     with Buffer(path) as buffer:
-        buffer._file._fold()
+        buffer._file.fold()
     raw = bytearray(path.read_bytes())
     at = raw.rfind(b'"tps_id":"3273011001005"')
     raw[at + 12] ^= 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from harness import Trial, hold
 from records import record
 
 from sigprobe.buffer import Buffer, DiskFullError, State, StorageError, Verdicts, ballast
+from sigprobe.buffer.file import QueueFile
 
 COLLECTOR = "https://collector.example/"
 
@@ -74,13 +77,17 @@ def _cycle(queue: Path, filler: Path, saved: set[str], acked: set[str], t: Trial
         if buffer.stats().size_bytes > 900_000:  # room for the next cycle, as an upload and a week would make
             rest = [row.id for row in buffer.rows(State.PENDING)]
             buffer.settle(Verdicts(acked=rest), COLLECTOR)
-            buffer._now = lambda: __import__("time").time() + 30 * 86400
-            while buffer.prune():
-                pass
+            _a_week_later(buffer)
             left = {row.id for row in buffer.rows()}
             saved &= left
             acked &= left
     return refused
+
+
+def _a_week_later(buffer: Buffer) -> None:
+    buffer._now = lambda: time.time() + 30 * 86400
+    while buffer.prune():
+        pass
 
 
 @pytest.mark.root
@@ -101,3 +108,93 @@ def test_full_disk_refuses_loudly(small_disk: Path, trial: Callable[..., Trial])
         with t.attempt():
             refused += _cycle(small_disk / "q" / "b.db", small_disk / "filler", saved, acked, t)
     t.report(refused=refused)
+
+
+def _put_few(buffer: Buffer, count: int, saved: set[str], size: int) -> int:
+    """Put so many; returns how many were refused. What is refused is not there, what is not refused is."""
+    refused = 0
+    for _ in range(count):
+        result = record(rtts=size)
+        try:
+            buffer.put(result)
+            saved.add(result.id)
+        except DiskFullError:
+            refused += 1
+        hold((buffer.find(result.id) is not None) == (result.id in saved), "not-as-told")
+    return refused
+
+
+def _upload(queue: Path, saved: set[str], acked: set[str], most: int) -> None:
+    """Another process sends what waits, and keeps the answer."""
+    with Buffer(queue) as other:
+        hold(not other.set_aside_now, "corrupt")
+        batch = [row.id for row in other.peek(most, 1 << 22)]
+        hold(set(batch) <= saved - acked, "sent-again")
+        try:
+            other.settle(Verdicts(acked=batch), COLLECTOR)
+        except DiskFullError as error:
+            hold(False, "ack-lost", f"{len(batch)} of {len(saved - acked)}: {error}")
+        acked.update(batch)
+
+
+def _by_cron(queue: Path, filler: Path, t: Trial, *, backlog: int, agent: bool) -> int:
+    """On a full disk a new process for every few puts, uploads between, and with `agent` one that stays; in the end
+    everything saved must be acknowledged. Returns how many were acknowledged."""
+    saved: set[str] = set()
+    acked: set[str] = set()
+    refused = 0
+    with Buffer(queue) as buffer:
+        _put_few(buffer, backlog, saved, 5)
+    with ExitStack() as stack:
+        stays = stack.enter_context(Buffer(queue)) if agent else None
+        _fill(filler)
+        for _ in range(3):
+            misses = 0
+            for _ in range(200):
+                with Buffer(queue) as buffer:
+                    missed = _put_few(buffer, 4, saved, t.random.choice((10, 10, 400, 3000)))
+                if stays is not None:
+                    missed += _put_few(stays, 2, saved, 10)
+                refused += missed
+                misses = misses + 1 if missed else 0
+                if misses == 3:
+                    break
+            _upload(queue, saved, acked, t.random.randrange(1, 120))
+        hold(refused >= 3, "never-full", f"refused {refused}")
+        for _ in range(1000):
+            if saved == acked:
+                break
+            _upload(queue, saved, acked, 1000)
+        hold(saved == acked, "ack-lost", f"{len(saved - acked)} wait")
+    filler.unlink()
+    with Buffer(queue) as buffer:
+        hold(not buffer.set_aside_now, "corrupt")
+        # the oldest that the collector holds may have made room
+        hold({row.state for row in buffer.rows()} == {State.ACKED}, "ack-lost")
+        _a_week_later(buffer)
+        hold(_put_few(buffer, 5, saved, 10) == 0, "full-for-ever", f"{ballast.room(queue.parent)} bytes left")
+        left = ballast.room(queue.parent)
+        hold(buffer._file.reserved or left < 2 * ballast.BALLAST_BYTES, "no-ballast", f"{left} bytes left")
+    return len(acked)
+
+
+@pytest.mark.root
+def test_full_disk_and_cron(small_disk: Path, trial: Callable[..., Trial]) -> None:
+    """Processes that come and go on a full disk leave the room that acknowledgements need: every record is acked."""
+    t = trial(3, "full disk, a process a check", short=6, full=150)
+    place, filler = small_disk / "q", small_disk / "filler"
+
+    def clear() -> None:
+        for path in [filler, *place.glob("*")]:
+            path.unlink(missing_ok=True)
+
+    with t.expect_failure("ack-lost"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(QueueFile, "hold_reserve", lambda self, size: None)
+        _by_cron(place / "b.db", filler, t, backlog=1, agent=False)
+    acked = 0
+    for number in range(t.n):
+        clear()
+        with t.attempt():
+            backlog = t.random.choice((1, 100, 700))
+            acked += _by_cron(place / "b.db", filler, t, backlog=backlog, agent=number % 2 == 1)
+    t.report(acked=acked)

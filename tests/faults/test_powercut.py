@@ -30,7 +30,7 @@ def _work(buffer: Buffer, rng: random.Random, told: list[str], acked: list[str])
             buffer.settle(Verdicts(acked=names), "https://collector.example/")
             acked += names
         if rng.random() < 0.05:
-            buffer._file._fold()
+            buffer._file.fold()
 
 
 def _cut_once(directory: Path, rng: random.Random, guard: Guard, *, synchronous: bool = True) -> tuple[int, bool]:

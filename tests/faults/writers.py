@@ -64,7 +64,7 @@ def drain(path: str, out: str, until: str) -> None:
             buffer.settle(Verdicts(acked=[r.id for r in taken[::2]]), "https://collector.example/")
             for row in taken[::2]:
                 os.write(fd, f"{row.id}\n".encode())
-            buffer._file._fold()
+            buffer._file.fold()
             buffer.stats()
 
 

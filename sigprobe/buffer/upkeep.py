@@ -1,0 +1,63 @@
+"""What keeps the tables of the queue small and sound: their size, their pruning, and an index that has lost records."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any, Final, TypeAlias
+
+import apsw
+
+from sigprobe.buffer import rows
+from sigprobe.buffer.rows import PAGE, State
+
+Decision: TypeAlias = tuple[str, tuple[Any, ...]]
+"""A statement that settles one record, and its values; the last names the record."""
+
+END_OF_TIME: Final = "9999-12-31T23:59:59.999Z"
+"""Later than any time that is written into rows: `file.clock_text` holds its readings before it."""
+
+
+def size(db: apsw.Connection) -> int:
+    """Bytes of the file's pages in use."""
+    return int((db.pragma("page_count") - db.pragma("freelist_count")) * db.pragma("page_size"))
+
+
+def decide(db: apsw.Connection, decisions: Iterable[Decision]) -> int:
+    """Carry them out; returns how many changed something. Raises apsw.CorruptError as `hold_index` does."""
+    changed = 0
+    vain = []
+    for query, values in decisions:
+        db.execute(query, values)
+        if db.changes() == 0:
+            vain.append(str(values[-1]))
+        changed += db.changes()
+    hold_index(db, vain)
+    return changed
+
+
+def hold_index(db: apsw.Connection, names: Collection[str]) -> None:
+    """Raise apsw.CorruptError when a record is there but its index does not lead to it: it could never be settled."""
+    lost = {name for name in names if db.execute("SELECT 1 FROM record WHERE id = ?", (name,)).get is None}
+    # a receipt may name records of others: the table is read once for all of them
+    there = db.execute("SELECT CAST(id AS BLOB) FROM record NOT INDEXED") if lost else ()
+    if any(rows.text(name) in lost for (name,) in there):
+        raise apsw.CorruptError("the index of the ids has lost records")
+
+
+def prune(db: apsw.Connection, acked_before: str, most: int = PAGE) -> int:
+    """Remove a page of acknowledged records; returns how many fates were looked at, so that 0 means none is left.
+
+    The very last record stays whatever its fate, so that its position is never given out again.
+    """
+    found: list[tuple[Any, ...]] = db.execute(
+        "SELECT fate.pos, CAST(id AS BLOB), CAST(seal AS BLOB) FROM fate JOIN record ON record.pos = fate.pos"
+        " WHERE state = 1 AND at <= ? AND fate.pos < (SELECT max(pos) FROM record) ORDER BY at LIMIT ?",
+        (acked_before, most),
+    ).fetchall()
+    for pos, name, proof in found:
+        if proof == rows.seal(rows.text(name) or "", State.ACKED):
+            db.execute("DELETE FROM record WHERE pos = ?", (pos,))
+        else:
+            # a damaged fate proves nothing: the record waits again, and the collector says `duplicate` if it has it
+            db.execute("DELETE FROM fate WHERE pos = ?", (pos,))
+    return len(found)
