@@ -45,13 +45,16 @@ def hold_index(db: apsw.Connection, names: Collection[str]) -> None:
 
 
 def prune(db: apsw.Connection, acked_before: str, most: int = PAGE) -> int:
-    """Remove a page of acknowledged records; returns how many fates were looked at, so that 0 means none is left.
+    """Remove a page of records acknowledged before that time (RFC 3339 UTC), the oldest acks first.
+
+    Returns how many fates were looked at, so that 0 means none is left.
 
     The very last record stays whatever its fate, so that its position is never given out again.
     """
+    # not those of that very moment: a clock before 1970 or after 9999 writes the same one all the time
     found: list[tuple[Any, ...]] = db.execute(
         "SELECT fate.pos, CAST(id AS BLOB), CAST(seal AS BLOB) FROM fate JOIN record ON record.pos = fate.pos"
-        " WHERE state = 1 AND at <= ? AND fate.pos < (SELECT max(pos) FROM record) ORDER BY at LIMIT ?",
+        " WHERE state = 1 AND at < ? AND fate.pos < (SELECT max(pos) FROM record) ORDER BY at LIMIT ?",
         (acked_before, most),
     ).fetchall()
     for pos, name, proof in found:

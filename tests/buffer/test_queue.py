@@ -139,6 +139,21 @@ def test_prune_takes_acked_only_and_not_before_seven_days(buffer: Buffer, clock:
     assert [r.id for r in buffer.rows()] == names[1:]
 
 
+@pytest.mark.parametrize("begun", [-5e9, -DAY, 0.0, 0.0005, 3 * DAY, 253_402_300_799.0, 253_402_300_799.9, 4e11])
+def test_a_clock_out_of_its_mind_prunes_nothing_early(buffer: Buffer, clock: Clock, begun: float) -> None:
+    """Before 1970 and after 9999 all times are written alike: that makes no ack seven days old."""
+    clock.now = begun
+    names = put(buffer, 10)
+    buffer.settle(Verdicts(acked=names), COLLECTOR)
+    for later in (0, 0.0005, 3 * DAY, 6.9 * DAY):
+        clock.now = begun + later
+        assert buffer.prune() == 0
+    assert [r.id for r in buffer.rows(State.ACKED)] == names
+    clock.now = 1_900_000_000.0
+    if begun < clock.now:  # the clock was set right
+        assert buffer.prune() == 9
+
+
 def test_a_fate_that_does_not_prove_itself_prunes_nothing(buffer: Buffer, clock: Clock) -> None:
     """A flipped bit that makes a waiting record look acknowledged is found before anything is removed."""
     names = put(buffer, 3)
