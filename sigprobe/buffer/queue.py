@@ -208,11 +208,16 @@ class Buffer:
                     size += len(row.line) + 1
 
         while True:
+            begun_at = self._settled_up_to
             self._file.read(work)
             if broken:
                 self._mark_damaged(broken)
                 if not taken:
                     continue  # a whole page of damaged rows must not look like an empty queue
+            if not taken and begun_at and self.pending():
+                # a record may wait again whose fate another process has undone, behind where the search begins
+                self._settled_up_to = 0
+                continue
             return list(taken.values())
 
     def _forget_places(self, db: apsw.Connection) -> None:
@@ -373,19 +378,8 @@ class Buffer:
         """The queue in numbers."""
 
         def work(db: apsw.Connection) -> Stats:
-            counts = dict(db.execute("SELECT state, count(*) FROM fate GROUP BY state"))
-            named = {state: counts.pop(int(state), 0) for state in State}
-            oldest = f"SELECT CAST(put_at AS BLOB) FROM record WHERE {PENDING} ORDER BY pos LIMIT 1"  # noqa: S608
-            last = "SELECT CAST(value AS BLOB) FROM note WHERE name = 'last_upload_at'"
-            return Stats(
-                pending=int(db.execute(rows.COUNT_PENDING).get),
-                acked=named[State.ACKED],
-                rejected=named[State.REJECTED],
-                carried=named[State.CARRIED],
-                damaged=named[State.DAMAGED] + sum(counts.values()),
-                oldest_pending_at=rows.text(db.execute(oldest).get),
-                last_upload_at=rows.text(db.execute(last).get),
-                size_bytes=upkeep.size(db),
+            return upkeep.stats(
+                db,
                 max_bytes=self.max_bytes,
                 set_aside_files=quarantine.files(self.configured_path),
                 newer_files=(str(self.configured_path),) if self.path != self.configured_path else (),

@@ -1,4 +1,4 @@
-"""What keeps the tables of the queue small and sound: their size, their pruning, and an index that has lost records."""
+"""Work on the tables of the queue: what they hold in numbers, verdicts, pruning, an index that has lost records."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 import apsw
 
 from sigprobe.buffer import rows
-from sigprobe.buffer.rows import PAGE, State
+from sigprobe.buffer.rows import PAGE, PENDING, State, Stats
 
 Decision: TypeAlias = tuple[str, tuple[Any, ...]]
 """A statement that settles one record, and its values; the last names the record."""
@@ -20,6 +20,29 @@ END_OF_TIME: Final = "9999-12-31T23:59:59.999Z"
 def size(db: apsw.Connection) -> int:
     """Bytes of the file's pages in use."""
     return int((db.pragma("page_count") - db.pragma("freelist_count")) * db.pragma("page_size"))
+
+
+def stats(
+    db: apsw.Connection, *, max_bytes: int, set_aside_files: tuple[str, ...], newer_files: tuple[str, ...]
+) -> Stats:
+    """The queue in numbers, and what only the file's own neighbourhood tells."""
+    counts = dict(db.execute("SELECT state, count(*) FROM fate GROUP BY state"))
+    named = {state: counts.pop(int(state), 0) for state in State}
+    oldest = f"SELECT CAST(put_at AS BLOB) FROM record WHERE {PENDING} ORDER BY pos LIMIT 1"  # noqa: S608
+    last = "SELECT CAST(value AS BLOB) FROM note WHERE name = 'last_upload_at'"
+    return Stats(
+        pending=int(db.execute(rows.COUNT_PENDING).get),
+        acked=named[State.ACKED],
+        rejected=named[State.REJECTED],
+        carried=named[State.CARRIED],
+        damaged=named[State.DAMAGED] + sum(counts.values()),
+        oldest_pending_at=rows.text(db.execute(oldest).get),
+        last_upload_at=rows.text(db.execute(last).get),
+        size_bytes=size(db),
+        max_bytes=max_bytes,
+        set_aside_files=set_aside_files,
+        newer_files=newer_files,
+    )
 
 
 def decide(db: apsw.Connection, decisions: Iterable[Decision]) -> int:

@@ -165,6 +165,32 @@ def test_a_fate_that_does_not_prove_itself_prunes_nothing(buffer: Buffer, clock:
     assert sorted(r.id for r in buffer.rows(State.PENDING)) == sorted(names)
 
 
+@pytest.mark.parametrize("by", ["itself", "another"])
+def test_what_waits_again_is_found_by_a_reader_that_stays_open(buffer: Buffer, clock: Clock, by: str) -> None:
+    """A fate that is undone, by this process or another one, leads the search back; also behind what is put off."""
+    names = put(buffer, 60)
+    buffer.settle(Verdicts(acked=names[:50]), COLLECTOR)
+    assert [r.id for r in buffer.peek(99, 1 << 20)] == names[50:]  # all before has its fate, as far as is known
+    assert buffer._file._db is not None
+    buffer._file._db.execute("UPDATE fate SET seal = x'00' WHERE pos IN (20, 30)")
+    clock.now += 8 * DAY
+    if by == "itself":
+        buffer.prune()
+    else:
+        with Buffer(buffer.path, now=clock) as other:
+            other.prune()
+    found = [names[19], names[29], *names[50:]]
+    assert sorted(r.id for r in buffer.rows(State.PENDING)) == sorted(found)
+    skip: set[int] = set()
+    handed: list[str] = []
+    while page := buffer.peek(7, 1 << 20, skip):
+        handed += [row.id for row in page]
+        skip |= {row.pos for row in page}
+    assert sorted(handed) == sorted(found)
+    buffer.settle(Verdicts(acked=names[50:]), COLLECTOR)
+    assert [r.id for r in buffer.peek(99, 1 << 20)] == [names[19], names[29]]
+
+
 def test_limit_refuses_loudly_and_drops_nothing(tmp_path: Path) -> None:
     """At max_mb the next put is refused with its code; acked rows make room, pending ones never do."""
     with Buffer(tmp_path / "b.db", max_mb=1) as buffer:
