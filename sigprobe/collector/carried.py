@@ -18,6 +18,8 @@ from sigprobe.collector.problems import ProblemError
 from sigprobe.collector.records import answers, sort_lines
 
 _EXAMPLES: Final = 20
+_MORE_CORRECTIONS: Final = 100
+"""Pages of corrected times after a file: some 200,000 rows. What is left then, later batches and files go on with."""
 
 
 @dataclass(slots=True)
@@ -77,6 +79,10 @@ def import_results(
                 receipts.add_receipt(ReceiptLine(answer.id, digests[answer.id], answer.status, collector))
         done.lines += len(lines)
         progress(done.lines)
+    # a file often ends with what tells the time of all before it, and no other batch may follow for long
+    for _ in range(_MORE_CORRECTIONS):
+        if not store.catch_up(engine):
+            break
     return done
 
 

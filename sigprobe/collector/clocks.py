@@ -1,8 +1,9 @@
 """The collector's own idea of when a record began, kept beside the probe's and never over it.
 
 A record says how far its probe's clock was off, once the probe had learnt it from a receipt or from GPS. Records of the
-same boot that were made before that carry only the time since boot; one record of that boot that knows its offset
-tells the true time of all of them, whatever the wall clock was set to in between.
+same boot that were made before that carry only the time since boot; one record of that boot that knows its offset, an
+anchor, tells the true time of all of them, whatever the wall clock was set to in between. The store brings the two
+together, in whatever order they come: see `store/corrections.py`.
 """
 
 from __future__ import annotations
@@ -14,18 +15,39 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 _MOST_S: Final = 200 * 366 * 86_400.0
-"""No clock is off by more than two hundred years."""
+"""No clock is off by more than two hundred years, and nothing runs for longer."""
+
+_MOST_BOOT_CHARS: Final = 200
+"""As much as a column holds. Linux names a boot with 36 characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClockReading:
-    """What a record tells of its clock. `boot` names one boot of one probe; seconds."""
+    """What a record tells of its clock; seconds, and None for what is not known.
 
-    started_at: datetime
-    boot: tuple[str, str] | None
+    `corrected_at` is when the record began by its own offset, `error_s` how far that may be off.
+    """
+
+    boot_id: str | None
     since_boot_s: float | None
-    offset_s: float | None
-    error_s: float
+    corrected_at: datetime | None
+    error_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """The true time at which a boot began, in seconds since 1970, and how far it may be off (None: not said)."""
+
+    error_s: float | None
+    booted_at_s: float
+
+    def rank(self) -> tuple[float, float]:
+        """Smaller is better. Never a tie between two that differ, or the order of arrival would decide."""
+        return (math.inf if self.error_s is None else self.error_s, self.booted_at_s)
+
+    def time_of(self, since_boot_s: float) -> datetime | None:
+        """The true time so many seconds after the boot; None where the calendar ends."""
+        return _calendar(self.booted_at_s + since_boot_s)
 
 
 def read_clock(record: Mapping[str, Any], started_at: datetime) -> ClockReading:
@@ -37,39 +59,32 @@ def read_clock(record: Mapping[str, Any], started_at: datetime) -> ClockReading:
     nanoseconds = _number(values.get("boottime_ns"))
     offset = _number(values.get("offset_est_ms"))
     error = _number(values.get("offset_err_ms"))
+    own = None
+    if offset is not None and abs(offset) / 1000 <= _MOST_S:
+        own = _calendar(started_at.timestamp() + offset / 1000)
     return ClockReading(
-        started_at,
-        (str(record.get("probe_id")), boot) if isinstance(boot, str) and boot else None,
-        None if nanoseconds is None or nanoseconds < 0 else nanoseconds / 1e9,
-        None if offset is None or abs(offset) / 1000 > _MOST_S else offset / 1000,
-        math.inf if error is None else abs(error) / 1000,
+        boot if isinstance(boot, str) and _is_name(boot) else None,
+        nanoseconds / 1e9 if nanoseconds is not None and 0 <= nanoseconds / 1e9 <= _MOST_S else None,
+        own,
+        None if error is None else abs(error) / 1000,
     )
 
 
-def corrected_times(readings: Mapping[str, ClockReading]) -> dict[str, datetime]:
-    """The corrected start of every record for which one can be told, by id."""
-    anchors: dict[tuple[str, str], tuple[float, float]] = {}
-    for reading in readings.values():
-        if reading.boot is None or reading.since_boot_s is None or reading.offset_s is None:
-            continue
-        known = anchors.get(reading.boot)
-        if known is None or reading.error_s < known[0]:
-            true_at_boot = reading.started_at.timestamp() + reading.offset_s - reading.since_boot_s
-            anchors[reading.boot] = (reading.error_s, true_at_boot)
-    found: dict[str, datetime] = {}
-    for name, reading in readings.items():
-        anchor = None if reading.boot is None else anchors.get(reading.boot)
-        if reading.offset_s is not None:
-            seconds = reading.started_at.timestamp() + reading.offset_s
-        elif anchor is not None and reading.since_boot_s is not None:
-            seconds = anchor[1] + reading.since_boot_s
-        else:
-            continue
-        try:
-            found[name] = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
-        except OverflowError:
-            continue
-    return found
+def anchor_of(corrected_at: datetime, since_boot_s: float, error_s: float | None) -> Anchor:
+    """What a record that knows its own offset tells of its boot."""
+    return Anchor(error_s, corrected_at.timestamp() - since_boot_s)
+
+
+def _is_name(boot: str) -> bool:
+    # what a column cannot hold as it is could be confused with another's
+    return 0 < len(boot) <= _MOST_BOOT_CHARS and boot.isprintable()
+
+
+def _calendar(seconds: float) -> datetime | None:
+    try:
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+    except OverflowError:
+        return None
 
 
 def _number(value: object) -> float | None:

@@ -7,11 +7,11 @@ import json
 import math
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sigprobe import places
-from sigprobe.collector.clocks import ClockReading, corrected_times, read_clock
+from sigprobe.collector.clocks import read_clock
 from sigprobe.collector.problems import ProblemError
 from sigprobe.collector.store import NewResult, sound_text
 from sigprobe.result import MAX_WHOLE_NUMBER, RUN_KIND, envelope_fault, parse_time
@@ -43,7 +43,6 @@ def sort_lines(lines: Iterable[bytes]) -> Sorted:
     rejected: dict[str, str] = {}
     seen: dict[str, bytes] = {}
     twice: set[str] = set()
-    clocks: dict[str, ClockReading] = {}
     for number, line in enumerate(lines, start=1):
         record = _read(line, number)
         name = record["id"]
@@ -58,9 +57,6 @@ def sort_lines(lines: Iterable[bytes]) -> Sorted:
             rejected[name] = fault
         else:
             rows[name] = _row(record, line, digest)
-            clocks[name] = read_clock(record, rows[name].started_at)
-    for name, when in corrected_times(clocks).items():
-        rows[name] = replace(rows[name], corrected_at=when)
     return Sorted(list(rows.values()), list(seen), rejected, frozenset(twice))
 
 
@@ -129,6 +125,7 @@ def _row(record: dict[str, Any], line: bytes, digest: bytes) -> NewResult:
     known = places.operator(plmn)
     started_at = parse_time(record["started_at"])
     assert started_at is not None  # envelope_fault has read it
+    clock = read_clock(record, started_at)
     return NewResult(
         id=record["id"],
         probe_id=record["probe_id"],
@@ -152,6 +149,10 @@ def _row(record: dict[str, Any], line: bytes, digest: bytes) -> NewResult:
         started_at=started_at,
         line=line,
         sha256=digest,
+        boot_id=clock.boot_id,
+        since_boot_s=clock.since_boot_s,
+        corrected_at=clock.corrected_at,
+        clock_error_s=clock.error_s,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Final
 from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import DatabaseError
 
+from sigprobe.collector.store.boot_step import add_boot_clocks
 from sigprobe.collector.store.schema import schema_version
 
 _MIGRATION_LOCK: Final = 0x51670001
@@ -64,8 +65,13 @@ def _first_tables(connection: Connection) -> None:
         connection.execute(text(statement.format(**kinds)))
 
 
+def _boot_clocks(connection: Connection) -> None:
+    add_boot_clocks(connection, _types(connection))
+
+
 MIGRATIONS: Final[tuple[tuple[str, Callable[[Connection], None]], ...]] = (
     ("results, tokens, tallies, sessions", _first_tables),
+    ("clocks of boots, and the times they correct", _boot_clocks),
 )
 
 

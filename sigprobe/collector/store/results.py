@@ -13,6 +13,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, Row, Select, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from sigprobe.collector.store import corrections
 from sigprobe.collector.store.schema import MAX_TEXT, receive_order, results, tallies, tokens
 from sigprobe.wire import ACCEPTED, CONFLICT, DUPLICATE
 
@@ -46,7 +47,13 @@ class NewResult:
     started_at: datetime
     line: bytes
     sha256: bytes
-    corrected_at: datetime | None = None
+    boot_id: str | None = None
+    since_boot_s: float | None = None
+    corrected_at: datetime | None = None  # by its own offset
+    clock_error_s: float | None = None  # how far that may be off
+
+
+_COLUMNS: Final = tuple(item.name for item in fields(NewResult) if item.name in results.c)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +111,7 @@ def add_results(
     The ids in `rows` are distinct. The first thing done is to take receive numbers from the one row of
     `receive_order`: its lock is held until COMMIT, so writers commit in the order of their numbers, and a reader
     who has seen number n can never later find a smaller one that it missed. A sequence would not promise that.
+    Rows get their corrected times as `corrections.py` tells, some of earlier batches too.
     """
     if not rows:
         return {}
@@ -112,13 +120,16 @@ def add_results(
             update(receive_order).values(last_no=receive_order.c.last_no + len(rows)).returning(receive_order.c.last_no)
         ).scalar_one()
         first = last - len(rows) + 1
+        sender = sound_text(carrier)
+        anchors, better = corrections.learn(connection, rows, sender, first)
         inserted = _insert(
             connection,
             [
-                {**_values(row), "receive_no": first + place, "received_at": now, "carrier": sound_text(carrier)}
+                {**_values(row, anchors), "receive_no": first + place, "received_at": now, "carrier": sender}
                 for place, row in enumerate(rows)
             ],
         )
+        corrections.catch_up(connection, sender, better)
         stored = _stored_digests(connection, [row.id for row in rows if row.id not in inserted])
         _count(connection, [row for row in rows if row.id in inserted], now)
         if token_id is not None:
@@ -132,8 +143,20 @@ def _status(row: NewResult, inserted: frozenset[str], stored: Mapping[str, bytes
     return DUPLICATE if hmac.compare_digest(stored[row.id], row.sha256) else CONFLICT
 
 
-def _values(row: NewResult) -> dict[str, Any]:
-    return {item.name: getattr(row, item.name) for item in fields(row)}
+def catch_up(engine: Engine) -> bool:
+    """Go on correcting rows whose anchor came after them, a bounded number of them; True when more is left."""
+    with engine.execution_options(write=True).begin() as connection:
+        # the lock that every writer takes first
+        connection.execute(update(receive_order).values(last_no=receive_order.c.last_no))
+        return corrections.catch_up(connection)
+
+
+def _values(row: NewResult, anchors: corrections.Anchors) -> dict[str, Any]:
+    values = {name: getattr(row, name) for name in _COLUMNS}
+    values["corrected_at"] = corrections.corrected_at(row, anchors)
+    if row.corrected_at is not None or row.boot_id is None or row.since_boot_s is None:
+        values["boot_id"] = values["since_boot_s"] = None  # no anchor is to correct it
+    return values
 
 
 def _upsert(connection: Connection, table: Any) -> Any:

@@ -74,6 +74,9 @@ results: Final = Table(
     Column("started_at", UtcTime, nullable=False),
     Column("received_at", UtcTime, nullable=False),
     Column("corrected_at", UtcTime),
+    # of a record that knows no offset of its own: what an anchor of its boot needs to correct it
+    Column("boot_id", String(MAX_TEXT)),
+    Column("since_boot_s", Float),
     Column("carrier", String(MAX_TEXT), nullable=False),
     Column("line", LargeBinary, nullable=False),
     Column("sha256", LargeBinary(32), nullable=False),
@@ -83,6 +86,38 @@ results: Final = Table(
     Index("results_plmn", "operator_plmn", "receive_no"),
     Index("results_operator", "operator_name", "receive_no"),
     Index("results_order", "probe_id", "stream_id", "seq"),
+)
+
+Index(
+    "results_boot",
+    results.c.probe_id,
+    results.c.boot_id,
+    results.c.carrier,
+    results.c.receive_no,
+    sqlite_where=results.c.since_boot_s.is_not(None),
+    postgresql_where=results.c.since_boot_s.is_not(None),
+)
+
+boot_clocks: Final = Table(
+    "boot_clocks",
+    metadata,
+    Column("probe_id", Uuid(as_uuid=False), primary_key=True),
+    Column("boot_id", String(MAX_TEXT), primary_key=True),
+    Column("carrier", String(MAX_TEXT), primary_key=True),
+    Column("error_s", Float),
+    Column("booted_at_s", Float, nullable=False),
+    Column("walked_no", BigInteger, nullable=False),
+    Column("walk_to", BigInteger),
+)
+"""The best anchor of each boot, as far as one carrier told it: the true time at boot, and how far it may be off.
+
+Rows of the boot with `walked_no` < `receive_no` <= `walk_to` still show what was known before; NULL: none does.
+"""
+Index(
+    "boot_clocks_behind",
+    boot_clocks.c.walk_to,
+    sqlite_where=boot_clocks.c.walk_to.is_not(None),
+    postgresql_where=boot_clocks.c.walk_to.is_not(None),
 )
 
 receive_order: Final = Table(
