@@ -1,17 +1,23 @@
-"""Promise 10, the queue's part: a wrong clock loses and reorders nothing."""
+"""Promise 10: a wrong clock loses and reorders nothing, and in the end every record has its true time."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from field import Site
 from harness import Trial, hold
+from sqlalchemy import select
 
 from sigprobe.buffer import Buffer, State
+from sigprobe.collector import store
+from sigprobe.collector.store.schema import results
 
 STARTS = ("2009-01-01 00:00:00", "2049-06-01 12:00:00", "1970-01-01 00:00:30", "2038-01-19 03:14:00")
 
@@ -96,3 +102,50 @@ def test_any_clock_reading_is_stored(tmp_path: Path, now: float) -> None:
         buffer.settle(Verdicts(acked=[stored.result.id]), "https://collector.example/")
         buffer.prune()
         assert buffer.stats().acked == 1
+
+
+@pytest.mark.system("faketime", "faketime")
+def test_a_backlog_of_2009_gets_its_true_time(tmp_path: Path) -> None:
+    """Two tests with a dead clock offline, a drain, a third test, a drain: all that is stored has its true time."""
+    with Site(tmp_path / "site") as site:
+        token = tmp_path / "token"
+        token.touch(mode=0o600)
+        token.write_text(site.token)
+        config = tmp_path / "config.yaml"
+        config.write_text(
+            "probe: {site: test}\nlocation: {source: none}\nverdict: {references: []}\n"
+            f"buffer: {{path: {tmp_path / 'queue' / 'buffer.db'}}}\n"
+            "targets: [{kind: ping, name: device, address: 127.0.0.1, count: 1}]\n"
+            f'upload: {{collectors: [{{url: "{site.url}", token_file: "{token}"}}]}}\n'
+        )
+        began = datetime.now(UTC)
+        run = (sys.executable, "-m", "sigprobe")
+        test = ("test", "-q", "--only", "ping", "--no-upload")
+        for args in (test, test, ("upload",), test, ("upload",)):
+            # the time since boot is the machine's own: a dead battery does not touch it
+            done = subprocess.run(
+                ["faketime", "-f", "@2009-01-01 00:00:00", *run, *args, "--config", str(config)],
+                env={**os.environ, "FAKETIME_DONT_FAKE_MONOTONIC": "1"},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+        engine = store.open_store(site.database)
+        try:
+            with engine.connect() as connection:
+                rows = connection.execute(select(results).order_by(results.c.seq)).all()
+        finally:
+            engine.dispose()
+    offsets = [json.loads(row.line)["tags"]["clock"]["offset_est_ms"] for row in rows]
+    assert len(rows) == 6
+    assert offsets[:4] == [None] * 4, "nothing tried: the first tests knew their offset"
+    assert None not in offsets[4:]
+    for row in rows:
+        assert row.started_at.year == 2009
+        assert row.corrected_at is not None
+        assert began - timedelta(seconds=2) <= row.corrected_at <= row.received_at + timedelta(seconds=2)
+    corrected = [row.corrected_at for row in rows]
+    assert max(corrected[:2]) < min(corrected[2:4]) < min(corrected[4:])
