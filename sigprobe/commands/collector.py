@@ -319,6 +319,14 @@ def _open(database: str | None) -> Engine:
 
     try:
         return store.open_store(database or _default_database())
+    except store.AddressError:
+        _fail(
+            _(
+                "The database address cannot be read. In user name and password every special character must be "
+                "percent-encoded ({examples}): postgresql://USER:PASSWORD@HOST/NAME"
+            ).format(examples="@ = %40, % = %25, / = %2F"),
+            1,
+        )
     except store.StoreError as error:
         _fail(str(error), 1)
 

@@ -8,16 +8,20 @@ import os
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+import psycopg
 import pytest
 from field import Site
 from harness import Trial, hold
 from liars import LIARS, LyingServer, honest
+
+from sigprobe.collector.store import StoreError, open_store
 
 TALKATIVE: Final = """
 import logging
@@ -272,3 +276,67 @@ def test_addresses_with_secrets_are_not_taken(trial: Callable[..., Trial], tmp_p
             code = run_probe(watch, "test", "--only", "ping", "--no-upload", "--config", str(config))
             hold(code == 2, "taken", str(code))
     run.report(0)
+
+
+SHAPES: Final = (
+    "postgres://user:{}@127.0.0.1:1/db",
+    "postgresql://user:{}@127.0.0.1:1x/db",
+    "postgresql://user:{}@[::1/db",
+    "postgresql://user:{}",
+    "postgresql://user@127.0.0.1:1/db?password={}",
+    "postgresql://user@127.0.0.1:1/db?{}",
+    "sqlite://user:{}@host/db",
+    "sqlite://user:x@host:{}/db",
+)
+"""Addresses of databases that do not answer or cannot be read."""
+
+SPELLINGS: Final = (
+    *(
+        "{0}",
+        "{0}%x{1}",
+        "{0}%{1}",
+        "{0}@{1}",
+        "{0}/{1}",
+        "{0}?{1}",
+        "{0}#{1}",
+        "{0}:{1}",
+        "{0}[{1}",
+        "{0} {1}",
+        "{0},{1}",
+    ),
+    *("@{0}", "/{0}", "%00{0}", "{0}%zz@{1}", "{0}%40{1}"),
+)
+"""A password of two canaries, well and badly written."""
+
+
+def test_a_database_password_is_never_said(trial: Callable[..., Trial]) -> None:
+    """However a database's password is written, no message or traceback repeats a piece of it, and it is said how."""
+    run = trial(20, "database password", short=len(SPELLINGS), full=20 * len(SPELLINGS))
+    watch, words = Watch(), [f"canary{run.random.getrandbits(64):016x}" for _ in range(2)]
+    for n in range(run.n):
+        spelling = SPELLINGS[n % len(SPELLINGS)].format(*words)
+        for shape in SHAPES:
+            if shape.endswith(":{}") and "@" in spelling:
+                continue  # what follows the last @ is a host, and a host is named
+            with pytest.raises(StoreError) as caught:
+                open_store(shape.format(spelling))
+            hold_silent(words, "".join(traceback.format_exception(caught.value)), shape)
+    for spelling in ("{0}%x{1}", "{0}@{1}"):
+        address = SHAPES[0].format(spelling.format(*words))
+        for verb in (("token", "list"), ("serve", "--port", "0")):
+            assert run_probe(watch, "collector", *verb, env={"SIGPROBE_DATABASE": address, "SIGPROBE_LANG": "en"}) == 1
+            assert b"percent-encoded" in list(watch.said.values())[-1]
+    for where, text in watch.said.items():
+        hold_silent(words, text.decode(), where)
+    with run.expect_failure("output"):  # as the driver says it
+        try:
+            psycopg.connect(SHAPES[0].format("{}%x{}".format(*words)))
+        except psycopg.Error as error:
+            hold_silent(words, str(error), "libpq")
+    run.report(0)
+
+
+def hold_silent(words: list[str], text: str, where: str) -> None:
+    """None of these words in what was said."""
+    for word in words:
+        hold(word not in text, "output", f"{where}: {text[-300:]!r}")

@@ -1,6 +1,6 @@
 """The only way to the collector's database: SQLite by default, PostgreSQL by URL, the same code for both."""
 
-from sigprobe.collector.store.engine import StoreError, open_store
+from sigprobe.collector.store.engine import AddressError, StoreError, open_store
 from sigprobe.collector.store.results import (
     Filters,
     NewResult,
@@ -41,6 +41,7 @@ __all__ = [
     "MAX_TOKEN_CHARS",
     "PROBE",
     "SESSION_TIME",
+    "AddressError",
     "Filters",
     "NameTakenError",
     "NewResult",

@@ -24,15 +24,30 @@ _EXTRA: Final = 3  # what `PRAGMA synchronous` reads back for EXTRA
 _POSTGRES: Final = re.compile(r"^postgres(?:ql)?(?:\+psycopg)?://", re.IGNORECASE)
 
 
+_UNREADABLE_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")
+_NOT_IN_A_PASSWORD: Final = re.compile(r"[@/\s\x00-\x1f\x7f]")
+
+
 class StoreError(Exception):
     """The database cannot be used; the message says why and what to do, without any password."""
+
+
+class AddressError(StoreError):
+    """The database's URL cannot be read without guessing where its password ends. Nothing of it is in the message."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the database's address cannot be read; in user name and password every special character must be "
+            "percent-encoded (@ as %40, % as %25, / as %2F): postgresql://USER:PASSWORD@HOST/NAME"
+        )
 
 
 def open_store(url: str) -> Engine:
     """Open or create the database at `sqlite:///FILE` or `postgresql://…` and migrate it.
 
     A `postgresql://` URL goes to libpq as it is, so several hosts, `sslmode` and `target_session_attrs` all work.
-    Raises StoreError when it cannot be reached, is damaged, is not ours, or is of a newer version.
+    Raises StoreError when it cannot be reached, is damaged, is not ours, or is of a newer version, and AddressError
+    for an address that libpq would take apart in the middle of a password, or repeat.
     """
     if _POSTGRES.match(url):
         engine = _postgres(_POSTGRES.sub("postgresql://", url))
@@ -67,8 +82,11 @@ def _cause(error: Exception) -> str:
 def _sqlite(url: str) -> Engine:
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
-        raise StoreError("the database must be given as sqlite:///FILE") from error
+    except (ArgumentError, ValueError):
+        parsed = None
+    # not from the error: it repeats what somebody may have meant as a server's address, password and all
+    if parsed is None or parsed.host is not None or parsed.username is not None or parsed.password is not None:
+        raise StoreError("the database must be given as sqlite:///FILE")
     if not parsed.database or parsed.database == ":memory:":
         raise StoreError("the database must be a file: sqlite:///FILE")
     _create_private(Path(parsed.database))
@@ -112,6 +130,8 @@ def _postgres(url: str) -> Engine:
         import psycopg
     except ImportError as error:
         raise StoreError("PostgreSQL needs the package psycopg: pip install 'sigprobe[collector]'") from error
+    if not _is_clear(url):
+        raise AddressError
 
     def connect() -> Any:
         return psycopg.connect(url, connect_timeout=5, application_name="sigprobe")
@@ -121,6 +141,29 @@ def _postgres(url: str) -> Engine:
     )
     event.listen(engine, "connect", _guard_postgres)
     return engine
+
+
+def _is_clear(url: str) -> bool:
+    """Whether libpq reads a `postgresql://` URL as it was meant, so that no message of its can hold a password.
+
+    It ends a password at the first `@` or `/` and then takes the rest for a host, a port or a name, which errors
+    repeat; and what it cannot decode it repeats too.
+    """
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import conninfo_to_dict
+
+    before = url.removeprefix("postgresql://").rpartition("@")[0]
+    if ":" in before and _NOT_IN_A_PASSWORD.search(before):
+        return False
+    if _UNREADABLE_PERCENT.search(url):
+        return False
+    try:
+        found = conninfo_to_dict(url)
+    except (ProgrammingError, UnicodeDecodeError):  # the second where the bytes behind % are no text
+        return False
+    # where the host was forgotten the password reads as a port
+    ports = str(found.get("port") or "").split(",")
+    return all(port == "" or port.isdecimal() for port in ports)
 
 
 def _guard_postgres(connection: Any, _record: Any) -> None:
