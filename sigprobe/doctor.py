@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from sigprobe import link, places, wire
+from sigprobe import link, paths, places, wire
 from sigprobe.buffer import Buffer, StorageError, sqlite_is_fixed, sqlite_version
 from sigprobe.i18n import _, duration, number, size
 from sigprobe.result import parse_time
@@ -43,9 +43,18 @@ class Finding:
 
 def check_install(config_path: Path, queue: Path, others: list[Path]) -> Iterator[Finding]:
     """Which install this is, and whether results wait in a second queue that nobody looks at."""
-    system = str(config_path).startswith("/etc/sigprobe")
+    system = paths.is_system(config_path)
     kind = _("system install") if system else _("personal install")
-    yield Finding(_("Install"), "ok", f"{kind}: {config_path}")
+    detail = f"{kind}: {config_path}; " + _("queue: {path}").format(path=queue)
+    shared = paths.SYSTEM_QUEUE.parent
+    if system and queue == paths.queue_file() != paths.SYSTEM_QUEUE:
+        # a second user would have a second queue, and nobody would see it
+        detail += "; " + _("this user's own, since there is no {path} to share").format(path=shared)
+        owner = f"sudo adduser --system --group --home {shared} --no-create-home sigprobe"
+        fix = f"{owner} && sudo install -d -o sigprobe -g sigprobe -m 2770 {shared}"
+        yield Finding(_("Install"), "warn", detail, fix)
+    else:
+        yield Finding(_("Install"), "ok", detail)
     for other in others:
         yield Finding(
             _("Second queue"),
@@ -54,7 +63,7 @@ def check_install(config_path: Path, queue: Path, others: list[Path]) -> Iterato
             f"SIGPROBE_BUFFER__PATH={other} sigprobe upload",
         )
     with suppress(OSError):
-        if system and not os.access(queue.parent, os.W_OK):
+        if paths.is_closed(queue) or (system and not os.access(queue.parent, os.W_OK)):
             yield Finding(
                 _("Group"),
                 "fail",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,11 @@ def user_file() -> Path:
 def system_file(root: Path = SYSTEM_ROOT) -> Path:
     """The file of a system install, shared by cron, agent and officer."""
     return root / "sigprobe" / FILE_NAME
+
+
+def is_system(settings: Path) -> bool:
+    """True when `settings` is the file of the system install: the whole device works by it."""
+    return settings.absolute() == system_file()
 
 
 def find(path: Path | None, environ: Mapping[str, str], root: Path = SYSTEM_ROOT) -> Path | None:
@@ -51,6 +57,27 @@ def queue_file() -> Path:
 
 SYSTEM_QUEUE: Final = Path("/var/lib/sigprobe/buffer.db")
 """The queue of a system install, shared by cron, agent and officer."""
+
+
+def default_queue(settings: Path) -> Path:
+    """The queue that settings without `buffer.path` mean: the shared one with the system's file, else this user's.
+
+    Whether this user may write the shared queue makes no difference: a second queue that nobody looks at would be
+    worse than an error. Only where its directory was never made is there nothing to share.
+    """
+    return SYSTEM_QUEUE if is_system(settings) and _is_directory(SYSTEM_QUEUE.parent) else queue_file()
+
+
+def is_closed(queue: Path) -> bool:
+    """True for the shared queue when this user may not write its directory."""
+    return queue == SYSTEM_QUEUE and _is_directory(queue.parent) and not os.access(queue.parent, os.W_OK | os.X_OK)
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # one that may not be looked at is there
+        return True
 
 
 def log_file() -> Path:

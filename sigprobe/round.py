@@ -51,9 +51,9 @@ class TokenTrouble:
 
 
 def queue_path(loaded: Loaded) -> Path:
-    """Where the queue lies: as configured, else in the platform's data directory of this user."""
+    """Where the queue lies: as configured, else where the settings file that is in force has it."""
     configured = loaded.config.buffer.path
-    return paths.queue_file() if configured is None else Path(configured)
+    return paths.default_queue(loaded.path) if configured is None else Path(configured)
 
 
 def backoff_of(queue: Path) -> Backoff:

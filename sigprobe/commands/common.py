@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from sigprobe import paths
 from sigprobe.commands import logfile, terminal
 from sigprobe.i18n import _
 
@@ -45,7 +46,7 @@ def settings(path: Path | None) -> Loaded:
 
 
 def buffer_path(loaded: Loaded) -> Path:
-    """Where the queue lies: as configured, else in the platform's data directory of this user."""
+    """Where the queue lies: as configured, else where the settings file that is in force has it."""
     from sigprobe.round import queue_path
 
     return queue_path(loaded)
@@ -60,6 +61,13 @@ def open_buffer(loaded: Loaded) -> Buffer:
         buffer = Buffer(path, max_mb=loaded.config.buffer.max_mb)
     except StorageError as error:
         say_code(error.code, f"{path}: {error}")
+        if paths.is_closed(path):
+            terminal.current().error(
+                _(
+                    "{path} is this device's shared queue, and only the group sigprobe may write it. Run: {command} "
+                    "and log in again. For a queue of your own, run: sigprobe init"
+                ).format(path=path, command='sudo usermod -aG sigprobe "$USER"')
+            )
         raise typer.Exit(NOT_SAVED) from None
     if buffer.set_aside_now:
         terminal.current().say(

@@ -40,10 +40,12 @@ def show(
     loaded = common.settings(config)
     from sigprobe.config import show as shows
 
+    queue = common.buffer_path(loaded)
     if not as_json:
-        typer.echo(f"# {loaded.path}\n{shows.to_yaml(loaded, with_origin=origin)}", nl=False)
+        means = "# " + _("queue: {path}").format(path=queue)
+        typer.echo(f"# {loaded.path}\n{means}\n{shows.to_yaml(loaded, with_origin=origin)}", nl=False)
         return
-    document = {"path": str(loaded.path), "config": shows.values(loaded)}
+    document = {"path": str(loaded.path), "queue": str(queue), "config": shows.values(loaded)}
     if origin:
         document["origins"] = shows.origins(loaded)
     typer.echo(json.dumps(document, ensure_ascii=False, indent=2))

@@ -130,7 +130,7 @@ def _whole_device(loaded: Loaded, asked: bool | None) -> bool:
     """For the whole device when asked, or when the settings in use are the device's."""
     from sigprobe import paths
 
-    return loaded.path == paths.system_file() if asked is None else asked
+    return paths.is_system(loaded.path) if asked is None else asked
 
 
 def _config(loaded: Loaded) -> Path | None:

@@ -205,7 +205,8 @@ class Buffer(Section):
 
     path: FilePath | None = Field(
         default=None,
-        description="A file; null: buffer.db in the platform's data directory.",
+        description="A file; null: buffer.db in the user's data directory, or in /var/lib/sigprobe, where that"
+        " exists, with /etc/sigprobe/config.yaml.",
         examples=["/var/lib/sigprobe/buffer.db"],
     )
     max_mb: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
