@@ -14,6 +14,7 @@ from sigprobe.budget import OVERHEAD, Limits, allowance, day_of
 from sigprobe.buffer import Buffer
 from sigprobe.upload import Backoff, Collector, Mode, Report, drain
 from sigprobe.upload.offset import estimate, keep, offset_file
+from sigprobe.upload.unchecked import last_unchecked, note_unchecked
 
 if TYPE_CHECKING:
     from sigprobe.config import Loaded
@@ -94,6 +95,7 @@ def make_plan(loaded: Loaded, buffer: Buffer, senders: Sequence[Collector], prof
     limits = config.data_budget
     interface = None if route is None else route.interface
     own = limits.interfaces.get(interface or "")
+    unchecked = last_unchecked(buffer.configured_path)
     return Plan(
         targets=config.checks() if wish.targets is None else wish.targets,
         tps_id=wish.tps_id or probe.tps_id,
@@ -113,6 +115,7 @@ def make_plan(loaded: Loaded, buffer: Buffer, senders: Sequence[Collector], prof
         max_time_s=wish.max_time_s,
         tokens={origin(c.url): c.token for c in senders if c.token is not None},
         ca_files={origin(c.url): c.ca_file for c in senders if c.ca_file is not None},
+        note={} if unchecked is None else {"time_unchecked_at": unchecked[0]},
     )
 
 
@@ -180,7 +183,8 @@ def send(
 
 
 def after_drain(buffer: Buffer, report: Report) -> None:
-    """Count the data a drain took, and keep what it told of the clock."""
+    """Count the data a drain took, keep what it told of the clock, and note whose dates it left unchecked."""
+    note_unchecked(buffer.configured_path, report.time_unchecked)
     used = report.bytes_sent + report.bytes_received
     if used:
         route = link.main_route()

@@ -31,6 +31,7 @@ def say_about(sent: Report) -> None:
     if sent.stopped != "collector_token":
         for url in sent.refused:
             common.say_code("collector_token", url)
+    common.say_unchecked(sent)
     common.say_clock(sent)
 
 

@@ -130,6 +130,7 @@ class _Work:
                 every,
             ).format(n=every)
         )
+        self._say_environment()
         notify(READY, status(_("Starting")))
         self._agent.run()
 
@@ -236,6 +237,7 @@ class _Work:
             self._loaded, self._profile, self._zone = loaded, profile, _zone(loaded)
             self._said.pop("due", None)
             out.say(_("The settings were read anew."))
+            self._say_environment()
             return self._period_s()
         out.error(_("The agent goes on with the settings it had."))
         return self._period_s()
@@ -248,6 +250,12 @@ class _Work:
             for line in lines:
                 terminal.current().error(line)
 
+    def _say_environment(self) -> None:
+        from sigprobe.round import read_collectors
+
+        _senders, _trouble, from_environment = read_collectors(self._loaded)
+        self._once("environment", [common.token_in_environment()] if from_environment else [])
+
     def _say(self, report: Report) -> None:
         out = terminal.current()
         if report.sent or report.rejected:
@@ -255,6 +263,9 @@ class _Work:
             out.say(text.format(n=number(report.sent), pending=number(report.pending)))
         if report.rejected:
             common.say_code("set_aside", None)
+        if report.sent or report.rejected or self._said.get("unchecked") != report.time_unchecked:
+            self._said["unchecked"] = list(report.time_unchecked)
+            common.say_unchecked(report)
         if self._said.get("refused") != report.refused:
             self._said["refused"] = list(report.refused)
             for url in report.refused:

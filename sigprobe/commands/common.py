@@ -93,10 +93,13 @@ def collectors(loaded: Loaded) -> list[Collector]:
     for entry in trouble:
         terminal.current().error(f"{entry.url}: {token_sentence(entry.reason, entry.path)}")
     if from_environment:
-        terminal.current().say(
-            _("Warning: the token comes from SIGPROBE_TOKEN; other programs of this user can read it there.")
-        )
+        terminal.current().say(token_in_environment())
     return found
+
+
+def token_in_environment() -> str:
+    """What is said where a token comes from SIGPROBE_TOKEN."""
+    return _("Warning: the token comes from SIGPROBE_TOKEN; other programs of this user can read it there.")
 
 
 def token_sentence(reason: str, path: str) -> str:
@@ -166,6 +169,14 @@ def say_stopped(report: Report, *, waiting: bool) -> None:
     if report.detail and terminal.current().verbose:
         lines.append(f"({report.detail})")
     terminal.current().error("\n".join(lines))
+
+
+def say_unchecked(report: Report) -> None:
+    """Say after a drain which collectors were asked without a look at the dates of their certificates."""
+    for url in report.time_unchecked:
+        terminal.current().say(
+            _("The dates of the certificate of {url} were not checked, as the settings ask for.").format(url=url)
+        )
 
 
 def say_clock(report: Report) -> None:

@@ -65,7 +65,9 @@ def _document(loaded: Loaded, buffer: Buffer) -> dict[str, Any]:
     backoff = common.open_backoff(buffer)
     again = common.local_time(backoff.next_at([c.url for c in loaded.config.upload.collectors]))
     from sigprobe.result import format_time
+    from sigprobe.upload.unchecked import last_unchecked
 
+    unchecked_at, unchecked = last_unchecked(buffer.configured_path) or (None, [])
     return {
         "pending": stats.pending,
         "acked": stats.acked,
@@ -74,6 +76,8 @@ def _document(loaded: Loaded, buffer: Buffer) -> dict[str, Any]:
         "damaged": stats.damaged,
         "oldest_pending_at": stats.oldest_pending_at,
         "last_upload_at": stats.last_upload_at,
+        "time_unchecked_at": unchecked_at,
+        "time_unchecked": unchecked,
         "next_try_at": None if again is None else format_time(again),
         "next_run_at": None if (run := _next_run(buffer)) is None else format_time(run),
         "probe_id": buffer.probe_id,
@@ -109,8 +113,10 @@ def _view(loaded: Loaded, buffer: Buffer) -> Any:
     from sigprobe.buffer import State
     from sigprobe.render.status import StatusView, Usage
     from sigprobe.result import parse_time
+    from sigprobe.upload.unchecked import last_unchecked
 
     stats = buffer.stats()
+    unchecked = last_unchecked(buffer.configured_path)
     day, month = _days(buffer)
     budget = loaded.config.data_budget
     backoff = common.open_backoff(buffer)
@@ -125,6 +131,7 @@ def _view(loaded: Loaded, buffer: Buffer) -> Any:
         carried=stats.carried,
         oldest_pending_at=parse_time(stats.oldest_pending_at or ""),
         last_upload_at=parse_time(stats.last_upload_at or ""),
+        time_unchecked_at=None if unchecked is None else parse_time(unchecked[0]),
         next_attempt_at=common.local_time(backoff.next_at([c.url for c in loaded.config.upload.collectors])),
         next_run_at=_next_run(buffer),
         reasons=reasons,

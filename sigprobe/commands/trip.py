@@ -209,7 +209,7 @@ class Trip:
             rounds.Wish(wish.checks, wish.tps_id, wish.operator, max_bytes=left),
         )
         tps_id, site = self._place()
-        return replace(plan, tps_id=tps_id, site=site, note=note or {})
+        return replace(plan, tps_id=tps_id, site=site, note={**plan.note, **(note or {})})
 
     def _measure(
         self, gps: GpsReader, modem: ModemReader, live: Live, number: int, fix: Fix | None, way_m: float

@@ -198,8 +198,7 @@ def _print(report: Report, rejected: int, *, as_json: bool, zone: str) -> None:
         out.say(_("The next try may be made at {time}.").format(time=clock_text(when, zone, with_date=False)))
     if report.rejected:
         common.say_code("set_aside", None)
-    for url in report.time_unchecked:
-        out.say(_("The dates of the certificate of {url} were not checked, as the settings ask for.").format(url=url))
+    common.say_unchecked(report)
     common.say_clock(report)
     if as_json:
         return

@@ -95,6 +95,12 @@ def _run_data() -> dict[str, Any]:
                 "items": {"type": "object", "required": ["name", "kind"]},
                 "description": "The checks that the run set out to do, in their order.",
             },
+            "time_unchecked_at": {
+                "type": "string",
+                "format": "date-time",
+                "description": "When this probe last sent to a collector without a look at the dates of its "
+                "certificate (allow_unchecked_time), before this run; left out when it never did.",
+            },
             "drive": {
                 "type": "object",
                 "required": ["id", "point", "distance_m"],

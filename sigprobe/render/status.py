@@ -40,6 +40,7 @@ class StatusView:
     carried: int = 0
     oldest_pending_at: datetime | None = None
     last_upload_at: datetime | None = None
+    time_unchecked_at: datetime | None = None
     last_attempt: str | None = None
     next_attempt_at: datetime | None = None
     next_run_at: datetime | None = None
@@ -98,6 +99,9 @@ def _status_rows(view: StatusView) -> Iterator[tuple[str, str]]:
     for reason, count in view.reasons.items():
         yield "", f"{number(count)} × {words.clean(reason)}"
     yield _("Last upload"), _("never") if view.last_upload_at is None else clock_text(view.last_upload_at, zone)
+    if view.time_unchecked_at is not None:
+        when = clock_text(view.time_unchecked_at, zone)
+        yield _("Certificate dates"), _("not checked at the upload of {time}").format(time=when)
     if view.last_attempt:
         yield _("Last attempt"), f"{words.sentence(view.last_attempt)} {words.screen_code(view.last_attempt)}"
     if view.next_attempt_at and view.pending:

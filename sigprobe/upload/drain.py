@@ -248,8 +248,6 @@ class Upload:
         self, collector: Collector, batch: wire.Batch, rows: list[Row], seconds: float
     ) -> tuple[_Result, str | None]:
         headers = wire.batch_headers(batch, collector.token)
-        if collector.time_unchecked and collector.url not in self.report.time_unchecked:
-            self.report.time_unchecked.append(collector.url)
         self.report.requests += 1
         try:
             if collector.url not in self.channels:
@@ -262,12 +260,15 @@ class Upload:
             self.channels.pop(collector.url).close()
             if error.reason != "unreachable":
                 self.report.bytes_sent += len(batch.body)
+            if error.reason not in ("unreachable", "tls"):
+                self._note_unchecked(collector)
             if error.reason == "stopped":
                 return _Result.NOBODY, None
             code = "collector_tls" if error.reason == "tls" else "collector_unreachable"
             return self._failed(collector, rows, code, str(error), error.why), None
         except OSError as error:  # a CA file that is not there, or is none
             return self._failed(collector, rows, "collector_tls", f"{collector.ca_file}: {error}"), None
+        self._note_unchecked(collector)
         self.report.bytes_sent += len(batch.body) + sum(len(name) + len(value) + 4 for name, value in headers.items())
         self.report.bytes_received += reply.wire_bytes
         content_type = reply.headers.get("Content-Type")
@@ -284,6 +285,11 @@ class Upload:
         # what passed beside the request itself, on a busy device, is doubt as well
         self._learn_time(receipt, reply.rtt_s + max(0.0, ended - begun - reply.took_s), sent_at, sent_boot)
         return self._settle(collector, receipt, rows), None
+
+    def _note_unchecked(self, collector: Collector) -> None:
+        """Note whose dates went unchecked, once data may have gone there: a try that reached nobody trusted nobody."""
+        if collector.time_unchecked and collector.url not in self.report.time_unchecked:
+            self.report.time_unchecked.append(collector.url)
 
     def _refusal(
         self, collector: Collector, problem: wire.Problem, reply: Reply, rows: list[Row]

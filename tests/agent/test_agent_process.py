@@ -167,3 +167,32 @@ def test_a_link_that_comes_up_is_used_within_five_seconds(tmp_path: Path, spawn:
         assert 0 < took <= 5.0
         agent.process.send_signal(signal.SIGTERM)
         assert agent.process.wait(20) == 0, agent.said
+
+
+def test_a_token_from_the_environment_is_said_once(
+    tmp_path: Path, spawn: Spawn, listener: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the start, not with each round nor with settings read anew; a token file is no cause for it."""
+    with standin() as server:
+        config = settings(tmp_path, server.url)
+        by_file = config.read_text()
+        monkeypatch.setenv("SIGPROBE_TOKEN", "secret")
+        config.write_text(by_file.replace(f", token_file: {tmp_path / 'token'}", ""))
+        agent = AgentProcess(spawn, config, listener)
+        until(lambda: "READY=1" in listener.heard, 30)
+        assert agent.said.count("SIGPROBE_TOKEN") == 1
+        agent.wait_for("Tested:", 60)
+        until(lambda: sum(server.sizes) >= 2, 20)
+        agent.process.send_signal(signal.SIGHUP)
+        agent.wait_for("read anew")
+        agent.process.send_signal(signal.SIGTERM)
+        assert agent.process.wait(20) == 0
+        assert agent.said.count("SIGPROBE_TOKEN") == 1
+        assert "secret" not in agent.said
+        monkeypatch.delenv("SIGPROBE_TOKEN")
+        config.write_text(by_file)
+        other = AgentProcess(spawn, config)
+        other.wait_for("at work")
+        other.process.send_signal(signal.SIGTERM)
+        assert other.process.wait(20) == 0
+        assert "SIGPROBE_TOKEN" not in other.said

@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -435,12 +434,3 @@ def test_no_collector_is_said(buffer: Buffer, draining: Draining) -> None:
     """Without any collector the drain ends with the reason, not with a wrong one."""
     put(buffer, 1)
     assert draining().run().stopped == "no_collector"
-
-
-def test_an_unchecked_date_is_recorded(buffer: Buffer, draining: Draining, tmp_path: Path) -> None:
-    """The report names each collector that was asked without a look at its certificate's dates."""
-    put(buffer, 1)
-    url = "https://127.0.0.1:1/"
-    lax = Collector(url, "t", ca_file=str(tmp_path / "none.pem"), allow_unchecked_time=True)
-    assert draining(lax).run().time_unchecked == [url]
-    assert draining(Collector(url, "t", allow_unchecked_time=True)).run().time_unchecked == []
