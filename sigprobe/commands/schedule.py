@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from sigprobe.schedule import Setup
 
 FAILED: Final = 1
+AGENT: Final = "agent"
+TIMER: Final = "timer"
+CRON: Final = "cron"
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -37,7 +40,7 @@ def install(
     cron: CronOption = False,
     dry_run: DryOption = False,
 ) -> None:
-    """Install the timer, the crontab line or the agent; doing it again changes nothing."""
+    """Install the timer, the crontab line or the agent in place of the others; doing it again changes nothing."""
     from sigprobe import schedule
 
     loaded = common.settings(config)
@@ -51,13 +54,16 @@ def install(
             )
         )
     try:
+        kept = CRON if cron else AGENT if agent else TIMER
         if not cron and schedule.has_systemd(system=whole):
             _install_units(_setup(loaded, whole, agent=agent), dry_run=dry_run)
         elif agent:
             out.error(_("The agent as a service needs systemd. Start it by other means with: sigprobe agent"))
             raise typer.Exit(FAILED)
         else:
+            kept = CRON
             _install_cron(loaded, dry_run=dry_run)
+        _replace(loaded, whole, kept, dry_run=dry_run)
     except (schedule.ScheduleError, OSError) as error:
         _fail(error)
 
@@ -70,12 +76,12 @@ def show(*, config: common.ConfigOption = None, system: SystemOption = None) -> 
     loaded = common.settings(config)
     whole = _whole_device(loaded, system)
     out = terminal.current()
-    found = False
-    for agent in (False, True):
-        for path, wanted in _setup(loaded, whole, agent=agent).units.items():
-            there = path.exists()
-            found = found or there
-            if there:
+    found: set[tuple[bool, str]] = set()
+    # the units of the device and this user's own would both run, so both are looked for
+    for device, agent in ((d, a) for d in (whole, not whole) for a in (False, True)):
+        for path, wanted in _setup(loaded, device, agent=agent).units.items():
+            if path.exists():
+                found.add((device, AGENT if agent else TIMER))
                 same = path.read_text(encoding="utf-8", errors="replace") == wanted
                 text = _("{path}: installed") if same else _("{path}: installed, with other content")
                 out.show(text.format(path=path))
@@ -85,8 +91,8 @@ def show(*, config: common.ConfigOption = None, system: SystemOption = None) -> 
         except schedule.ScheduleError as error:
             out.error(str(error))
         else:
-            found = found or line is not None
             if line is not None:
+                found.add((whole, CRON))
                 out.show(_("crontab: {line}").format(line=line))
     if not found:
         out.show(_("Nothing is installed. sigprobe schedule install would write:"))
@@ -94,6 +100,12 @@ def show(*, config: common.ConfigOption = None, system: SystemOption = None) -> 
             _show_units(_setup(loaded, whole, agent=False))
         else:
             out.show(_cron_line(loaded))
+    if len(found) > 1:
+        out.error(_("More than one is installed, and each of them tests and uses data by itself. One is enough."))
+        if len({device for device, _way in found}) > 1:
+            out.error(_other_too(whole))
+        if len({way for device, way in found if device == whole}) > 1:
+            out.error(_("To keep one, install it again: it takes the place of the others."))
 
 
 @app.command()
@@ -107,20 +119,67 @@ def remove(*, config: common.ConfigOption = None, system: SystemOption = None, d
     gone: list[str] = []
     try:
         for agent in (False, True):
-            setup = _setup(loaded, whole, agent=agent)
-            paths = [p for p in setup.units if p.exists()] if dry_run else schedule.remove(setup)
-            gone += map(str, paths)
-        if shutil.which("crontab") is not None:
-            before = schedule.read_crontab()
-            after = schedule.with_block(before, None)
-            if after != before:
-                gone.append("crontab")
-            if not dry_run:
-                schedule.write_crontab(before, after)
+            gone += _remove_units(_setup(loaded, whole, agent=agent), dry_run=dry_run)
+        gone += _remove_cron(dry_run=dry_run)
     except (schedule.ScheduleError, OSError) as error:
         _fail(error)
     text = _("Would be removed: {names}") if dry_run else _("Removed: {names}")
     out.show(text.format(names=", ".join(gone)) if gone else _("Nothing was installed."))
+
+
+# --- one way at a time --------------------------------------------------------------------------------------
+
+
+def _replace(loaded: Loaded, whole: bool, kept: str, *, dry_run: bool) -> None:
+    """Take away the other ways of this user, or of the device, once `kept` is in place; say what is left.
+
+    Two of them would test twice as often, and cost the data twice.
+    """
+    from sigprobe import schedule
+
+    out = terminal.current()
+    gone: list[str] = []
+    for agent in (False, True):
+        # without systemctl nothing runs what lies there
+        if kept != (AGENT if agent else TIMER) and shutil.which("systemctl") is not None:
+            gone += _remove_units(_setup(loaded, whole, agent=agent), dry_run=dry_run)
+    if kept != CRON:
+        try:
+            gone += _remove_cron(dry_run=dry_run)
+        except schedule.ScheduleError as error:
+            out.error(str(error))  # who may not ask cron has no line there that runs
+    if gone:
+        text = _("Would be removed: {names}") if dry_run else _("Removed, since one of them is enough: {names}")
+        out.show(text.format(names=", ".join(gone)))
+    if any(p.exists() for agent in (False, True) for p in _setup(loaded, not whole, agent=agent).units):
+        out.error(_other_too(whole))
+
+
+def _other_too(whole: bool) -> str:
+    """What is said of units on the side that was not asked for: they are somebody's choice, and may want root."""
+    if whole:
+        text = _("There is one of this user, too, and both test and use data. To remove it: {command}")
+        return text.format(command="sigprobe schedule remove --user")
+    text = _("There is one for the whole device, too, and both test and use data. To remove it: {command}")
+    return text.format(command="sudo sigprobe schedule remove --system")
+
+
+def _remove_units(setup: Setup, *, dry_run: bool) -> list[str]:
+    from sigprobe import schedule
+
+    return [str(p) for p in ([p for p in setup.units if p.exists()] if dry_run else schedule.remove(setup))]
+
+
+def _remove_cron(*, dry_run: bool) -> list[str]:
+    from sigprobe import schedule
+
+    if shutil.which("crontab") is None:
+        return []
+    before = schedule.read_crontab()
+    after = schedule.with_block(before, None)
+    if not dry_run:
+        schedule.write_crontab(before, after)
+    return ["crontab"] if after != before else []
 
 
 # --- how ----------------------------------------------------------------------------------------------------

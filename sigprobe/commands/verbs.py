@@ -158,7 +158,7 @@ INNER: Final[dict[str, Inner]] = {
         ("sigprobe config schema config", "sigprobe config schema result"),
     ),
     "schedule install": Inner(
-        N_("Install the timer, the crontab line or the agent; doing it again changes nothing."),
+        N_("Install the timer, the crontab line or the agent in place of the others; doing it again changes nothing."),
         ("sigprobe schedule install --dry-run", "sigprobe schedule install", "sigprobe schedule install --agent"),
     ),
     "schedule show": Inner(
