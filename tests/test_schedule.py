@@ -258,6 +258,53 @@ def test_the_service_of_the_whole_device_is_hardened(tmp_path: Path) -> None:
         assert line in text.splitlines()
 
 
+CLOSED_TO_USERS = ("Protect", "Private", "Device", "CapabilityBoundingSet", "Ambient", "User=", "Group=", "ReadOnly")
+"""What a user's manager can do only with a user namespace or a capability: with these a service may not start."""
+
+
+@pytest.mark.parametrize("agent", [False, True])
+def test_a_users_service_is_closed_as_far_as_a_user_can(tmp_path: Path, agent: bool) -> None:
+    """It is held to what the device's agent has been, by filters alone; and nothing keeps it from starting."""
+    name = "sigprobe-agent.service" if agent else "sigprobe-test.service"
+    lines = setup(tmp_path, agent=agent).units[tmp_path / name].splitlines()
+    device = setup(tmp_path, system=True, agent=True).units[tmp_path / "sigprobe-agent.service"].splitlines()
+    for key in (
+        "NoNewPrivileges",
+        "RestrictAddressFamilies",
+        "RestrictNamespaces",
+        "RestrictRealtime",
+        "LockPersonality",
+        "SystemCallArchitectures",
+        "SystemCallFilter",
+        "SystemCallErrorNumber",
+    ):
+        wanted = [line for line in device if line.startswith(f"{key}=")]
+        assert len(wanted) == 1
+        assert [line for line in lines if line.startswith(f"{key}=")] == wanted
+    assert [line for line in lines if line.startswith(CLOSED_TO_USERS)] == []
+
+
+@pytest.mark.parametrize("agent", [False, True])
+def test_a_users_service_is_no_longer_called_unsafe(tmp_path: Path, agent: bool) -> None:
+    """systemd's own judgement of how far it is closed, of 10 for wide open; 9.4 without the filters."""
+    tool = needs("systemd-analyze", "systemd")
+    made = setup(tmp_path, agent=agent)
+    for path, text in made.units.items():
+        path.write_text(text)
+    service = next(path for path in made.units if path.suffix == ".service")
+    done = subprocess.run(
+        [tool, "security", "--offline=yes", "--user", "--threshold=75", "--no-pager", str(service)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
+    )
+    if "Overall exposure level" not in done.stdout:
+        missing("systemd-analyze cannot judge units here", "install systemd 250 or newer")
+    assert done.returncode == 0, done.stdout[-400:]
+
+
 @pytest.mark.parametrize("system", [False, True])
 @pytest.mark.parametrize("agent", [False, True])
 def test_systemd_takes_the_units(tmp_path: Path, system: bool, agent: bool) -> None:
