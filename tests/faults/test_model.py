@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from uuid import uuid4
 
 import pytest
 from harness import SEED, SOAK, PromiseBrokenError, hold
@@ -22,10 +27,16 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from records import record
+from sqlalchemy import Engine, delete
 
 from sigprobe.buffer import Buffer, State, Verdicts
 from sigprobe.buffer.carve import Carver
+from sigprobe.buffer.rows import Row
+from sigprobe.collector import store
+from sigprobe.collector.records import answers, sort_lines
+from sigprobe.collector.store.schema import results
 from sigprobe.result import Outcome, new_id
+from sigprobe.wire import ACCEPTED, DUPLICATE
 
 DAY = 86400.0
 COLLECTOR = "https://collector.example/"
@@ -36,6 +47,8 @@ class Queue(RuleBasedStateMachine):
     pruned after its ack; or its bytes lie in a quarantined file and did not verify. The collector has no id twice."""
 
     steps = 0
+    engine: ClassVar[Engine]
+    add = staticmethod(store.add_results)
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,12 +57,15 @@ class Queue(RuleBasedStateMachine):
         self.clock = 1_900_000_000.0
         self.buffer = self.open()
         self.lines: dict[str, bytes] = {}
-        self.collector: list[str] = []
+        # one file for all examples, which is emptied: making it takes longer than an example
+        with self.engine.execution_options(write=True).begin() as connection:
+            connection.execute(delete(results))
         self.acked: set[str] = set()
         self.rejected: set[str] = set()
         self.carried: set[str] = set()
         self.pruned: set[str] = set()
         self.spoiled = False
+        self.told = False  # whether the collector has been asked anything since it was looked at
 
     def open(self) -> Buffer:
         return Buffer(self.path, now=lambda: self.clock)
@@ -87,14 +103,25 @@ class Queue(RuleBasedStateMachine):
         rows = self.buffer.peek(most, 1 << 20)
         for row in rows:
             hold(self.lines.get(row.id) == row.line, "altered", row.id)
-        taken = [] if answer in ("rejected", "retry") else [r.id for r in rows][:: 2 if answer == "mixed" else 1]
+        sent = [] if answer in ("rejected", "retry") else rows[:: 2 if answer == "mixed" else 1]
         refused = [r.id for r in rows if answer == "rejected"]
-        self.collector += [name for name in taken if name not in self.collector]  # accepted, or a duplicate
+        taken = self.collect(sent)
         if answer == "lost reply":
             return
         self.buffer.settle(Verdicts(taken, [(name, "rejected: it says so") for name in refused]), COLLECTOR)
         self.acked |= set(taken)
         self.rejected |= set(refused)
+
+    def collect(self, sent: list[Row]) -> list[str]:
+        """The collector's own way from lines to a receipt; returns the ids that it takes or has taken before."""
+        self.told = True
+        batch = sort_lines(row.line for row in sent)
+        stored = self.add(self.engine, batch.rows, carrier="model", token_id=None, now=datetime.now(UTC))
+        found = {a.id: a for a in answers(batch, stored)}
+        hold(list(found) == [row.id for row in sent], "not-answered")
+        taken = [a.id for a in found.values() if a.status in (ACCEPTED, DUPLICATE)]
+        hold(taken == [row.id for row in sent], "not-taken", str(found))
+        return taken
 
     @rule(days=st.sampled_from([-7000.0, -60.0, -1.0, 0.04, 1.0, 8.0, 60.0, 7000.0]))
     def clock_jump(self, days: float) -> None:
@@ -141,8 +168,8 @@ class Queue(RuleBasedStateMachine):
         """Records of another device, one that is here already, and one with a known id but other bytes."""
         lines = []
         for _ in range(fresh):
-            name = new_id()
-            lines.append((name, b'{"id":"%s","from":"another probe"}' % name.encode()))
+            theirs = record(rtts=1).placed(probe_id=str(uuid4()), stream_id=new_id(), seq=1, boot_id=None)
+            lines.append((theirs.id, theirs.to_line()))
         known = sorted({row.id for row in self.buffer.rows()})[:2]
         repeated = [(name, self.lines[name]) for name in known[:1]]
         other = [(name, b'{"id":"%s","other":1}' % name.encode()) for name in known[1:]]
@@ -166,8 +193,9 @@ class Queue(RuleBasedStateMachine):
     @rule()
     def late_receipt(self) -> None:
         """A receipt over the network for what was carried or set aside."""
-        names = [r.id for r in self.buffer.rows(State.CARRIED, State.REJECTED)][:2]
-        self.collector += [n for n in names if n not in self.collector]
+        rows = list(self.buffer.rows(State.CARRIED, State.REJECTED))[:2]
+        # those that another device has carried there: what has been damaged here since is not what it carried
+        names = self.collect([row for row in rows if self.lines[row.id] == row.line])
         self.buffer.settle(Verdicts(acked=names), COLLECTOR)
         self.acked |= set(names)
 
@@ -187,7 +215,6 @@ class Queue(RuleBasedStateMachine):
     def nothing_is_lost(self) -> None:
         Queue.steps += 1
         rows = {row.id: row for row in self.buffer.rows()}
-        hold(len(set(self.collector)) == len(self.collector), "doubled")
         missing = set(self.lines) - set(rows) - self.pruned
         if missing and self.spoiled:
             # what a corruption took lies in a file that is kept, and nowhere there whole
@@ -211,6 +238,19 @@ class Queue(RuleBasedStateMachine):
                 hold(self.spoiled, "damaged", name)
             if row.state is State.PENDING and not self.spoiled:
                 hold(name not in self.acked | self.rejected, "ack-lost", name)
+
+    @invariant()
+    def the_collector_holds_each_once(self) -> None:
+        """By what its table has, not by what it has answered; and what it has acknowledged is there as it was put."""
+        if not self.told:
+            return
+        self.told = False
+        kept = [line for _, line in store.page_lines(self.engine, limit=100_000)]
+        names = [json.loads(line)["id"] for line in kept]
+        hold(len(set(names)) == len(names), "doubled", f"{len(names) - len(set(names))} of {len(names)}")
+        held = dict(zip(names, kept, strict=True))
+        hold(self.acked <= set(held), "acked-not-stored", f"{len(self.acked - set(held))}")
+        hold(all(self.lines[name] == line for name, line in held.items()), "altered")
 
     @invariant()
     def what_waits_is_handed_out(self) -> None:
@@ -241,6 +281,22 @@ class ExpiringQueue(Queue):
         self.buffer._file.write(drop)
 
 
+def _forget(engine: Engine, rows: Sequence[store.NewResult], **rest: Any) -> dict[str, str]:
+    store.add_results(engine, [replace(row, id=new_id()) for row in rows], **rest)
+    return {row.id: ACCEPTED for row in rows}
+
+
+class ForgetfulCollector(Queue):
+    """The control: a collector that does not know an id again, after replies that were lost."""
+
+    add = staticmethod(_forget)
+
+    @rule()
+    def send_again(self) -> None:
+        self.upload(6, "lost reply")
+        self.upload(6, "acked")
+
+
 class ForwardQueue(Queue):
     """The control: a queue whose search for what waits never goes back."""
 
@@ -257,7 +313,7 @@ class ForwardQueue(Queue):
         self.undo(1, True)
 
 
-def _run(machine: type[RuleBasedStateMachine], examples: int, steps: int) -> None:
+def _run(machine: type[Queue], examples: int, steps: int) -> None:
     checks = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
     profile = settings(
         max_examples=examples,
@@ -272,10 +328,12 @@ def _run(machine: type[RuleBasedStateMachine], examples: int, steps: int) -> Non
 
 
 @pytest.mark.timeout(0 if SOAK else 120)
-def test_nothing_expires(trial: Any) -> None:
+def test_nothing_expires(trial: Any, tmp_path: Path) -> None:
     """Whatever accidents follow each other, each record has a verdict or waits; the collector has none twice."""
     t = trial(4, "model of the queue", short=8, full=2000)
-    for reason, control in (("lost", ExpiringQueue), ("stuck", ForwardQueue)):
+    Queue.engine = store.open_store(f"sqlite:///{tmp_path / 'collector.db'}")
+    controls: dict[str, type[Queue]] = {"lost": ExpiringQueue, "stuck": ForwardQueue, "doubled": ForgetfulCollector}
+    for reason, control in controls.items():
         with t.expect_failure(reason):
             try:
                 _run(control, 20, 20)
@@ -283,4 +341,5 @@ def test_nothing_expires(trial: Any) -> None:
                 broken = group.subgroup(PromiseBrokenError)
                 raise broken.exceptions[0] if broken else group from None
     _run(Queue, t.n, 30)
+    Queue.engine.dispose()
     t.report(0, steps=Queue.steps)
