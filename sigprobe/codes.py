@@ -393,6 +393,12 @@ CODES: Final[Mapping[str, Code]] = _table(
         N_("Add the collector to the settings file, under upload.collectors. To find it, run: sigprobe config show"),
     ),
     (
+        "collector_refuses",
+        "SP-SYN-08",
+        N_("The collector refuses all it is sent, or something on the way spoils it. The results are kept here."),
+        N_("Tell the monitoring centre; it is tried again by itself."),
+    ),
+    (
         "disk_full",
         "SP-DSK-01",
         N_("The storage is full. THE RESULT WAS NOT SAVED."),

@@ -42,6 +42,7 @@ _KINDS = {
     "collector_token": "token",
     "collector_busy": "busy",
     "collector_tls": "tls",
+    "collector_refuses": "refuses",
 }
 
 

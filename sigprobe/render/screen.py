@@ -61,6 +61,7 @@ _UPLOADS: Final = {
     "token": "collector_token",
     "busy": "collector_busy",
     "tls": "collector_tls",
+    "refuses": "collector_refuses",
     "set_aside": "set_aside",
 }
 

@@ -8,18 +8,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Final
 from urllib.parse import urlsplit
 
 from sigprobe import wire
 from sigprobe.buffer import Buffer, Row, Verdicts
-from sigprobe.result import parse_time
+from sigprobe.upload.answers import SPLITS, Came, sort_answers
 from sigprobe.upload.backoff import Backoff
 from sigprobe.upload.pace import Pace
 from sigprobe.upload.report import Mode, Report
+from sigprobe.upload.suspects import MOST, Suspects
 from sigprobe.upload.transport import Channel, Collector, Reply, TransportError, open_channel, post
 
 LARGEST_RAW_BYTES: Final = 4 * 1024 * 1024
@@ -30,15 +29,6 @@ DOWN_FOR_S: Final = 30.0
 """How long a collector that failed stands behind the others of the list, within one drain."""
 BREATH_S: Final = 0.3
 _LEAST_S: Final = 0.5
-
-
-class _Result(Enum):
-    DONE = "done"  # everything in the batch was settled or deferred
-    SPLIT = "split"  # ours, and the content is at fault
-    WAIT = "wait"  # ours: busy
-    TOKEN = "token"  # noqa: S105 - ours: the token was refused
-    FAILED = "failed"  # not ours, or no answer
-    NOBODY = "nobody"  # no collector may be asked now, or no time is left to ask
 
 
 def boottime() -> float | None:
@@ -85,6 +75,8 @@ class Upload:
     _unanswered: int = 0
     _unanswered_since: float = 0.0
     _fruitless: int = 0  # receipts in a row that settled nothing
+    _suspects: Suspects = field(default_factory=Suspects)
+    _out: set[str] = field(default_factory=set)  # left alone for the rest of this drain
 
     def run(self) -> Report:
         """Drain until nothing is pending, a batch will not go, or the time is up."""
@@ -118,47 +110,111 @@ class Upload:
                 if self.buffer.pending():
                     self._stopped("interrupted", "time is up")
                 return
-            rows = self.buffer.peek(self.pace.records, LARGEST_RAW_BYTES, skip=self.deferred)
+            skip = self.deferred | self._suspects.positions
+            rows = self.buffer.peek(self.pace.records, LARGEST_RAW_BYTES, skip=skip)
             if not rows:
-                return
-            result = self._deliver(rows)
-            if result is _Result.DONE:
+                suspecting = self._suspects.urls
+                if not suspecting:
+                    return
+                self._judge(next(c for c in self.collectors if c.url in suspecting))
                 continue
-            if result is _Result.NOBODY or self._unanswered >= TRIES or self._fruitless >= TRIES:
+            result = self._deliver(rows)
+            if result is Came.DONE:
+                continue
+            if result is Came.NOBODY or self._unanswered >= TRIES or self._fruitless >= TRIES:
                 return
 
     # --- one batch ------------------------------------------------------------------------------------------
 
-    def _deliver(self, rows: list[Row]) -> _Result:
+    def _deliver(self, rows: list[Row]) -> Came:
         """Bring these rows to one collector; halves them around a poison record."""
+        self._suspects.begin_anew()
         stack = [rows]
+        too_large: list[int] = []
+        guilty = False
         while stack:
-            part = stack.pop()
+            part = self._suspects.without(stack.pop())
+            if not part:
+                continue
             batch = wire.build_batch((row.id, row.line) for row in part)
             collector: Collector | None = None
             if len(batch.body) > wire.MAX_COMPRESSED_BYTES and len(part) > 1:
-                result, problem = _Result.SPLIT, None
+                result, problem = Came.LARGE, None
             else:
                 collector = self._choose()
                 if collector is None:
                     return self._nobody()
                 result, problem = self._try(collector, batch, part)
-            if result is _Result.DONE:
+            if result is Came.DONE:
                 continue
-            if result is not _Result.SPLIT:
+            if result not in SPLITS:
                 return result
             self._unanswered = 0  # a refusal of ours is an answer
             self._tried.clear()
             if len(part) == 1 and collector is not None:
-                self.buffer.settle(Verdicts(rejected=[(part[0].id, problem or "refused")]), collector.url)
-                self.report.rejected += 1
-                self._answered(collector)
+                guilty = True
+                self._suspects.add(part[0], collector.url, problem or "refused")
+                if len(self._suspects.of(collector.url)) >= MOST and not self._judge(collector):
+                    return Came.FAILED
                 continue
+            if result is Came.LARGE:
+                too_large.append(len(part))
             middle = len(part) // 2
             stack += [part[middle:], part[:middle]]
-        return _Result.DONE
+        if too_large and not guilty:
+            self.pace.too_large(min(too_large))
+        return Came.DONE
 
-    def _try(self, collector: Collector, batch: wire.Batch, rows: list[Row]) -> tuple[_Result, str | None]:
+    def _judge(self, collector: Collector) -> bool:
+        """Set aside what this collector refused alone, if it takes another record now and refuses these once more.
+
+        Else it is no collector at work but a fault in it or on the way to it: False, what it refused waits, and it is
+        left alone for the rest of this drain.
+        """
+        url = collector.url
+        for witness in self._suspects.witnesses(url, self.buffer, self.deferred):
+            result, problem = self._ask(collector, witness)
+            if result is Came.DONE and witness.pos not in self.deferred:
+                break
+            if result not in (Came.DONE, *SPLITS):
+                return self._leave_out(collector, said=True)
+            if result is not Came.DONE and not self._suspects.is_witness(witness, url):
+                self._suspects.add(witness, url, problem or "refused")
+        else:
+            return self._leave_out(collector, said=False)
+        for row in self._suspects.of(url):
+            result, problem = self._ask(collector, row)
+            if result not in (Came.DONE, *SPLITS):
+                return self._leave_out(collector, said=True)
+            if result is not Came.DONE:
+                self._keep(collector, Verdicts(rejected=[(row.id, problem or "refused")]))
+                self.report.rejected += 1
+                self._answered(collector)
+        self._suspects.release(url)
+        return True
+
+    def _ask(self, collector: Collector, row: Row) -> tuple[Came, str | None]:
+        """Send one record by itself, a few times when no answer comes."""
+        batch = wire.build_batch(((row.id, row.line),))
+        self._unanswered = 0
+        self._tried.clear()
+        while True:
+            result, problem = self._try(collector, batch, [row])
+            again = result in (Came.FAILED, Came.WAIT) and self._unanswered < TRIES and self._may_ask(collector)
+            if not again:
+                return result, problem
+
+    def _leave_out(self, collector: Collector, *, said: bool) -> bool:
+        """Ask this collector no more in this drain; the others, if there are any, get what it refused."""
+        self._out.add(collector.url)
+        reason = self._suspects.release(collector.url)
+        if not said:
+            self._failed(collector, [], "collector_refuses", reason)
+        self._unanswered = 0
+        self._tried.clear()
+        return False
+
+    def _try(self, collector: Collector, batch: wire.Batch, rows: list[Row]) -> tuple[Came, str | None]:
         """One try of one batch with one collector, within the time that all tries of a batch have."""
         if self._unanswered == 0:
             self._unanswered_since = self.clock()
@@ -172,14 +228,14 @@ class Upload:
         self._tried[collector.url] = self._tried.get(collector.url, 0) + 1
         begun = self.clock()
         result, problem = self._send(collector, batch, rows, left / max(1, min(fresh, TRIES - self._unanswered)))
-        if result in (_Result.DONE, _Result.SPLIT):
-            if result is _Result.DONE:
+        if result in (Came.DONE, *SPLITS):
+            if result is Came.DONE:
                 self.pace.succeeded(len(rows), self.clock() - begun)
             return result, problem
         self._unanswered += 1
-        if result is _Result.WAIT:
+        if result is Came.WAIT:
             self._obey(collector)
-        elif result is _Result.FAILED:
+        elif result is Came.FAILED:
             self._down_at[collector.url] = self.clock()
         return result, None
 
@@ -205,16 +261,16 @@ class Upload:
         return min((c for c in self.collectors if self._may_ask(c)), key=rank, default=None)
 
     def _may_ask(self, collector: Collector) -> bool:
-        if collector.url in self.report.refused:
+        if collector.url in self.report.refused or collector.url in self._out:
             return False
         if self.mode is Mode.TYPED:
             return self.backoff.asked_wait_s(collector.url) <= 0.0
         return self.backoff.wait_s(collector.url) <= 0.0
 
-    def _nobody(self) -> _Result:
+    def _nobody(self) -> Came:
         """Nothing can be asked: say why, unless a failure of this drain has said so already."""
         if self.report.stopped is not None:
-            return _Result.NOBODY
+            return Came.NOBODY
         if not self.collectors:
             self._stopped("no_collector", None)
         elif any(self.backoff.asked_wait_s(c.url) > 0.0 for c in self.collectors):
@@ -225,7 +281,7 @@ class Upload:
             self._stopped("interrupted", "time is up")
         else:
             self._stopped("collector_unreachable", "waiting before the next try")
-        return _Result.NOBODY
+        return Came.NOBODY
 
     def _breathe(self, collector: Collector) -> None:
         """Give a collector that has failed twice a moment before it is asked again."""
@@ -246,7 +302,7 @@ class Upload:
 
     def _send(
         self, collector: Collector, batch: wire.Batch, rows: list[Row], seconds: float
-    ) -> tuple[_Result, str | None]:
+    ) -> tuple[Came, str | None]:
         headers = wire.batch_headers(batch, collector.token)
         self.report.requests += 1
         try:
@@ -263,7 +319,7 @@ class Upload:
             if error.reason not in ("unreachable", "tls"):
                 self._note_unchecked(collector)
             if error.reason == "stopped":
-                return _Result.NOBODY, None
+                return Came.NOBODY, None
             code = "collector_tls" if error.reason == "tls" else "collector_unreachable"
             return self._failed(collector, rows, code, str(error), error.why), None
         except OSError as error:  # a CA file that is not there, or is none
@@ -283,7 +339,8 @@ class Upload:
             code = "collector_unreachable" if gateway else "collector_portal"
             return self._failed(collector, rows, code, str(error), "http_status" if gateway else None), None
         # what passed beside the request itself, on a busy device, is doubt as well
-        self._learn_time(receipt, reply.rtt_s + max(0.0, ended - begun - reply.took_s), sent_at, sent_boot)
+        span_s = reply.rtt_s + max(0.0, ended - begun - reply.took_s)
+        self.report.learn_time(receipt.server_time, span_s, sent_at, sent_boot)
         return self._settle(collector, receipt, rows), None
 
     def _note_unchecked(self, collector: Collector) -> None:
@@ -293,77 +350,57 @@ class Upload:
 
     def _refusal(
         self, collector: Collector, problem: wire.Problem, reply: Reply, rows: list[Row]
-    ) -> tuple[_Result, str | None]:
+    ) -> tuple[Came, str | None]:
         text = problem.detail or problem.title
         if problem.status in (401, 403):
             self.backoff.refused(collector.url, collector.token)
             self.report.refused.append(collector.url)
             self._stopped("collector_token", text)
-            return _Result.TOKEN, None
+            return Came.TOKEN, None
         if problem.status in (400, 413, 422):
-            return _Result.SPLIT, text
+            return Came.LARGE if problem.status == 413 else Came.SPLIT, text
         if problem.status in (429, 503):
             self.backoff.asked_to_wait(collector.url, wire.retry_after_s(reply.headers))
             self._stopped("collector_busy", text)
-            return _Result.WAIT, None
+            return Came.WAIT, None
         text = f"status {problem.status}: {problem.title}"
         return self._failed(collector, rows, "collector_unreachable", text, "http_status"), None
 
-    def _settle(self, collector: Collector, receipt: wire.Receipt, rows: list[Row]) -> _Result:
-        answers = {answer.id: answer for answer in receipt.results}
-        accepted: list[str] = []
-        duplicate: list[str] = []
-        rejected: list[tuple[str, str]] = []
-        left: list[int] = []
-        for row in rows:
-            answer = answers.get(row.id)
-            status = wire.RETRY if answer is None else answer.status
-            if status == wire.ACCEPTED:
-                accepted.append(row.id)
-            elif status == wire.DUPLICATE:
-                duplicate.append(row.id)
-            elif answer is not None and status in (wire.REJECTED, wire.CONFLICT):
-                rejected.append((row.id, f"{status}: {answer.reason or 'no reason given'}"))
-            else:
-                left.append(row.pos)
+    def _settle(self, collector: Collector, receipt: wire.Receipt, rows: list[Row]) -> Came:
+        if len(rows) == 1 and self._suspects.is_witness(rows[0], collector.url):
+            rows = []  # settled and counted before
+        found = sort_answers(receipt, rows)
         # what it could not take now must not stand in the way of what lies behind it
-        self.deferred.update(left)
-        if len(left) == len(rows):
+        self.deferred.update(found.left)
+        if rows and len(found.left) == len(rows):
             # a receipt that settles nothing; after some in a row it is a collector that takes nothing now
             self._fruitless += 1
             self._unanswered = 0
             self._tried.clear()
             if self._fruitless < TRIES:
-                return _Result.DONE
+                return Came.DONE
             self.backoff.failed(collector.url)
             self._stopped("collector_busy", "the collector keeps asking to send again")
-            return _Result.FAILED
+            return Came.FAILED
         self._fruitless = 0
-        self.buffer.settle(Verdicts([*accepted, *duplicate], rejected), collector.url)
-        self.report.accepted += len(accepted)
-        self.report.duplicate += len(duplicate)
-        self.report.rejected += len(rejected)
+        self._keep(collector, Verdicts([row.id for row in found.taken], found.rejected))
+        self._suspects.took(collector.url, found.taken)
+        self.report.accepted += len(found.accepted)
+        self.report.duplicate += len(found.duplicate)
+        self.report.rejected += len(found.rejected)
         self._answered(collector)
-        return _Result.DONE
+        return Came.DONE
 
-    def _learn_time(self, receipt: wire.Receipt, span_s: float, sent_at: float, sent_boot: float | None) -> None:
-        """The collector's clock against ours, as NTP would from one exchange: known within half of its span."""
-        server = parse_time(receipt.server_time or "")
-        error_ms = span_s / 2 * 1000 + 1.0
-        if server is None or (self.report.clock_error_ms or error_ms) < error_ms:
-            return
-        with suppress(OverflowError):
-            half = span_s / 2
-            self.report.clock_offset_ms = (server.timestamp() - (sent_at + half)) * 1000
-            self.report.clock_error_ms = error_ms
-            self.report.true_at_boot_s = None if sent_boot is None else server.timestamp() - (sent_boot + half)
+    def _keep(self, collector: Collector, verdicts: Verdicts) -> None:
+        """Note on disk what a collector has answered."""
+        self.buffer.settle(verdicts, collector.url)
 
-    def _failed(self, collector: Collector, rows: list[Row], code: str, detail: str, why: str | None = None) -> _Result:
+    def _failed(self, collector: Collector, rows: list[Row], code: str, detail: str, why: str | None = None) -> Came:
         self.pace.failed(len(rows))
         self.backoff.failed(collector.url, self.pace.records)
         self._stopped(code, detail)
         self.report.why, self.report.whom = why, urlsplit(collector.url).hostname
-        return _Result.FAILED
+        return Came.FAILED
 
     def _stopped(self, code: str, detail: str | None) -> None:
         self.report.stopped = code

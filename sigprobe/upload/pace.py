@@ -17,10 +17,11 @@ TARGET_S: Final = 8.0
 
 @dataclass(slots=True)
 class Pace:
-    """The number of records for the next batch, between 1 and `LARGEST_BATCH`."""
+    """The number of records for the next batch, between 1 and `most`."""
 
     records: int = FIRST_BATCH
     target_s: float = TARGET_S
+    most: int = LARGEST_BATCH
     _failures: int = 0
 
     def succeeded(self, sent: int, seconds: float) -> None:
@@ -29,10 +30,15 @@ class Pace:
         wanted = max(self.records, sent * 2)
         if seconds > 0.0:
             wanted = min(wanted, round(sent * self.target_s / seconds))
-        self.records = max(1, min(LARGEST_BATCH, wanted))
+        self.records = max(1, min(self.most, wanted))
 
     def failed(self, sent: int) -> None:
         """A batch of this many records was not answered. Only where even small ones keep failing is less sent."""
         self._failures += 1
         least = SMALL_BATCH if self._failures < 2 else 1
         self.records = max(least, min(self.records, sent) // AFTER_FAILURE)
+
+    def too_large(self, sent: int) -> None:
+        """A batch of this many records was too much for the collector, and its parts were not: no larger ones again."""
+        self.most = max(1, min(self.most, sent // 2))
+        self.records = min(self.records, self.most)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
+
+from sigprobe.result import parse_time
 
 
 class Mode(Enum):
@@ -51,6 +54,22 @@ class Report:
     def sent(self) -> int:
         """Records the collector holds after this drain that were pending before."""
         return self.accepted + self.duplicate
+
+    def learn_time(self, server_time: str | None, span_s: float, sent_at: float, sent_boot: float | None) -> None:
+        """The collector's clock against ours, as NTP would from one exchange: known within half of its span.
+
+        `span_s` is how long the exchange took, `sent_at` the wall clock and `sent_boot` the time since boot at its
+        start, in seconds.
+        """
+        server = parse_time(server_time or "")
+        error_ms = span_s / 2 * 1000 + 1.0
+        if server is None or (self.clock_error_ms or error_ms) < error_ms:
+            return
+        with suppress(OverflowError):
+            half = span_s / 2
+            self.clock_offset_ms = (server.timestamp() - (sent_at + half)) * 1000
+            self.clock_error_ms = error_ms
+            self.true_at_boot_s = None if sent_boot is None else server.timestamp() - (sent_boot + half)
 
     def add(self, later: Report) -> None:
         """Take in a later drain of the same queue: counts add up, states are the later one's."""

@@ -62,7 +62,8 @@ class Proxy:
     """A proxy in a thread of its own, as a context manager. `plan` is asked once per exchange, counted from 0.
 
     `rate_bps` is the link's rate in bits per second, each direction by itself and shared by all connections;
-    `delay_s` is added to each message. `plan`, `upstream`, `rate_bps`, `delay_s` may be changed while it runs.
+    `delay_s` is added to each message. `drop` is a header, in small letters, that does not reach the collector. `plan`,
+    `upstream`, `rate_bps`, `delay_s`, `drop` may be changed while it runs.
     """
 
     def __init__(
@@ -73,12 +74,14 @@ class Proxy:
         rate_bps: float | None = None,
         delay_s: float = 0.0,
         on_cut: Callable[[], None] | None = None,
+        drop: bytes | None = None,
     ) -> None:
         self.upstream = upstream
         self.plan = plan
         self.rate_bps = rate_bps
         self.delay_s = delay_s
         self.on_cut = on_cut
+        self.drop = drop
         self.port = 0
         self.connections = 0
         self.exchanges = 0
@@ -142,6 +145,9 @@ class Proxy:
             ends.append(onward)
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
+                if self.drop is not None:
+                    lines = head.split(b"\r\n")
+                    head = b"\r\n".join(line for line in lines if line.partition(b":")[0].lower() != self.drop)
                 cut = self.plan(self.exchanges)
                 self.exchanges += 1
                 reset = cut is not None and cut.reset

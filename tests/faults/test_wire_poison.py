@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from field import Site, drain_until_empty, hold_once, queue, records
+from field import Site, drain_until_empty, hold_once, queue, records, upload
 from harness import SOAK, Trial, hold
 from proxy import Proxy
 
 from sigprobe import wire
-from sigprobe.buffer import State
+from sigprobe.buffer import State, Verdicts
 from sigprobe.result import new_id
-from sigprobe.upload import Collector
+from sigprobe.upload import Collector, Upload
 from tests.collector.sending import make_result
 
 RECORDS: Final = 1_000
@@ -123,3 +123,50 @@ def test_one_in_ten(trial: Callable[..., Trial], site: Site, tmp_path: Path) -> 
         bad = [run.random.choice(WHOLE + SINGLE + UNSENT) for _ in range(count // 10)]
         requests.append(drain_with(run, site, tmp_path / f"{n}", bad, count))
     run.report(0, records=count, most_requests=max(requests))
+
+
+def _condemn(drain: Upload, collector: Collector, *, said: bool) -> bool:
+    """What a probe does that takes each refusal for the record's own fault."""
+    aside = [(row.id, "refused") for row in drain._suspects.of(collector.url)]
+    drain.buffer.settle(Verdicts(rejected=aside), collector.url)
+    drain._suspects.release(collector.url)
+    return True
+
+
+def _behind_a_gateway(run: Trial, site: Site, folder: Path) -> None:
+    """Send through a gateway that loses the digest, then past it; one record is poison all the while.
+
+    Holds: nothing is set aside by the gateway's fault, few requests are made, and without it all good ones arrive.
+    """
+    good = records(run.random.randrange(2, 400), run.random)
+    bad = run.random.choice(WHOLE)(run.random)
+    mixed = [*good, bad]
+    run.random.shuffle(mixed)
+    with queue(folder) as buffer, Proxy(site.port, drop=b"content-digest") as proxy:
+        before = site.stored()
+        buffer.take_in(mixed)
+        collector = Collector(proxy.url, site.token)
+        for turn in range(3):
+            report = upload(buffer, collector)
+            hold(not list(buffer.rows(State.REJECTED)), "good-ones-set-aside", str(buffer.stats()))
+            hold(report.stopped == "collector_refuses", "wrong-code", str(report))
+            hold(report.pending == len(mixed), "lost", str(report))
+            hold(proxy.exchanges <= 25 * (turn + 1), "too-many-requests", str(proxy.exchanges))
+        proxy.drop = None
+        hold(len(drain_until_empty(buffer, collector, most=3)) == 1, "not-in-one-drain")
+        hold_once([name for name, _ in good], site.stored() - before)
+        hold([row.id for row in buffer.rows(State.REJECTED)] == [bad[0]], "wrong-ones-set-aside")
+
+
+def test_a_gateway_that_loses_a_header_condemns_nothing(
+    trial: Callable[..., Trial], site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refusal of everything is no verdict on any record: all stay, and go once the way is whole again."""
+    run = trial(7, "a gateway that loses the digest", short=3, full=40)
+    for n in range(run.n):
+        _behind_a_gateway(run, site, tmp_path / f"{n}")
+    with run.expect_failure("good-ones-set-aside"):
+        # without a look at what else the collector takes, each refusal is taken for the record's own fault
+        monkeypatch.setattr(Upload, "_leave_out", _condemn)
+        _behind_a_gateway(run, site, tmp_path / "control")
+    run.report(0)

@@ -205,6 +205,7 @@ def test_no_color_off_a_terminal() -> None:
         (UploadLine("token"), "[SP-SYN-03]"),
         (UploadLine("busy"), "[SP-SYN-04]"),
         (UploadLine("tls"), "[SP-SYN-05]"),
+        (UploadLine("refuses"), "[SP-SYN-08]"),
         (UploadLine("set_aside", 3), "[SP-SYN-06]"),
     ],
 )
