@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from sigprobe.files import note_state
 from sigprobe.upload import splay
-from sigprobe.upload.drain import boottime
+from sigprobe.upload.offset import boottime
 
 WAKE_S: Final = 20.0
 """The longest sleep: sleeping stands still while the device is suspended, and must be noticed to be over."""

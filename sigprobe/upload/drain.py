@@ -16,6 +16,7 @@ from sigprobe import wire
 from sigprobe.buffer import Buffer, Row, Verdicts
 from sigprobe.upload.answers import SPLITS, Came, sort_answers
 from sigprobe.upload.backoff import Backoff
+from sigprobe.upload.offset import boottime
 from sigprobe.upload.pace import Pace
 from sigprobe.upload.report import Mode, Report
 from sigprobe.upload.suspects import MOST, Suspects
@@ -29,12 +30,6 @@ DOWN_FOR_S: Final = 30.0
 """How long a collector that failed stands behind the others of the list, within one drain."""
 BREATH_S: Final = 0.3
 _LEAST_S: Final = 0.5
-
-
-def boottime() -> float | None:
-    """Seconds since boot, suspend included; None where the system has no such clock."""
-    clock = getattr(time, "CLOCK_BOOTTIME", None)
-    return None if clock is None else time.clock_gettime(clock)
 
 
 def _nothing(_: Report) -> None:
@@ -76,6 +71,7 @@ class Upload:
     _unanswered_since: float = 0.0
     _fruitless: int = 0  # receipts in a row that settled nothing
     _suspects: Suspects = field(default_factory=Suspects)
+    _deferring: set[str] = field(default_factory=set)
     _out: set[str] = field(default_factory=set)  # left alone for the rest of this drain
 
     def run(self) -> Report:
@@ -100,6 +96,8 @@ class Upload:
             self.report.pending = self.buffer.pending()
         if self.report.pending and self.report.stopped is None and (self.deferred or self.stop.is_set()):
             self.report.stopped = "interrupted" if self.stop.is_set() else "collector_busy"
+            for url in () if self.stop.is_set() else self._deferring:
+                self.backoff.failed(url)  # else what it leaves would be sent again at once, and for ever
         if self.report.stopped is not None:
             self.report.retry_at = self.backoff.next_at([c.url for c in self.collectors])
         return self.report
@@ -372,6 +370,8 @@ class Upload:
         found = sort_answers(receipt, rows)
         # what it could not take now must not stand in the way of what lies behind it
         self.deferred.update(found.left)
+        if found.left:
+            self._deferring.add(collector.url)
         if rows and len(found.left) == len(rows):
             # a receipt that settles nothing; after some in a row it is a collector that takes nothing now
             self._fruitless += 1

@@ -14,11 +14,16 @@ from pathlib import Path
 from typing import Final
 
 from sigprobe.files import note_state
-from sigprobe.upload.drain import boottime
 from sigprobe.upload.report import Report
 
 DRIFT: Final = 50e-6
 """How fast an undisciplined clock may run away, as a share: 50 ppm, 4.3 s a day."""
+
+
+def boottime() -> float | None:
+    """Seconds since boot, suspend included; None where the system has no such clock."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return None if clock is None else time.clock_gettime(clock)
 
 
 def offset_file(queue: Path) -> Path:

@@ -145,3 +145,55 @@ def test_only_a_collector_that_was_away_is_spread_over_minutes(tmp_path: Path) -
     assert next_try_s(backoff, [URL], "probe", link_up=True) == share("probe", "collector") * COLLECTOR_S
     assert next_try_s(backoff, [URL], "probe", link_up=False) == 0
     assert next_try_s(backoff, [URL, "https://d.example/"], "probe", link_up=True) == 0
+
+
+# --- a collector that leaves some for later -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("word", ["retry", "perhaps", None])
+def test_what_is_always_put_off_is_sent_ever_less_often(buffer: Buffer, tmp_path: Path, word: str | None) -> None:
+    """A collector that keeps a few records waiting is asked a dozen times in two hours, not once a second."""
+    ids = put(buffer, 8)
+    wall = [1_800_000_000.0]
+    watch = Watching()
+
+    def then() -> None:
+        wall[0] += watch.waits[-1]
+
+    watch.then = then
+    with standin(lambda s: receipt(s, lambda name: word if name in ids[:4] else "accepted")) as server:
+        report = drain_until_sent(
+            buffer,
+            lambda: [Collector(server.url, "t")],
+            lambda: Backoff(tmp_path / "b", now=lambda: wall[0], uniform=lambda _low, high: high),
+            watch,  # type: ignore[arg-type]
+            limit_s=7200.0,
+            clock=lambda: wall[0],
+        )
+        assert len(server.seen) <= 16
+    assert (report.accepted, report.pending) == (4, 4)
+    assert report.stopped is not None
+    assert watch.waits[:4] == [5, 10, 20, pytest.approx(40, abs=301)], "the first made progress, and begins anew"
+    assert min(watch.waits[7:-1]) >= 600
+
+
+def test_progress_keeps_the_waits_short(buffer: Buffer, tmp_path: Path) -> None:
+    """One record of ten each time: the base of the backoff between any two, and all are sent."""
+    put(buffer, 10)
+    wall = [1_800_000_000.0]
+    watch = Watching()
+
+    def then() -> None:
+        wall[0] += watch.waits[-1]
+
+    watch.then = then
+    with standin(lambda s: receipt(s, lambda name: "accepted" if name == s.ids[0] else "retry")) as server:
+        report = drain_until_sent(
+            buffer,
+            lambda: [Collector(server.url, "t")],
+            lambda: Backoff(tmp_path / "b", now=lambda: wall[0], uniform=lambda _low, high: high),
+            watch,  # type: ignore[arg-type]
+            clock=lambda: wall[0],
+        )
+    assert (report.accepted, report.pending, report.stopped) == (10, 0, None)
+    assert watch.waits == [5.0] * 9
