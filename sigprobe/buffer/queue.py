@@ -146,7 +146,7 @@ class Buffer:
         except Exception as error:
             # a commit whose outcome was unknown and that was tried again: it had arrived
             there = self.find(result.id) if isinstance(error.__cause__, apsw.ConstraintError) else None
-            if there is None or not _same_record(there.line, head, tail):
+            if there is None or not rows.same_record(there.line, head, tail):
                 raise
             pos, seq, line = there.pos, int(there.line[len(head) : -len(tail)]), there.line
         return Stored(pos, line, result, probe_id, stream_id, seq, boot_id)
@@ -269,6 +269,12 @@ class Buffer:
             return changed
         finally:
             self._file.keep_ballast()
+
+    def send_again(self) -> int:
+        """Let every record that a collector refused wait once more; returns how many. Damaged ones stay as they are."""
+        count = self._file.write_on(rows.send_again)
+        self._settled_up_to = 0
+        return count
 
     def prune(self) -> int:
         """Remove records acknowledged more than seven days ago; nothing else is ever removed. Returns how many.
@@ -402,8 +408,3 @@ class Buffer:
         query = "SELECT coalesce(sum(bytes), 0) FROM usage WHERE substr(day, 1, ?) = ? AND (? IS NULL OR interface = ?)"
         values = (len(prefix), prefix, interface, interface)
         return self._file.read(lambda db: int(db.execute(query, values).get))
-
-
-def _same_record(line: bytes, head: bytes, tail: bytes) -> bool:
-    between = line[len(head) : len(line) - len(tail)]
-    return line.startswith(head) and line.endswith(tail) and between.isdigit()

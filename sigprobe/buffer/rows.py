@@ -135,6 +135,18 @@ def select(db: apsw.Connection, where: str, values: Sequence[Any], most: int) ->
         )
 
 
+def send_again(db: apsw.Connection) -> int:
+    """Let every refused record wait once more; returns how many."""
+    db.execute("DELETE FROM fate WHERE state = ?", (int(State.REJECTED),))
+    return db.changes()
+
+
+def same_record(line: bytes, head: bytes, tail: bytes) -> bool:
+    """True when a stored line is this record, whatever place it was given."""
+    between = line[len(head) : len(line) - len(tail)]
+    return line.startswith(head) and line.endswith(tail) and between.isdigit()
+
+
 def text(value: bytes | None) -> str | None:
     """Text that was read as bytes; what is not UTF-8 any more is shown as such."""
     return None if value is None else value.decode("utf-8", errors="replace")

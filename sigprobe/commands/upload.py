@@ -28,6 +28,7 @@ def upload(
     max_time: Annotated[
         float | None, typer.Option("--max-time", metavar="S", min=1, help=_("The most seconds this may take."))
     ] = None,
+    again: Annotated[bool, typer.Option("--again", help=_("Send once more what was set aside."))] = False,
     as_json: common.JsonOption = False,
 ) -> None:
     from sigprobe import round as rounds
@@ -41,6 +42,12 @@ def upload(
             raise typer.Exit(common.USAGE)
         from sigprobe.upload import Report
 
+        freed = buffer.send_again() if again else 0
+        if again:
+            text = ngettext(
+                "{n} result that was set aside waits again.", "{n} results that were set aside wait again.", freed
+            )
+            terminal.current().say(text.format(n=number(freed)))
         pending = buffer.pending()
         # nothing to send wants no network, and no token either
         senders = common.collectors(loaded) if pending else []
@@ -59,7 +66,7 @@ def upload(
             rounds.after_drain(buffer, report)
         rejected = buffer.stats().rejected
         buffer.prune()
-    _print(report, rejected, as_json=as_json, zone=zone)
+    _print(report, rejected, freed, as_json=as_json, zone=zone)
     if interrupted:
         raise typer.Exit(common.INTERRUPTED)
     raise typer.Exit(common.NOT_ACKNOWLEDGED if report.stopped is not None else 0)
@@ -168,7 +175,7 @@ def _say_stop(report: Report, *, waiting: bool = False) -> None:
         common.say_stopped(report, waiting=waiting)
 
 
-def _print(report: Report, rejected: int, *, as_json: bool, zone: str) -> None:
+def _print(report: Report, rejected: int, freed: int, *, as_json: bool, zone: str) -> None:
     out = terminal.current()
     if as_json:
         out.result(
@@ -179,6 +186,7 @@ def _print(report: Report, rejected: int, *, as_json: bool, zone: str) -> None:
                     "rejected": report.rejected,
                     "pending": report.pending,
                     "set_aside": rejected,
+                    "waiting_again": freed,
                     "collector": report.collector,
                     "bytes_sent": report.bytes_sent,
                     "bytes_received": report.bytes_received,

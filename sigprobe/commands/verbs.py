@@ -38,7 +38,7 @@ VERBS: Final[dict[str, Verb]] = {
         "sigprobe.commands.upload",
         "upload",
         N_("Send the results that are still waiting."),
-        ("sigprobe upload", "sigprobe upload --wait"),
+        ("sigprobe upload", "sigprobe upload --wait", "sigprobe upload --again"),
     ),
     "drive": Verb(
         "sigprobe.commands.drive",

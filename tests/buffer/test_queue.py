@@ -125,6 +125,25 @@ def test_verdicts_and_their_rank(buffer: Buffer) -> None:
     assert stats.last_upload_at is not None
 
 
+def test_what_was_refused_may_wait_again(tmp_path: Path, clock: Clock) -> None:
+    """Refused records only, found by readers that had passed them, in this process and in another."""
+    with Buffer(tmp_path / "b.db", now=clock) as buffer, Buffer(tmp_path / "b.db", now=clock) as other:
+        assert buffer.send_again() == 0
+        names = put(buffer, 6)
+        buffer.settle(Verdicts(acked=names[:1], rejected=[(n, "no digest") for n in names[1:4]]), COLLECTOR)
+        buffer._file.write(lambda db: db.execute("UPDATE record SET line = x'00' WHERE id = ?", (names[4],)))
+        for reader in (buffer, other):
+            assert [r.id for r in reader.peek(9, 1 << 20)] == names[5:]
+            assert reader._settled_up_to > 3
+        assert buffer.send_again() == 3
+        for reader in (buffer, other):
+            assert [r.id for r in reader.peek(9, 1 << 20)] == [*names[1:4], names[5]]
+        stats = buffer.stats()
+        assert (stats.pending, stats.acked, stats.rejected, stats.damaged) == (4, 1, 0, 1)
+        buffer.settle(Verdicts(acked=names[1:4]), COLLECTOR)
+        assert buffer.send_again() == 0
+
+
 def test_prune_takes_acked_only_and_not_before_seven_days(buffer: Buffer, clock: Clock) -> None:
     """Ten years offline remove nothing that has no receipt."""
     names = put(buffer, 5)

@@ -169,6 +169,39 @@ def test_typed_ignores_the_backoff_and_obeys_a_wish(tmp_path: Path, sigprobe: Ru
         assert len(server.seen) == 1
 
 
+def test_what_was_set_aside_is_sent_again_when_asked_for(tmp_path: Path, sigprobe: Run) -> None:
+    """A fault of the collector has set all aside; once it is mended, --again sends them and says how many."""
+    with standin(lambda s: receipt(s, lambda _: "rejected")) as server:
+        config = settings(tmp_path, server.url)
+        fill(tmp_path, 3)
+        assert sigprobe("upload", "--config", str(config)).returncode == 0
+        server.answer = receipt
+        plain = sigprobe("upload", "--json", "--config", str(config))
+        assert json.loads(plain.stdout)["accepted"] == 0
+        done = sigprobe("upload", "--again", "--json", "--config", str(config))
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["waiting_again"], told["accepted"], told["set_aside"]) == (0, 3, 3, 0)
+    assert "3 results that were set aside wait again." in done.stderr
+
+
+def test_a_gateway_that_spoils_everything_is_no_success(tmp_path: Path, sigprobe: Run) -> None:
+    """The collector refuses all: exit 4 with its own sentence, nothing set aside, and a test says it, too."""
+    with standin(lambda _: problem(400, "Content-Digest with sha-256 is missing")) as server:
+        config = settings(tmp_path, server.url)
+        fill(tmp_path, 40)
+        done = sigprobe("upload", "--json", "--config", str(config))
+        told = json.loads(done.stdout)
+        assert (done.returncode, told["stopped"], told["pending"]) == (4, "collector_refuses", 40)
+        assert (told["rejected"], told["set_aside"]) == (0, 0)
+        assert "SP-SYN-08" in done.stderr and "SP-SYN-06" not in done.stderr
+        (tmp_path / "queue" / "buffer.db.backoff.json").unlink()
+        tested = sigprobe("test", "--config", str(config))
+        assert "SP-SYN-08" in tested.stdout
+        server.answer = receipt
+        assert sigprobe("upload", "--config", str(config)).returncode == 0
+    assert pending(tmp_path) == 0
+
+
 def test_a_wrong_clock_is_said_and_kept(tmp_path: Path, sigprobe: Run) -> None:
     """A clock two hours off is said once with the difference; the next test's records carry the estimate."""
     ahead = timedelta(hours=2)
