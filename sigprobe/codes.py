@@ -416,6 +416,21 @@ CODES: Final[Mapping[str, Code]] = _table(
         N_("The queue has reached buffer.max_mb. THE RESULT WAS NOT SAVED."),
         N_("Send the queue with sigprobe upload, or raise buffer.max_mb."),
     ),
+    (
+        "ack_unnoted",
+        "SP-DSK-04",
+        N_(
+            "The collector has the results, but this device could not note it: its storage is full or not writable."
+            " Nothing is lost; they are sent again later and are not doubled."
+        ),
+        N_("Delete other files, then run: sigprobe upload"),
+    ),
+    (
+        "queue_failed",
+        "SP-DSK-05",
+        N_("The queue could not be read or written while it was sent. What it holds is kept and will be sent later."),
+        N_("Run: sigprobe doctor"),
+    ),
     # --- carrying by hand
     (
         "file_not_ours",

@@ -7,7 +7,7 @@ same id twice changes nothing*. Everything that belongs to a queue lies beside i
 
 from __future__ import annotations
 
-from sigprobe.buffer.errors import BufferLimitError, DiskFullError, StorageError
+from sigprobe.buffer.errors import BufferLimitError, DiskFullError, SendingError, StorageError, UnnotedError
 from sigprobe.buffer.guard import Guard, sqlite_is_fixed, sqlite_version
 from sigprobe.buffer.queue import Buffer
 from sigprobe.buffer.rows import Row, State, Stats, Stored, Verdicts
@@ -18,10 +18,12 @@ __all__ = [
     "DiskFullError",
     "Guard",
     "Row",
+    "SendingError",
     "State",
     "Stats",
     "StorageError",
     "Stored",
+    "UnnotedError",
     "Verdicts",
     "sqlite_is_fixed",
     "sqlite_version",

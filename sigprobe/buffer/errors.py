@@ -28,6 +28,18 @@ class BufferLimitError(StorageError):
     code = "buffer_limit"
 
 
+class SendingError(StorageError):
+    """The queue could not be used while it was sent; what it holds is kept."""
+
+    code = "queue_failed"
+
+
+class UnnotedError(SendingError):
+    """A collector holds results, but the queue could not note it: they are sent again, and answered `duplicate`."""
+
+    code = "ack_unnoted"
+
+
 class UnreadableError(apsw.IOError):
     """SQLite's own check could not read a page, which is not yet to say that what lies there is wrong."""
 

@@ -12,22 +12,25 @@ if TYPE_CHECKING:
     from sigprobe.upload import Report
 
 
-def send(buffer: Buffer, senders: list[Any]) -> Report | None:
-    """Drain for a short while; None when the queue itself failed."""
+def send(buffer: Buffer, senders: list[Any]) -> Report:
+    """Drain for a short while. When the queue itself failed, the report has stopped for that, and knows no more."""
     from sigprobe import round as rounds
-    from sigprobe.buffer import StorageError
+    from sigprobe.buffer import SendingError, StorageError
+    from sigprobe.upload import Report
     from sigprobe.upload.drain import END_OF_TEST_S
 
     try:
         return rounds.send(buffer, senders, limit_s=END_OF_TEST_S)
     except StorageError as error:
         # nothing is lost: what was sent and could not be marked is sent again, and answered `duplicate`
-        common.say_code(error.code, str(error))
-        return None
+        code = error.code if isinstance(error, SendingError) else SendingError.code
+        return Report(stopped=code, detail=str(error))
 
 
-def say_about(sent: Report) -> None:
-    """What an upload at the end of a test has to tell beside its line on the screen."""
+def say_about(sent: Report, *, shown: bool) -> None:
+    """What an upload at the end of a test has to tell beside its line on the screen, and where that is not `shown`."""
+    if sent.stopped in ("ack_unnoted", "queue_failed") and not shown:
+        common.say_code(sent.stopped, sent.detail)
     if sent.stopped != "collector_token":
         for url in sent.refused:
             common.say_code("collector_token", url)
@@ -43,6 +46,8 @@ _KINDS = {
     "collector_busy": "busy",
     "collector_tls": "tls",
     "collector_refuses": "refuses",
+    "ack_unnoted": "unnoted",
+    "queue_failed": "storage",
 }
 
 

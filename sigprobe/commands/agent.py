@@ -104,6 +104,8 @@ class _Work:
         self._said: dict[str, object] = {}
         self._zone = _zone(loaded)
         self._agent: Any = None
+        self._unnoted = 0  # answers in a row that could not be noted
+        self._rest_until = float("-inf")
 
     def run(self) -> None:
         """Go on until a signal ends it."""
@@ -171,6 +173,8 @@ class _Work:
             return
         if report.storage_error is not None:
             common.say_code(report.storage_error.code, str(report.storage_error))
+        elif report.saved:
+            self._rest_until = float("-inf")  # what could keep these results can keep an answer, too
         text = ngettext("Tested: {n} result kept.", "Tested: {n} results kept.", report.saved)
         terminal.current().say(text.format(n=number(report.saved)))
 
@@ -178,9 +182,12 @@ class _Work:
         """Send what is pending until the next test is due; the seconds until the next try."""
         from sigprobe import agent as loop
         from sigprobe import round as rounds
-        from sigprobe.buffer import StorageError
+        from sigprobe.buffer import StorageError, UnnotedError
         from sigprobe.upload import splay
+        from sigprobe.upload.backoff import span_s
 
+        if (left := self._rest_until - loop.device_clock()) > 0.0:
+            return left
         try:
             if not self._loaded.config.upload.collectors or not self._buffer.pending():
                 return loop.LOOK_S
@@ -195,9 +202,19 @@ class _Work:
                 progress=lambda _report: _tell_alive(),
                 stop=self._signals.stop,
             )
+        except UnnotedError as error:
+            if not self._unnoted:
+                common.say_code(error.code, str(error))
+            self._unnoted += 1
+            # kept here as well: where there is no room, the memory beside the queue cannot be written either
+            rest = max(loop.LOOK_S, span_s(self._unnoted))
+            self._rest_until = loop.device_clock() + rest
+            return rest
         except StorageError as error:
             common.say_code(error.code, str(error))
             return loop.LOOK_S
+        if report.batches:
+            self._unnoted = 0
         self._say(report)
         if report.stopped is None:
             return loop.LOOK_S

@@ -78,7 +78,7 @@ def test(
         nearby = None if formats else _nearest_signal(loaded, buffer, report)
         _print(formats, csv_dialect, loaded, report, profile, sent, pending, no_upload=no_upload, nearby=nearby)
         if sent is not None:
-            after.say_about(sent)
+            after.say_about(sent, shown=not formats and not terminal.current().quiet)
         buffer.prune()
     raise typer.Exit(_exit_code(report, sent, profile, strict=strict, fail_below=fail_below, pending=pending))
 
@@ -236,7 +236,7 @@ def _screen(
         data_used_bytes=report.data_used_bytes,
         saved=report.saved,
         pending=pending,
-        upload=after.upload_line(loaded, sent, pending, no_upload=no_upload),
+        upload=after.upload_line(loaded, sent, pending, no_upload=no_upload or report.interrupted),
         storage_failure=None if error is None else error.code,
         warnings=[
             *([_("Stopped. What was finished is kept.")] if report.interrupted else []),

@@ -313,7 +313,7 @@ class Trip:
             self._screen(summary, sent, values["pending"], no_upload=no_upload)
         self._say_fault()
         if sent is not None:
-            after.say_about(sent)
+            after.say_about(sent, shown=self.form not in ("json", "ndjson") and not out.quiet)
 
     def _screen(self, summary: Summary, sent: Report | None, pending: int, *, no_upload: bool) -> None:
         from sigprobe.render.drive import summary_text

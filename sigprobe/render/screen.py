@@ -62,6 +62,8 @@ _UPLOADS: Final = {
     "busy": "collector_busy",
     "tls": "collector_tls",
     "refuses": "collector_refuses",
+    "unnoted": "ack_unnoted",
+    "storage": "queue_failed",
     "set_aside": "set_aside",
 }
 

@@ -1,14 +1,15 @@
-"""What can come of one try to send a batch, and a receipt sorted by what it says of each record."""
+"""What can come of one try to send a batch, a receipt sorted by what it says of each record, and a queue that fails."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
 from sigprobe import wire
-from sigprobe.buffer import Row
+from sigprobe.buffer import Row, SendingError, StorageError
 
 
 class Came(Enum):
@@ -25,6 +26,17 @@ class Came(Enum):
 
 SPLITS: Final = (Came.SPLIT, Came.LARGE)
 """Refusals of a whole batch by a collector of ours, for what is in it."""
+
+
+@contextmanager
+def keeping() -> Iterator[None]:
+    """While a queue is sent, its errors are no longer those of a result that was not saved: raises SendingError."""
+    try:
+        yield
+    except SendingError:
+        raise
+    except StorageError as error:
+        raise SendingError(str(error)) from error
 
 
 @dataclass(slots=True)

@@ -24,6 +24,11 @@ RETRY_AFTER_CAP_S: Final = 3600.0
 REFUSED_FOR_S: Final = 3600.0
 
 
+def span_s(failures: int) -> float:
+    """The seconds of which a wait after so many failures in a row (at least one) is a share."""
+    return min(CAP_S, BASE_S * 2.0 ** (min(failures, 30) - 1))
+
+
 @dataclass(slots=True)
 class Memory:
     """What is remembered of one collector. Wall-clock seconds, since it must outlive a boot."""
@@ -86,8 +91,7 @@ class Backoff:
         memory = self.of(url)
         memory.failures = min(memory.failures + 1, 30)
         memory.batch = batch
-        span = min(CAP_S, BASE_S * 2 ** (memory.failures - 1))
-        memory.next_at = self._now() + self._uniform(0.0, span)
+        memory.next_at = self._now() + self._uniform(0.0, span_s(memory.failures))
         self._save()
 
     def asked_to_wait(self, url: str, seconds: float | None) -> None:

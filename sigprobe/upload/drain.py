@@ -13,12 +13,12 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from sigprobe import wire
-from sigprobe.buffer import Buffer, Row, Verdicts
-from sigprobe.upload.answers import SPLITS, Came, sort_answers
+from sigprobe.buffer import Buffer, Row, StorageError, UnnotedError, Verdicts
+from sigprobe.upload.answers import SPLITS, Came, keeping, sort_answers
 from sigprobe.upload.backoff import Backoff
 from sigprobe.upload.offset import boottime
-from sigprobe.upload.pace import Pace
-from sigprobe.upload.report import Mode, Report
+from sigprobe.upload.pace import SMALL_BATCH, Pace
+from sigprobe.upload.report import Mode, Report, ignored
 from sigprobe.upload.suspects import MOST, Suspects
 from sigprobe.upload.transport import Channel, Collector, Reply, TransportError, open_channel, post
 
@@ -30,10 +30,6 @@ DOWN_FOR_S: Final = 30.0
 """How long a collector that failed stands behind the others of the list, within one drain."""
 BREATH_S: Final = 0.3
 _LEAST_S: Final = 0.5
-
-
-def _nothing(_: Report) -> None:
-    return None
 
 
 Send = Callable[[Channel, str, bytes, Mapping[str, str], float, threading.Event], Reply]
@@ -52,7 +48,7 @@ class Upload:
     mode: Mode = Mode.TYPED
     limit_s: float | None = None
     give_way_s: float | None = None
-    progress: Callable[[Report], None] = _nothing
+    progress: Callable[[Report], None] = ignored
     stop: threading.Event = field(default_factory=threading.Event)
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
@@ -92,8 +88,8 @@ class Upload:
             for channel in self.channels.values():
                 channel.close()
             self.channels.clear()
-            self.report.deferred = len(self.deferred)
-            self.report.pending = self.buffer.pending()
+        self.report.deferred = len(self.deferred)
+        self.report.pending = self.buffer.pending()
         if self.report.pending and self.report.stopped is None and (self.deferred or self.stop.is_set()):
             self.report.stopped = "interrupted" if self.stop.is_set() else "collector_busy"
             for url in () if self.stop.is_set() else self._deferring:
@@ -393,7 +389,12 @@ class Upload:
 
     def _keep(self, collector: Collector, verdicts: Verdicts) -> None:
         """Note on disk what a collector has answered."""
-        self.buffer.settle(verdicts, collector.url)
+        try:
+            self.buffer.settle(verdicts, collector.url)
+        except StorageError as error:
+            # else the same would be sent again soon, and paid for, for what only this device cannot do
+            self.backoff.failed(collector.url, SMALL_BATCH)
+            raise UnnotedError(str(error)) from error
 
     def _failed(self, collector: Collector, rows: list[Row], code: str, detail: str, why: str | None = None) -> Came:
         self.pace.failed(len(rows))
@@ -416,9 +417,10 @@ def drain(
     mode: Mode = Mode.TYPED,
     limit_s: float | None = None,
     give_way_s: float | None = None,
-    progress: Callable[[Report], None] = _nothing,
+    progress: Callable[[Report], None] = ignored,
     stop: threading.Event | None = None,
 ) -> Report:
-    """Send what is pending. Never raises for what a network or a collector does; StorageError for the queue."""
+    """Send what is pending. Never raises for what a network or a collector does; SendingError for the queue."""
     upload = Upload(buffer, collectors, backoff, mode, limit_s, give_way_s, progress, stop or threading.Event())
-    return upload.run()
+    with keeping():
+        return upload.run()

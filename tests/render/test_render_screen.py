@@ -206,6 +206,8 @@ def test_no_color_off_a_terminal() -> None:
         (UploadLine("busy"), "[SP-SYN-04]"),
         (UploadLine("tls"), "[SP-SYN-05]"),
         (UploadLine("refuses"), "[SP-SYN-08]"),
+        (UploadLine("unnoted"), "[SP-DSK-04]"),
+        (UploadLine("storage"), "[SP-DSK-05]"),
         (UploadLine("set_aside", 3), "[SP-SYN-06]"),
     ],
 )
