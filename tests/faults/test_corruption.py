@@ -1,4 +1,4 @@
-"""Promise 9: a corrupt, foreign or truncated buffer never stops collection, and no altered row is handed out."""
+"""Promise 9: a corrupt, foreign, truncated or newer buffer never stops collection, and no altered row is handed out."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import apsw
+import pytest
 from harness import Trial, hold
 from records import record
 
-from sigprobe.buffer import Buffer, State, Verdicts
+from sigprobe.buffer import Buffer, State, Verdicts, schema
 from sigprobe.result import Result
 
 
@@ -93,8 +95,36 @@ def _use(path: Path, lines: dict[str, bytes], what: str, *, verify: bool = True)
     return buffer, fresh
 
 
+def _newer(path: Path, rng: random.Random) -> dict[str, bytes]:
+    """A queue of a newer version, by its header or by its -wal alone; returns its lines."""
+    path.parent.mkdir()
+    lines, _ = _queue(path, rng)
+    db = apsw.Connection(str(path))
+    db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    db.pragma("user_version", rng.randrange(schema.VERSION + 1, schema.HIGHEST_VERSION))
+    if rng.random() < 0.5:
+        db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    db.close()
+    path.with_name(path.name + "-shm").unlink(missing_ok=True)
+    return lines
+
+
+def _use_beside(path: Path, lines: dict[str, bytes]) -> None:
+    """Collection goes on beside a newer file, again and again; that stays as it is, byte for byte, and is named."""
+    theirs = (path, path.with_name(path.name + "-wal"))
+    before = [file.read_bytes() for file in theirs]
+    mine: dict[str, bytes] = {}
+    for _ in range(2):
+        buffer, fresh = _use(path, lines | mine, "newer")
+        with buffer:
+            hold([file.read_bytes() if file.exists() else None for file in theirs] == before, "newer-touched")
+            hold(buffer.path != path and buffer.stats().newer_files == (str(path),), "newer-not-named")
+            mine[fresh.id] = b"".join(row.line for row in buffer.rows() if row.id == fresh.id)
+            hold({row.id: row.line for row in buffer.rows()} == mine, "newer-mixed")
+
+
 def test_corruption_never_stops_collection(tmp_path: Path, trial: Callable[..., Trial]) -> None:
-    """Files flipped, torn, cut, without -wal, empty, foreign: the next check is stored, no altered row is sent."""
+    """Files flipped, torn, cut, without -wal, empty, foreign, newer: the next check is stored, no other bytes sent."""
     t = trial(9, "corrupt and foreign files", short=20, full=200)
     set_aside = saved = waiting = there = 0
     for number in range(t.n):
@@ -112,9 +142,23 @@ def test_corruption_never_stops_collection(tmp_path: Path, trial: Callable[..., 
             with Buffer(path) as again:
                 hold(not again.set_aside_now, "corrupt-again", what)
         shutil.rmtree(path.parent)
+    newer = max(4, t.n // 10)
+    for number in range(newer):
+        path = tmp_path / f"newer{number}" / "b.db"
+        lines = _newer(path, t.random)
+        with t.attempt():
+            _use_beside(path, lines)
+        shutil.rmtree(path.parent)
+    path = tmp_path / "newer-control" / "b.db"
+    lines = _newer(path, t.random)
+    with t.expect_failure("newer-touched"), pytest.MonkeyPatch.context() as patch:
+        # a queue that takes every version for one that it knows
+        patch.setattr(schema, "VERSION", schema.HIGHEST_VERSION)
+        patch.setattr(schema, "MIGRATIONS", ("SELECT 1",) * schema.HIGHEST_VERSION)
+        _use_beside(path, lines)
     with t.expect_failure("altered"):
         _altered_row_control(tmp_path / "control" / "b.db", t.random)
-    t.report(set_aside=set_aside, salvaged=saved, pending_before=waiting, pending_after=there)
+    t.report(newer=newer, set_aside=set_aside, salvaged=saved, pending_before=waiting, pending_after=there)
 
 
 def _altered_row_control(path: Path, rng: random.Random) -> None:
