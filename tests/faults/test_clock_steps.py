@@ -15,7 +15,7 @@ from sigprobe.buffer import Buffer
 from sigprobe.measure.kind import Context, Deadline
 from sigprobe.measure.ping import Options, measure
 from sigprobe.result import format_time
-from sigprobe.upload import Backoff, Collector, Upload
+from sigprobe.upload import Backoff, Collector, Report, Upload
 from tests.records import record
 from tests.upload.standin import Sent, receipt, standin
 
@@ -98,10 +98,10 @@ def test_the_offset_is_known_within_half_the_round_trip(
             # what the wire's milliseconds and this device cost, not what is promised
             worst = max(worst, error - sum(ways) / 2)
     (home := tmp_path / "control").mkdir()
-    learn = Upload._learn_time
+    learn = Report.learn_time
     with monkeypatch.context() as patch, t.expect_failure("offset"):
         # the server's time taken for that of the sending, as if the way there took nothing
-        patch.setattr(Upload, "_learn_time", lambda self, got, span, at, boot: learn(self, got, 0.0, at, boot))
+        patch.setattr(Report, "learn_time", lambda self, got, span, at, boot: learn(self, got, 0.0, at, boot))
         error, took = error_s(home, 0.0, 2.5, 0.0)
         hold(error <= took / 2 + 1.0, "offset", f"{error:.3f} s in a round trip of {took:.3f} s")
     t.report(worst_beyond_half_s=round(worst, 3))
