@@ -164,12 +164,12 @@ class QueueFile:
 
         A large -wal may fit in what is left, and then not what has to be folded in from it: that would be the end.
         """
-        return not self.reserved and self._is_below(2 * ballast.BALLAST_BYTES, 0)
+        return self._is_below(_LOW_BYTES // 4, 0)
 
     def is_tight(self) -> bool:
-        """True when less is left than acknowledgements need, with the -wal folded in."""
+        """True when less is left than acknowledgements need, with the -wal folded in and the ballast given up."""
         self.fold()
-        return self._is_below(ballast.RESERVE_BYTES, 0)
+        return not self.reserved and self._is_below(ballast.RESERVE_BYTES, 0)
 
     def _is_below(self, kept: int, size: int) -> bool:
         """True when lines of `size` bytes would leave less than `kept`."""

@@ -258,14 +258,18 @@ class Buffer:
             with suppress(DiskFullError):
                 if not self._file.is_low():
                     return commit(decisions)
-            self._file.release_ballast()
             changed = 0
             for few in rows.batched(decisions, _FEW):
                 if self._file.is_tight():
                     # pages of what the collector holds are used anew: the file need not grow
                     with suppress(DiskFullError):
                         self._prune(upkeep.END_OF_TIME, _FEWER)
-                changed += commit(few)
+                try:
+                    changed += commit(few)
+                except DiskFullError:
+                    if not self._file.release_ballast():
+                        raise
+                    changed += commit(few)
             return changed
         finally:
             self._file.keep_ballast()
@@ -285,11 +289,18 @@ class Buffer:
         with suppress(DiskFullError):
             if not self._file.is_low():
                 return self._prune(oldest)
-        self._file.release_ballast()
         looked = 0
-        while looked < PAGE and (few := self._prune(oldest, _FEWER)):
-            looked += few
+        while looked < PAGE:
             self._file.fold()
+            try:
+                few = self._prune(oldest, _FEWER)
+            except DiskFullError:
+                if not self._file.release_ballast():
+                    raise
+                few = self._prune(oldest, _FEWER)
+            if few == 0:
+                break
+            looked += few
         self._file.keep_ballast()
         return looked
 

@@ -46,7 +46,7 @@ def _cycle(queue: Path, filler: Path, saved: set[str], acked: set[str], t: Trial
         for _ in range(t.random.randrange(3, 40)):
             saved.add(buffer.put(record()).result.id)
         _fill(filler)
-        for _ in range(600):
+        for _ in range(3000):  # free pages of the file are used first
             result = record()
             try:
                 buffer.put(result)
@@ -71,12 +71,15 @@ def _cycle(queue: Path, filler: Path, saved: set[str], acked: set[str], t: Trial
     with Buffer(queue) as buffer:
         hold(not buffer.set_aside_now, "corrupt")
         stored = {row.id: row.state for row in buffer.rows()}
-        hold(saved <= set(stored), "lost", f"{len(saved - set(stored))} of {len(saved)}")
-        hold(all(stored[name] is State.ACKED for name in acked), "ack-lost")
+        # what is acknowledged may have made room for further acks
+        lost = saved - acked - set(stored)
+        hold(not lost, "lost", f"{len(lost)} of {len(saved)}")
+        hold(all(stored.get(name, State.ACKED) is State.ACKED for name in acked), "ack-lost")
         hold(refused == 3, "never-full", f"refused {refused}")
         if buffer.stats().size_bytes > 900_000:  # room for the next cycle, as an upload and a week would make
             rest = [row.id for row in buffer.rows(State.PENDING)]
             buffer.settle(Verdicts(acked=rest), COLLECTOR)
+            acked.update(rest)
             _a_week_later(buffer)
             left = {row.id for row in buffer.rows()}
             saved &= left
@@ -107,6 +110,12 @@ def test_full_disk_refuses_loudly(small_disk: Path, trial: Callable[..., Trial])
     for _ in range(t.n):
         with t.attempt():
             refused += _cycle(small_disk / "q" / "b.db", small_disk / "filler", saved, acked, t)
+        if not (small_disk / "q" / "b.db.ballast").exists():
+            # the file does not shrink: on a disk that is its alone it has grown into the ballast's place
+            for path in small_disk.glob("q/*"):
+                path.unlink()
+            saved.clear()
+            acked.clear()
     t.report(refused=refused)
 
 
