@@ -323,7 +323,9 @@ class Trip:
         from sigprobe.verdict import Verdict
 
         out = terminal.current()
-        line = after.upload_line(self.loaded, sent, pending, no_upload=no_upload or self.ended == "stopped")
+        # what ended the drive is said by itself: a collector that was never asked has refused nothing
+        unasked = no_upload or self.ended == "stopped" or self.fault is not None
+        line = after.upload_line(self.loaded, sent, pending, no_upload=unasked)
         verdict = self.points[-1].verdict if self.points else Verdict("uncertain", "nothing_measured", 0.0)
         view = RunView(
             [],

@@ -352,13 +352,7 @@ def test_a_full_disk_is_exit_6(full: str, settings: Settings, driving: Drives, t
     try:
         drive = driving(config)
         drive.row()
-        with (place / "filler").open("wb", buffering=0) as filler:
-            for size in (65536, 4096, 512):
-                try:
-                    while True:
-                        filler.write(bytes(size))
-                except OSError:
-                    continue
+        _fill(place)
         out, said = drive.process.communicate(timeout=60)
         assert drive.process.returncode == 6, said
         summary = json.loads(out.splitlines()[-1])["summary"]
@@ -370,6 +364,40 @@ def test_a_full_disk_is_exit_6(full: str, settings: Settings, driving: Drives, t
         rows = drive.csv()
         assert rows and all(row["saved"] in ("true", "false") for row in rows)
         assert json.loads(drive.base.with_name("first.geojson").read_text())["type"] == "FeatureCollection"
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def _fill(place: Path) -> None:
+    with (place / "filler").open("wb", buffering=0) as filler:
+        for size in (65536, 4096, 512):
+            try:
+                while True:
+                    filler.write(bytes(size))
+            except OSError:
+                continue
+
+
+@pytest.mark.root
+def test_a_full_disk_is_blamed_on_nobody_else(
+    settings: Settings, site: Site, spawn: Callable[..., Any], tmp_path: Path
+) -> None:
+    """A drive that a full disk ends asks no collector, so its screen does not say that one refused the token."""
+    config = settings(None, upload={"collectors": [{"url": site.url, "token_file": str(site.token_file)}]})
+    place = tmp_path / "queue"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "sigprobe-test", str(place)], check=True)
+    try:
+        command = [sys.executable, "-m", "sigprobe", "drive", "--config", str(config), "--lang", "en", "--every", "1"]
+        piped = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        process = spawn([*command, "--out", str(tmp_path / "drives" / "first")], cwd=tmp_path, **piped)
+        until = time.monotonic() + 60
+        while not list((tmp_path / "drives").glob("*.csv")) and time.monotonic() < until:
+            time.sleep(0.05)
+        _fill(place)
+        shown, said = process.communicate(timeout=60)
+        assert process.returncode == 6, said
+        assert "SP-DSK" in said and "Not sent" in shown and "token" not in shown + said
     finally:
         subprocess.run(["umount", "-l", str(place)], check=True)
 
