@@ -408,14 +408,9 @@ class Buffer:
 
     def add_usage(self, day: str, interface: str, count: int) -> None:
         """Count bytes used on an interface (`""` when unknown) on a day (`YYYY-MM-DD`, local)."""
-        query = (
-            "INSERT INTO usage VALUES (?, ?, ?)"
-            " ON CONFLICT (day, interface) DO UPDATE SET bytes = bytes + excluded.bytes"
-        )
-        self._file.write(lambda db: db.execute(query, (day, interface, count)))
+        self._file.write(lambda db: db.execute(rows.ADD_USAGE, (day, interface, count)))
 
     def usage(self, prefix: str, interface: str | None = None) -> int:
         """Bytes used on days that start with `prefix` (`2029-02` is a month), on one interface or all."""
-        query = "SELECT coalesce(sum(bytes), 0) FROM usage WHERE substr(day, 1, ?) = ? AND (? IS NULL OR interface = ?)"
         values = (len(prefix), prefix, interface, interface)
-        return self._file.read(lambda db: int(db.execute(query, values).get))
+        return self._file.read(lambda db: int(db.execute(rows.SUM_USAGE, values).get))

@@ -29,6 +29,12 @@ DECIDE: Final = (
     " ON CONFLICT (pos) DO UPDATE SET state = excluded.state, at = excluded.at, seal = excluded.seal,"
     " collector = excluded.collector, reason = excluded.reason WHERE {unless}"
 )
+ADD_USAGE: Final = (
+    "INSERT INTO usage VALUES (?, ?, ?) ON CONFLICT (day, interface) DO UPDATE SET bytes = bytes + excluded.bytes"
+)
+SUM_USAGE: Final = (
+    "SELECT coalesce(sum(bytes), 0) FROM usage WHERE substr(day, 1, ?) = ? AND (? IS NULL OR interface = ?)"
+)
 # text is read as bytes: one flipped bit in it must be a damaged row, not an exception of the decoder
 _SELECT: Final = (
     "SELECT record.pos, CAST(id AS BLOB), CAST(line AS BLOB), CAST(sha256 AS BLOB), CAST(put_at AS BLOB), own,"

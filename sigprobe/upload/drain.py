@@ -31,7 +31,6 @@ DOWN_FOR_S: Final = 30.0
 BREATH_S: Final = 0.3
 _LEAST_S: Final = 0.5
 
-
 Send = Callable[[Channel, str, bytes, Mapping[str, str], float, threading.Event], Reply]
 
 
@@ -310,15 +309,16 @@ class Upload:
             self.channels.pop(collector.url).close()
             if error.reason != "unreachable":
                 self.report.bytes_sent += len(batch.body)
-            if error.reason not in ("unreachable", "tls"):
-                self._note_unchecked(collector)
+            if error.reason not in ("unreachable", "tls") and collector.time_unchecked:
+                self.report.note_unchecked(collector.url)
             if error.reason == "stopped":
                 return Came.NOBODY, None
             code = "collector_tls" if error.reason == "tls" else "collector_unreachable"
             return self._failed(collector, rows, code, str(error), error.why), None
         except OSError as error:  # a CA file that is not there, or is none
             return self._failed(collector, rows, "collector_tls", f"{collector.ca_file}: {error}"), None
-        self._note_unchecked(collector)
+        if collector.time_unchecked:
+            self.report.note_unchecked(collector.url)
         self.report.bytes_sent += len(batch.body) + sum(len(name) + len(value) + 4 for name, value in headers.items())
         self.report.bytes_received += reply.wire_bytes
         content_type = reply.headers.get("Content-Type")
@@ -336,11 +336,6 @@ class Upload:
         span_s = reply.rtt_s + max(0.0, ended - begun - reply.took_s)
         self.report.learn_time(receipt.server_time, span_s, sent_at, sent_boot)
         return self._settle(collector, receipt, rows), None
-
-    def _note_unchecked(self, collector: Collector) -> None:
-        """Note whose dates went unchecked, once data may have gone there: a try that reached nobody trusted nobody."""
-        if collector.time_unchecked and collector.url not in self.report.time_unchecked:
-            self.report.time_unchecked.append(collector.url)
 
     def _refusal(
         self, collector: Collector, problem: wire.Problem, reply: Reply, rows: list[Row]
@@ -404,8 +399,7 @@ class Upload:
         return Came.FAILED
 
     def _stopped(self, code: str, detail: str | None) -> None:
-        self.report.stopped = code
-        self.report.detail = detail
+        self.report.stopped, self.report.detail = code, detail
         self.report.why = self.report.whom = None
 
 

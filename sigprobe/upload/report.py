@@ -71,6 +71,11 @@ class Report:
             self.clock_error_ms = error_ms
             self.true_at_boot_s = None if sent_boot is None else server.timestamp() - (sent_boot + half)
 
+    def note_unchecked(self, url: str) -> None:
+        """Note whose dates went unchecked, once data may have gone there: a try that reached nobody trusted nobody."""
+        if url not in self.time_unchecked:
+            self.time_unchecked.append(url)
+
     def add(self, later: Report) -> None:
         """Take in a later drain of the same queue: counts add up, states are the later one's."""
         self.accepted += later.accepted
