@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # the tests wait for sockets and processes more than they compute; as root each worker has a network of its own
-WORKERS ?= 3
+WORKERS ?= 4
 # these hold figures to milliseconds, so nothing runs beside them
 TIMED := tests/measure tests/test_link_emulator.py tests/test_ping.py tests/test_ping_links.py tests/test_ping_net.py
 DONE := $(VENV)/.done

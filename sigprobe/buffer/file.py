@@ -56,6 +56,8 @@ class QueueFile:
         # SQLite follows symbolic links, so its -wal lies beside the real file: everything else must too
         self.configured_path = self.path = Path(os.path.realpath(path))
         self.directory = self.configured_path.parent
+        self.ballast = self.configured_path.with_name(self.configured_path.name + ".ballast")
+        """The file that is given up when the disk is full."""
         self.guard = guard or Guard("wal", "FULL", "fixed-sqlite")
         self.stream_id = ""
         self.generation = 0
@@ -82,11 +84,6 @@ class QueueFile:
         except (apsw.Error, OSError) as error:
             raise translate(error, self.directory) from error
         self.keep_ballast()
-
-    @property
-    def ballast(self) -> Path:
-        """The file that is given up when the disk is full."""
-        return self.configured_path.with_name(self.configured_path.name + ".ballast")
 
     def time(self) -> str:
         """Now, as it is written into rows."""
