@@ -60,7 +60,7 @@ def upload_line(loaded: Loaded, sent: Report | None, pending: int, *, no_upload:
     if not loaded.config.upload.collectors:
         return UploadLine("none", pending)
     if sent is None:
-        return UploadLine("token", pending)
+        return UploadLine("tokenless", pending)  # why was said before the test
     if sent.stopped is None:
         return UploadLine("set_aside", sent.rejected) if sent.rejected else UploadLine("sent", pending)
     kind: Any = _KINDS.get(sent.stopped, "kept")

@@ -226,6 +226,10 @@ def saved_texts(view: RunView) -> Iterator[str]:
         yield saved + " " + _("Sent to the collector ({waiting}).").format(waiting=waiting)
     elif upload.kind == "none":
         yield saved + " " + _("No collector is configured, so nothing is sent ({waiting}).").format(waiting=waiting)
+    elif upload.kind == "tokenless":
+        yield (
+            saved + " " + _("Not sent ({waiting}): this device has no token that can be used.").format(waiting=waiting)
+        )
     else:
         code = _UPLOADS[upload.kind]
         yield f"{saved} {_upload_sentence(view, code)} {words.screen_code(code)}"
@@ -256,6 +260,8 @@ def next_command(view: RunView) -> str:
         return "sigprobe nearest"
     if view.upload is not None and view.upload.kind == "none":
         return "sigprobe explain SP-SYN-07"  # init would replace the settings that are there
+    if view.upload is not None and view.upload.kind == "tokenless":
+        return "sigprobe doctor"
     if view.pending:
         return "sigprobe upload"
     failed = any(r.outcome is Outcome.FAILED for r in view.results)

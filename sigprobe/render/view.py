@@ -12,12 +12,24 @@ from sigprobe.result import Result, Tags
 from sigprobe.verdict import Verdict
 
 UploadKind = Literal[
-    "sent", "kept", "portal", "token", "busy", "tls", "refuses", "unnoted", "storage", "set_aside", "none", "off"
+    "sent",
+    "kept",
+    "portal",
+    "token",
+    "busy",
+    "tls",
+    "refuses",
+    "unnoted",
+    "storage",
+    "set_aside",
+    "none",
+    "tokenless",
+    "off",
 ]
 """How the upload after a test ended: everything `sent`; `kept` since no collector was reached; a `portal` answered;
 the `token` was refused; the collector was `busy`; its certificate did not hold (`tls`); it `refuses` all;
 what it holds could not be noted here (`unnoted`); the queue failed (`storage`); some records were `set_aside`;
-`none` is configured; it was switched `off`."""
+`none` is configured; this device is `tokenless`, so nobody was asked; it was switched `off`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -21,7 +22,7 @@ from sigprobe.render import words
 from sigprobe.render.console import traits
 from sigprobe.render.first import first_line
 from sigprobe.render.screen import headline_of, identity, summary, summary_plain
-from sigprobe.render.view import RunView, UploadLine
+from sigprobe.render.view import RunView, UploadKind, UploadLine
 from sigprobe.result import Location, Network, Operator, Outcome, Tags
 from sigprobe.verdict import decide
 
@@ -199,6 +200,10 @@ def test_no_color_off_a_terminal() -> None:
         (UploadLine("off"), "Saved. Not sent (2 waiting)."),
         (None, "Saved. Not sent (2 waiting)."),
         (UploadLine("none"), "No collector is configured"),
+        (
+            UploadLine("tokenless"),
+            "Not sent (2 waiting): this device has no token that can be used. Next: sigprobe doctor",
+        ),
         (UploadLine("kept"), "[SP-SYN-01]"),
         (UploadLine("kept", 1, WHEN), "1 result is safe on this device; it is sent again at 14:05 WIB."),
         (UploadLine("portal"), "[SP-SYN-02]"),
@@ -293,7 +298,7 @@ def runs(draw: st.DrawFn) -> RunView:
         data |= {"loss_ratio": draw(FRACTION), "rtts_ms": draw(st.none() | st.lists(NUMBERS, max_size=12))}
         kind = draw(st.sampled_from(["ping", "dns", "http", "throughput", "path"]))
         results.append(result(kind, f"{index}{draw(TEXT)}", draw(st.none() | TEXT), code, outcome, tags, **data))
-    kinds = ["sent", "kept", "portal", "token", "busy", "tls", "set_aside", "none", "off"]
+    kinds = list(get_args(UploadKind))
     upload = draw(
         st.none() | st.builds(UploadLine, st.sampled_from(kinds), st.integers(0, 10**6), st.none() | st.just(WHEN))
     )
