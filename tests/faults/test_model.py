@@ -161,7 +161,9 @@ class Queue(RuleBasedStateMachine):
                 self.prune(other)
         else:
             self.prune()
-        self.acked -= {row.id for row in self.buffer.rows(State.PENDING)}
+        waiting = {row.id for row in self.buffer.rows(State.PENDING)}
+        self.acked -= waiting
+        self.rejected -= waiting  # what was refused first and acknowledged later has lost both
 
     @rule(fresh=st.integers(0, 3))
     def take_in(self, fresh: int) -> None:
