@@ -64,6 +64,7 @@ class Queue(RuleBasedStateMachine):
         self.rejected: set[str] = set()
         self.carried: set[str] = set()
         self.pruned: set[str] = set()
+        self.undone: set[str] = set()  # pruning finds out about the last record only when it is no longer the last
         self.spoiled = False
         self.told = False  # whether the collector has been asked anything since it was looked at
 
@@ -110,7 +111,9 @@ class Queue(RuleBasedStateMachine):
             return
         self.buffer.settle(Verdicts(taken, [(name, "rejected: it says so") for name in refused]), COLLECTOR)
         self.acked |= set(taken)
+        self.undone -= set(taken)
         self.rejected |= set(refused)
+        self.undone -= set(refused)
 
     def collect(self, sent: list[Row]) -> list[str]:
         """The collector's own way from lines to a receipt; returns the ids that it takes or has taken before."""
@@ -151,6 +154,7 @@ class Queue(RuleBasedStateMachine):
     def undo(self, most: int, by_another: bool) -> None:
         """Bits flip in proofs of acks: pruning, here or in another process, finds out, and the records wait again."""
         acked = list(self.buffer.rows(State.ACKED))[:most]
+        self.undone |= {row.id for row in acked}
         for row in acked:
             self.buffer._file.write(
                 lambda db, pos=row.pos: db.execute("UPDATE fate SET seal = x'00' WHERE pos=?", (pos,))
@@ -161,9 +165,6 @@ class Queue(RuleBasedStateMachine):
                 self.prune(other)
         else:
             self.prune()
-        waiting = {row.id for row in self.buffer.rows(State.PENDING)}
-        self.acked -= waiting
-        self.rejected -= waiting  # what was refused first and acknowledged later has lost both
 
     @rule(fresh=st.integers(0, 3))
     def take_in(self, fresh: int) -> None:
@@ -200,6 +201,7 @@ class Queue(RuleBasedStateMachine):
         names = self.collect([row for row in rows if self.lines[row.id] == row.line])
         self.buffer.settle(Verdicts(acked=names), COLLECTOR)
         self.acked |= set(names)
+        self.undone -= set(names)
 
     @precondition(lambda self: not self.spoiled)
     @rule(where=st.floats(0, 1), bit=st.integers(0, 7), size=st.sampled_from([1, 40, 5000]))
@@ -239,7 +241,7 @@ class Queue(RuleBasedStateMachine):
             if row.state is State.DAMAGED:
                 hold(self.spoiled, "damaged", name)
             if row.state is State.PENDING and not self.spoiled:
-                hold(name not in self.acked | self.rejected, "ack-lost", name)
+                hold(name not in (self.acked | self.rejected) - self.undone, "ack-lost", name)
 
     @invariant()
     def the_collector_holds_each_once(self) -> None:
