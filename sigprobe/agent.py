@@ -7,7 +7,6 @@ new way out.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import threading
@@ -15,9 +14,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from sigprobe.files import note_state
+from sigprobe.files import note_state, read_state
 from sigprobe.upload import splay
 from sigprobe.upload.offset import boottime
 
@@ -134,7 +133,7 @@ def note_runs(
 
 def last_run(queue: Path, boot_id: str | None) -> float | None:
     """When the last test of an agent was, in seconds since this boot; None when none was."""
-    document = _state(queue)
+    document = read_state(state_file(queue))
     told = document.get("last_run_boottime_s")
     if boot_id is None or document.get("boot_id") != boot_id or not isinstance(told, (int, float)):
         return None
@@ -145,7 +144,7 @@ def next_run_at(queue: Path) -> float | None:
     """When a living agent tests next, in wall-clock seconds; None when no agent is alive."""
     import filelock
 
-    told = _state(queue).get("next_run_at")
+    told = read_state(state_file(queue)).get("next_run_at")
     if not isinstance(told, (int, float)) or not math.isfinite(told):
         return None
     try:
@@ -155,11 +154,3 @@ def next_run_at(queue: Path) -> float | None:
         return float(told)
     except OSError:
         return None
-
-
-def _state(queue: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(state_file(queue).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}

@@ -34,6 +34,15 @@ def note_state(path: Path, document: Any) -> None:
         _replace(path, json.dumps(document), durable=False, rights=share)
 
 
+def read_state(path: Path) -> dict[str, Any]:
+    """What `note_state` noted; empty when nothing was, or when what lies there is no JSON object any more."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
 def _replace(path: Path, text: str, *, durable: bool, rights: Callable[[Path], None]) -> None:
     handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     draft = Path(name)

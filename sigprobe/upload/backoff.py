@@ -6,7 +6,6 @@ The file is advice, not data: one that is lost or damaged only means an earlier 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import random
 import time
@@ -16,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sigprobe.files import note_state
+from sigprobe.files import note_state, read_state
 
 BASE_S: Final = 5.0
 CAP_S: Final = 900.0
@@ -56,10 +55,8 @@ class Backoff:
         self._now = now
         self._uniform = uniform
         self._memory: dict[str, Memory] = {}
-        with suppress(OSError, ValueError, OverflowError, RecursionError):
-            found = json.loads(path.read_text(encoding="utf-8"))
-            if isinstance(found, dict):
-                self._memory = {url: _memory(values) for url, values in found.items()}
+        with suppress(ValueError, OverflowError):
+            self._memory = {url: _memory(values) for url, values in read_state(path).items()}
 
     def of(self, url: str) -> Memory:
         """What is remembered of a collector."""

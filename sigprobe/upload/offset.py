@@ -6,14 +6,13 @@ ends it.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from sigprobe.files import note_state
+from sigprobe.files import note_state, read_state
 from sigprobe.upload.report import Report
 
 DRIFT: Final = 50e-6
@@ -68,12 +67,12 @@ def estimate(
 
 def _read(path: Path, boot_id: str, boot: float) -> tuple[float, float] | None:
     """(the true time at boot in seconds, its error by now in milliseconds), when it was learnt in this boot."""
+    document = read_state(path)
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
         true_at_boot, error, learnt = (
             float(document[name]) for name in ("true_at_boot_s", "error_ms", "learnt_at_boottime_s")
         )
-    except (OSError, ValueError, TypeError, LookupError, OverflowError, RecursionError):
+    except (ValueError, TypeError, LookupError, OverflowError):
         return None
     usable = all(map(math.isfinite, (true_at_boot, error, learnt))) and error >= 0.0 and learnt <= boot
     if not usable or document.get("boot_id") != boot_id:

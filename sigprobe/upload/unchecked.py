@@ -5,13 +5,12 @@ Leaving the dates out is an opt-in of the settings, and settings change: what wa
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sigprobe.files import note_state
+from sigprobe.files import note_state, read_state
 from sigprobe.result import format_time, parse_time
 
 
@@ -29,11 +28,8 @@ def note_unchecked(queue: Path, urls: Sequence[str], now_s: float | None = None)
 
 def last_unchecked(queue: Path) -> tuple[str, list[str]] | None:
     """When it last was so (RFC 3339 UTC) and with which collectors; None when it never was, or cannot be read."""
-    try:
-        document = json.loads(unchecked_file(queue).read_text(encoding="utf-8"))
-        at, urls = document["at"], document["collectors"]
-    except (OSError, ValueError, TypeError, LookupError, RecursionError):
-        return None
+    document = read_state(unchecked_file(queue))
+    at, urls = document.get("at"), document.get("collectors")
     if not isinstance(at, str) or parse_time(at) is None or not isinstance(urls, list):
         return None
     return at, [url for url in urls if isinstance(url, str)]
