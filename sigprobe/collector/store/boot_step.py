@@ -29,10 +29,9 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from sigprobe.collector.clocks import Anchor, anchor_of, read_clock
-from sigprobe.collector.store.schema import UtcTime
+from sigprobe.collector.store.schema import UtcTime, upsert
 
 _PAGE: Final = 500
 
@@ -159,7 +158,7 @@ def _keep(connection: Connection, anchors: dict[tuple[str, str, str], Anchor]) -
         if (probe, boot, carrier) not in known or anchor.rank() < known[probe, boot, carrier].rank()
     ]
     if better:
-        statement: Any = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(_clocks)
+        statement = upsert(connection, _clocks)
         connection.execute(
             statement.on_conflict_do_update(
                 index_elements=["probe_id", "boot_id", "carrier"],

@@ -20,10 +20,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sqlalchemy import Connection, Row, bindparam, exists, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from sigprobe.collector.clocks import Anchor, anchor_of
-from sigprobe.collector.store.schema import boot_clocks, results
+from sigprobe.collector.store.schema import boot_clocks, results, upsert
 
 if TYPE_CHECKING:
     from sigprobe.collector.store.results import NewResult
@@ -167,7 +166,7 @@ def _stored(connection: Connection, names: Sequence[str]) -> frozenset[str]:
 
 
 def _keep(connection: Connection, anchors: Anchors, carrier: str, last_no: int) -> None:
-    statement: Any = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(boot_clocks)
+    statement = upsert(connection, boot_clocks)
     told = ("error_s", "booted_at_s", "walked_no", "walk_to")
     connection.execute(
         statement.on_conflict_do_update(

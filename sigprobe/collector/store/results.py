@@ -11,10 +11,9 @@ from itertools import islice
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Row, Select, func, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from sigprobe.collector.store import corrections
-from sigprobe.collector.store.schema import MAX_TEXT, receive_order, results, tallies, tokens
+from sigprobe.collector.store.schema import MAX_TEXT, receive_order, results, tallies, tokens, upsert
 from sigprobe.wire import ACCEPTED, CONFLICT, DUPLICATE
 
 _TOKEN_USE_GRAIN: Final = timedelta(hours=1)
@@ -159,12 +158,8 @@ def _values(row: NewResult, anchors: corrections.Anchors) -> dict[str, Any]:
     return values
 
 
-def _upsert(connection: Connection, table: Any) -> Any:
-    return (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
-
-
 def _insert(connection: Connection, values: list[dict[str, Any]]) -> frozenset[str]:
-    statement = _upsert(connection, results).on_conflict_do_nothing(index_elements=["id"])
+    statement = upsert(connection, results).on_conflict_do_nothing(index_elements=["id"])
     found = connection.execute(statement.returning(results.c.id), values)
     return frozenset(str(name) for name in found.scalars())
 
@@ -196,7 +191,7 @@ def _count(connection: Connection, rows: Sequence[NewResult], now: datetime) -> 
             counted["operator", operator, row.outcome] += 1
     if not counted:
         return
-    statement = _upsert(connection, tallies)
+    statement = upsert(connection, tallies)
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["scope", "subject", "outcome"],

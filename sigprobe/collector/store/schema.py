@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import (
     BigInteger,
     Column,
+    Connection,
     DateTime,
     Dialect,
     Float,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     Text,
     Uuid,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeDecorator
 
 
@@ -41,6 +43,11 @@ class UtcTime(TypeDecorator[datetime]):
         if when is None:
             return None
         return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+
+
+def upsert(connection: Connection, table: Table) -> Any:
+    """An insert that can be told what to do with rows that are there: each engine has a statement of its own."""
+    return (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
 
 
 MAX_TEXT: Final = 200
