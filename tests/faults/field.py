@@ -25,6 +25,13 @@ from sigprobe.upload import Backoff, Collector, Mode, Report, drain
 from tests.collector.sending import make_result
 
 _SERVE: Final = "from sigprobe.commands.collector import app; app(prog_name='sigprobe collector')"
+SILENT: Final = """
+from sigprobe.collector import reading
+def broken(cursor):
+    raise LookupError(cursor)
+reading.read_cursor = broken
+"""
+"""A patch for a `Site`: a collector that does not expect a wrong cursor."""
 _PLAIN: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 

@@ -13,20 +13,12 @@ from urllib.parse import quote
 
 import jsonschema
 import pytest
-from field import Site, records
+from field import SILENT, Site, records
 from harness import Trial, hold
 
 from sigprobe import wire
 
 _METHODS: Final = ("get", "head", "post", "put", "patch", "delete", "options")
-
-SILENT: Final = """
-from sigprobe.collector import reading
-def broken(cursor):
-    raise LookupError(cursor)
-reading.read_cursor = broken
-"""
-"""A collector that does not expect a wrong cursor."""
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from field import Site
+from field import SILENT, Site
 from harness import Trial, hold
 
 from tests.requires import ROOT, missing
@@ -29,14 +29,6 @@ import schemathesis
 def lines(context, value):
     return value if isinstance(value, bytes) else json.dumps(value).encode()
 """
-
-SILENT: Final = """
-from sigprobe.collector import reading
-def broken(cursor):
-    raise LookupError(cursor)
-reading.read_cursor = broken
-"""
-"""A collector that does not expect a wrong cursor."""
 
 
 def hold_to_the_schema(site: Site, folder: Path, token: str, seed: int, examples: int, *only: str) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from sigprobe.buffer import Buffer
 from sigprobe.upload import Backoff, Collector, Upload
@@ -39,3 +40,17 @@ class Draining:
 def draining(buffer: Buffer, tmp_path: Path) -> Draining:
     """A function that makes a drain against given servers."""
     return Draining(buffer, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def ca() -> trustme.CA:
+    """An authority of our own."""
+    return trustme.CA()
+
+
+@pytest.fixture
+def ca_file(ca: trustme.CA, tmp_path: Path) -> str:
+    """The file with its certificate, as settings name it."""
+    path = tmp_path / "ca.pem"
+    ca.cert_pem.write_to_path(str(path))
+    return str(path)

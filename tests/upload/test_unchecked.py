@@ -27,18 +27,6 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 SAID = "The dates of the certificate of {url} were not checked"
 
 
-@pytest.fixture(scope="module")
-def ca() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def ca_file(ca: trustme.CA, tmp_path: Path) -> str:
-    path = tmp_path / "ca.pem"
-    ca.cert_pem.write_to_path(str(path))
-    return str(path)
-
-
 @contextmanager
 def expired(ca: trustme.CA) -> Iterator[StandIn]:
     """A collector whose certificate is out of date, as it looks to a laptop with a dead clock."""
