@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -120,9 +121,9 @@ def _collectors(loaded: Loaded) -> Iterator[tuple[Finding, float | None, float]]
 
     if not loaded.config.upload.collectors:
         yield checks.Finding(_("Collector"), "warn", _("none is configured"), "sigprobe init"), None, 0.0
-    proxy = loaded.config.upload.proxy
     for entry in loaded.config.upload.collectors:
-        if Collector(entry.url, None, entry.ca_file, entry.allow_unchecked_time, proxy).time_unchecked:
+        collector = Collector(entry.url, None, entry.ca_file, entry.allow_unchecked_time, loaded.config.upload.proxy)
+        if collector.time_unchecked:
             detail = _("{url}: the dates are not checked, as allow_unchecked_time asks for").format(url=entry.url)
             fix = "sigprobe config show --origin | grep allow_unchecked_time"
             yield checks.Finding(_("Certificate dates"), "warn", detail, fix), None, 0.0
@@ -139,5 +140,4 @@ def _collectors(loaded: Loaded) -> Iterator[tuple[Finding, float | None, float]]
             continue
         state: checks.State = "warn" if token.origin == "environment" else "ok"
         yield checks.Finding(_("Token"), state, f"{entry.url}: {token.origin}", "unset SIGPROBE_TOKEN"), None, 0.0
-        collector = Collector(entry.url, token.text, entry.ca_file, entry.allow_unchecked_time, proxy)
-        yield checks.check_collector(collector)
+        yield checks.check_collector(replace(collector, token=token.text))

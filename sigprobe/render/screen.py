@@ -139,12 +139,11 @@ def header_parts(view: RunView) -> list[str]:
 def gps_text(view: RunView) -> str:
     """The position with its accuracy, or the sentence that there is none."""
     place = view.tags.location
-    if place is None and view.place_may_come:
-        return f"{words.sentence('no_fix')} {words.screen_code('no_fix')}"
     if place is None:
-        return (
-            _("No position was recorded.") if view.place_may_come is None else _("No position: no GPS is in use here.")
-        )
+        if view.place_may_come:
+            return f"{words.sentence('no_fix')} {words.screen_code('no_fix')}"
+        recalled = view.place_may_come is None
+        return _("No position was recorded.") if recalled else _("No position: no GPS is in use here.")
     notes = []
     if place.accuracy_m is not None:
         notes.append(f"±{number(place.accuracy_m)} m")

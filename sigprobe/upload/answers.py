@@ -26,6 +26,8 @@ class Came(Enum):
 
 SPLITS: Final = (Came.SPLIT, Came.LARGE)
 """Refusals of a whole batch by a collector of ours, for what is in it."""
+ANSWERS: Final = (Came.DONE, *SPLITS)
+"""What a collector of ours has to say of a batch."""
 
 
 @contextmanager

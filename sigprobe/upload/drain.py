@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from sigprobe import wire
 from sigprobe.buffer import Buffer, Row, StorageError, UnnotedError, Verdicts
-from sigprobe.upload.answers import SPLITS, Came, keeping, sort_answers
+from sigprobe.upload.answers import ANSWERS, SPLITS, Came, keeping, sort_answers
 from sigprobe.upload.backoff import Backoff
 from sigprobe.upload.offset import boottime
 from sigprobe.upload.pace import SMALL_BATCH, Pace
@@ -169,7 +169,7 @@ class Upload:
             result, problem = self._ask(collector, witness)
             if result is Came.DONE and witness.pos not in self.deferred:
                 break
-            if result not in (Came.DONE, *SPLITS):
+            if result not in ANSWERS:
                 return self._leave_out(collector, said=True)
             if result is not Came.DONE and not self._suspects.is_witness(witness, url):
                 self._suspects.add(witness, url, problem or "refused")
@@ -177,7 +177,7 @@ class Upload:
             return self._leave_out(collector, said=False)
         for row in self._suspects.of(url):
             result, problem = self._ask(collector, row)
-            if result not in (Came.DONE, *SPLITS):
+            if result not in ANSWERS:
                 return self._leave_out(collector, said=True)
             if result is not Came.DONE:
                 self._keep(collector, Verdicts(rejected=[(row.id, problem or "refused")]))
@@ -221,7 +221,7 @@ class Upload:
         self._tried[collector.url] = self._tried.get(collector.url, 0) + 1
         begun = self.clock()
         result, problem = self._send(collector, batch, rows, left / max(1, min(fresh, TRIES - self._unanswered)))
-        if result in (Came.DONE, *SPLITS):
+        if result in ANSWERS:
             if result is Came.DONE:
                 self.pace.succeeded(len(rows), self.clock() - begun)
             return result, problem

@@ -33,9 +33,6 @@ class Suspects:
         """A collector has refused this record alone."""
         self._rows[row.pos] = (row, url, reason)
 
-    def __len__(self) -> int:
-        return len(self._rows)
-
     @property
     def positions(self) -> set[int]:
         """Where they lie in the queue."""
