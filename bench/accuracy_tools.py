@@ -20,9 +20,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from link_emulator import Link, Way, link
 
-import sigprobe.measure.engines.http  # noqa: F401 - so that a long run measures with one state of the code
-from sigprobe.measure import ping, throughput
-from sigprobe.measure.kind import Context, Deadline
+import sigprobe.measure.throughput.http_engine  # noqa: F401 - so that a long run measures with one state of the code
+from sigprobe.measure.ping import kind as ping
+from sigprobe.measure.throughput import kind as throughput
+from sigprobe.net.limits import Context, Deadline
 
 ROOT = Path(__file__).parent.parent
 PORT = 8470

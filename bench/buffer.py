@@ -30,7 +30,7 @@ from statistics import median
 import apsw
 
 from sigprobe.buffer import Buffer, schema
-from sigprobe.result import Location, Outcome, Result, Software, Tags, Target, new_id, utc_now
+from sigprobe.record.result import Location, Outcome, Result, Software, Tags, Target, new_id, utc_now
 
 GOAL_RATE = 0.7
 GOAL_MEMORY = 1.2

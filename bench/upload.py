@@ -31,11 +31,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from sigprobe import wire  # noqa: E402
 from sigprobe.buffer import Buffer  # noqa: E402
-from sigprobe.result import new_id  # noqa: E402
+from sigprobe.protocol import batches as wire  # noqa: E402
+from sigprobe.record.result import new_id  # noqa: E402
 from sigprobe.upload import Backoff, Collector, Mode, Upload, drain, open_channel, post  # noqa: E402
-from sigprobe.upload.pace import TARGET_S, Pace  # noqa: E402
+from sigprobe.upload.batch_size import TARGET_S, Pace  # noqa: E402
 from tests.records import record  # noqa: E402
 from tests.upload.standin import packed_receipt, standin  # noqa: E402
 

@@ -13,7 +13,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final, NoReturn
 
-from sigprobe import __version__, i18n
+from sigprobe import __version__
+from sigprobe.words import i18n
 
 USAGE: Final = 2
 FAILED: Final = 1
@@ -31,7 +32,7 @@ def main() -> NoReturn:
 
 def run(arguments: list[str]) -> int:
     """Run one command; returns its exit code (design: 0 done, 1 unexpected, 2 usage, 3–6 and 130 as documented)."""
-    from sigprobe.commands import terminal
+    from sigprobe.commands.support import terminal
 
     arguments, everywhere = take_everywhere(arguments)
     if arguments in (["--version"], ["-V"]):
@@ -49,14 +50,14 @@ def run(arguments: list[str]) -> int:
 def _dispatch(arguments: list[str]) -> int:
     from typer import Abort, Exit, TyperException
 
-    from sigprobe.commands import mistakes, shell, terminal
+    from sigprobe.commands.support import terminal, typer_shell, usage_errors
 
     out = terminal.current()
-    shell.speak_for_parser(i18n.language())
+    typer_shell.speak_for_parser(i18n.language())
     if not arguments:
         arguments = ["--help"]
     try:
-        code = shell.root().main(arguments, prog_name="sigprobe", standalone_mode=False)
+        code = typer_shell.root().main(arguments, prog_name="sigprobe", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except Exit as stop:
         return stop.exit_code
@@ -64,7 +65,7 @@ def _dispatch(arguments: list[str]) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":
             out.result(error.format_message())
             return 0
-        out.error(mistakes.explain_usage(error))
+        out.error(usage_errors.explain_usage(error))
         return USAGE
     except (KeyboardInterrupt, Abort):
         out.say(i18n._("Stopped. What was finished is kept."))
@@ -79,8 +80,8 @@ def _dispatch(arguments: list[str]) -> int:
 
 def _unexpected(error: Exception) -> int:
     from sigprobe.buffer.errors import StorageError
-    from sigprobe.commands import logfile, terminal
-    from sigprobe.commands.common import NOT_SAVED, say_code
+    from sigprobe.commands.support import logfile, terminal
+    from sigprobe.commands.support.common import NOT_SAVED, say_code
 
     if isinstance(error, StorageError):
         say_code(error.code, str(error))
@@ -140,11 +141,11 @@ _LANGUAGE_LINE: Final = re.compile(
 
 
 def _language_in_file(arguments: list[str], environ: Mapping[str, str]) -> str | None:
-    from sigprobe import paths
+    from sigprobe.files import locations
 
     given = next((b for a, b in pairwise(arguments) if a == "--config"), None)
     given = given or next((a.partition("=")[2] for a in arguments if a.startswith("--config=")), None)
-    path = paths.find(None if given is None else Path(given), environ)
+    path = locations.find(None if given is None else Path(given), environ)
     try:
         text = b"" if path is None or not path.is_file() else path.read_bytes()[:1_000_000]
     except (OSError, ValueError):

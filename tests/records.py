@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from sigprobe.result import (
+from sigprobe.record.result import (
     Failure,
     Location,
     Network,

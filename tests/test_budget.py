@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from netns import namespace
 
-from sigprobe.budget import Limits, allowance, day_of, month_of
 from sigprobe.buffer import Buffer
+from sigprobe.runs.data_budget import Limits, allowance, day_of, month_of
 from tests.standing import Run
 from tests.upload.standin import put, standin
 

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sigprobe import i18n
-from sigprobe.codes import CODES
+from sigprobe.words import i18n
+from sigprobe.words.codes import CODES
 
 ROOT = Path(__file__).parent.parent
 WHEN = datetime(2026, 11, 27, 7, 5, tzinfo=UTC)

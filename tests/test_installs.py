@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from requires import ROOT, missing, needs
 
-from sigprobe import paths
 from sigprobe.config import parse
-from sigprobe.round import queue_path
+from sigprobe.files import locations
+from sigprobe.runs.setup import queue_path
 
 GROUP = 59_990
 SERVICE, MEMBER, STRANGER = 59_991, 59_992, 59_993
@@ -194,12 +194,12 @@ def test_config_show_names_the_queue_that_is_meant(device: Device) -> None:
 def test_the_rule_needs_no_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same choice, worked out on stand-ins for the two directories of the system."""
     system, shared = tmp_path / "config.yaml", tmp_path / "lib" / "buffer.db"
-    monkeypatch.setattr(paths, "system_file", lambda: system)
-    monkeypatch.setattr(paths, "SYSTEM_QUEUE", shared)
+    monkeypatch.setattr(locations, "system_file", lambda: system)
+    monkeypatch.setattr(locations, "SYSTEM_QUEUE", shared)
     loaded, other = (parse(SETTINGS.encode(), path, {}) for path in (system, tmp_path / "mine.yaml"))
-    assert queue_path(loaded) == paths.queue_file()
+    assert queue_path(loaded) == locations.queue_file()
     shared.parent.mkdir()
     assert queue_path(loaded) == shared
-    assert queue_path(other) == paths.queue_file()
+    assert queue_path(other) == locations.queue_file()
     set_by_hand = parse(f"{SETTINGS}buffer: {{path: {tmp_path / 'x.db'}}}\n".encode(), system, {})
     assert queue_path(set_by_hand) == tmp_path / "x.db"

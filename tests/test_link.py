@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sigprobe import link
+from sigprobe.net import routes
 
 ROUTE = """\
 Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
@@ -53,46 +53,46 @@ def interface(sys: Path, name: str, *, kind: str = "1", uevent: str = "", driver
 
 def test_the_default_route_is_the_one_with_the_lowest_metric(proc: Path) -> None:
     """Of two links the system prefers the one named; a blackhole route is none."""
-    found = link.default_route("ipv4", proc)
+    found = routes.default_route("ipv4", proc)
     assert found is not None
     assert (found.interface, found.gateway, found.metric) == ("wlan0", "192.168.1.1", 600)
-    assert link.main_route(proc) == found
-    assert {r.interface for r in link.routes("ipv4", proc)} == {"wlan0", "wwan0", "docker0"}
+    assert routes.main_route(proc) == found
+    assert {r.interface for r in routes.routes("ipv4", proc)} == {"wlan0", "wwan0", "docker0"}
 
 
 def test_a_link_local_gateway_keeps_its_interface(proc: Path) -> None:
     """fe80:: addresses mean nothing without the interface."""
-    assert link.default_gateway(proc=proc) == "192.168.1.1"
-    assert link.default_gateway("ipv6", proc) == "fe80::1%wlan0"
+    assert routes.default_gateway(proc=proc) == "192.168.1.1"
+    assert routes.default_gateway("ipv6", proc) == "fe80::1%wlan0"
 
 
 def test_a_modem_without_a_gateway_still_has_a_route(proc: Path) -> None:
     """Point-to-point modems have a default route and no gateway: the two are told apart."""
     (proc / "net" / "route").write_text(MODEM_ROUTE)
     (proc / "net" / "ipv6_route").unlink()
-    found = link.main_route(proc)
+    found = routes.main_route(proc)
     assert found is not None and (found.interface, found.gateway) == ("wwan0", None)
-    assert link.default_gateway(proc=proc) is None
-    assert link.families(proc) == "ipv4"
+    assert routes.default_gateway(proc=proc) is None
+    assert routes.families(proc) == "ipv4"
 
 
 def test_families(proc: Path) -> None:
     """Both families, one, or none: by their default routes."""
-    assert link.families(proc) == "both"
+    assert routes.families(proc) == "both"
     (proc / "net" / "route").write_text("")
-    assert link.families(proc) == "ipv6"
+    assert routes.families(proc) == "ipv6"
     (proc / "net" / "ipv6_route").write_text("")
-    assert link.families(proc) is None
+    assert routes.families(proc) is None
 
 
 def test_an_unreadable_system_is_not_known_rather_than_wrong(tmp_path: Path) -> None:
     """Where there is no /proc and no /sys, everything is None and nothing fails."""
-    assert link.default_route("ipv4", tmp_path) is None
-    assert link.default_gateway(proc=tmp_path) is None
-    assert link.families(tmp_path) is None
-    assert link.access("eth0", tmp_path) is None
-    assert link.counters("eth0", tmp_path) is None
-    assert link.interface_for("127.0.0.1", tmp_path) is None
+    assert routes.default_route("ipv4", tmp_path) is None
+    assert routes.default_gateway(proc=tmp_path) is None
+    assert routes.families(tmp_path) is None
+    assert routes.access("eth0", tmp_path) is None
+    assert routes.counters("eth0", tmp_path) is None
+    assert routes.interface_for("127.0.0.1", tmp_path) is None
 
 
 @pytest.mark.parametrize("text", ["Iface\n", "eth0 zz zz zz\n", "\x00\xff\n", "eth0\t00000000\n" * 3])
@@ -100,7 +100,7 @@ def test_nonsense_in_the_tables_is_skipped(proc: Path, text: str) -> None:
     """A line that cannot be read is no route."""
     (proc / "net" / "route").write_text(text)
     (proc / "net" / "ipv6_route").write_text(text)
-    assert link.routes("ipv4", proc) == [] and link.routes("ipv6", proc) == []
+    assert routes.routes("ipv4", proc) == [] and routes.routes("ipv6", proc) == []
 
 
 def test_kinds_of_links(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_kinds_of_links(tmp_path: Path) -> None:
     interface(tmp_path, "lo", kind="772")
     interface(tmp_path, "tun0", kind="65534")
     interface(tmp_path, "bnep0", uevent="DEVTYPE=bluetooth\n")
-    found = {name: link.access(name, tmp_path) for name in ("wlp2s0", "wlan9", "wwan0", "rmnet0", "enp3s0", "enx1")}
+    found = {name: routes.access(name, tmp_path) for name in ("wlp2s0", "wlan9", "wwan0", "rmnet0", "enp3s0", "enx1")}
     assert found == {
         "wlp2s0": "wifi",
         "wlan9": "wifi",
@@ -124,31 +124,31 @@ def test_kinds_of_links(tmp_path: Path) -> None:
         "enp3s0": "ethernet",
         "enx1": "ethernet",
     }
-    assert {link.access(name, tmp_path) for name in ("usb0", "lo", "tun0", "bnep0", "gone")} == {None}
+    assert {routes.access(name, tmp_path) for name in ("usb0", "lo", "tun0", "bnep0", "gone")} == {None}
 
 
 def test_byte_counters(tmp_path: Path) -> None:
     """Bytes in and out as the kernel counts them; half-readable is not known."""
     home = interface(tmp_path, "wlan0")
-    assert link.counters("wlan0", tmp_path) == link.Counters(123456, 789)
+    assert routes.counters("wlan0", tmp_path) == routes.Counters(123456, 789)
     (home / "statistics" / "tx_bytes").unlink()
-    assert link.counters("wlan0", tmp_path) is None
+    assert routes.counters("wlan0", tmp_path) is None
 
 
 @pytest.mark.skipif(not Path("/proc/net/dev").exists(), reason="reads Linux's own tables")
 def test_the_loopback_of_this_machine() -> None:
     """The live tables are read too: loopback is lo, and its counters only grow."""
-    assert link.interface_for("127.0.0.1") == "lo"
-    before = link.counters("lo")
+    assert routes.interface_for("127.0.0.1") == "lo"
+    before = routes.counters("lo")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.bind(("127.0.0.1", 0))
         sender.sendto(b"x" * 100, sender.getsockname())
-    after = link.counters("lo")
+    after = routes.counters("lo")
     assert before is not None and after is not None
     assert after.tx_bytes >= before.tx_bytes + 100
 
 
 def test_no_way_no_address() -> None:
     """Something that is no address has no source address and no interface."""
-    assert link.local_address("not an address") is None
-    assert link.interface_for("not an address") is None
+    assert routes.local_address("not an address") is None
+    assert routes.interface_for("not an address") is None

@@ -13,9 +13,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from netns import MARKS, NOBODY, Namespace, join, namespace
 
-from sigprobe.measure import KINDS, path, peek, reach, sockets
-from sigprobe.measure.kind import Context, DataBudget, Deadline, Measured
-from sigprobe.result import Outcome
+from sigprobe.measure import KINDS
+from sigprobe.measure.kind import Measured
+from sigprobe.measure.path import kind as path
+from sigprobe.measure.path import probes, server_look
+from sigprobe.measure.path.options import Aim, Options, Seen
+from sigprobe.net import sockets
+from sigprobe.net.limits import Context, DataBudget, Deadline
+from sigprobe.record.result import Outcome
 
 FAR = "10.87.3.2"
 GATEWAY = "10.87.1.2"
@@ -41,12 +46,12 @@ def chain(request: pytest.FixtureRequest) -> Iterator[list[Namespace]]:
 def walk(space: Namespace, *references: str, uid: int | None = None, **more: Any) -> Measured:
     import icmplib  # noqa: F401 - loaded before the child gives up the right to read it
 
-    import sigprobe.measure.dnsquery  # noqa: F401
+    import sigprobe.measure.dns.query  # noqa: F401
 
     "a".encode("idna")
 
     def run() -> Measured:
-        options = path.Options(references=references, **more)
+        options = Options(references=references, **more)
         return path.measure(options, Context(Deadline.after(options.timeout_s())))
 
     return space.call(run, uid=uid)
@@ -127,11 +132,11 @@ class TestOutwards:
     def test_a_target_that_answered_proves_a_way(self, chain: list[Namespace]) -> None:
         """Where references are closed, what another check of the run reached counts; a neighbour does not."""
         chain[2].drop("ip daddr 10.87.3.0/24", hook="forward")
-        seen = path.Seen(name="page", address="203.0.113.9:443")
+        seen = Seen(name="page", address="203.0.113.9:443")
         assert walk(chain[0], FAR, seen=(seen,)).outcome is Outcome.OK
-        near = path.Seen(name="printer", address="10.87.1.77:80")
+        near = Seen(name="printer", address="10.87.1.77:80")
         assert walk(chain[0], FAR, seen=(near,)).outcome is Outcome.DEGRADED
-        failed = path.Seen(name="page", address="203.0.113.9:443", code="timeout")
+        failed = Seen(name="page", address="203.0.113.9:443", code="timeout")
         assert walk(chain[0], FAR, seen=(failed,)).outcome is Outcome.DEGRADED
 
     def test_a_reference_on_this_side_of_the_gateway_proves_no_way(self, chain: list[Namespace]) -> None:
@@ -158,21 +163,21 @@ def test_a_stop_ends_it() -> None:
     """Told to stop, it is skipped, not failed."""
     context = Context(Deadline.after(4))
     context.stop.set()
-    got = path.measure(path.Options(), context)
+    got = path.measure(Options(), context)
     assert (got.outcome, code(got)) == (Outcome.SKIPPED, "interrupted")
 
 
 def test_without_data_left_nothing_is_sent() -> None:
     """An empty data budget leaves the walk out."""
     context = Context(Deadline.after(4), DataBudget(0))
-    got = path.measure(path.Options(references=("192.0.2.1",)), context)
+    got = path.measure(Options(references=("192.0.2.1",)), context)
     assert (got.outcome, code(got), got.data["bytes_used"]) == (Outcome.SKIPPED, "data_budget", 0)
 
 
 def test_where_only_this_device_is_configured_nothing_is_sent() -> None:
     """Targets on loopback alone: there is no way to walk, and no packet leaves."""
-    aims = (path.Aim(name="a", kind="http", host="127.0.0.1", port=80), path.Aim(name="b", kind="ping", host="::1"))
-    got = path.measure(path.Options(targets=aims), Context(Deadline.after(4)))
+    aims = (Aim(name="a", kind="http", host="127.0.0.1", port=80), Aim(name="b", kind="ping", host="::1"))
+    got = path.measure(Options(targets=aims), Context(Deadline.after(4)))
     assert got.outcome is Outcome.FAILED
     assert got.data["bytes_used"] == 0
     assert got.data["gateway"] is None
@@ -209,22 +214,22 @@ def test_options_come_from_what_is_configured() -> None:
 
 def test_the_rate_of_a_train_is_that_of_its_middle_gap() -> None:
     """One stall does not make a fast link slow; a train of one tells nothing."""
-    assert reach.spread_rate_bps([0.0, 0.001, 0.002, 0.1], 1500) == 12_000_000
-    assert reach.spread_rate_bps([0.0, 0.1, 0.2, 0.3], 1500) == 120_000
-    assert reach.spread_rate_bps([0.0], 1500) is None
+    assert probes.spread_rate_bps([0.0, 0.001, 0.002, 0.1], 1500) == 12_000_000
+    assert probes.spread_rate_bps([0.0, 0.1, 0.2, 0.3], 1500) == 120_000
+    assert probes.spread_rate_bps([0.0], 1500) is None
 
 
 def test_certificates_are_read_without_trust() -> None:
     """Issuer and dates of a certificate that no check accepted, as a real parser reads them; garbage is refused."""
     made = trustme.CA(organization_name="Somebody in Between").issue_cert("a.example")
     known = x509.load_pem_x509_certificate(made.cert_chain_pems[0].bytes())
-    issuer, start, end = peek.certificate_parts(known.public_bytes(Encoding.DER))
+    issuer, start, end = server_look.certificate_parts(known.public_bytes(Encoding.DER))
     assert "Somebody in Between" in issuer
     assert start is not None and start.startswith(known.not_valid_before_utc.strftime("%Y-%m-%dT%H:%M:%S"))
     assert end is not None and end.startswith(known.not_valid_after_utc.strftime("%Y-%m-%dT%H:%M:%S"))
     for garbage in (b"", b"\x30", b"\x30\x82\xff\xff", b"\x02\x01\x05", bytes(40)):
         with pytest.raises((ValueError, IndexError)):
-            peek.certificate_parts(garbage)
+            server_look.certificate_parts(garbage)
 
 
 @pytest.mark.parametrize(
@@ -238,10 +243,10 @@ def test_certificates_are_read_without_trust() -> None:
 )
 def test_a_servers_date_tells_the_clocks_error(date: str | None, expected: float | None) -> None:
     """The header has whole seconds, so half of one is the best guess; no date tells nothing."""
-    assert peek.clock_offset_s(date, 1000.0) == expected
+    assert server_look.clock_offset_s(date, 1000.0) == expected
 
 
 def test_an_address_of_a_family_that_is_not_there_is_none() -> None:
     """A scope that is no interface makes no exception."""
-    assert reach.numeric("fe80::1%nowhere9", 53) is None
-    assert isinstance(reach.numeric("127.0.0.1", 53), sockets.Address)
+    assert probes.numeric("fe80::1%nowhere9", 53) is None
+    assert isinstance(probes.numeric("127.0.0.1", 53), sockets.Address)

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from sigprobe.codes import CODES
-from sigprobe.measure.kind import Context, DataBudget, Deadline, Progress
-from sigprobe.measure.ping import KIND, Options, PingData, measure, resolve
-from sigprobe.measure.rtts import jitter_ms, summarise
-from sigprobe.result import Outcome
+from sigprobe.measure.ping.kind import KIND, Options, PingData, measure, resolve
+from sigprobe.net.limits import Context, DataBudget, Deadline, Progress
+from sigprobe.net.rtt_stats import jitter_ms, summarise
+from sigprobe.record.result import Outcome
+from sigprobe.words.codes import CODES
 
 
 def options(**changes: Any) -> Options:
@@ -301,15 +301,15 @@ def test_resolve_takes_the_family_asked_for() -> None:
 
 def test_every_cause_has_a_sentence() -> None:
     """Whatever ping can report as a cause stands in the table of codes."""
-    from sigprobe.measure import echo
+    from sigprobe.net import icmp
 
-    causes = set(echo._ERRNO_CAUSES.values())
+    causes = set(icmp._ERRNO_CAUSES.values())
     causes |= {
         cause
         for family in (socket.AF_INET, socket.AF_INET6)
         for kind in range(256)
         for code in range(16)
-        if (cause := echo._icmp_cause(family, kind, code)) is not None
+        if (cause := icmp._icmp_cause(family, kind, code)) is not None
     }
     assert causes <= set(CODES)
     assert {"ttl_exceeded", "filtered", "host_unreachable", "network_unreachable"} <= causes

@@ -16,10 +16,11 @@ import pytest
 from link_emulator import Link, Way, both_ways, join_by_relay, link
 from netns import MARKS, Namespace, namespace
 
-from sigprobe.measure.kind import Context, Deadline, Measured
-from sigprobe.measure.ping import Options, measure
-from sigprobe.measure.rtts import jitter_ms
-from sigprobe.result import Outcome
+from sigprobe.measure.kind import Measured
+from sigprobe.measure.ping.kind import Options, measure
+from sigprobe.net.limits import Context, Deadline
+from sigprobe.net.rtt_stats import jitter_ms
+from sigprobe.record.result import Outcome
 
 pytestmark = MARKS
 

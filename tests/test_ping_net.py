@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from netns import MARKS, NOBODY, Namespace, join, namespace, pair
 
-from sigprobe import link
-from sigprobe.measure.kind import Context, Deadline, Measured
-from sigprobe.measure.ping import Options, measure
-from sigprobe.result import Outcome
+from sigprobe.measure.kind import Measured
+from sigprobe.measure.ping.kind import Options, measure
+from sigprobe.net import routes
+from sigprobe.net.limits import Context, Deadline
+from sigprobe.record.result import Outcome
 
 pytestmark = MARKS
 
@@ -201,8 +202,8 @@ def test_the_default_gateway_is_found_and_pinged() -> None:
         got = ping(near, "default-gateway")
         assert (got.outcome, got.address_used) == (Outcome.OK, FAR)
         assert ping(near, "default-gateway", family="ipv6").address_used == "fd87:1::2"
-        assert near.call(link.families) == "both"
-        assert near.call(lambda: link.interface_for("10.200.0.1")) == "eth0"
+        assert near.call(routes.families) == "both"
+        assert near.call(lambda: routes.interface_for("10.200.0.1")) == "eth0"
 
 
 def test_a_link_local_gateway_is_pinged_with_its_interface() -> None:
@@ -222,10 +223,10 @@ def test_the_interface_is_that_of_the_longest_prefix() -> None:
         join(near, one, 1)
         join(near, two, 2, names=("eth1", "eth0"))
         near.ip("route", "add", "default", "via", "10.87.1.2")
-        assert near.call(lambda: link.interface_for("10.87.2.2")) == "eth1"
-        assert near.call(lambda: link.interface_for("10.87.3.2")) == "eth0"
-        assert near.call(lambda: link.interface_for("fd87:2::2")) == "eth1"
-        assert near.call(lambda: link.interface_for("fd99::1")) is None
+        assert near.call(lambda: routes.interface_for("10.87.2.2")) == "eth1"
+        assert near.call(lambda: routes.interface_for("10.87.3.2")) == "eth0"
+        assert near.call(lambda: routes.interface_for("fd87:2::2")) == "eth1"
+        assert near.call(lambda: routes.interface_for("fd99::1")) is None
         assert near.call(_sent_bytes) > 0
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sigprobe import profile
-from sigprobe.profile import HIGHER, METRICS, ProfileError, Word
+from sigprobe.record import profile
+from sigprobe.record.profile import HIGHER, METRICS, ProfileError, Word
 
 GOOD = """\
 name: mine

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sigprobe.readiness import CERTAIN, LEAST_SPREAD, Measurement, Task, forecast
+from sigprobe.verdict.forecast import CERTAIN, LEAST_SPREAD, Measurement, Task, forecast
 
 TASK = Task(photos=4, photo_mb=3, minutes=10)
 NEEDED = 4 * 3 * 8e6 * 1.08 / 600

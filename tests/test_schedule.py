@@ -12,8 +12,18 @@ from pathlib import Path
 import pytest
 from requires import missing, needs
 
-from sigprobe import schedule
-from sigprobe.schedule import BEGIN, END, Setup, block_of, calendar, cron_line, even, unit_word, with_block
+from sigprobe.device import timers
+from sigprobe.device.timers import (
+    BEGIN,
+    END,
+    Setup,
+    block_of,
+    calendar,
+    cron_line,
+    even,
+    unit_word,
+    with_block,
+)
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -21,7 +31,7 @@ OTHERS = "# my own\nMAILTO=me\n*/5 * * * * /usr/bin/backup # BEGIN sigprobe\n"
 
 
 def setup(folder: Path, *, system: bool = False, agent: bool = False, every_min: int = 15) -> Setup:
-    return schedule.systemd_setup(
+    return timers.systemd_setup(
         system=system,
         agent=agent,
         every_min=every_min,
@@ -201,32 +211,32 @@ def test_units_are_written_once_and_removed(tmp_path: Path, agent: bool) -> None
     """Installing again leaves the files as they are; removing leaves nothing of ours and all of others'."""
     made = setup(tmp_path / "units", agent=agent)
     run = Recorder()
-    schedule.install(made, run)
+    timers.install(made, run)
     assert made.installed
     assert run.commands == [
         ("systemctl", "--user", "daemon-reload"),
         ("systemctl", "--user", "enable", "--now", made.enable),
     ]
     stamps = {path: path.stat().st_mtime_ns for path in made.units}
-    schedule.install(made, run)
+    timers.install(made, run)
     assert {path: path.stat().st_mtime_ns for path in made.units} == stamps
     foreign = tmp_path / "units" / "other.service"
     foreign.write_text("x")
-    assert set(schedule.remove(made, run)) == set(made.units)
+    assert set(timers.remove(made, run)) == set(made.units)
     assert list((tmp_path / "units").iterdir()) == [foreign]
     assert run.commands[-2:] == [
         ("systemctl", "--user", "disable", "--now", made.enable),
         ("systemctl", "--user", "daemon-reload"),
     ]
     before = len(run.commands)
-    assert schedule.remove(made, run) == []
+    assert timers.remove(made, run) == []
     assert len(run.commands) == before
 
 
 def test_a_command_that_fails_is_an_error(tmp_path: Path) -> None:
     """With what it said."""
-    with pytest.raises(schedule.ScheduleError, match="made up"):
-        schedule.install(setup(tmp_path), Recorder(1))
+    with pytest.raises(timers.ScheduleError, match="made up"):
+        timers.install(setup(tmp_path), Recorder(1))
 
 
 def test_the_timer_catches_up_and_spreads(tmp_path: Path) -> None:
@@ -338,7 +348,7 @@ def test_systemd_understands_the_calendars(text: str) -> None:
 
 def test_units_by_command(tmp_path: Path, sigprobe: Run, clean_home: Path) -> None:
     """--dry-run shows the units and the commands and writes nothing; show says that nothing is installed."""
-    if not schedule.RUNNING_SYSTEMD.is_dir() or shutil.which("systemctl") is None:
+    if not timers.RUNNING_SYSTEMD.is_dir() or shutil.which("systemctl") is None:
         done = sigprobe("schedule", "show", "--config", str(config(tmp_path)))
         assert "would write" in done.stdout
         assert "test -q" in done.stdout

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sigprobe import cli, schedule
+from sigprobe import cli
+from sigprobe.device import timers
 
 CONFIG = (
     "probe: {{site: test}}\nlanguage: en\ntargets: [{{kind: ping, name: device, address: 127.0.0.1}}]\n"
@@ -57,15 +58,15 @@ class Place:
         timer, agent = {"sigprobe-test.service", "sigprobe-test.timer"}, {"sigprobe-agent.service"}
         found = {name for name, files in (("timer", timer), ("agent", agent)) if files <= names}
         assert names == {f for name in found for f in (timer if name == "timer" else agent)}
-        return found | ({"cron"} if schedule.block_of(self.table.read_text()) else set())
+        return found | ({"cron"} if timers.block_of(self.table.read_text()) else set())
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     made = Place(tmp_path)
     (tmp_path / "config.yaml").write_text(CONFIG.format(folder=tmp_path))
-    monkeypatch.setattr(schedule, "RUNNING_SYSTEMD", tmp_path)
-    monkeypatch.setattr(schedule, "SYSTEM_UNITS", made.device)
+    monkeypatch.setattr(timers, "RUNNING_SYSTEMD", tmp_path)
+    monkeypatch.setattr(timers, "SYSTEM_UNITS", made.device)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     return made
@@ -114,7 +115,7 @@ def test_show_tells_all_and_that_one_is_enough(place: Place, do: Do) -> None:
     assert do("install", "--agent")[0] == 0
     for path, text in timer.items():
         path.write_text(text)
-    place.table.write_text(schedule.with_block(OTHERS, "1 * * * * sigprobe test -q"))
+    place.table.write_text(timers.with_block(OTHERS, "1 * * * * sigprobe test -q"))
     assert place.ways() == {"timer", "agent", "cron"}
     code, out, err = do("show")
     assert code == 0

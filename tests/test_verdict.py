@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sigprobe import profile
-from sigprobe.codes import CODES
-from sigprobe.result import Failure, Network, Outcome, Result, Software, Tags, Target, new_id
+from sigprobe.record import profile
+from sigprobe.record.result import Failure, Network, Outcome, Result, Software, Tags, Target, new_id
 from sigprobe.verdict import Verdict, decide, readings, shortfalls
+from sigprobe.words.codes import CODES
 
 NEED = profile.load(profile.DEFAULT)
 GATEWAY = "192.168.8.1"

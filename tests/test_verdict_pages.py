@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sigprobe import profile
-from sigprobe.result import Failure, Network, Outcome, Result, Software, Tags, Target, new_id
+from sigprobe.record import profile
+from sigprobe.record.result import Failure, Network, Outcome, Result, Software, Tags, Target, new_id
 from sigprobe.verdict import decide
 
 NEED = profile.load(profile.DEFAULT)

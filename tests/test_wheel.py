@@ -36,18 +36,18 @@ def test_holds_its_data(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
     for name in (
         "sigprobe/py.typed",
-        "sigprobe/profiles/sirekap-need.yaml",
-        "sigprobe/locale/id/LC_MESSAGES/sigprobe.mo",
-        "sigprobe/locale/en/LC_MESSAGES/sigprobe.mo",
+        "sigprobe/record/profiles/sirekap-need.yaml",
+        "sigprobe/words/locale/id/LC_MESSAGES/sigprobe.mo",
+        "sigprobe/words/locale/en/LC_MESSAGES/sigprobe.mo",
     ):
         assert name in names
-    assert any(name.startswith("sigprobe/collector/templates/") for name in names)
+    assert any(name.startswith("sigprobe/collector/web/templates/") for name in names)
     assert not any(name.startswith(("tests/", "tools/")) for name in names)
 
 
 def test_speaks_indonesian(wheel: zipfile.ZipFile) -> None:
     """The catalogue from the wheel translates a sentence of the table."""
-    mo = wheel.read("sigprobe/locale/id/LC_MESSAGES/sigprobe.mo")
+    mo = wheel.read("sigprobe/words/locale/id/LC_MESSAGES/sigprobe.mo")
     catalogue = gettext.GNUTranslations(io.BytesIO(mo))
     assert catalogue.gettext("The storage is full. THE RESULT WAS NOT SAVED.") == (
         "Ruang penyimpanan penuh. HASIL TIDAK TERSIMPAN."

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sigprobe.files import note_state, write_whole
+from sigprobe.files.atomic import note_state, write_whole
 
 
 @pytest.fixture

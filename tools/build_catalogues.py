@@ -24,7 +24,7 @@ else:
         Hook = object
 
 ROOT = Path(__file__).resolve().parent.parent
-PATTERN = "sigprobe/locale/*/LC_MESSAGES/sigprobe.po"
+PATTERN = "sigprobe/words/locale/*/LC_MESSAGES/sigprobe.po"
 
 
 def compile_all(root: Path = ROOT) -> list[Path]:

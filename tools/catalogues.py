@@ -29,7 +29,7 @@ DATED = datetime(2026, 11, 22, tzinfo=UTC)
 
 def path_of(language: str) -> Path:
     """The source of a language's catalogue."""
-    return PACKAGE / "locale" / language / "LC_MESSAGES" / "sigprobe.po"
+    return PACKAGE / "words" / "locale" / language / "LC_MESSAGES" / "sigprobe.po"
 
 
 Found = tuple[int, str, str | tuple[str | None, ...], list[str]]

@@ -7,8 +7,8 @@ same id twice changes nothing*. Everything that belongs to a queue lies beside i
 
 from __future__ import annotations
 
+from sigprobe.buffer.durability import Guard, sqlite_is_fixed, sqlite_version
 from sigprobe.buffer.errors import BufferLimitError, DiskFullError, SendingError, StorageError, UnnotedError
-from sigprobe.buffer.guard import Guard, sqlite_is_fixed, sqlite_version
 from sigprobe.buffer.queue import Buffer
 from sigprobe.buffer.rows import Row, State, Stats, Stored, Verdicts
 

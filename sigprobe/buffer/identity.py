@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from sigprobe.files import sync_directory
+from sigprobe.files.atomic import sync_directory
 
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _UUID: Final = re.compile(r"^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$")

@@ -16,7 +16,7 @@ from typing import Final
 import apsw
 
 from sigprobe.buffer import identity, schema
-from sigprobe.files import sync_directory
+from sigprobe.files.atomic import sync_directory
 
 BROKEN: Final = ".db.broken"
 TAKEN: Final = ".db.taken"

@@ -15,11 +15,11 @@ from typing import Final
 import apsw
 
 from sigprobe.buffer import quarantine, rows, upkeep
+from sigprobe.buffer.durability import Guard
 from sigprobe.buffer.errors import BufferLimitError, DiskFullError
-from sigprobe.buffer.file import QueueFile, Work, clock_text
-from sigprobe.buffer.guard import Guard
+from sigprobe.buffer.queue_file import QueueFile, Work, clock_text
 from sigprobe.buffer.rows import PAGE, PENDING, Row, State, Stats, Stored, Verdicts
-from sigprobe.result import MAX_WHOLE_NUMBER, RUN_KIND, Outcome, Result
+from sigprobe.record.result import MAX_WHOLE_NUMBER, RUN_KIND, Outcome, Result
 
 URGENT_FOR_S: Final = 3600.0
 KEEP_ACKED_S: Final = 7 * 24 * 3600.0

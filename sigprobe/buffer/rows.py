@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import apsw
 
-from sigprobe.result import Result
+from sigprobe.record.result import Result
 
 PAGE: Final = 500
 

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import apsw
 
-from sigprobe.buffer import carve, quarantine, rows
-from sigprobe.buffer.carve import Carved, Fate
+from sigprobe.buffer import page_carver, quarantine, rows
 from sigprobe.buffer.errors import StorageError
+from sigprobe.buffer.page_carver import Carved, Fate
 from sigprobe.buffer.rows import State
 
 Write = Callable[[Callable[[apsw.Connection], int], int], int]
@@ -84,7 +84,7 @@ def salvage(aside: Path, write: Write) -> bool:
         with suppress(apsw.Error):
             for page in rows.batched(_by_sqlite(aside)):
                 take(page)
-        with carve.Carver(aside) as carver:
+        with page_carver.Carver(aside) as carver:
             for pos, more in carver.fates().items():
                 fates.setdefault(pos, []).extend(more)
             for page in rows.batched(carver.records()):

@@ -13,11 +13,15 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sigprobe import __version__
-from sigprobe.collector import batches, pages, problems, reading, session_pages, throughput
-from sigprobe.collector.settings import Settings
-from sigprobe.collector.state import State, make_state
+from sigprobe.collector.access import login
+from sigprobe.collector.ingest import endpoint
+from sigprobe.collector.results import api, pages
+from sigprobe.collector.speedtest import endpoints
+from sigprobe.collector.web import problems
+from sigprobe.collector.web.settings import Settings
+from sigprobe.collector.web.state import State, make_state
 
-STATIC_DIR: Final = Path(__file__).parent / "static"
+STATIC_DIR: Final = Path(__file__).parent / "web" / "static"
 _FREE_WITHOUT_TLS: Final = ("/backend/", "/healthz", "/openapi.json", "/metrics")
 
 _SECURITY_HEADERS: Final = (
@@ -40,22 +44,22 @@ def create_app(settings: Settings, engine: Engine) -> FastAPI:
     state = make_state(settings, engine)
     app.state.collector = state
     problems.install(app)
-    app.include_router(reading.health_router)
+    app.include_router(api.health_router)
     if settings.only != "throughput":
-        app.include_router(batches.router)
-        app.include_router(reading.results_router)
-        app.include_router(session_pages.router)
+        app.include_router(endpoint.router)
+        app.include_router(api.results_router)
+        app.include_router(login.router)
         app.include_router(pages.router)
         app.mount("/static", StaticFiles(directory=STATIC_DIR), name="static")
     if settings.only != "ingest":
-        app.include_router(throughput.router(_throughput_settings(settings, state)))
+        app.include_router(endpoints.router(_throughput_settings(settings, state)))
     app.add_middleware(_Guard, settings=settings)
     _describe(app)
     return app
 
 
-def _throughput_settings(settings: Settings, state: State) -> throughput.ThroughputSettings:
-    return throughput.ThroughputSettings(
+def _throughput_settings(settings: Settings, state: State) -> endpoints.ThroughputSettings:
+    return endpoints.ThroughputSettings(
         mode=settings.throughput,
         check_token=lambda secret: state.tokens.find(secret) is not None,
         daily_mb=settings.throughput_daily_mb,

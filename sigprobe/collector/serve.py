@@ -11,7 +11,7 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
-from sigprobe.collector.sink import LendingProtocol
+from sigprobe.collector.speedtest.lent_connection import LendingProtocol
 
 GRACE_S = 10
 

@@ -12,24 +12,25 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from sigprobe.commands import common, terminal
-from sigprobe.commands.caught import caught
-from sigprobe.i18n import _, clock_text, ngettext, number
-from sigprobe.notify import ALIVE, READY, STOPPING, notify, status
+from sigprobe.commands.support import common, terminal
+from sigprobe.commands.support.signals import caught
+from sigprobe.device.sd_notify import ALIVE, READY, STOPPING, notify, status
+from sigprobe.runs.setup import backoff_of, read_collectors
+from sigprobe.words.i18n import _, clock_text, ngettext, number
 
 if TYPE_CHECKING:
     from sigprobe.buffer import Buffer
     from sigprobe.config import Loaded
-    from sigprobe.connectivity import Watch
-    from sigprobe.profile import Profile
+    from sigprobe.net.connectivity import Watch
+    from sigprobe.record.profile import Profile
     from sigprobe.upload import Report
 
 
 def agent(*, config: common.ConfigOption = None) -> None:
     import filelock
 
-    from sigprobe import agent as loop
-    from sigprobe.connectivity import Watch
+    from sigprobe.net.connectivity import Watch
+    from sigprobe.runs import agent as loop
 
     loaded = common.settings(config)
     profile = common.load_profile(loaded)
@@ -109,7 +110,7 @@ class _Work:
 
     def run(self) -> None:
         """Go on until a signal ends it."""
-        from sigprobe import agent as loop
+        from sigprobe.runs import agent as loop
 
         self._agent = loop.Agent(
             period_s=self._period_s(),
@@ -141,7 +142,7 @@ class _Work:
 
     def alive(self, next_in_s: float) -> None:
         """Tell the service manager that the loop turns, and when the next test is."""
-        from sigprobe import agent as loop
+        from sigprobe.runs import agent as loop
 
         due = self._agent.next_run_at
         if self._said.get("due") == due:
@@ -157,12 +158,12 @@ class _Work:
 
     def test(self) -> None:
         """One session, as `sigprobe test` runs it."""
-        from sigprobe import round as rounds
         from sigprobe.buffer import StorageError
-        from sigprobe.session import Hooks
+        from sigprobe.runs import runner as rounds
+        from sigprobe.runs.session import Hooks
 
         notify(ALIVE, status(_("Testing")))
-        senders, _trouble, _env = rounds.read_collectors(self._loaded)
+        senders, _trouble, _env = read_collectors(self._loaded)
         hooks = Hooks(stored=lambda _saved: _tell_alive(), waiting_for_place=lambda _seconds: _tell_alive())
         try:
             plan = rounds.make_plan(self._loaded, self._buffer, senders, self._profile, rounds.Wish())
@@ -180,10 +181,10 @@ class _Work:
 
     def send(self, give_way_s: float) -> float:
         """Send what is pending until the next test is due; the seconds until the next try."""
-        from sigprobe import agent as loop
-        from sigprobe import round as rounds
         from sigprobe.buffer import StorageError, UnnotedError
-        from sigprobe.upload import splay
+        from sigprobe.runs import agent as loop
+        from sigprobe.runs import runner as rounds
+        from sigprobe.upload import jitter
         from sigprobe.upload.backoff import span_s
 
         if (left := self._rest_until - loop.device_clock()) > 0.0:
@@ -191,7 +192,7 @@ class _Work:
         try:
             if not self._loaded.config.upload.collectors or not self._buffer.pending():
                 return loop.LOOK_S
-            senders, trouble, _env = rounds.read_collectors(self._loaded)
+            senders, trouble, _env = read_collectors(self._loaded)
             self._once("tokens", [f"{t.url}: {common.token_sentence(t.reason, t.path)}" for t in trouble])
             if not senders:
                 return loop.LOOK_S
@@ -220,25 +221,24 @@ class _Work:
             return loop.LOOK_S
         if report.stopped == "interrupted":
             return 0.0  # it gave way to a test: go on behind it
-        memory = rounds.backoff_of(self._buffer.configured_path)
+        memory = backoff_of(self._buffer.configured_path)
         urls = [c.url for c in senders if not memory.is_refused(c.url, c.token)]
         if not urls:
             return loop.LOOK_S  # until then the token may have been changed
-        return max(1.0, splay.next_try_s(memory, urls, self._buffer.probe_id, link_up=bool(self._watch.ways)))
+        return max(1.0, jitter.next_try_s(memory, urls, self._buffer.probe_id, link_up=bool(self._watch.ways)))
 
     def link_up(self) -> None:
         """A way out has come: what failed before is tried at once."""
-        from sigprobe import round as rounds
 
         urls = [entry.url for entry in self._loaded.config.upload.collectors]
-        rounds.backoff_of(self._buffer.configured_path).link_came_up(urls)
+        backoff_of(self._buffer.configured_path).link_came_up(urls)
 
     def reload(self) -> float:
         """Read the settings anew; mistakes are said, and the old settings kept. Returns the period in seconds."""
         from sigprobe.config import ConfigError, load, report
-        from sigprobe.profile import ProfileError
-        from sigprobe.profile import load as load_profile
-        from sigprobe.round import queue_path
+        from sigprobe.record.profile import ProfileError
+        from sigprobe.record.profile import load as load_profile
+        from sigprobe.runs.setup import queue_path
 
         out = terminal.current()
         try:
@@ -268,7 +268,7 @@ class _Work:
                 terminal.current().error(line)
 
     def _say_environment(self) -> None:
-        from sigprobe.round import read_collectors
+        from sigprobe.runs.setup import read_collectors
 
         _senders, _trouble, from_environment = read_collectors(self._loaded)
         self._once("environment", [common.token_in_environment()] if from_environment else [])
@@ -292,7 +292,7 @@ class _Work:
             common.say_code(code, report.detail)
         self._said["stopped"] = code
         if "clock" not in self._said and report.clock_offset_ms is not None:
-            from sigprobe.round import clock_is_wrong
+            from sigprobe.runs.clock import clock_is_wrong
 
             if clock_is_wrong(report):
                 self._said["clock"] = True

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
-from sigprobe.commands import carrying, common, terminal
-from sigprobe.i18n import _, ngettext, number
+from sigprobe.commands.support import common, terminal, transfer_ui
+from sigprobe.words.i18n import _, ngettext, number
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from sigprobe.collector.carried import Imported
+    from sigprobe.collector.ingest.file_import import Imported
 
 app = typer.Typer(
     help=_("Run the monitoring server that takes results in, and manage its tokens."),
@@ -88,10 +88,10 @@ def serve(
         _fail(_("Please give either --behind-proxy or --tls-cert, not both."), 2)
     engine = _open(database)
     from sigprobe.collector import store
-    from sigprobe.collector.access import is_loopback
+    from sigprobe.collector.access.checks import is_loopback
     from sigprobe.collector.app import create_app
     from sigprobe.collector.serve import ServeError, bind, run, tls_context
-    from sigprobe.collector.settings import Settings
+    from sigprobe.collector.web.settings import Settings
 
     near = is_loopback(host)
     plain_public = not near and tls_cert is None and not behind_proxy
@@ -145,7 +145,7 @@ def import_file(
             "--receipts", metavar="OUT", help=_("Write receipts, to be imported where the results come from.")
         ),
     ] = None,
-    force: carrying.ForceOption = False,
+    force: transfer_ui.ForceOption = False,
     carrier: Annotated[
         str, typer.Option("--carrier", metavar="NAME", help=_("Who brought the file; it is kept with each result."))
     ] = "import",
@@ -158,13 +158,13 @@ def import_file(
     engine = _open(database)
     from sqlalchemy.exc import SQLAlchemyError
 
-    from sigprobe import carry
+    from sigprobe.protocol import transfer_file
 
     try:
         done = _import(engine, file, receipts, carrier, force=force)
-    except carry.CarryError as error:
+    except transfer_file.CarryError as error:
         writing = error.code in ("file_exists", "file_full", "file_unwritable")
-        carrying.say_fault(error, receipts if writing and receipts is not None else file)
+        transfer_ui.say_fault(error, receipts if writing and receipts is not None else file)
         raise typer.Exit(1 if writing else 2) from None
     except SQLAlchemyError as error:
         _say(_("Import {file} again when the database works: nothing is doubled.").format(file=file))
@@ -197,18 +197,18 @@ def _import(engine: Engine, file: Path, receipts: Path | None, carrier: str, *, 
     """Verify the file, then store it and write the receipts, if any. Raises CarryError and SQLAlchemyError."""
     import socket
 
-    from sigprobe import carry
-    from sigprobe.collector import carried
-    from sigprobe.result import utc_now
+    from sigprobe.collector.ingest import file_import
+    from sigprobe.protocol import transfer_file
+    from sigprobe.record.result import utc_now
 
-    with carry.opened(file) as opened, ExitStack() as stack:
-        verified = carried.verify(opened)
+    with transfer_file.opened(file) as opened, ExitStack() as stack:
+        verified = file_import.verify(opened)
         writer = None
         if receipts is not None:
-            header = carry.Header(carry.RECEIPTS, carry.VERSION, None, utc_now())
-            writer = stack.enter_context(carry.writing(receipts, header, overwrite=force))
-        with carrying.Bar(_("Taking in"), verified.count) as bar:
-            return carried.import_results(
+            header = transfer_file.Header(transfer_file.RECEIPTS, transfer_file.VERSION, None, utc_now())
+            writer = stack.enter_context(transfer_file.writing(receipts, header, overwrite=force))
+        with transfer_ui.Bar(_("Taking in"), verified.count) as bar:
+            return file_import.import_results(
                 engine,
                 opened,
                 verified,
@@ -263,7 +263,7 @@ def list_tokens(database: DatabaseOption = None) -> None:
     from sqlalchemy.exc import SQLAlchemyError
 
     from sigprobe.collector import store
-    from sigprobe.result import format_time
+    from sigprobe.record.result import format_time
 
     try:
         found = store.list_tokens(engine)

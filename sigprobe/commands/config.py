@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from sigprobe.commands import common
-from sigprobe.i18n import _, ngettext
+from sigprobe.commands.support import common
+from sigprobe.words.i18n import _, ngettext
 
 app = typer.Typer(help=_("Check and show the settings."), no_args_is_help=True)
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from sigprobe.commands import common, lists, terminal
-from sigprobe.i18n import ngettext, number
+from sigprobe.commands import lists
+from sigprobe.commands.support import common, terminal
+from sigprobe.words.i18n import ngettext, number
 
 if TYPE_CHECKING:
     from sigprobe.buffer import Buffer
@@ -19,14 +20,13 @@ if TYPE_CHECKING:
 
 def show(buffer: Buffer, file: Path | None, hours: float, *, as_json: bool, as_csv: bool) -> None:
     """Take a list in when one is given, else use the one that is kept, and print the coverage."""
-    from sigprobe import history
-    from sigprobe.lists import tps_file
+    from sigprobe.lists import tps_file, visits
     from sigprobe.lists.coverage import coverage
     from sigprobe.render.coverage import coverage_csv, coverage_json, coverage_text
 
     out = terminal.current()
     stations = _stations(buffer, file)
-    newest = history.newest_by_tps(history.visits(lists.records(buffer, newest=None)))
+    newest = visits.newest_by_tps(visits.visits(lists.records(buffer, newest=None)))
     found = coverage(stations, newest, datetime.now(UTC), timedelta(hours=hours))
     if as_json:
         document = coverage_json(found, hours, str(tps_file(buffer.configured_path)))

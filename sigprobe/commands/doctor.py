@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 
 import typer
 
-from sigprobe import paths
-from sigprobe.commands import common, terminal
-from sigprobe.i18n import _
+from sigprobe.commands.support import common, terminal
+from sigprobe.files import locations
+from sigprobe.words.i18n import _
 
 if TYPE_CHECKING:
     from sigprobe.config import Loaded
-    from sigprobe.doctor import Finding
+    from sigprobe.device.doctor import Finding
 
 
 def doctor(*, config: common.ConfigOption = None, as_json: common.JsonOption = False) -> None:
@@ -41,7 +41,7 @@ def doctor(*, config: common.ConfigOption = None, as_json: common.JsonOption = F
 
         lines = [DoctorLine(f.name, f.state, f.detail, _fix(f)) for f in found]
         out.show(doctor_text(lines, ascii=out.ascii, plain=out.plain))
-        out.show(_("Log file: {path}").format(path=paths.log_file()))
+        out.show(_("Log file: {path}").format(path=locations.log_file()))
         if out.quiet:
             for finding in found:
                 if finding.state == "fail":
@@ -54,8 +54,8 @@ def _fix(finding: Finding) -> str | None:
 
 
 def _findings(loaded: Loaded) -> Iterator[Finding]:
-    from sigprobe import doctor as checks
     from sigprobe.commands.status import other_queues
+    from sigprobe.device import doctor as checks
     from sigprobe.tag.clock import read_clock
 
     settings = loaded.config
@@ -82,15 +82,15 @@ def _findings(loaded: Loaded) -> Iterator[Finding]:
 
 
 def _receivers(source: str, nmea: str | None) -> Iterator[Finding]:
-    from sigprobe import doctor as checks
-    from sigprobe import link
+    from sigprobe.device import doctor as checks
+    from sigprobe.net import routes
     from sigprobe.tag.gps import open_gps
     from sigprobe.tag.modem import ModemReader
 
     if source in ("auto", "nmea") and nmea is not None:
         with open_gps(source="nmea", nmea=nmea) as gps:
             yield checks.check_nmea(nmea, gps)
-    route = link.main_route()
+    route = routes.main_route()
     with ModemReader() as modem:
         yield from checks.check_modems(modem, None if route is None else route.interface, wanted=source == "modem")
 
@@ -115,8 +115,8 @@ def _is_address(host: str) -> bool:
 
 
 def _collectors(loaded: Loaded) -> Iterator[tuple[Finding, float | None, float]]:
-    from sigprobe import doctor as checks
-    from sigprobe.credentials import TokenError, read_token
+    from sigprobe.device import doctor as checks
+    from sigprobe.files.tokens import TokenError, read_token
     from sigprobe.upload import Collector
 
     if not loaded.config.upload.collectors:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from sigprobe.commands import after, asked, common
-from sigprobe.commands.caught import caught
-from sigprobe.commands.trip import Trip, Wish, is_full, say_files
-from sigprobe.i18n import _
+from sigprobe.commands.support import after_run, cli_values, common
+from sigprobe.commands.support.drive_run import Trip, Wish, is_full, say_files
+from sigprobe.commands.support.signals import caught
+from sigprobe.words.i18n import _
 
 if TYPE_CHECKING:
-    from sigprobe.commands.drivefiles import RouteFiles
+    from sigprobe.commands.support.drive_files import RouteFiles
     from sigprobe.config import Loaded
     from sigprobe.measure.kind import CommonOptions
 
@@ -75,23 +75,23 @@ def drive(
 ) -> None:
     loaded = common.settings(config)
     if as_json and ndjson:
-        asked.usage(_("Choose one of --json and --ndjson."))
+        cli_values.usage(_("Choose one of --json and --ndjson."))
     if csv_dialect not in ("plain", "excel-id"):
-        asked.usage(_("--csv-dialect takes plain or excel-id."))
+        cli_values.usage(_("--csv-dialect takes plain or excel-id."))
     wish = Wish(
         checks=_checks(loaded, only or []),
         every_s=every,
         metres=metres,
         for_s=_seconds(length) if length else FOR_S,
         most_points=points,
-        max_bytes=asked.size_bytes(max_data) if max_data else None,
-        tps_id=asked.tps_id(tps) if tps else None,
+        max_bytes=cli_values.size_bytes(max_data) if max_data else None,
+        tps_id=cli_values.tps_id(tps) if tps else None,
         operator=operator,
     )
     profile = common.load_profile(loaded)
     form = "json" if as_json else "ndjson" if ndjson else ""
     with common.open_buffer(loaded) as buffer, _signals() as stop:
-        senders = common.collectors(loaded) if not no_upload or asked.needs_token(loaded, wish.checks) else []
+        senders = common.collectors(loaded) if not no_upload or cli_values.needs_token(loaded, wish.checks) else []
         trip = Trip(loaded, profile, buffer, senders, wish, form, stop)
         trip.look_at_budget()
         trip.files = _files(trip, out, csv_dialect, force=force)
@@ -99,7 +99,7 @@ def drive(
         trip.go()
         sent = None
         if not no_upload and trip.ended != "stopped" and trip.fault is None and senders:
-            sent = after.send(buffer, senders)
+            sent = after_run.send(buffer, senders)
         trip.tell(sent, no_upload=no_upload)
         buffer.prune()
     raise typer.Exit(trip.exit_code)
@@ -109,13 +109,13 @@ def drive(
 
 
 def _checks(loaded: Loaded, only: list[str]) -> tuple[CommonOptions, ...]:
-    from sigprobe.drive import light, light_checks
+    from sigprobe.runs.drive import light, light_checks
 
     if only:
-        return tuple(light(options) for options in asked.chosen(loaded, only))
+        return tuple(light(options) for options in cli_values.chosen(loaded, only))
     checks = light_checks(loaded.config.checks())
     if not checks:
-        asked.usage(_("The settings have no ping, dns or http target, which a drive repeats. Choose with --only."))
+        cli_values.usage(_("The settings have no ping, dns or http target, which a drive repeats. Choose with --only."))
     return checks
 
 
@@ -124,24 +124,26 @@ def _seconds(text: str) -> float:
     hours, minutes, seconds = (0, 0, 0) if found is None else (int(part or 0) for part in found.groups())
     total = hours * 3600 + minutes * 60 + seconds
     if not total:
-        asked.usage(_("--for {text}: write hours, minutes or seconds, for example 30m or 1h30m.").format(text=text))
+        cli_values.usage(
+            _("--for {text}: write hours, minutes or seconds, for example 30m or 1h30m.").format(text=text)
+        )
     return float(total)
 
 
 def _files(trip: Trip, out: Path | None, dialect: Any, *, force: bool) -> RouteFiles:
-    from sigprobe.commands.drivefiles import RouteFiles, without_suffix
+    from sigprobe.commands.support.drive_files import RouteFiles, without_suffix
 
     name = f"sigprobe-drive-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
     base = Path(name) if out is None else out / name if out.is_dir() else without_suffix(out)
     files = RouteFiles(base, trip.drive_id, trip.who, trip.zone, trip.profile, dialect)
     taken = files.taken()
     if taken is not None and not force:
-        asked.usage(_("{path} is there already; to replace it, add --force.").format(path=taken))
+        cli_values.usage(_("{path} is there already; to replace it, add --force.").format(path=taken))
     try:
         base.parent.mkdir(parents=True, exist_ok=True)
         files.open(replace=force)
     except FileExistsError as error:
-        asked.usage(_("{path} is there already; to replace it, add --force.").format(path=error.filename))
+        cli_values.usage(_("{path} is there already; to replace it, add --force.").format(path=error.filename))
     except OSError as error:
         say_files(error)
         raise typer.Exit(common.NOT_SAVED if is_full(error) else common.USAGE) from None

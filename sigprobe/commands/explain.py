@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from sigprobe.commands import common, terminal
-from sigprobe.i18n import _
+from sigprobe.commands.support import common, terminal
+from sigprobe.words.i18n import _
 
 
 def explain(
@@ -16,8 +16,8 @@ def explain(
     *,
     config: common.ConfigOption = None,
 ) -> None:
-    from sigprobe.codes import CODES, find_code
     from sigprobe.render.status import explain_text
+    from sigprobe.words.codes import CODES, find_code
 
     out = terminal.current()
     found = find_code(code)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sigprobe.commands import carrying, common, terminal
-from sigprobe.i18n import _, ngettext, number, size
+from sigprobe.commands.support import common, terminal, transfer_ui
+from sigprobe.words.i18n import _, ngettext, number, size
 
 if TYPE_CHECKING:
     from sigprobe.buffer import Buffer
-    from sigprobe.handover import Exported
+    from sigprobe.upload.offline import Exported
 
 _FAILED = 1
 
@@ -27,7 +27,7 @@ def export(
         Path | None,
         typer.Option("--receipts", metavar="OUT", help=_("Write receipts for the results carried for others.")),
     ] = None,
-    force: carrying.ForceOption = False,
+    force: transfer_ui.ForceOption = False,
     config: common.ConfigOption = None,
     as_json: common.JsonOption = False,
 ) -> None:
@@ -59,23 +59,23 @@ def export(
 
 
 def _write_results(buffer: Buffer, path: Path, *, force: bool) -> Exported:
-    from sigprobe import handover
+    from sigprobe.upload import offline
 
     try:
-        with carrying.Bar(_("Writing"), buffer.pending()) as bar:
-            return handover.export_results(buffer, path, overwrite=force, progress=bar.show)
-    except handover.CarryError as error:
-        carrying.say_fault(error, path)
+        with transfer_ui.Bar(_("Writing"), buffer.pending()) as bar:
+            return offline.export_results(buffer, path, overwrite=force, progress=bar.show)
+    except offline.CarryError as error:
+        transfer_ui.say_fault(error, path)
         raise typer.Exit(_FAILED) from None
 
 
 def _write_receipts(buffer: Buffer, path: Path, *, force: bool) -> Exported:
-    from sigprobe import handover
+    from sigprobe.upload import offline
 
     try:
-        return handover.export_receipts(buffer, path, overwrite=force)
-    except handover.CarryError as error:
-        carrying.say_fault(error, path)
+        return offline.export_receipts(buffer, path, overwrite=force)
+    except offline.CarryError as error:
+        transfer_ui.say_fault(error, path)
         raise typer.Exit(_FAILED) from None
 
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
-from sigprobe.commands import carrying, common, terminal
-from sigprobe.i18n import _, ngettext, number
+from sigprobe.commands.support import common, terminal, transfer_ui
+from sigprobe.words.i18n import _, ngettext, number
 
 if TYPE_CHECKING:
     from sigprobe.buffer import Buffer
-    from sigprobe.carry import Verified
-    from sigprobe.handover import Receipted, TakenIn
+    from sigprobe.protocol.transfer_file import Verified
+    from sigprobe.upload.offline import Receipted, TakenIn
 
 
 def import_(
@@ -25,21 +25,22 @@ def import_(
     config: common.ConfigOption = None,
     as_json: common.JsonOption = False,
 ) -> None:
-    from sigprobe import carry, handover
     from sigprobe.buffer import StorageError
+    from sigprobe.protocol import transfer_file
+    from sigprobe.upload import offline
 
     loaded = common.settings(config)
     document: dict[str, Any]
     with common.open_buffer(loaded) as buffer:
         try:
-            with carry.opened(file) as opened:
-                verified = handover.verify(opened)
-                if verified.header.format == carry.RESULTS:
+            with transfer_file.opened(file) as opened:
+                verified = offline.verify(opened)
+                if verified.header.format == transfer_file.RESULTS:
                     document = _take_in(buffer, opened, verified, as_json=as_json)
                 else:
                     document = _apply(buffer, opened, verified, as_json=as_json)
-        except carry.CarryError as error:
-            carrying.say_fault(error, file)
+        except transfer_file.CarryError as error:
+            transfer_ui.say_fault(error, file)
             raise typer.Exit(common.USAGE) from None
         except StorageError as error:
             common.say_code(error.code, str(error))
@@ -50,10 +51,10 @@ def import_(
 
 
 def _take_in(buffer: Buffer, file: BinaryIO, verified: Verified, *, as_json: bool) -> dict[str, Any]:
-    from sigprobe import handover
+    from sigprobe.upload import offline
 
-    with carrying.Bar(_("Taking in"), verified.count) as bar:
-        done = handover.take_in(buffer, file, verified, progress=bar.show)
+    with transfer_ui.Bar(_("Taking in"), verified.count) as bar:
+        done = offline.take_in(buffer, file, verified, progress=bar.show)
     if not as_json:
         _say_results(done)
     return {
@@ -69,10 +70,10 @@ def _take_in(buffer: Buffer, file: BinaryIO, verified: Verified, *, as_json: boo
 
 
 def _apply(buffer: Buffer, file: BinaryIO, verified: Verified, *, as_json: bool) -> dict[str, Any]:
-    from sigprobe import handover
+    from sigprobe.upload import offline
 
-    with carrying.Bar(_("Reading receipts"), verified.count) as bar:
-        done = handover.apply_receipts(buffer, file, verified, progress=bar.show)
+    with transfer_ui.Bar(_("Reading receipts"), verified.count) as bar:
+        done = offline.apply_receipts(buffer, file, verified, progress=bar.show)
     if not as_json:
         _say_receipts(done)
     return {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sigprobe.i18n import _
+from sigprobe.words.i18n import _
 
 if TYPE_CHECKING:
     from sigprobe.config.new import Answers
@@ -38,10 +38,10 @@ def init(
     test: Annotated[bool, typer.Option("--test", help=_("Run a first test afterwards."))] = False,
 ) -> None:
     """Write a first settings file."""
-    from sigprobe import paths
     from sigprobe.config import new
+    from sigprobe.files import locations
 
-    path = config or Path(os.environ.get("SIGPROBE_CONFIG", "") or paths.user_file())
+    path = config or Path(os.environ.get("SIGPROBE_CONFIG", "") or locations.user_file())
     asking = not no_input and sys.stdin.isatty()
     if path.exists() and not force:
         _may_replace(path, asking)
@@ -209,8 +209,8 @@ def _full_path(text: str) -> str:
 def _say_place(text: str, *, asking: bool) -> None:
     """Say to whoever has typed the number which place it stands for; and always when it stands for none."""
     from sigprobe import places
+    from sigprobe.places.tps_messages import doubt
     from sigprobe.tag.tps import parse_tps
-    from sigprobe.tps_words import doubt
 
     if not text:
         return
@@ -225,10 +225,10 @@ def _say_place(text: str, *, asking: bool) -> None:
 
 def _hide_note(path: Path, config: Path | None) -> None:
     """Say it when the new file takes the place of the system's, which is then not read at all."""
-    from sigprobe import paths
+    from sigprobe.files import locations
 
-    system = paths.system_file()
-    if config is None and path == paths.user_file() and os.access(system, os.F_OK):
+    system = locations.system_file()
+    if config is None and path == locations.user_file() and os.access(system, os.F_OK):
         note = _("Note: from now on your commands use this file and no longer {path}.")
         typer.echo(note.format(path=system), err=True)
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import typer
 
-from sigprobe.commands import common, terminal
-from sigprobe.i18n import _, ngettext, number
+from sigprobe.commands.support import common, terminal
+from sigprobe.words.i18n import _, ngettext, number
 
 if TYPE_CHECKING:
     from sigprobe.buffer import Buffer
     from sigprobe.lists import Fault, Station
-    from sigprobe.nearby import Point
+    from sigprobe.places.geometry import Point
 
 Entry = TypeVar("Entry")
 
@@ -80,7 +80,7 @@ def records(buffer: Buffer, newest: int | None = HISTORY) -> Iterator[tuple[byte
 
 
 def _said(path: Path, faults: Sequence[Fault], form: str = "{text}") -> Iterator[str]:
-    from sigprobe.lists.faults import MOST_SAID
+    from sigprobe.lists.problems import MOST_SAID
 
     for fault in faults[:MOST_SAID]:
         where = f"{path}:{fault.line}:" if fault.line is not None else f"{path}:"

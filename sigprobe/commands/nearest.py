@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from sigprobe.commands import common, lists, terminal
-from sigprobe.i18n import _, ngettext, number
+from sigprobe.commands import lists
+from sigprobe.commands.support import common, terminal
+from sigprobe.words.i18n import _, ngettext, number
 
 if TYPE_CHECKING:
     from sigprobe.buffer import Buffer
     from sigprobe.config import Loaded
-    from sigprobe.history import Visit
-    from sigprobe.nearby import Near, Point
+    from sigprobe.lists.visits import Visit
+    from sigprobe.places.geometry import Near, Point
     from sigprobe.render.nearest import Standpoint
-    from sigprobe.session import RunReport
+    from sigprobe.runs.session import RunReport
 
 BLANK: Final = frozenset(
     {"no_network", "no_signal", "no_internet", "weak_signal", "modem_no_data", "dead_after_hop", "no_way_beyond"}
@@ -72,13 +73,13 @@ def nearest(
 
 def after_blank_spot(loaded: Loaded, buffer: Buffer, report: RunReport) -> str | None:
     """The sentence that ends the verdict of a blank spot: the nearest known signal; None when none is known."""
-    from sigprobe import history
+    from sigprobe.lists import visits
     from sigprobe.render.nearest import nearest_sentence
 
     if report.verdict.cause not in BLANK:
         return None
     place = report.run.result.tags.location
-    here = None if place is None else history.position(_plain(place.lat, place.lon, place.quality_reasons))
+    here = None if place is None else visits.position(_plain(place.lat, place.lon, place.quality_reasons))
     if here is None:
         known = _standpoint(loaded, buffer, None)
         here = None if known is None else (known.lat, known.lon)
@@ -107,13 +108,12 @@ def _take_in(buffer: Buffer, files: list[Path]) -> None:
 
 def _standpoint(loaded: Loaded, buffer: Buffer, given: tuple[float, float] | None) -> Standpoint | None:
     """Where one stands: as given, the last position kept, the TPS's own in the list, the one in the settings."""
-    from sigprobe import history
-    from sigprobe.lists import kept_tps
+    from sigprobe.lists import kept_tps, visits
     from sigprobe.render.nearest import Standpoint
 
     if given is not None:
         return Standpoint(*given, "manual")
-    newest = history.newest_position(lists.records(buffer))
+    newest = visits.newest_position(lists.records(buffer))
     if newest is not None:
         return Standpoint(*newest[0], "history", newest[1])
     for station in lists.kept(buffer.configured_path, kept_tps):
@@ -124,16 +124,16 @@ def _standpoint(loaded: Loaded, buffer: Buffer, given: tuple[float, float] | Non
 
 
 def _ranked(buffer: Buffer, lat: float, lon: float, limit: int) -> list[Near]:
-    from sigprobe import history, nearby
-    from sigprobe.lists import kept_points
+    from sigprobe.lists import kept_points, visits
+    from sigprobe.places import geometry
 
-    tested = ((point, visit.connected) for visit in history.visits(lists.records(buffer)) for point in _point(visit))
+    tested = ((point, visit.connected) for visit in visits.visits(lists.records(buffer)) for point in _point(visit))
     listed = lists.kept(buffer.configured_path, kept_points)
-    return nearby.rank(lat, lon, nearby.merged(tested, listed), limit)
+    return geometry.rank(lat, lon, geometry.merged(tested, listed), limit)
 
 
 def _point(visit: Visit) -> list[Point]:
-    from sigprobe.nearby import Point
+    from sigprobe.places.geometry import Point
 
     if visit.position is None:
         return []

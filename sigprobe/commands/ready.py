@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sigprobe.commands import common, terminal
-from sigprobe.i18n import _, duration, number, rate
+from sigprobe.commands.support import common, terminal
+from sigprobe.words.i18n import _, duration, number, rate
 
 if TYPE_CHECKING:
     from sigprobe.buffer import Buffer
-    from sigprobe.readiness import Forecast, Measurement, Task
+    from sigprobe.verdict.forecast import Forecast, Measurement, Task
 
 
 def ready(
@@ -31,7 +31,7 @@ def ready(
         float | None, typer.Option("--fail-below", metavar="P", min=0, max=1, help=_("Exit 3 below this probability."))
     ] = None,
 ) -> None:
-    from sigprobe.readiness import Task, forecast
+    from sigprobe.verdict.forecast import Task, forecast
 
     loaded = common.settings(config)
     probe = loaded.config.probe
@@ -49,8 +49,8 @@ def ready(
 
 def _measured(buffer: Buffer, tps_id: str | None, site: str | None, within: float) -> Iterator[Measurement]:
     """Uploads measured at this place in the last hours, from this device's own queue."""
-    from sigprobe.readiness import Measurement
-    from sigprobe.result import is_at_least, parse_time
+    from sigprobe.record.result import is_at_least, parse_time
+    from sigprobe.verdict.forecast import Measurement
 
     for row in buffer.rows():
         if b"throughput" not in row.line:  # a look at the bytes is cheap, and the queue may hold a year

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from sigprobe.commands import common, terminal
-from sigprobe.i18n import _
+from sigprobe.commands.support import common, terminal
+from sigprobe.words.i18n import _
 
 EARLIER = 10
 RECENT = 5_000
@@ -27,10 +27,10 @@ def report(
     force: Annotated[bool, typer.Option("--force", help=_("Replace a file of that name."))] = False,
     as_json: common.JsonOption = False,
 ) -> None:
-    from sigprobe.commands.runs import place_of, runs_of
-    from sigprobe.files import write_whole
-    from sigprobe.render.recall import view_of
+    from sigprobe.commands.support.stored_runs import place_of, runs_of
+    from sigprobe.files.atomic import write_whole
     from sigprobe.render.report import Evidence, report_html, report_json
+    from sigprobe.render.stored_run import view_of
 
     loaded = common.settings(config)
     profile = common.load_profile(loaded)

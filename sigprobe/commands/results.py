@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sigprobe.commands import common, terminal
-from sigprobe.i18n import _
+from sigprobe.commands.support import common, terminal
+from sigprobe.words.i18n import _
 
 if TYPE_CHECKING:
     from sigprobe.buffer import Buffer, Row, State

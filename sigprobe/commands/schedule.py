@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from sigprobe.commands import common, terminal
-from sigprobe.i18n import _
+from sigprobe.commands.support import common, terminal
+from sigprobe.words.i18n import _
 
 if TYPE_CHECKING:
     from sigprobe.config import Loaded
-    from sigprobe.schedule import Setup
+    from sigprobe.device.timers import Setup
 
 FAILED: Final = 1
 AGENT: Final = "agent"
@@ -41,21 +41,21 @@ def install(
     dry_run: DryOption = False,
 ) -> None:
     """Install the timer, the crontab line or the agent in place of the others; doing it again changes nothing."""
-    from sigprobe import schedule
+    from sigprobe.device import timers
 
     loaded = common.settings(config)
     whole = _whole_device(loaded, system)
     out = terminal.current()
     wanted = loaded.config.schedule.every_min
-    if not agent and schedule.even(wanted) != wanted:
+    if not agent and timers.even(wanted) != wanted:
         out.say(
             _("Timers and cron know no {wanted} minutes; every {every} minutes is used.").format(
-                wanted=wanted, every=schedule.even(wanted)
+                wanted=wanted, every=timers.even(wanted)
             )
         )
     try:
         kept = CRON if cron else AGENT if agent else TIMER
-        if not cron and schedule.has_systemd(system=whole):
+        if not cron and timers.has_systemd(system=whole):
             _install_units(_setup(loaded, whole, agent=agent), dry_run=dry_run)
         elif agent:
             out.error(_("The agent as a service needs systemd. Start it by other means with: sigprobe agent"))
@@ -64,14 +64,14 @@ def install(
             kept = CRON
             _install_cron(loaded, dry_run=dry_run)
         _replace(loaded, whole, kept, dry_run=dry_run)
-    except (schedule.ScheduleError, OSError) as error:
+    except (timers.ScheduleError, OSError) as error:
         _fail(error)
 
 
 @app.command()
 def show(*, config: common.ConfigOption = None, system: SystemOption = None) -> None:
     """Show what is installed, and what would be."""
-    from sigprobe import schedule
+    from sigprobe.device import timers
 
     loaded = common.settings(config)
     whole = _whole_device(loaded, system)
@@ -87,8 +87,8 @@ def show(*, config: common.ConfigOption = None, system: SystemOption = None) -> 
                 out.show(text.format(path=path))
     if shutil.which("crontab") is not None:
         try:
-            line = schedule.block_of(schedule.read_crontab())
-        except schedule.ScheduleError as error:
+            line = timers.block_of(timers.read_crontab())
+        except timers.ScheduleError as error:
             out.error(str(error))
         else:
             if line is not None:
@@ -96,7 +96,7 @@ def show(*, config: common.ConfigOption = None, system: SystemOption = None) -> 
                 out.show(_("crontab: {line}").format(line=line))
     if not found:
         out.show(_("Nothing is installed. sigprobe schedule install would write:"))
-        if schedule.has_systemd(system=whole):
+        if timers.has_systemd(system=whole):
             _show_units(_setup(loaded, whole, agent=False))
         else:
             out.show(_cron_line(loaded))
@@ -111,7 +111,7 @@ def show(*, config: common.ConfigOption = None, system: SystemOption = None) -> 
 @app.command()
 def remove(*, config: common.ConfigOption = None, system: SystemOption = None, dry_run: DryOption = False) -> None:
     """Remove what install wrote, and nothing else."""
-    from sigprobe import schedule
+    from sigprobe.device import timers
 
     loaded = common.settings(config)
     whole = _whole_device(loaded, system)
@@ -121,7 +121,7 @@ def remove(*, config: common.ConfigOption = None, system: SystemOption = None, d
         for agent in (False, True):
             gone += _remove_units(_setup(loaded, whole, agent=agent), dry_run=dry_run)
         gone += _remove_cron(dry_run=dry_run)
-    except (schedule.ScheduleError, OSError) as error:
+    except (timers.ScheduleError, OSError) as error:
         _fail(error)
     text = _("Would be removed: {names}") if dry_run else _("Removed: {names}")
     out.show(text.format(names=", ".join(gone)) if gone else _("Nothing was installed."))
@@ -135,7 +135,7 @@ def _replace(loaded: Loaded, whole: bool, kept: str, *, dry_run: bool) -> None:
 
     Two of them would test twice as often, and cost the data twice.
     """
-    from sigprobe import schedule
+    from sigprobe.device import timers
 
     out = terminal.current()
     gone: list[str] = []
@@ -146,7 +146,7 @@ def _replace(loaded: Loaded, whole: bool, kept: str, *, dry_run: bool) -> None:
     if kept != CRON:
         try:
             gone += _remove_cron(dry_run=dry_run)
-        except schedule.ScheduleError as error:
+        except timers.ScheduleError as error:
             out.error(str(error))  # who may not ask cron has no line there that runs
     if gone:
         text = _("Would be removed: {names}") if dry_run else _("Removed, since one of them is enough: {names}")
@@ -165,20 +165,20 @@ def _other_too(whole: bool) -> str:
 
 
 def _remove_units(setup: Setup, *, dry_run: bool) -> list[str]:
-    from sigprobe import schedule
+    from sigprobe.device import timers
 
-    return [str(p) for p in ([p for p in setup.units if p.exists()] if dry_run else schedule.remove(setup))]
+    return [str(p) for p in ([p for p in setup.units if p.exists()] if dry_run else timers.remove(setup))]
 
 
 def _remove_cron(*, dry_run: bool) -> list[str]:
-    from sigprobe import schedule
+    from sigprobe.device import timers
 
     if shutil.which("crontab") is None:
         return []
-    before = schedule.read_crontab()
-    after = schedule.with_block(before, None)
+    before = timers.read_crontab()
+    after = timers.with_block(before, None)
     if not dry_run:
-        schedule.write_crontab(before, after)
+        timers.write_crontab(before, after)
     return ["crontab"] if after != before else []
 
 
@@ -187,34 +187,34 @@ def _remove_cron(*, dry_run: bool) -> list[str]:
 
 def _whole_device(loaded: Loaded, asked: bool | None) -> bool:
     """For the whole device when asked, or when the settings in use are the device's."""
-    from sigprobe import paths
+    from sigprobe.files import locations
 
-    return paths.is_system(loaded.path) if asked is None else asked
+    return locations.is_system(loaded.path) if asked is None else asked
 
 
 def _config(loaded: Loaded) -> Path | None:
     """The settings file to name on the command line; None where it is found by itself."""
-    from sigprobe import paths
+    from sigprobe.files import locations
 
     path = loaded.path.absolute()
-    return None if path in (paths.system_file(), paths.user_file()) else path
+    return None if path in (locations.system_file(), locations.user_file()) else path
 
 
 def _setup(loaded: Loaded, whole: bool, *, agent: bool) -> Setup:
-    from sigprobe import schedule
+    from sigprobe.device import timers
 
-    return schedule.systemd_setup(
+    return timers.systemd_setup(
         system=whole,
         agent=agent,
         every_min=loaded.config.schedule.every_min,
-        command=schedule.program(),
+        command=timers.program(),
         config=_config(loaded),
-        directory=schedule.unit_directory(system=whole),
+        directory=timers.unit_directory(system=whole),
     )
 
 
 def _install_units(setup: Setup, *, dry_run: bool) -> None:
-    from sigprobe import schedule
+    from sigprobe.device import timers
 
     out = terminal.current()
     if dry_run:
@@ -222,7 +222,7 @@ def _install_units(setup: Setup, *, dry_run: bool) -> None:
         for command in setup.commands():
             out.show(_("Would run: {command}").format(command=shlex.join(command)))
         return
-    schedule.install(setup)
+    timers.install(setup)
     out.show(_("Installed: {names}").format(names=", ".join(map(str, setup.units))))
 
 
@@ -232,18 +232,18 @@ def _show_units(setup: Setup) -> None:
 
 
 def _cron_line(loaded: Loaded) -> str:
-    from sigprobe import schedule
-    from sigprobe.upload.splay import share
+    from sigprobe.device import timers
+    from sigprobe.upload.jitter import share
 
     with common.open_buffer(loaded) as buffer:
         own = share(buffer.probe_id, "schedule")
-    return schedule.cron_line(
-        every_min=loaded.config.schedule.every_min, share=own, command=schedule.program(), config=_config(loaded)
+    return timers.cron_line(
+        every_min=loaded.config.schedule.every_min, share=own, command=timers.program(), config=_config(loaded)
     )
 
 
 def _install_cron(loaded: Loaded, *, dry_run: bool) -> None:
-    from sigprobe import schedule
+    from sigprobe.device import timers
 
     out = terminal.current()
     line = _cron_line(loaded)
@@ -251,12 +251,12 @@ def _install_cron(loaded: Loaded, *, dry_run: bool) -> None:
         out.error(_("Neither systemd nor cron is here. Let another scheduler run this line:"))
         out.error(line)
         raise typer.Exit(FAILED)
-    before = schedule.read_crontab()
-    after = schedule.with_block(before, line)
+    before = timers.read_crontab()
+    after = timers.with_block(before, line)
     if dry_run:
         out.show(_("Would be in the crontab: {line}").format(line=line))
         return
-    schedule.write_crontab(before, after)
+    timers.write_crontab(before, after)
     out.show(_("In the crontab: {line}").format(line=line))
 
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from sigprobe.commands import common, terminal
-from sigprobe.i18n import _
+from sigprobe.commands.support import common, terminal
+from sigprobe.words.i18n import _
 
 
 def share(
@@ -19,9 +19,9 @@ def share(
     ] = "",
     as_json: common.JsonOption = False,
 ) -> None:
-    from sigprobe.commands.runs import runs_of
-    from sigprobe.render.recall import view_of
+    from sigprobe.commands.support.stored_runs import runs_of
     from sigprobe.render.share import share_text, whatsapp_link
+    from sigprobe.render.stored_run import view_of
 
     loaded = common.settings(config)
     profile = common.load_profile(loaded)

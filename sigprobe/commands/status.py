@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sigprobe.commands import common, terminal
-from sigprobe.i18n import _, number
+from sigprobe.commands.support import common, terminal
+from sigprobe.words.i18n import _, number
 
 if TYPE_CHECKING:
     from sigprobe.buffer import Buffer
@@ -53,7 +53,7 @@ def status(
 
 
 def _days(buffer: Buffer) -> tuple[int, int]:
-    from sigprobe.budget import day_of, month_of
+    from sigprobe.runs.data_budget import day_of, month_of
 
     day = day_of(datetime.now(UTC))
     return buffer.usage(day), buffer.usage(month_of(day))
@@ -64,8 +64,8 @@ def _document(loaded: Loaded, buffer: Buffer) -> dict[str, Any]:
     day, month = _days(buffer)
     backoff = common.open_backoff(buffer)
     again = common.local_time(backoff.next_at([c.url for c in loaded.config.upload.collectors]))
-    from sigprobe.result import format_time
-    from sigprobe.upload.unchecked import last_unchecked
+    from sigprobe.record.result import format_time
+    from sigprobe.upload.unchecked_tls_dates import last_unchecked
 
     unchecked_at, unchecked = last_unchecked(buffer.configured_path) or (None, [])
     return {
@@ -95,9 +95,9 @@ def _document(loaded: Loaded, buffer: Buffer) -> dict[str, Any]:
 
 def other_queues(mine: Path) -> list[Path]:
     """Queues of the two installs other than the one in use: results may be waiting there unseen."""
-    from sigprobe import paths
+    from sigprobe.files import locations
 
-    known = (paths.queue_file(), paths.SYSTEM_QUEUE)
+    known = (locations.queue_file(), locations.SYSTEM_QUEUE)
     found = []
     for path in known:
         try:
@@ -111,9 +111,9 @@ def other_queues(mine: Path) -> list[Path]:
 def _view(loaded: Loaded, buffer: Buffer) -> Any:
     from sigprobe import places
     from sigprobe.buffer import State
+    from sigprobe.record.result import parse_time
     from sigprobe.render.status import StatusView, Usage
-    from sigprobe.result import parse_time
-    from sigprobe.upload.unchecked import last_unchecked
+    from sigprobe.upload.unchecked_tls_dates import last_unchecked
 
     stats = buffer.stats()
     unchecked = last_unchecked(buffer.configured_path)
@@ -152,7 +152,7 @@ def _view(loaded: Loaded, buffer: Buffer) -> Any:
 
 def _next_run(buffer: Buffer) -> datetime | None:
     """When a living agent tests next; a timer's or cron's own hour is what `schedule show` tells."""
-    from sigprobe.agent import next_run_at
+    from sigprobe.runs.agent import next_run_at
 
     return common.local_time(next_run_at(buffer.configured_path))
 
@@ -163,7 +163,7 @@ def _limit(megabytes: int | None) -> int | None:
 
 def _last_fix(buffer: Buffer) -> tuple[str | None, datetime | None]:
     """The newest position among the last results, in words, and when its result began."""
-    from sigprobe.result import parse_time
+    from sigprobe.record.result import parse_time
 
     text: str | None = None
     when: datetime | None = None

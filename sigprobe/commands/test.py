@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sigprobe.commands import after, asked, common, terminal
-from sigprobe.i18n import _
+from sigprobe.commands.support import after_run, common, terminal
+from sigprobe.commands.support import cli_values as asked
+from sigprobe.words.i18n import _
 
 if TYPE_CHECKING:
     from sigprobe.buffer import Buffer
     from sigprobe.config import Loaded
     from sigprobe.measure.kind import CommonOptions
-    from sigprobe.profile import Profile
-    from sigprobe.session import Plan, RunReport, Saved
+    from sigprobe.record.profile import Profile
+    from sigprobe.runs.session import Plan, RunReport, Saved
     from sigprobe.tag.modem import Choice
     from sigprobe.upload import Report
 
@@ -61,7 +62,7 @@ def test(
     max_bytes = asked.size_bytes(max_data) if max_data else None
     _first_line(loaded, targets, tps_id, site, operator or probe.operator, max_bytes)
 
-    from sigprobe import round as rounds
+    from sigprobe.runs import runner as rounds
 
     profile = common.load_profile(loaded)
     with common.open_buffer(loaded) as buffer:
@@ -73,12 +74,12 @@ def test(
         report = _measure(loaded, plan, buffer, where, ndjson=ndjson)
         sent = None
         if not no_upload and not report.interrupted and senders:
-            sent = after.send(buffer, senders)
+            sent = after_run.send(buffer, senders)
         pending = buffer.pending()
         nearby = None if formats else _nearest_signal(loaded, buffer, report)
         _print(formats, csv_dialect, loaded, report, profile, sent, pending, no_upload=no_upload, nearby=nearby)
         if sent is not None:
-            after.say_about(sent, shown=not formats and not terminal.current().quiet)
+            after_run.say_about(sent, shown=not formats and not terminal.current().quiet)
         buffer.prune()
     raise typer.Exit(_exit_code(report, sent, profile, strict=strict, fail_below=fail_below, pending=pending))
 
@@ -108,7 +109,7 @@ def _first_line(
     """Say within half a second what will happen; nothing heavy is loaded yet."""
     from sigprobe import places
     from sigprobe.measure import KINDS
-    from sigprobe.render.first import first_line
+    from sigprobe.render.first_line import first_line
 
     together = [t.estimate().seconds for t in targets if not KINDS[t.kind].exclusive]
     alone = [t.estimate().seconds for t in targets if KINDS[t.kind].exclusive]
@@ -136,9 +137,9 @@ def _first_line(
 def _measure(
     loaded: Loaded, plan: Plan, buffer: Buffer, where: tuple[float, float] | None, *, ndjson: bool
 ) -> RunReport:
-    from sigprobe import round as rounds
     from sigprobe.render.live import Live
-    from sigprobe.session import Hooks
+    from sigprobe.runs import runner as rounds
+    from sigprobe.runs.session import Hooks
 
     out = terminal.current()
     with Live(seconds=plan.max_time_s, profile=plan.profile, quiet=bool(out.quiet)) as live:
@@ -217,10 +218,10 @@ def _screen(
     nearby: str | None,
 ) -> None:
     from sigprobe import places
-    from sigprobe.render.placewords import place_doubts
+    from sigprobe.record.result import parse_time
+    from sigprobe.render.location_warnings import place_doubts
     from sigprobe.render.screen import summary, summary_plain
     from sigprobe.render.view import RunView
-    from sigprobe.result import parse_time
 
     out = terminal.current()
     tags = report.run.result.tags
@@ -236,7 +237,7 @@ def _screen(
         data_used_bytes=report.data_used_bytes,
         saved=report.saved,
         pending=pending,
-        upload=after.upload_line(loaded, sent, pending, no_upload=no_upload or report.interrupted),
+        upload=after_run.upload_line(loaded, sent, pending, no_upload=no_upload or report.interrupted),
         storage_failure=None if error is None else error.code,
         warnings=[
             *([_("Stopped. What was finished is kept.")] if report.interrupted else []),
@@ -266,7 +267,7 @@ def _which_modem(choice: Choice) -> str:
 def _exit_code(
     report: RunReport, sent: Report | None, profile: Profile, *, strict: bool, fail_below: bool, pending: int
 ) -> int:
-    from sigprobe.result import Outcome
+    from sigprobe.record.result import Outcome
     from sigprobe.verdict import shortfalls
 
     results = [s.result for s in report.results]

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from sigprobe.commands import common, terminal
-from sigprobe.i18n import _, clock_text, duration, ngettext, number, size
+from sigprobe.commands.support import common, terminal
+from sigprobe.runs.setup import read_collectors
+from sigprobe.words.i18n import _, clock_text, duration, ngettext, number, size
 
 if TYPE_CHECKING:
     from sigprobe.buffer import Buffer
@@ -31,7 +32,7 @@ def upload(
     again: Annotated[bool, typer.Option("--again", help=_("Send once more what was set aside."))] = False,
     as_json: common.JsonOption = False,
 ) -> None:
-    from sigprobe import round as rounds
+    from sigprobe.runs import runner as rounds
 
     loaded = common.settings(config)
     zone = _zone(loaded.config.probe.tps_id)
@@ -85,14 +86,13 @@ def _send(
         from sigprobe.upload import drain
 
         return drain(buffer, senders, common.open_backoff(buffer), limit_s=max_time, progress=bar.show)
-    from sigprobe import round as rounds
-    from sigprobe.connectivity import Watch
-    from sigprobe.upload.wait import drain_until_sent
+    from sigprobe.net.connectivity import Watch
+    from sigprobe.upload.drain_until_sent import drain_until_sent
 
     with Watch() as watch:
         return drain_until_sent(
             buffer,
-            lambda: rounds.read_collectors(loaded)[0],
+            lambda: read_collectors(loaded)[0],
             lambda: common.open_backoff(buffer),
             watch,
             limit_s=max_time,

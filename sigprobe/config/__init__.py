@@ -14,15 +14,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sigprobe import paths
+from sigprobe.config import cross_checks
 from sigprobe.config import environ as environment
-from sigprobe.config import rules
-from sigprobe.config.faults import Places, odd_numbers, translate
 from sigprobe.config.model import Config
 from sigprobe.config.problems import ConfigError, Key, Problem, dotted, report
+from sigprobe.config.pydantic_errors import Places, odd_numbers, translate
 from sigprobe.config.read import MAX_BYTES, Tree, read_bytes
-from sigprobe.i18n import _
-from sigprobe.tps_words import doubt
+from sigprobe.files import locations
+from sigprobe.places.tps_messages import doubt
+from sigprobe.words.i18n import _
 
 __all__ = ["Config", "ConfigError", "Loaded", "Origin", "Problem", "load", "parse", "report"]
 
@@ -62,17 +62,17 @@ class Loaded:
 def load(
     path: Path | None = None,
     environ: Mapping[str, str] = os.environ,
-    root: Path = paths.SYSTEM_ROOT,
+    root: Path = locations.SYSTEM_ROOT,
 ) -> Loaded:
     """Find, read and check the configuration.
 
     `path` is what `--config` named. Raises ConfigError with every mistake; its `missing` is true when no file was
     found at all.
     """
-    found = paths.find(path, environ, root)
+    found = locations.find(path, environ, root)
     if found is None:
         message = _("there is no file here, and none was named.")
-        raise ConfigError([Problem(str(paths.user_file()), None, None, "", message)], missing=True)
+        raise ConfigError([Problem(str(locations.user_file()), None, None, "", message)], missing=True)
     return parse(_read_file(found), found, environ)
 
 
@@ -143,7 +143,7 @@ def _validate(values: dict[str, Any], places: Places) -> tuple[Config | None, li
     found += [(key, problem) for key, problem in odd_numbers(values, places) if key not in wrong]
     across = [
         places.problem(key, message, hint)
-        for key, message, hint in rules.broken(values)
+        for key, message, hint in cross_checks.broken(values)
         if not any(key[:length] in wrong for length in range(len(key) + 1))
     ]
     return config, [problem for _key, problem in found] + across

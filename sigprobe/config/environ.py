@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from sigprobe.config import fields
 from sigprobe.config.problems import Key, Problem
 from sigprobe.config.read import read_text
-from sigprobe.i18n import _
+from sigprobe.words.i18n import _
 
 PREFIX: Final = "SIGPROBE_"
 OTHER_NAMES: Final = frozenset(f"{PREFIX}{name}" for name in ("CONFIG", "LANG", "TOKEN", "DATABASE", "TESTS_REQUIRE"))

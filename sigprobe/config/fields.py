@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from sigprobe.config.problems import Key
-from sigprobe.i18n import _
+from sigprobe.words.i18n import _
 
 
 @dataclass(frozen=True, slots=True)

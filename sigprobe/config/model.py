@@ -1,7 +1,7 @@
 """What may stand in the configuration file: every key with its bounds, its default and its meaning.
 
 Attribute names are the YAML keys. The reader in `sigprobe.config` is the way to make a `Config`; it also holds the
-rules that span several keys (`sigprobe.config.rules`), so that all mistakes are reported at once.
+rules that span several keys (`sigprobe.config.cross_checks`), so that all mistakes are reported at once.
 """
 
 from __future__ import annotations
@@ -302,7 +302,7 @@ class Config(Section):
 
     def checks(self) -> tuple[CommonOptions, ...]:
         """Everything one test does, in its order: the targets, then the walk outwards that needs no entry."""
-        from sigprobe.measure import path
+        from sigprobe.measure.path import kind as path
 
         collectors = [collector.url for collector in self.upload.collectors]
         return (*self.targets, path.options_for(self.targets, self.verdict.references, collectors))

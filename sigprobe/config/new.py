@@ -8,8 +8,8 @@ from pathlib import Path
 
 from sigprobe.config import Problem, parse
 from sigprobe.config.problems import ConfigError
-from sigprobe.files import write_whole
-from sigprobe.i18n import _
+from sigprobe.files.atomic import write_whole
+from sigprobe.words.i18n import _
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sigprobe.codes import CODES
-from sigprobe.i18n import _
+from sigprobe.words.codes import CODES
+from sigprobe.words.i18n import _
 
 Key = tuple[str | int, ...]
 """The way to a value: names of keys and numbers of list items."""

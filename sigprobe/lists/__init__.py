@@ -1,8 +1,8 @@
 """Lists that people bring as files: their own TPS, and points where a signal is to be had."""
 
-from sigprobe.lists.faults import Fault, ListError
-from sigprobe.lists.kept import keep, kept_points, kept_tps, points_file, registered, tps_file
 from sigprobe.lists.points import read_points
+from sigprobe.lists.problems import Fault, ListError
+from sigprobe.lists.store import keep, kept_points, kept_tps, points_file, registered, tps_file
 from sigprobe.lists.tps import Station, read_tps
 
 __all__ = [

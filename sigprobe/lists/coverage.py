@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from sigprobe.history import Visit
 from sigprobe.lists.tps import Station
+from sigprobe.lists.visits import Visit
 
 State = Literal["none", "failed", "old", "good"]
 STATES: Final[tuple[State, ...]] = ("none", "failed", "old", "good")

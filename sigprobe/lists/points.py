@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from sigprobe import places
-from sigprobe.i18n import _
-from sigprobe.lists import degrees, table
-from sigprobe.lists.faults import Fault, ListError, shown
+from sigprobe.lists import coordinates, csv_table
+from sigprobe.lists.problems import Fault, ListError, shown
 from sigprobe.lists.tps import swap_note, too_many_cells
-from sigprobe.nearby import Point
+from sigprobe.places.geometry import Point
+from sigprobe.words.i18n import _
 
 COLUMNS: Final = ("name", "lat", "lon", "operator", "kind")
 _MOST_TEXT: Final = 80
@@ -24,7 +24,7 @@ def read_points(raw: bytes) -> tuple[list[Point], list[Fault]]:
     Lines of a GeoJSON file are its features, counted from 1. The same point twice counts once. Raises ListError with
     every fault of the file; then nothing of it counts.
     """
-    text = table.decode(raw)
+    text = csv_table.decode(raw)
     faults: list[Fault] = []
     notes: list[Fault] = []
     swapped: list[int] = []
@@ -38,7 +38,7 @@ def read_points(raw: bytes) -> tuple[list[Point], list[Fault]]:
             continue
         if turned:
             swapped.append(line)
-        if not degrees.in_indonesia(*where):
+        if not coordinates.in_indonesia(*where):
             message = _("{value}: {lat}, {lon} lies outside Indonesia; check the signs.")
             name = shown(cells.get("name", cells.get("id", "–")))
             notes.append(Fault(line, message.format(value=name, lat=where[0], lon=where[1])))
@@ -50,16 +50,16 @@ def read_points(raw: bytes) -> tuple[list[Point], list[Fault]]:
     return list(found), [*swap_note(swapped), *notes]
 
 
-Placed = tuple[degrees.Pair | None, bool, str | None]
+Placed = tuple[coordinates.Pair | None, bool, str | None]
 Found = tuple[int, Mapping[str, str], Placed]
 
 
 def _from_csv(text: str) -> Iterator[Found]:
-    for row in table.rows(text, COLUMNS, ("lat", "lon")):
-        if table.OVERFLOW in row.cells:
+    for row in csv_table.rows(text, COLUMNS, ("lat", "lon")):
+        if csv_table.OVERFLOW in row.cells:
             yield row.line, {}, (None, False, too_many_cells())
         else:
-            yield row.line, row.cells, degrees.pair(row.cells)
+            yield row.line, row.cells, coordinates.pair(row.cells)
 
 
 def _from_json(text: str) -> Iterator[Found]:
@@ -83,7 +83,7 @@ def _from_json(text: str) -> Iterator[Found]:
 
 def _properties(properties: Mapping[str, Any]) -> dict[str, str]:
     named: dict[str, str] = {}
-    for name, value in zip(table.columns(list(properties)), properties.values(), strict=True):
+    for name, value in zip(csv_table.columns(list(properties)), properties.values(), strict=True):
         if name is None or isinstance(value, bool) or not isinstance(value, str | int):
             continue
         text = value.strip() if isinstance(value, str) else str(value) if abs(value) < 10**20 else ""
@@ -100,14 +100,14 @@ def _geometry(geometry: object) -> Placed:
     if not isinstance(pair, list) or len(pair) < 2 or not all(_is_degrees(value) for value in pair[:2]):
         return None, False, _("{value} is no latitude and longitude.").format(value=shown(str(pair)))
     # GeoJSON has the longitude first
-    return degrees.checked(float(pair[1]), float(pair[0]))
+    return coordinates.checked(float(pair[1]), float(pair[0]))
 
 
 def _is_degrees(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1000
 
 
-def _point(cells: Mapping[str, str], where: degrees.Pair) -> Point:
+def _point(cells: Mapping[str, str], where: coordinates.Pair) -> Point:
     operator = places.operator(cells.get("operator"))
     return Point(
         lat=where[0],

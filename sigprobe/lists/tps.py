@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from sigprobe.i18n import N_, _, ngettext
-from sigprobe.lists import degrees, table
-from sigprobe.lists.faults import Fault, ListError, shown
+from sigprobe.lists import coordinates, csv_table
+from sigprobe.lists.problems import Fault, ListError, shown
+from sigprobe.places.tps_messages import doubt, suggestion
 from sigprobe.tag.tps import TpsError, parse_tps
-from sigprobe.tps_words import doubt, suggestion
+from sigprobe.words.i18n import N_, _, ngettext
 
 COLUMNS: Final = ("id", "name", "lat", "lon")
 
@@ -51,16 +51,16 @@ def read_tps(raw: bytes) -> tuple[list[Station], list[Fault]]:
     swapped: list[int] = []
     stations: list[Station] = []
     first: dict[str, int] = {}
-    for row in table.rows(table.decode(raw), COLUMNS, ("id",)):
+    for row in csv_table.rows(csv_table.decode(raw), COLUMNS, ("id",)):
         try:
             tps_id = _tps_id(row.cells.get("id", ""))
         except TpsError as error:
             faults.append(Fault(row.line, sentence(error)))
             tps_id = None
-        if table.OVERFLOW in row.cells:
+        if csv_table.OVERFLOW in row.cells:
             faults.append(Fault(row.line, too_many_cells()))
             continue
-        where, turned, wrong = degrees.pair(row.cells)
+        where, turned, wrong = coordinates.pair(row.cells)
         if wrong is not None:
             faults.append(Fault(row.line, wrong))
         if tps_id is None:
@@ -115,10 +115,10 @@ def _tps_id(text: str) -> str:
     return parse_tps(re.sub(r"^([0-9]{13})[.,]0+$", r"\1", text))
 
 
-def _doubts(line: int, tps_id: str, where: degrees.Pair | None) -> Iterator[Fault]:
+def _doubts(line: int, tps_id: str, where: coordinates.Pair | None) -> Iterator[Fault]:
     unlisted = doubt(tps_id)
     if unlisted:
         yield Fault(line, unlisted)
-    if where is not None and not degrees.in_indonesia(*where):
+    if where is not None and not coordinates.in_indonesia(*where):
         message = _("{value}: {lat}, {lon} lies outside Indonesia; check the signs.")
         yield Fault(line, message.format(value=tps_id, lat=where[0], lon=where[1]))

@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sigprobe.measure import dns, http, path, ping, throughput, video, web
-from sigprobe.measure.kind import CommonOptions, Context, Kind, Measured
+from sigprobe.measure.dns import kind as dns
+from sigprobe.measure.http import kind as http
+from sigprobe.measure.kind import CommonOptions, Kind, Measured
+from sigprobe.measure.path import kind as path
+from sigprobe.measure.ping import kind as ping
+from sigprobe.measure.throughput import kind as throughput
+from sigprobe.measure.video import kind as video
+from sigprobe.measure.web import kind as web
+from sigprobe.net.limits import Context
 
 KINDS: Final[Mapping[str, Kind]] = {
     "ping": ping.KIND,

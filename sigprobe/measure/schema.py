@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from sigprobe.result import RUN_KIND, Result
+from sigprobe.record.result import RUN_KIND, Result
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 

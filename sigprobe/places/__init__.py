@@ -1,6 +1,7 @@
 """TPS codes to places, PLMN codes to operators. All tables are dated: codes, names and owners change."""
 
 from sigprobe.places.areas import Place, TableInfo, place, regency_name, table_info
+from sigprobe.places.near_misses import near_misses
 from sigprobe.places.operators import OPERATORS, OPERATORS_AS_OF, Operator, operator
 from sigprobe.places.provinces import (
     PROVINCES,
@@ -11,7 +12,6 @@ from sigprobe.places.provinces import (
     regency_code,
     zone,
 )
-from sigprobe.places.slips import near_misses
 from sigprobe.places.towns import lies_outside
 
 __all__ = [

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from sigprobe import places
-from sigprobe.i18n import N_, _, clock_text, duration, ngettext
 from sigprobe.lists.coverage import STATES, Covered
+from sigprobe.record.result import format_time
 from sigprobe.render import words
-from sigprobe.result import format_time
+from sigprobe.words.i18n import N_, _, clock_text, duration, ngettext
 
 MOST: Final = 40
 _MARKS: Final = {"none": "–", "failed": "✗", "old": "!", "good": "✓"}

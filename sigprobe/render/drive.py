@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from sigprobe.i18n import N_, ZONES, _, duration, language, ngettext, number, size
-from sigprobe.profile import Word
+from sigprobe.record.profile import Word
+from sigprobe.record.result import Location, Tags, parse_time
 from sigprobe.render import words
 from sigprobe.render.nearest import distance_text
-from sigprobe.render.rows import strength
+from sigprobe.render.run_table import strength
 from sigprobe.render.screen import operator_text
-from sigprobe.result import Location, Tags, parse_time
-from sigprobe.route import Ended, Point, Stretch, Summary
+from sigprobe.runs.route import Ended, Point, Stretch, Summary
+from sigprobe.words.i18n import N_, ZONES, _, duration, language, ngettext, number, size
 
 NO_SERVICE: Final = N_("no service")
 _ENDS: Final[dict[Ended, str]] = {

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from sigprobe.i18n import _, duration, rate
-from sigprobe.profile import Profile
+from sigprobe.record.profile import Profile
+from sigprobe.record.result import Result
 from sigprobe.render import words
 from sigprobe.render.console import Traits, traits
-from sigprobe.render.rows import result_rows
-from sigprobe.result import Result
+from sigprobe.render.run_table import result_rows
+from sigprobe.words.i18n import _, duration, rate
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
-from sigprobe.result import is_at_least
+from sigprobe.record.result import is_at_least
 from sigprobe.verdict import Verdict
 
 DOCUMENT_SCHEMA: Final = 1

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from sigprobe.i18n import N_, _, duration, number
-from sigprobe.nearby import Near, Point, Wind
-from sigprobe.profile import Word
+from sigprobe.places.geometry import Near, Point, Wind
+from sigprobe.record.profile import Word
+from sigprobe.record.result import format_time
 from sigprobe.render import words
 from sigprobe.render.screen import GENERATIONS
-from sigprobe.result import format_time
+from sigprobe.words.i18n import N_, _, duration, number
 
 WINDS: Final[dict[Wind, str]] = {
     "n": N_("north"),

@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sigprobe.i18n import _, clock_text, number, size
 from sigprobe.render import words
-from sigprobe.render.map import Spot, svg
-from sigprobe.render.page import facts, page, safe, section, table
-from sigprobe.render.rows import rows
+from sigprobe.render.html_page import facts, page, safe, section, table
+from sigprobe.render.route_map import Spot, svg
+from sigprobe.render.run_table import rows
 from sigprobe.render.screen import advice_of, gps_text, header_parts, headline_of, identity, operator_text, sentences
 from sigprobe.render.view import RunView
+from sigprobe.words.i18n import _, clock_text, number, size
 
 REPORT_VERSION: Final = 1
 

@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from sigprobe.i18n import N_, _, clock_text, duration, ngettext, number, size
-from sigprobe.profile import Word
+from sigprobe.record.profile import Word
+from sigprobe.record.result import RUN_KIND, Outcome, Result, Tags
 from sigprobe.render import words
-from sigprobe.render.paint import Line, finish
-from sigprobe.render.rows import Row, rows
+from sigprobe.render.run_table import Row, rows
+from sigprobe.render.styling import Line, finish
 from sigprobe.render.view import RunView
-from sigprobe.result import RUN_KIND, Outcome, Result, Tags
 from sigprobe.verdict import NONE, only_nearby, shortfalls
+from sigprobe.words.i18n import N_, _, clock_text, duration, ngettext, number, size
 
 _STYLES: Final = {
     Word.GOOD: "green",

@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import quote
 
 from sigprobe.render import words
-from sigprobe.render.rows import rows
+from sigprobe.render.run_table import rows
 from sigprobe.render.screen import advice_of, header_parts, headline_of, sentences
 from sigprobe.render.view import RunView
 

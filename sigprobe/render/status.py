@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from sigprobe.codes import Code
-from sigprobe.i18n import _, clock_text, ngettext, number, size
+from sigprobe.record.result import parse_time
 from sigprobe.render import words
 from sigprobe.render.screen import time_text
-from sigprobe.result import parse_time
+from sigprobe.words.codes import Code
+from sigprobe.words.i18n import _, clock_text, ngettext, number, size
 
 State = Literal["ok", "warn", "fail"]
 _MARKS: Final[Mapping[State, str]] = {"ok": "✓", "warn": "!", "fail": "✗"}

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from sigprobe.profile import Profile
-from sigprobe.result import Result, Tags
+from sigprobe.record.profile import Profile
+from sigprobe.record.result import Result, Tags
 from sigprobe.verdict import Verdict
 
 UploadKind = Literal[

@@ -7,9 +7,9 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sigprobe.codes import CODES
-from sigprobe.i18n import N_, _, number, rate
-from sigprobe.profile import Word
+from sigprobe.record.profile import Word
+from sigprobe.words.codes import CODES
+from sigprobe.words.i18n import N_, _, number, rate
 
 FAILED: Final = "failed"
 SKIPPED: Final = "skipped"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sigprobe.result import Location, Tags
+from sigprobe.record.result import Location, Tags
 from sigprobe.tag.clock import read_clock
 from sigprobe.tag.modem import ModemReader, configured_operator
 from sigprobe.tag.network import read_network

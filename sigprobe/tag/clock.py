@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from sigprobe.result import Clock
+from sigprobe.record.result import Clock
 
 TIMESYNC: Final = Path("/run/systemd/timesync/synchronized")
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from sigprobe import places
-from sigprobe.nearby import distance_m
-from sigprobe.result import Location
+from sigprobe.places.geometry import distance_m
+from sigprobe.record.result import Location
 
 STALE_S: Final = 60.0
 INACCURATE_M: Final = 100.0

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from sigprobe.result import Location
+from sigprobe.record.result import Location
 from sigprobe.tag import fix, gpsd
 from sigprobe.tag.feed import Feed, Read, read_gpsd, read_nmea
 from sigprobe.tag.fix import Expected, Fix
@@ -169,7 +169,7 @@ def _rank(found: Fix, now: float) -> tuple[int, float, float]:
 
 def _read_modem(clock: Callable[[], float], wall: Callable[[], float]) -> Read:
     def read(feed: Feed) -> None:
-        from sigprobe.tag.modemplace import read_place
+        from sigprobe.tag.modem_location import read_place
 
         read_place(feed, clock, wall)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sigprobe.result import format_time, parse_time
+from sigprobe.record.result import format_time, parse_time
 from sigprobe.tag.fix import Fix, is_position, taken_at
 
 WATCH: Final = b'?WATCH={"enable":true,"json":true};\n'

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from sigprobe import places
-from sigprobe.result import Network, Operator
+from sigprobe.record.result import Network, Operator
 from sigprobe.tag.bus import Bus, BusError, system_bus
 
 SERVICE: Final = "org.freedesktop.ModemManager1"

@@ -10,24 +10,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from sigprobe import link
-from sigprobe.result import Network, Operator
+from sigprobe.net import routes
+from sigprobe.record.result import Network, Operator
 
 _SIOCGIWESSID: Final = 0x8B1B  # linux/wireless.h; readable without privileges
 _SSID_BYTES: Final = 32
 
 
-def read_network(operator: Operator, *, proc: Path = link.PROC, sys: Path = link.SYS) -> Network:
+def read_network(operator: Operator, *, proc: Path = routes.PROC, sys: Path = routes.SYS) -> Network:
     """Read the link most traffic takes now. Reads files only; what is not known is None."""
-    route = link.main_route(proc)
+    route = routes.main_route(proc)
     if route is None:
         return Network(operator=operator)
-    access = link.access(route.interface, sys)
+    access = routes.access(route.interface, sys)
     return Network(
         interface=route.interface,
         access=access,
-        family=link.families(proc),
-        gateway=link.default_gateway(proc=proc),
+        family=routes.families(proc),
+        gateway=routes.default_gateway(proc=proc),
         operator=operator,
         wifi_ssid_hash=_hash(read_ssid(route.interface)) if access == "wifi" else None,
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from sigprobe.result import format_time
+from sigprobe.record.result import format_time
 from sigprobe.tag.fix import Fix, is_position, taken_at
 
 _SENTENCE: Final = re.compile(rb"[$]([A-Z0-9]{2})([A-Z]{3}),([\x20-\x7e]*?)[*]([0-9A-Fa-f]{2})\s*")

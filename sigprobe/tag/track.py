@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from sigprobe.nearby import distance_m
-from sigprobe.result import parse_time
+from sigprobe.places.geometry import distance_m
+from sigprobe.record.result import parse_time
 from sigprobe.tag.fix import STALE_S, Fix, is_zero
 
 MAX_SPEED_M_S: Final = 100.0

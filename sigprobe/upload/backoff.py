@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sigprobe.files import note_state, read_state
+from sigprobe.files.atomic import note_state, read_state
 
 BASE_S: Final = 5.0
 CAP_S: Final = 900.0

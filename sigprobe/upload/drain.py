@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
-from sigprobe import wire
 from sigprobe.buffer import Buffer, Row, StorageError, UnnotedError, Verdicts
-from sigprobe.upload.answers import ANSWERS, SPLITS, Came, keeping, sort_answers
+from sigprobe.protocol import batches
 from sigprobe.upload.backoff import Backoff
-from sigprobe.upload.offset import boottime
-from sigprobe.upload.pace import SMALL_BATCH, Pace
+from sigprobe.upload.batch_size import SMALL_BATCH, Pace
+from sigprobe.upload.clock_offset import boottime
+from sigprobe.upload.quarantine import MOST, Suspects
+from sigprobe.upload.replies import ANSWERS, SPLITS, Came, keeping, sort_answers
 from sigprobe.upload.report import Mode, Report, ignored
-from sigprobe.upload.suspects import MOST, Suspects
 from sigprobe.upload.transport import Channel, Collector, Reply, TransportError, open_channel, post
 
 LARGEST_RAW_BYTES: Final = 4 * 1024 * 1024
@@ -129,9 +129,9 @@ class Upload:
             part = self._suspects.without(stack.pop())
             if not part:
                 continue
-            batch = wire.build_batch((row.id, row.line) for row in part)
+            batch = batches.build_batch((row.id, row.line) for row in part)
             collector: Collector | None = None
-            if len(batch.body) > wire.MAX_COMPRESSED_BYTES and len(part) > 1:
+            if len(batch.body) > batches.MAX_COMPRESSED_BYTES and len(part) > 1:
                 result, problem = Came.LARGE, None
             else:
                 collector = self._choose()
@@ -188,7 +188,7 @@ class Upload:
 
     def _ask(self, collector: Collector, row: Row) -> tuple[Came, str | None]:
         """Send one record by itself, a few times when no answer comes."""
-        batch = wire.build_batch(((row.id, row.line),))
+        batch = batches.build_batch(((row.id, row.line),))
         self._unanswered = 0
         self._tried.clear()
         while True:
@@ -207,7 +207,7 @@ class Upload:
         self._tried.clear()
         return False
 
-    def _try(self, collector: Collector, batch: wire.Batch, rows: list[Row]) -> tuple[Came, str | None]:
+    def _try(self, collector: Collector, batch: batches.Batch, rows: list[Row]) -> tuple[Came, str | None]:
         """One try of one batch with one collector, within the time that all tries of a batch have."""
         if self._unanswered == 0:
             self._unanswered_since = self.clock()
@@ -294,15 +294,15 @@ class Upload:
     # --- one request ----------------------------------------------------------------------------------------
 
     def _send(
-        self, collector: Collector, batch: wire.Batch, rows: list[Row], seconds: float
+        self, collector: Collector, batch: batches.Batch, rows: list[Row], seconds: float
     ) -> tuple[Came, str | None]:
-        headers = wire.batch_headers(batch, collector.token)
+        headers = batches.batch_headers(batch, collector.token)
         self.report.requests += 1
         try:
             if collector.url not in self.channels:
                 self.channels[collector.url] = open_channel(collector)
             begun, sent_at, sent_boot = self.clock(), self.now(), self.since_boot()
-            url = collector.endpoint(wire.BATCH_PATH)
+            url = collector.endpoint(batches.BATCH_PATH)
             reply = self.send(self.channels[collector.url], url, batch.body, headers, seconds, self.stop)
             ended = self.clock()
         except TransportError as error:
@@ -323,9 +323,9 @@ class Upload:
         self.report.bytes_received += reply.wire_bytes
         content_type = reply.headers.get("Content-Type")
         try:
-            receipt = wire.read_receipt(reply.status, content_type, reply.body, batch)
-        except wire.NotAReceiptError as error:
-            problem = wire.read_problem(reply.status, content_type, reply.body)
+            receipt = batches.read_receipt(reply.status, content_type, reply.body, batch)
+        except batches.NotAReceiptError as error:
+            problem = batches.read_problem(reply.status, content_type, reply.body)
             if problem is not None:
                 return self._refusal(collector, problem, reply, rows)
             # a gateway's own error says that the way is open and the collector behind it is not
@@ -338,7 +338,7 @@ class Upload:
         return self._settle(collector, receipt, rows), None
 
     def _refusal(
-        self, collector: Collector, problem: wire.Problem, reply: Reply, rows: list[Row]
+        self, collector: Collector, problem: batches.Problem, reply: Reply, rows: list[Row]
     ) -> tuple[Came, str | None]:
         text = problem.detail or problem.title
         if problem.status in (401, 403):
@@ -349,13 +349,13 @@ class Upload:
         if problem.status in (400, 413, 422):
             return Came.LARGE if problem.status == 413 else Came.SPLIT, text
         if problem.status in (429, 503):
-            self.backoff.asked_to_wait(collector.url, wire.retry_after_s(reply.headers))
+            self.backoff.asked_to_wait(collector.url, batches.retry_after_s(reply.headers))
             self._stopped("collector_busy", text)
             return Came.WAIT, None
         text = f"status {problem.status}: {problem.title}"
         return self._failed(collector, rows, "collector_unreachable", text, "http_status"), None
 
-    def _settle(self, collector: Collector, receipt: wire.Receipt, rows: list[Row]) -> Came:
+    def _settle(self, collector: Collector, receipt: batches.Receipt, rows: list[Row]) -> Came:
         if len(rows) == 1 and self._suspects.is_witness(rows[0], collector.url):
             rows = []  # settled and counted before
         found = sort_answers(receipt, rows)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 
-from sigprobe.result import parse_time
+from sigprobe.record.result import parse_time
 
 
 class Mode(Enum):

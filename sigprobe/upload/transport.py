@@ -301,7 +301,7 @@ _WHY: Final = {
 
 def _why(error: BaseException) -> str | None:
     """The failure code that says in plain words what an error of requests was; None where there is none."""
-    from sigprobe.measure.sockets import certificate_code
+    from sigprobe.net.sockets import certificate_code
 
     for link in _chain(error):
         if isinstance(link, ssl.SSLCertVerificationError):

@@ -7,10 +7,10 @@ service is named only on evidence that fits nothing else; whatever stays open is
 
 from __future__ import annotations
 
-from sigprobe.verdict.causes import decide
 from sigprobe.verdict.evidence import only_nearby
-from sigprobe.verdict.quality import Reading, readings, shortfalls
-from sigprobe.verdict.words import COLLECTOR, LOCAL, NONE, OPERATOR, SERVICE, UNCERTAIN, Verdict
+from sigprobe.verdict.readings import Reading, readings, shortfalls
+from sigprobe.verdict.rules import decide
+from sigprobe.verdict.verdict import COLLECTOR, LOCAL, NONE, OPERATOR, SERVICE, UNCERTAIN, Verdict
 
 __all__ = [
     "COLLECTOR",

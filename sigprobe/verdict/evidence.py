@@ -11,9 +11,9 @@ from functools import cached_property
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
-from sigprobe.profile import Profile
-from sigprobe.result import RUN_KIND, Network, Outcome, Result
-from sigprobe.verdict.quality import Reading, is_number, shortfalls
+from sigprobe.record.profile import Profile
+from sigprobe.record.result import RUN_KIND, Network, Outcome, Result
+from sigprobe.verdict.readings import Reading, is_number, shortfalls
 
 
 class Distance(IntEnum):

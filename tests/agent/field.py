@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sigprobe.upload.splay import share
+from sigprobe.upload.jitter import share
 from tests.upload.standin import until
 
 Spawn = Callable[..., "subprocess.Popen[str]"]

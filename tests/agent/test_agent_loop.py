@@ -10,7 +10,7 @@ from pathlib import Path
 import filelock
 import pytest
 
-from sigprobe.agent import (
+from sigprobe.runs.agent import (
     START_WITHIN_S,
     WAKE_S,
     Agent,
@@ -21,7 +21,7 @@ from sigprobe.agent import (
     note_runs,
     state_file,
 )
-from sigprobe.upload.splay import OWN_LINK_S, share
+from sigprobe.upload.jitter import OWN_LINK_S, share
 
 PROBE = "6a1f0c52-1d2b-4c67-9a3e-0d7c2e7c9f10"
 PERIOD = 900.0

@@ -14,8 +14,8 @@ import pytest
 import trustme
 from requires import ROOT
 
-from sigprobe.agent import next_run_at
 from sigprobe.buffer import Buffer
+from sigprobe.runs.agent import next_run_at
 from tests import netns
 from tests.agent.field import AgentProcess, Manager, Spawn, manager, settings
 from tests.upload.standin import portal, put, receipt, standin, until

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sigprobe.connectivity import Watch, Ways, ways
+from sigprobe.net.connectivity import Watch, Ways, ways
 from tests import netns
 from tests.netns import Namespace
 
@@ -111,7 +111,7 @@ class TestInANamespace:
 
 def test_without_the_kernels_messages_it_looks_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """Elsewhere than on Linux the ways are looked at every few seconds."""
-    monkeypatch.setattr("sigprobe.connectivity.POLL_S", 0.02)
+    monkeypatch.setattr("sigprobe.net.connectivity.POLL_S", 0.02)
     looks = iter([frozenset(), frozenset(), frozenset(), HOME])
     with Watch(look=lambda: next(looks), netlink=False) as watch:
         assert not watch.told_by_kernel

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from records import record
 
 from sigprobe.buffer import Buffer, Verdicts, rows
-from sigprobe.buffer.carve import Carver
+from sigprobe.buffer.page_carver import Carver
 
 
 @pytest.fixture(scope="module")

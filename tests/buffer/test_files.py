@@ -22,14 +22,14 @@ from sigprobe.buffer import (
     State,
     StorageError,
     Verdicts,
-    ballast,
     identity,
     quarantine,
+    reserve_file,
     schema,
 )
-from sigprobe.buffer import guard as guards
-from sigprobe.buffer.carve import Carver
+from sigprobe.buffer import durability as guards
 from sigprobe.buffer.lock import FileLock
+from sigprobe.buffer.page_carver import Carver
 
 COLLECTOR = "https://collector.example/"
 
@@ -326,7 +326,7 @@ def test_a_ballast_that_will_not_close_is_no_error(tmp_path: Path, monkeypatch: 
 
     calls = SimpleNamespace(**{name: getattr(os, name) for name in dir(os) if not name.startswith("__")})
     calls.close = close
-    monkeypatch.setattr(ballast, "os", calls)
+    monkeypatch.setattr(reserve_file, "os", calls)
     with Buffer(tmp_path / "b.db") as buffer:
         one = record()
         buffer.put(one)
@@ -430,7 +430,7 @@ def test_a_lock_that_is_never_given_back_ends_in_an_error(tmp_path: Path) -> Non
 def test_errors_name_their_code() -> None:
     """Each refusal leads to its own sentence on the screen."""
     from sigprobe.buffer import BufferLimitError
-    from sigprobe.codes import CODES
+    from sigprobe.words.codes import CODES
 
     assert {e.code for e in (StorageError, DiskFullError, BufferLimitError)} <= set(CODES)
 

@@ -12,7 +12,7 @@ import pytest
 from records import record
 
 from sigprobe.buffer import Buffer, BufferLimitError, State, Verdicts
-from sigprobe.result import RUN_KIND, Outcome, new_id
+from sigprobe.record.result import RUN_KIND, Outcome, new_id
 
 COLLECTOR = "https://collector.example/"
 DAY = 86400.0

@@ -67,14 +67,14 @@ def test_help(command: str, sigprobe: Run) -> None:
 
 def test_every_command_below_a_verb_is_in_the_table(sigprobe: Run) -> None:
     """The table that help, README and the tests above go by holds exactly the commands there are."""
-    from sigprobe.commands import shell
+    from sigprobe.commands.support import typer_shell
 
     def walk(command: object, path: str) -> Iterator[str]:
         for name, below in getattr(command, "commands", {}).items():
             yield f"{path} {name}"
             yield from walk(below, f"{path} {name}")
 
-    root = shell.root()
+    root = typer_shell.root()
     found = [path for verb in VERBS for path in walk(root.get_command(None, verb), verb)]
     assert sorted(found) == sorted(INNER)
 

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from sigprobe.collector import store
 from sigprobe.collector.app import create_app
-from sigprobe.collector.settings import Settings
+from sigprobe.collector.web.settings import Settings
 from tests.collector.postgres import Postgres
 from tests.collector.sending import Collector
 

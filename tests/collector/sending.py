@@ -8,8 +8,19 @@ from typing import Any
 from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
-from sigprobe import wire
-from sigprobe.result import Failure, Location, Network, Operator, Outcome, Result, Software, Tags, Target, new_id
+from sigprobe.protocol import batches
+from sigprobe.record.result import (
+    Failure,
+    Location,
+    Network,
+    Operator,
+    Outcome,
+    Result,
+    Software,
+    Tags,
+    Target,
+    new_id,
+)
 
 STREAM = "0190a5c0-0000-7000-8000-0000000000aa"
 PROBE_ID = "0190a5c0-0000-4000-8000-0000000000bb"
@@ -46,10 +57,10 @@ def failed_result(code: str = "timeout", **changes: Any) -> Result:
     return make_result(outcome=Outcome.FAILED, failure=Failure(code), **changes)
 
 
-def batch_of(*lines: bytes | Result) -> wire.Batch:
+def batch_of(*lines: bytes | Result) -> batches.Batch:
     """A batch of stored lines, whatever they hold."""
     raw = [line.to_line() if isinstance(line, Result) else line for line in lines]
-    return wire.build_batch([(str(n), line) for n, line in enumerate(raw)])
+    return batches.build_batch([(str(n), line) for n, line in enumerate(raw)])
 
 
 @dataclass
@@ -61,9 +72,9 @@ class Collector:
     probe: str
     admin: str
 
-    def post(self, batch: wire.Batch, *, token: str | None = None, **headers: str) -> Any:
+    def post(self, batch: batches.Batch, *, token: str | None = None, **headers: str) -> Any:
         """Send a batch as a probe does; `headers` replace its own, `_` standing for `-`."""
-        sent = wire.batch_headers(batch, token if token is not None else self.probe)
+        sent = batches.batch_headers(batch, token if token is not None else self.probe)
         sent.update({name.replace("_", "-"): value for name, value in headers.items()})
         return self.client.post("/v1/batches", content=batch.body, headers=sent)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import requests
 
-from sigprobe import wire
+from sigprobe.protocol import batches
 
 COMMAND = (
     sys.executable,
@@ -54,12 +54,12 @@ class Server:
     url: str
     said: list[str]
 
-    def post(self, batch: wire.Batch, token: str, *, verify: Any = True, timeout: float = 30) -> requests.Response:
+    def post(self, batch: batches.Batch, token: str, *, verify: Any = True, timeout: float = 30) -> requests.Response:
         """Send a batch."""
         return requests.post(
-            self.url + wire.BATCH_PATH,
+            self.url + batches.BATCH_PATH,
             data=batch.body,
-            headers=wire.batch_headers(batch, token),
+            headers=batches.batch_headers(batch, token),
             verify=verify,
             timeout=timeout,
         )

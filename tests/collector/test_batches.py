@@ -10,34 +10,34 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sigprobe import wire
 from sigprobe.collector import store
-from sigprobe.collector.access import TokenCheck
-from sigprobe.collector.gate import Gate
-from sigprobe.collector.problems import ProblemError
-from sigprobe.result import Tags
+from sigprobe.collector.access.checks import TokenCheck
+from sigprobe.collector.ingest.admission import Gate
+from sigprobe.collector.web.problems import ProblemError
+from sigprobe.protocol import batches
+from sigprobe.record.result import Tags
 from tests.collector.sending import Collector, batch_of, failed_result, make_result
 
 
 def problem(answer: object) -> tuple[int, str]:
     """Status and title of an error; it must say that it is ours."""
     status = answer.status_code  # type: ignore[attr-defined]
-    read = wire.read_problem(status, answer.headers["content-type"], answer.content)  # type: ignore[attr-defined]
+    read = batches.read_problem(status, answer.headers["content-type"], answer.content)  # type: ignore[attr-defined]
     assert read is not None, answer.text  # type: ignore[attr-defined]
     return status, read.title
 
 
-def remade(body: bytes) -> wire.Batch:
+def remade(body: bytes) -> batches.Batch:
     """A batch whose body is exactly these bytes."""
-    return wire.Batch("b-1", body, wire.content_digest(body), (), 0)
+    return batches.Batch("b-1", body, batches.content_digest(body), (), 0)
 
 
 def test_receipt(collector: Collector) -> None:
     """The receipt passes the probe's own check, names each record, and the stored lines are the sent bytes."""
     results = [make_result(1), failed_result(seq=2), make_result(3, kind="run")]
-    batch = wire.build_batch([(r.id, r.to_line()) for r in results])
+    batch = batches.build_batch([(r.id, r.to_line()) for r in results])
     answer = collector.post(batch)
-    receipt = wire.read_receipt(answer.status_code, answer.headers["content-type"], answer.content, batch)
+    receipt = batches.read_receipt(answer.status_code, answer.headers["content-type"], answer.content, batch)
     assert [(a.id, a.status) for a in receipt.results] == [(r.id, "accepted") for r in results]
     assert receipt.server_time is not None
     assert [line for _, line in store.page_lines(collector.engine)] == [r.to_line() for r in results]
@@ -59,13 +59,13 @@ def test_receipt(collector: Collector) -> None:
 )
 def test_a_receipt_is_packed_for_whoever_takes_it(collector: Collector, asked: str, packed: bool) -> None:
     """The ids come back in a third of their bytes to a probe that takes gzip, as they are to any other."""
-    batch = wire.build_batch([(r.id, r.to_line()) for r in map(make_result, range(1, 101))])
+    batch = batches.build_batch([(r.id, r.to_line()) for r in map(make_result, range(1, 101))])
     answer = collector.post(batch, Accept_Encoding=asked)
     assert (answer.headers.get("content-encoding") == "gzip") == packed
     assert answer.headers["vary"] == "Accept-Encoding"
     crossed = int(answer.headers["content-length"])
     assert crossed < len(answer.content) / 2 if packed else crossed == len(answer.content)
-    receipt = wire.read_receipt(answer.status_code, answer.headers["content-type"], answer.content, batch)
+    receipt = batches.read_receipt(answer.status_code, answer.headers["content-type"], answer.content, batch)
     assert {a.status for a in receipt.results} == {"accepted"}
 
 
@@ -189,7 +189,7 @@ GOOD = gzip.compress(make_result().to_line() + b"\n")
         (gzip.compress(b"x" * 70_000), 413),
         (gzip.compress(b"\n" * 8_000_000), 413),
         (gzip.compress(b"{}\n" * 5001), 422),  # the first line is refused before the last is counted
-        (b"\0" * (wire.MAX_COMPRESSED_BYTES + 1), 413),
+        (b"\0" * (batches.MAX_COMPRESSED_BYTES + 1), 413),
     ],
     ids=range(13),  # the bytes of a gzip hold its hour, and a test's name must not
 )
@@ -201,13 +201,13 @@ def test_bad_bodies(collector: Collector, body: bytes, status: int) -> None:
 
 def test_limits_to_the_record_and_the_byte(collector: Collector) -> None:
     """5,000 records and 64 KiB lines pass, one more of either does not."""
-    lines = [make_result(n + 1).to_line() for n in range(wire.MAX_RECORDS)]
+    lines = [make_result(n + 1).to_line() for n in range(batches.MAX_RECORDS)]
     assert set(collector.send(*lines).values()) == {"accepted"}
     assert problem(collector.post(batch_of(*lines, make_result().to_line()))) == (413, "too many records")
     record = make_result().to_dict()
     short = len(json.dumps(record | {"pad": ""}).encode())
-    line = json.dumps(record | {"pad": "x" * (wire.MAX_LINE_BYTES - short)}).encode()
-    assert len(line) == wire.MAX_LINE_BYTES
+    line = json.dumps(record | {"pad": "x" * (batches.MAX_LINE_BYTES - short)}).encode()
+    assert len(line) == batches.MAX_LINE_BYTES
     assert list(collector.send(line).values()) == ["accepted"]
     longer = line.replace(b'"pad": "', b'"pad": "x')
     assert problem(collector.post(batch_of(longer, make_result(2)))) == (413, "a record is too long")
@@ -254,7 +254,7 @@ def test_echo_of_structured_headers(collector: Collector) -> None:
 
 def test_token_comes_before_size(collector: Collector) -> None:
     """A stranger learns nothing about limits: a huge body without a token is 401."""
-    assert problem(collector.post(remade(b"\0" * (wire.MAX_COMPRESSED_BYTES + 1)), token="wrong"))[0] == 401
+    assert problem(collector.post(remade(b"\0" * (batches.MAX_COMPRESSED_BYTES + 1)), token="wrong"))[0] == 401
 
 
 def test_roles(collector: Collector) -> None:

@@ -16,12 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, event, func, select, text
 
-from sigprobe import carry
-from sigprobe.collector import carried, store
-from sigprobe.collector.records import sort_lines
-from sigprobe.collector.store import boot_step, corrections, migrations
+from sigprobe.collector import store
+from sigprobe.collector.ingest import file_import
+from sigprobe.collector.ingest.records import sort_lines
+from sigprobe.collector.store import corrections, migration_002_boot_clocks, migrations
 from sigprobe.collector.store.schema import boot_clocks, results
-from sigprobe.result import Clock, Result, format_time, parse_time
+from sigprobe.protocol import transfer_file
+from sigprobe.record.result import Clock, Result, format_time, parse_time
 from tests.collector.sending import Collector, make_result
 from tests.handover.laptops import whole
 
@@ -64,8 +65,8 @@ def add(engine: Engine, *made: Result, carrier: str = "laptop-1") -> list[str]:
 def take(engine: Engine, folder: Path, *made: Result, carrier: str = "laptop-1") -> None:
     path = folder / f"{uuid.uuid4()}.ndjson.gz"
     path.write_bytes(whole([result.to_line() for result in made]))
-    with carry.opened(path) as file:
-        carried.import_results(engine, file, carried.verify(file), carrier=carrier, collector="centre")
+    with transfer_file.opened(path) as file:
+        file_import.import_results(engine, file, file_import.verify(file), carrier=carrier, collector="centre")
 
 
 def times(engine: Engine, *made: Result) -> list[datetime | None]:
@@ -389,7 +390,7 @@ def test_rows_of_before_are_corrected_by_the_migration(database: str, monkeypatc
     assert times(engine, *sent) == [None] * 5
     engine.dispose()
     monkeypatch.undo()
-    monkeypatch.setattr(boot_step, "_PAGE", 2)
+    monkeypatch.setattr(migration_002_boot_clocks, "_PAGE", 2)
     engine = store.open_store(database)
     try:
         assert times(engine, *sent) == [after(n) for n in range(5)]

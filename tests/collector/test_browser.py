@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from sigprobe.result import Location, Network, Operator, Tags, Target
+from sigprobe.record.result import Location, Network, Operator, Tags, Target
 from tests.collector.sending import batch_of, failed_result, make_result
 from tests.collector.serving import Server, Spawn, new_token, serve
 from tests.requires import needs

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from sending import Collector, make_result
 from sqlalchemy import select
 
-from sigprobe.collector.clocks import ClockReading, read_clock
+from sigprobe.collector.store.clocks import ClockReading, read_clock
 from sigprobe.collector.store.schema import results
-from sigprobe.result import Clock, Result
+from sigprobe.record.result import Clock, Result
 
 HOUR_MS = 3_600_000.0
 BEGAN = datetime(2029, 2, 14, 7, 5, 1, 123000, tzinfo=UTC)

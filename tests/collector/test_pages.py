@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from sigprobe.collector import store
-from sigprobe.collector.access import GuessLimit
-from sigprobe.result import Failure, Location, Network, Operator, Outcome, Tags, Target
+from sigprobe.collector.access.checks import GuessLimit
+from sigprobe.record.result import Failure, Location, Network, Operator, Outcome, Tags, Target
 from tests.collector.sending import Collector, failed_result, make_result
 
 

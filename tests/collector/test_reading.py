@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sigprobe import wire
+from sigprobe.protocol import batches
 from tests.collector.sending import Collector, batch_of, make_result
 
 
@@ -66,7 +66,7 @@ def test_bad_parameters(collector: Collector, params: dict[str, Any]) -> None:
     """A parameter out of range is a 422 of ours, never a guess."""
     answer = collector.get("/v1/results", **params)
     assert answer.status_code == 422
-    assert wire.read_problem(422, answer.headers["content-type"], answer.content) is not None
+    assert batches.read_problem(422, answer.headers["content-type"], answer.content) is not None
 
 
 def test_results_want_a_token(collector: Collector) -> None:
@@ -86,7 +86,7 @@ def test_results_want_a_token(collector: Collector) -> None:
 def test_every_error_is_ours(collector: Collector, method: str, path: str, status: int) -> None:
     """The framework's own errors carry our mark too, so that a probe never takes them for a portal's."""
     answer = collector.client.request(method, path)
-    read = wire.read_problem(answer.status_code, answer.headers["content-type"], answer.content)
+    read = batches.read_problem(answer.status_code, answer.headers["content-type"], answer.content)
     assert read is not None
     assert read.status == status
 
@@ -96,8 +96,8 @@ def test_health_and_description_are_open(collector: Collector) -> None:
     assert collector.client.get("/healthz").json()["status"] == "ok"
     document = collector.client.get("/openapi.json").json()
     answers = document["paths"]["/v1/batches"]["post"]["responses"]
-    assert wire.RECEIPT_TYPE in answers["200"]["content"]
-    assert wire.PROBLEM_TYPE in answers["413"]["content"]
+    assert batches.RECEIPT_TYPE in answers["200"]["content"]
+    assert batches.PROBLEM_TYPE in answers["413"]["content"]
     assert {"Problem", "Receipt"} <= set(document["components"]["schemas"])
     assert {"/v1/results", "/healthz"} <= set(document["paths"])
     for path in ("/docs", "/redoc"):

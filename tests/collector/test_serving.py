@@ -19,8 +19,8 @@ import pytest
 import requests
 import trustme
 
-from sigprobe import wire
 from sigprobe.collector import store
+from sigprobe.protocol import batches
 from tests.collector.postgres import Postgres
 from tests.collector.sending import batch_of, make_result
 from tests.collector.serving import COMMAND, Server, Spawn, new_token, run, serve
@@ -202,13 +202,13 @@ def test_bombs(bombed: tuple[Server, str]) -> None:
     """1 GiB in 1 MiB of gzip, and millions of lines in less, are 413 with less than 64 MB of growth."""
     server, probe = bombed
     for body in (zero_bomb(1 << 30), line_bomb(150 << 20)):
-        assert len(body) <= 1.01 * wire.MAX_COMPRESSED_BYTES
-        batch = wire.Batch("b-1", body[: wire.MAX_COMPRESSED_BYTES], "", (), 0)
-        batch = wire.Batch("b-1", batch.body, wire.content_digest(batch.body), (), 0)
+        assert len(body) <= 1.01 * batches.MAX_COMPRESSED_BYTES
+        batch = batches.Batch("b-1", body[: batches.MAX_COMPRESSED_BYTES], "", (), 0)
+        batch = batches.Batch("b-1", batch.body, batches.content_digest(batch.body), (), 0)
         for _ in range(3):
             answer = server.post(batch, probe)
             assert answer.status_code == 413
-            assert wire.read_problem(413, answer.headers["Content-Type"], answer.content) is not None
+            assert batches.read_problem(413, answer.headers["Content-Type"], answer.content) is not None
 
 
 def test_endless_body_without_length(bombed: tuple[Server, str]) -> None:
@@ -221,9 +221,9 @@ def test_endless_body_without_length(bombed: tuple[Server, str]) -> None:
             yield block
 
     answer = requests.post(
-        server.url + wire.BATCH_PATH,
+        server.url + batches.BATCH_PATH,
         data=endless(),
-        headers=wire.batch_headers(batch_of(b"{}"), probe),
+        headers=batches.batch_headers(batch_of(b"{}"), probe),
         timeout=30,
     )
     assert answer.status_code == 413
@@ -235,11 +235,11 @@ def hammer(server: Server, token: str, acked: set[str], stop: threading.Event, s
     while not stop.is_set():
         results = [make_result(sequence + n + 1) for n in range(5)]
         sequence += len(results)
-        batch = wire.build_batch([(r.id, r.to_line()) for r in results])
+        batch = batches.build_batch([(r.id, r.to_line()) for r in results])
         try:
             answer = server.post(batch, token, timeout=10)
-            receipt = wire.read_receipt(answer.status_code, answer.headers["Content-Type"], answer.content, batch)
-        except (requests.RequestException, wire.NotAReceiptError):
+            receipt = batches.read_receipt(answer.status_code, answer.headers["Content-Type"], answer.content, batch)
+        except (requests.RequestException, batches.NotAReceiptError):
             continue
         acked.update(a.id for a in receipt.results if a.status in ("accepted", "duplicate"))
 
@@ -312,5 +312,5 @@ def test_gzip_bodies_are_read_as_any_tool_makes_them(spawn: Spawn, sqlite_url: s
     server = serve(spawn, sqlite_url)
     body = gzip.compress(make_result().to_line() + b"\n", compresslevel=1)
     named = body[:3] + b"\x08" + body[4:10] + b"batch.ndjson\0" + body[10:]
-    answer = server.post(wire.Batch("b-1", named, wire.content_digest(named), (), 0), probe)
+    answer = server.post(batches.Batch("b-1", named, batches.content_digest(named), (), 0), probe)
     assert answer.json()["results"][0]["status"] == "accepted"

@@ -12,10 +12,10 @@ import pytest
 from sqlalchemy import Engine, inspect, text
 
 from sigprobe.collector import store
-from sigprobe.collector.records import sort_lines
+from sigprobe.collector.ingest.records import sort_lines
 from sigprobe.collector.store import Filters, NewResult, schema
 from sigprobe.collector.store.migrations import MIGRATIONS
-from sigprobe.result import Result
+from sigprobe.record.result import Result
 from tests.collector.sending import failed_result, make_result
 
 NOW = datetime(2029, 2, 14, 7, 6, tzinfo=UTC)

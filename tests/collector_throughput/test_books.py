@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sigprobe.collector.throughput_limits import DAY_S, Limits, RefusedError
-from sigprobe.collector.throughput_sessions import MAX_SAMPLES, Arrivals, Sessions
+from sigprobe.collector.speedtest.limits import DAY_S, Limits, RefusedError
+from sigprobe.collector.speedtest.upload_sessions import MAX_SAMPLES, Arrivals, Sessions
 
 
 class Clock:

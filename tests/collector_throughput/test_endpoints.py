@@ -13,7 +13,7 @@ import pytest
 import requests
 from servers.speedtests import collector, settings
 
-from sigprobe.collector.throughput import MIB
+from sigprobe.collector.speedtest.endpoints import MIB
 
 SESSION = "0b6b2f0e-58a2-4d6e-9a53-0d6f1a6f7c11"
 

@@ -8,8 +8,8 @@ import pytest
 import requests
 from servers.speedtests import collector, settings
 
-from sigprobe.collector.ladder import RUNGS
-from sigprobe.measure.hls import Master, Media, parse
+from sigprobe.collector.speedtest.video import RUNGS
+from sigprobe.measure.video.hls import Master, Media, parse
 
 
 def read(url: str) -> Master | Media:

@@ -16,8 +16,8 @@ import pytest
 import trustme
 from servers.speedtests import collector, settings
 
-from sigprobe.collector import throughput
 from sigprobe.collector.serve import tls_context
+from sigprobe.collector.speedtest import endpoints
 
 HEAD = "POST /backend/empty{query} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n{more}\r\n"
 
@@ -123,7 +123,7 @@ def test_the_day_s_allowance_ends_an_upload_on_its_way() -> None:
 
 def test_a_silent_client_loses_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing for the stall time: 408, and closed."""
-    monkeypatch.setattr(throughput, "STALL_S", 0.3)
+    monkeypatch.setattr(endpoints, "STALL_S", 0.3)
     with collector() as url, connected(url) as sock:
         sock.sendall(HEAD.format(query="", length=1000, more="").encode() + b"1")
         assert answer(sock)[0] == 408

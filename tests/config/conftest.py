@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sigprobe import i18n
+from sigprobe.words import i18n
 
 GOOD = """\
 probe: {tps_id: "3273011001005"}

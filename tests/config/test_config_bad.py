@@ -9,8 +9,8 @@ from config_bad_files import BAD, BASE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sigprobe import i18n
 from sigprobe.config import Config, ConfigError, load, parse, report
+from sigprobe.words import i18n
 
 
 @pytest.mark.parametrize("name", BAD)

@@ -122,9 +122,9 @@ def test_the_offer_of_a_test_finds_the_real_one() -> None:
     """`init` hands over to `test` through the command line's own root, which knows it though it loads lazily."""
     import typer
 
-    from sigprobe.commands import shell
+    from sigprobe.commands.support import typer_shell
 
-    root = shell.root()
+    root = typer_shell.root()
     assert root.get_command(typer.Context(root), "test") is not None
 
 

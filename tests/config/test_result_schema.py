@@ -12,7 +12,17 @@ import pytest
 from records import record
 
 from sigprobe.measure.schema import result_schema
-from sigprobe.result import Clock, Failure, Location, Outcome, Result, Software, Tags, Target, new_id
+from sigprobe.record.result import (
+    Clock,
+    Failure,
+    Location,
+    Outcome,
+    Result,
+    Software,
+    Tags,
+    Target,
+    new_id,
+)
 
 
 @pytest.fixture(scope="module")

@@ -14,12 +14,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sigprobe.config.model import Config
-from sigprobe.drive import Compass, Drive, Here, Pace, light_checks
-from sigprobe.profile import Profile, load
-from sigprobe.render.map import Spot, svg
-from sigprobe.render.routerows import CSV_COLUMNS, csv_header, csv_row, feature, geojson, row
-from sigprobe.result import Failure, Location, Network, Operator, Outcome, Result, Software, Tags, Target, new_id
-from sigprobe.route import Odometer, Point, grade_of, has_service, point_of, summarise
+from sigprobe.record.profile import Profile, load
+from sigprobe.record.result import (
+    Failure,
+    Location,
+    Network,
+    Operator,
+    Outcome,
+    Result,
+    Software,
+    Tags,
+    Target,
+    new_id,
+)
+from sigprobe.render.route_map import Spot, svg
+from sigprobe.render.route_rows import CSV_COLUMNS, csv_header, csv_row, feature, geojson, row
+from sigprobe.runs.drive import Compass, Drive, Here, Pace, light_checks
+from sigprobe.runs.route import Odometer, Point, grade_of, has_service, point_of, summarise
 from sigprobe.tag.fix import Fix
 from sigprobe.verdict import Verdict
 

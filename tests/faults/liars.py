@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
-from sigprobe import wire
-from sigprobe.result import utc_now
-from sigprobe.wire import Answer
+from sigprobe.protocol import batches
+from sigprobe.protocol.batches import Answer
+from sigprobe.record.result import utc_now
 
 LOGIN_PAGE: Final = b"<!doctype html><title>Free WiFi</title><form action=/login><input name=room></form>"
 
@@ -51,17 +51,17 @@ Liar = Callable[[Sent, "list[Sent]"], Said]
 def receipt(sent: Sent, **changes: Any) -> bytes:
     """A receipt for all that was sent; `changes` replace batch, digest or ids."""
     ids = changes.get("ids", sent.ids)
-    return wire.receipt_body(
+    return batches.receipt_body(
         changes.get("batch", sent.batch),
         changes.get("digest", sent.digest),
         utc_now(),
-        [Answer(name, wire.ACCEPTED) for name in ids],
+        [Answer(name, batches.ACCEPTED) for name in ids],
     )
 
 
 def honest(sent: Sent, _: list[Sent]) -> Said:
     """The truth."""
-    return Said(200, wire.RECEIPT_TYPE, receipt(sent))
+    return Said(200, batches.RECEIPT_TYPE, receipt(sent))
 
 
 def _portal(_sent: Sent, _: list[Sent]) -> Said:
@@ -77,25 +77,25 @@ def _redirect(_sent: Sent, _: list[Sent]) -> Said:
 
 
 def _login_needed(sent: Sent, _: list[Sent]) -> Said:
-    return Said(511, wire.RECEIPT_TYPE, receipt(sent))
+    return Said(511, batches.RECEIPT_TYPE, receipt(sent))
 
 
 def _wrong_digest(sent: Sent, _: list[Sent]) -> Said:
-    return Said(200, wire.RECEIPT_TYPE, receipt(sent, digest=wire.content_digest(b"something else")))
+    return Said(200, batches.RECEIPT_TYPE, receipt(sent, digest=batches.content_digest(b"something else")))
 
 
 def _wrong_batch(sent: Sent, _: list[Sent]) -> Said:
-    return Said(200, wire.RECEIPT_TYPE, receipt(sent, batch=str(uuid.uuid4())))
+    return Said(200, batches.RECEIPT_TYPE, receipt(sent, batch=str(uuid.uuid4())))
 
 
 def _replayed(sent: Sent, before: list[Sent]) -> Said:
     earlier = next((old for old in before if old.batch != sent.batch), None)
-    return Said(204, "", b"") if earlier is None else Said(200, wire.RECEIPT_TYPE, receipt(earlier))
+    return Said(204, "", b"") if earlier is None else Said(200, batches.RECEIPT_TYPE, receipt(earlier))
 
 
 def _truncated(sent: Sent, _: list[Sent]) -> Said:
     whole = receipt(sent)
-    return Said(200, wire.RECEIPT_TYPE, whole[:-1], length=len(whole))
+    return Said(200, batches.RECEIPT_TYPE, whole[:-1], length=len(whole))
 
 
 def _wrong_type(sent: Sent, _: list[Sent]) -> Said:
@@ -103,16 +103,16 @@ def _wrong_type(sent: Sent, _: list[Sent]) -> Said:
 
 
 def _foreign_id(sent: Sent, _: list[Sent]) -> Said:
-    return Said(200, wire.RECEIPT_TYPE, receipt(sent, ids=(*sent.ids, str(uuid.uuid4()))))
+    return Said(200, batches.RECEIPT_TYPE, receipt(sent, ids=(*sent.ids, str(uuid.uuid4()))))
 
 
 def _empty_list(sent: Sent, _: list[Sent]) -> Said:
-    return Said(200, wire.RECEIPT_TYPE, receipt(sent, ids=()))
+    return Said(200, batches.RECEIPT_TYPE, receipt(sent, ids=()))
 
 
 def _gzip_garbage(sent: Sent, _: list[Sent]) -> Said:
     packed = gzip.compress(receipt(sent))
-    return Said(200, wire.RECEIPT_TYPE, packed[:20] + b"\x00\xff" * 20, {"Content-Encoding": "gzip"})
+    return Said(200, batches.RECEIPT_TYPE, packed[:20] + b"\x00\xff" * 20, {"Content-Encoding": "gzip"})
 
 
 LIARS: Final[dict[str, Liar]] = {

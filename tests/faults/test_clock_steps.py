@@ -12,9 +12,9 @@ import pytest
 from harness import Trial, hold
 
 from sigprobe.buffer import Buffer
-from sigprobe.measure.kind import Context, Deadline
-from sigprobe.measure.ping import Options, measure
-from sigprobe.result import format_time
+from sigprobe.measure.ping.kind import Options, measure
+from sigprobe.net.limits import Context, Deadline
+from sigprobe.record.result import format_time
 from sigprobe.upload import Backoff, Collector, Report, Upload
 from tests.records import record
 from tests.upload.standin import Sent, receipt, standin

@@ -16,7 +16,7 @@ import pytest
 from field import SILENT, Site, records
 from harness import Trial, hold
 
-from sigprobe import wire
+from sigprobe.protocol import batches
 
 _METHODS: Final = ("get", "head", "post", "put", "patch", "delete", "options")
 
@@ -76,10 +76,10 @@ def hold_to_the_word(
             headers[parameter["name"]] = "".join(c for c in found if " " <= c <= "~")
     body = b""
     if "requestBody" in operation:
-        batch = wire.build_batch(records(rng.randrange(3), rng))
+        batch = batches.build_batch(records(rng.randrange(3), rng))
         body = batch.body
         if rng.random() < 0.5:
-            headers = wire.batch_headers(batch, None) | (headers if rng.random() < 0.3 else {})
+            headers = batches.batch_headers(batch, None) | (headers if rng.random() < 0.3 else {})
     token = rng.choice((site.admin, site.token, None))
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
@@ -95,7 +95,7 @@ def hold_to_the_word(
     documented = operation["responses"].get(str(answer.status))
     hold(documented is not None, "undocumented-status", f"{answer.status}: {asked:.500} {text[:200]!r}")
     content = (documented or {}).get("content", {})
-    media = wire.media_type(answer.headers["Content-Type"])
+    media = batches.media_type(answer.headers["Content-Type"])
     hold(not content or not text or media in content, "undocumented-type", f"{media}: {asked:.500}")
     schema = content.get(media, {}).get("schema")
     if schema and media.endswith("json"):

@@ -20,7 +20,7 @@ import pytest
 from field import Site, records
 from harness import SHARE, Trial, hold
 
-from sigprobe import wire
+from sigprobe.protocol import batches
 from tests.collector.postgres import Postgres
 
 MOST_GROWTH_KB: Final = 64 * 1024
@@ -62,8 +62,8 @@ def bomb(pattern: bytes, size: int) -> bytes:
 
 def post(site: Site, body: bytes, *, chunked: bool = False, **headers: str) -> tuple[int, bytes]:
     """Send a body as a batch, by chunks without a length if asked."""
-    batch = wire.Batch("b-1", body, wire.content_digest(body), (), 0)
-    sent = wire.batch_headers(batch, site.token) | {name.replace("_", "-"): value for name, value in headers.items()}
+    batch = batches.Batch("b-1", body, batches.content_digest(body), (), 0)
+    sent = batches.batch_headers(batch, site.token) | {name.replace("_", "-"): value for name, value in headers.items()}
     connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=30)
     try:
         pieces = (body[at : at + 65_536] for at in range(0, len(body), 65_536))
@@ -97,7 +97,7 @@ def test_bombs(trial: Callable[..., Trial], site: Site, tmp_path: Path) -> None:
     big, smaller = bomb(b"\0", 1 << 30), bomb(b"\0", 900_000_000)
     lines = bomb(records(1, run.random)[0][1] + b"\n", 128 << 20)
     for one in (big, smaller, lines):
-        assert len(one) <= wire.MAX_COMPRESSED_BYTES
+        assert len(one) <= batches.MAX_COMPRESSED_BYTES
     growth = [
         hold_harmless(site, one, run.n, chunked=chunked) for one in (big, smaller, lines) for chunked in (False, True)
     ]
@@ -162,7 +162,9 @@ def garbage(rng: random.Random, site: Site) -> Request:
     if rng.random() < 0.3:
         at = rng.randrange(len(body))
         body = body[:at] + rng.randbytes(rng.randrange(20)) + body[at + rng.randrange(20) :]
-    headers = wire.batch_headers(wire.Batch(str(rng.random()), body, wire.content_digest(body), (), 0), site.token)
+    headers = batches.batch_headers(
+        batches.Batch(str(rng.random()), body, batches.content_digest(body), (), 0), site.token
+    )
     if rng.random() < 0.3:
         headers[rng.choice([*headers, "Transfer-Encoding", "Content-Length", "Expect", "Cookie", "Host"])] = rng.choice(
             _ODD_HEADERS

@@ -17,7 +17,7 @@ import requests
 from field import Site, records
 from harness import Trial, hold
 
-from sigprobe import wire
+from sigprobe.protocol import batches
 from tests.collector.postgres import Postgres
 
 SENDERS: Final = 3
@@ -85,21 +85,21 @@ def send(site: Site, acked: set[str], stop: threading.Event, seed: str) -> None:
     with requests.Session() as session:
         session.trust_env = False
         while not stop.is_set():
-            batch = wire.build_batch(records(rng.randint(1, 8), rng))
+            batch = batches.build_batch(records(rng.randint(1, 8), rng))
             try:
                 answer = session.post(
-                    site.url + wire.BATCH_PATH,
+                    site.url + batches.BATCH_PATH,
                     data=batch.body,
-                    headers=wire.batch_headers(batch, site.token),
+                    headers=batches.batch_headers(batch, site.token),
                     timeout=10,
                 )
-                receipt = wire.read_receipt(
+                receipt = batches.read_receipt(
                     answer.status_code, answer.headers.get("Content-Type"), answer.content, batch
                 )
-            except (requests.RequestException, wire.NotAReceiptError):
+            except (requests.RequestException, batches.NotAReceiptError):
                 stop.wait(0.01)
                 continue
-            acked.update(a.id for a in receipt.results if a.status in (wire.ACCEPTED, wire.DUPLICATE))
+            acked.update(a.id for a in receipt.results if a.status in (batches.ACCEPTED, batches.DUPLICATE))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from harness import Trial, hold
 from records import record
 
 from sigprobe.buffer import Buffer, State, Verdicts, schema
-from sigprobe.result import Result
+from sigprobe.record.result import Result
 
 
 def _queue(path: Path, rng: random.Random) -> tuple[dict[str, bytes], set[str]]:

@@ -12,8 +12,8 @@ import pytest
 from harness import Trial, hold
 from records import record
 
-from sigprobe.buffer import Buffer, DiskFullError, State, StorageError, Verdicts, ballast
-from sigprobe.buffer.file import QueueFile
+from sigprobe.buffer import Buffer, DiskFullError, State, StorageError, Verdicts, reserve_file
+from sigprobe.buffer.queue_file import QueueFile
 
 COLLECTOR = "https://collector.example/"
 
@@ -98,7 +98,7 @@ def test_full_disk_refuses_loudly(small_disk: Path, trial: Callable[..., Trial])
     """A disk of 2 MB is filled and freed: every refusal is said, nothing is lost, every ack is kept."""
     t = trial(3, "full disk", short=8, full=200)
     with t.expect_failure("ack-lost"), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ballast, "keep", lambda path: False)
+        patch.setattr(reserve_file, "keep", lambda path: False)
         for number in range(20):
             home = small_disk / f"control{number}"
             _cycle(home / "b.db", small_disk / "filler", set(), set(), t)
@@ -181,9 +181,9 @@ def _by_cron(queue: Path, filler: Path, t: Trial, *, backlog: int, agent: bool) 
         # the oldest that the collector holds may have made room
         hold({row.state for row in buffer.rows()} == {State.ACKED}, "ack-lost")
         _a_week_later(buffer)
-        hold(_put_few(buffer, 5, saved, 10) == 0, "full-for-ever", f"{ballast.room(queue.parent)} bytes left")
-        left = ballast.room(queue.parent)
-        hold(buffer._file.reserved or left < 2 * ballast.BALLAST_BYTES, "no-ballast", f"{left} bytes left")
+        hold(_put_few(buffer, 5, saved, 10) == 0, "full-for-ever", f"{reserve_file.room(queue.parent)} bytes left")
+        left = reserve_file.room(queue.parent)
+        hold(buffer._file.reserved or left < 2 * reserve_file.BALLAST_BYTES, "no-ballast", f"{left} bytes left")
     return len(acked)
 
 

@@ -30,13 +30,13 @@ from records import record
 from sqlalchemy import Engine, delete
 
 from sigprobe.buffer import Buffer, State, Verdicts
-from sigprobe.buffer.carve import Carver
+from sigprobe.buffer.page_carver import Carver
 from sigprobe.buffer.rows import Row
 from sigprobe.collector import store
-from sigprobe.collector.records import answers, sort_lines
+from sigprobe.collector.ingest.records import answers, sort_lines
 from sigprobe.collector.store.schema import results
-from sigprobe.result import Outcome, new_id
-from sigprobe.wire import ACCEPTED, DUPLICATE
+from sigprobe.protocol.batches import ACCEPTED, DUPLICATE
+from sigprobe.record.result import Outcome, new_id
 
 DAY = 86400.0
 COLLECTOR = "https://collector.example/"

@@ -12,8 +12,9 @@ from field import fill, queue, upload
 from harness import Trial, hold
 from liars import LIARS, LyingServer, Sent, honest
 
-from sigprobe import cli, wire
+from sigprobe import cli
 from sigprobe.buffer import Buffer, State
+from sigprobe.protocol import batches
 from sigprobe.upload import Collector
 
 
@@ -52,18 +53,20 @@ def test_no_liar_acknowledges_anything(
         assert removed(buffer, ids) == len(ids)
 
         ids = fill(buffer, 3, run.random)
-        monkeypatch.setattr(wire, "read_receipt", trusting)
+        monkeypatch.setattr(batches, "read_receipt", trusting)
         with run.expect_failure("acked-by-a-liar"), LyingServer(LIARS["portal 200"]) as server:
             assert upload(buffer, Collector(server.url, "secret")).stopped is None
             hold(removed(buffer, ids) == 0, "acked-by-a-liar")
     run.report(0)
 
 
-def trusting(status: int, _type: str | None, _body: bytes, batch: wire.Batch) -> wire.Receipt:
+def trusting(status: int, _type: str | None, _body: bytes, batch: batches.Batch) -> batches.Receipt:
     """What a careless client takes for an ack: any 200."""
     if status != 200:
-        raise wire.NotAReceiptError(str(status))
-    return wire.Receipt(batch.id, batch.digest, None, tuple(wire.Answer(name, wire.ACCEPTED) for name in batch.ids))
+        raise batches.NotAReceiptError(str(status))
+    return batches.Receipt(
+        batch.id, batch.digest, None, tuple(batches.Answer(name, batches.ACCEPTED) for name in batch.ids)
+    )
 
 
 def write_config(folder: Path, url: str) -> Path:

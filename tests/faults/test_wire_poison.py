@@ -13,9 +13,9 @@ from field import Site, drain_until_empty, hold_once, queue, records, upload
 from harness import SOAK, Trial, hold
 from proxy import Proxy
 
-from sigprobe import wire
 from sigprobe.buffer import State, Verdicts
-from sigprobe.result import new_id
+from sigprobe.protocol import batches
+from sigprobe.record.result import new_id
 from sigprobe.upload import Collector, Upload
 from tests.collector.sending import make_result
 
@@ -109,7 +109,7 @@ def test_one_in_a_thousand(
     requests = [drain_with(run, site, tmp_path / f"{n}", [run.random.choice(WHOLE)]) for n in range(run.n)]
     with run.expect_failure("never-empty"):
         # without knowing its own refusals from a portal's, a probe sends the same batch for ever
-        monkeypatch.setattr(wire, "read_problem", lambda *_: None)
+        monkeypatch.setattr(batches, "read_problem", lambda *_: None)
         drain_with(run, site, tmp_path / "control", [_no_number])
     run.report(0, most_requests=max(requests))
 

@@ -12,7 +12,7 @@ from field import Site, fill, hold_once, queue
 from harness import SOAK, Trial, hold
 from proxy import SIDES, Cut, Proxy
 
-from sigprobe.upload import Backoff, Collector, Upload, pace, post
+from sigprobe.upload import Backoff, Collector, Upload, batch_size, post
 
 RECORDS: Final = 23_040 if SOAK else 2_000
 """768 records a day for 30 days; the short form drains less than three."""
@@ -58,7 +58,7 @@ def drain_over(run: Trial, site: Site, folder: Path, share: float, count: int = 
         while buffer.pending():
             hold(drains < 1_000, "never-empty", f"{buffer.pending()} left")
             backoff = Backoff(folder / "backoff.json")
-            first = pace.Pace(min(pace.FIRST_BATCH, pace.LARGEST_BATCH))
+            first = batch_size.Pace(min(batch_size.FIRST_BATCH, batch_size.LARGEST_BATCH))
             Upload(buffer, collectors, backoff, clock=clock, send=send, pace=first).run()
             drains += 1
         hold_once(ids, site.stored() - before)
@@ -83,7 +83,7 @@ def test_a_month_over_2g(
     hold(ratio <= MOST, "too-many-bytes", f"{ratio:.2f}")
     with run.expect_failure("too-many-bytes"), monkeypatch.context() as fixed:
         # batches that stay small, as cautious as can be, cost more by themselves than all the cuts may
-        fixed.setattr(pace, "LARGEST_BATCH", 5)
+        fixed.setattr(batch_size, "LARGEST_BATCH", 5)
         cautious, _ = drain_over(run, site, tmp_path / "cautious", CUT, RECORDS // 10)
         hold(cautious * 10 / clean <= MOST, "too-many-bytes")
     run.report(0, n=RECORDS, ratio=round(ratio, 2), cuts=cuts, rate_bps=round(RATE_BPS))

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sigprobe import carry, handover
 from sigprobe.buffer import Buffer, State
-from sigprobe.handover import Receipted, TakenIn
+from sigprobe.protocol import transfer_file
+from sigprobe.upload import offline
+from sigprobe.upload.offline import Receipted, TakenIn
 from tests.collector.sending import make_result
 
 HEADER = b'{"format":"sigprobe-results","version":1,"probe_id":null,"created_at":"2029-02-14T07:05:01.123Z"}'
@@ -36,13 +37,13 @@ class Laptop:
 
     def take(self, path: Path) -> TakenIn:
         """Import a file of results."""
-        with carry.opened(path) as file:
-            return handover.take_in(self.buffer, file, handover.verify(file))
+        with transfer_file.opened(path) as file:
+            return offline.take_in(self.buffer, file, offline.verify(file))
 
     def take_receipts(self, path: Path) -> Receipted:
         """Import a file of receipts."""
-        with carry.opened(path) as file:
-            return handover.apply_receipts(self.buffer, file, handover.verify(file))
+        with transfer_file.opened(path) as file:
+            return offline.apply_receipts(self.buffer, file, offline.verify(file))
 
     def config(self, max_mb: int = 256) -> Path:
         """A settings file for this queue."""
@@ -71,9 +72,11 @@ def whole(lines: Sequence[bytes], header: bytes = HEADER, **trailer: Any) -> byt
 
 def receipts_file(path: Path, *receipts: tuple[str, str, str]) -> Path:
     """A file of receipts: (id, SHA-256 in hex, status) each."""
-    with carry.writing(path, carry.Header(carry.RECEIPTS, 1, None, "2029-02-14T07:05:01.123Z")) as writer:
+    with transfer_file.writing(
+        path, transfer_file.Header(transfer_file.RECEIPTS, 1, None, "2029-02-14T07:05:01.123Z")
+    ) as writer:
         for name, digest, status in receipts:
-            writer.add_receipt(carry.ReceiptLine(name, digest, status, "https://collector.example/"))
+            writer.add_receipt(transfer_file.ReceiptLine(name, digest, status, "https://collector.example/"))
     return path
 
 

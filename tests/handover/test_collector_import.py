@@ -16,10 +16,12 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from sigprobe import carry, handover
 from sigprobe.buffer import State
-from sigprobe.collector import carried, store
-from sigprobe.collector.carried import Imported
+from sigprobe.collector import store
+from sigprobe.collector.ingest import file_import
+from sigprobe.collector.ingest.file_import import Imported
+from sigprobe.protocol import transfer_file
+from sigprobe.upload import offline
 from tests.collector.sending import make_result
 from tests.handover.laptops import Laptop, receipts_file, sha256, whole
 
@@ -29,13 +31,13 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 def take(engine: Engine, path: Path, receipts: Path | None = None) -> Imported:
     """Import a file into a store, with receipts when a place for them is given."""
-    with carry.opened(path) as file, ExitStack() as stack:
-        verified = carried.verify(file)
+    with transfer_file.opened(path) as file, ExitStack() as stack:
+        verified = file_import.verify(file)
         writer = None
         if receipts is not None:
-            header = carry.Header(carry.RECEIPTS, 1, None, "2029-02-14T07:05:01.123Z")
-            writer = stack.enter_context(carry.writing(receipts, header))
-        return carried.import_results(engine, file, verified, carrier="boat-7", collector="centre", receipts=writer)
+            header = transfer_file.Header(transfer_file.RECEIPTS, 1, None, "2029-02-14T07:05:01.123Z")
+            writer = stack.enter_context(transfer_file.writing(receipts, header))
+        return file_import.import_results(engine, file, verified, carrier="boat-7", collector="centre", receipts=writer)
 
 
 def held(engine: Engine) -> dict[str, bytes]:
@@ -51,7 +53,7 @@ def held(engine: Engine) -> dict[str, bytes]:
 def test_a_file_becomes_rows_and_receipts_settle_home(engine: Engine, laptop: Laptops, tmp_path: Path) -> None:
     """The store holds the stored bytes, who measured and who carried, and home waits no more."""
     home = laptop("home", 1203)
-    handover.export_results(home.buffer, tmp_path / "out")
+    offline.export_results(home.buffer, tmp_path / "out")
     done = take(engine, tmp_path / "out", tmp_path / "back")
     assert (done.lines, dict(done.statuses)) == (1203, {"accepted": 1203})
     assert held(engine) == home.lines()
@@ -66,7 +68,7 @@ def test_a_file_becomes_rows_and_receipts_settle_home(engine: Engine, laptop: La
 def test_the_same_file_again_changes_nothing(engine: Engine, laptop: Laptops, tmp_path: Path) -> None:
     """A second import stores nothing and gives the receipts again."""
     home = laptop("home", 3)
-    handover.export_results(home.buffer, tmp_path / "out")
+    offline.export_results(home.buffer, tmp_path / "out")
     take(engine, tmp_path / "out")
     before = store.last_number(engine), held(engine)
     done = take(engine, tmp_path / "out", tmp_path / "back")
@@ -87,9 +89,9 @@ def test_other_bytes_and_bad_records_are_named(engine: Engine, tmp_path: Path) -
     assert dict(done.statuses) == {"conflict": 1, "rejected": 1, "accepted": 1}
     assert [name for name, _reason in done.examples] == [first.id, bad.id]
     assert held(engine) == {first.id: first.to_line(), second.id: second.to_line()}
-    with carry.opened(tmp_path / "back") as file:
-        (lines,) = carry.chunks(file, handover.verify(file))
-    found = [carry.read_receipt_line(line) for line in lines]
+    with transfer_file.opened(tmp_path / "back") as file:
+        (lines,) = transfer_file.chunks(file, offline.verify(file))
+    found = [transfer_file.read_receipt_line(line) for line in lines]
     assert [(r.id, r.status) for r in found] == [
         (first.id, "conflict"),
         (bad.id, "rejected"),
@@ -113,7 +115,7 @@ def test_an_id_twice_in_one_file(engine: Engine, tmp_path: Path) -> None:
 def test_a_damaged_file_is_refused_whole(engine: Engine, tmp_path: Path, content: bytes) -> None:
     """A good record before the damage is not taken either."""
     (tmp_path / "out").write_bytes(content)
-    with pytest.raises(carry.CarryError) as caught:
+    with pytest.raises(transfer_file.CarryError) as caught:
         take(engine, tmp_path / "out", tmp_path / "back")
     assert caught.value.code == "file_damaged"
     assert held(engine) == {}
@@ -123,7 +125,7 @@ def test_a_damaged_file_is_refused_whole(engine: Engine, tmp_path: Path, content
 def test_receipts_are_no_results(engine: Engine, tmp_path: Path) -> None:
     """A file of receipts is refused by the collector: it belongs to the device the results come from."""
     path = receipts_file(tmp_path / "back", ("0190a5c0-0000-7000-8000-000000000000", "0" * 64, "accepted"))
-    with pytest.raises(carry.CarryError) as caught:
+    with pytest.raises(transfer_file.CarryError) as caught:
         take(engine, path)
     assert caught.value.code == "file_of_receipts"
 
@@ -131,7 +133,7 @@ def test_receipts_are_no_results(engine: Engine, tmp_path: Path) -> None:
 def test_no_receipt_before_commit(engine: Engine, laptop: Laptops, tmp_path: Path, monkeypatch: Any) -> None:
     """When the database fails in the second batch there is no file of receipts; the next try brings all of them."""
     home = laptop("home", 600)
-    handover.export_results(home.buffer, tmp_path / "out")
+    offline.export_results(home.buffer, tmp_path / "out")
     real, calls = store.add_results, []
 
     def failing(*args: Any, **kwargs: Any) -> dict[str, str]:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from sigprobe import carry
 from sigprobe.buffer import State
+from sigprobe.protocol import transfer_file
 from tests.collector.sending import make_result
 from tests.handover.laptops import HEADER, Laptop, receipts_file, sha256, whole
 from tests.standing import Run, Site
@@ -214,6 +214,8 @@ def test_both_ends_speak_both_languages(laptop: Laptops, tmp_path: Path, sigprob
     for lang in ("id", "en"):
         done = sigprobe("export", str(tmp_path / lang), "--json", "--lang", lang, "--config", config)
         assert document(done)["records"] == 1
-    with carry.opened(tmp_path / "id") as one, carry.opened(tmp_path / "en") as two:
-        found = [list(carry.chunks(file, carry.verify(file, lambda _h, _l: None))) for file in (one, two)]
+    with transfer_file.opened(tmp_path / "id") as one, transfer_file.opened(tmp_path / "en") as two:
+        found = [
+            list(transfer_file.chunks(file, transfer_file.verify(file, lambda _h, _l: None))) for file in (one, two)
+        ]
     assert found[0] == found[1] == [list(home.lines().values())]

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from sigprobe import carry, handover
-from sigprobe.carry import CarryError
+from sigprobe.protocol import transfer_file
+from sigprobe.protocol.transfer_file import CarryError
+from sigprobe.upload import offline
 from tests.collector.sending import make_result
 from tests.handover.laptops import HEADER, Laptop, pack, whole
 
@@ -24,9 +25,9 @@ Laptops = Callable[..., Laptop]
 
 def read(path: Path) -> list[bytes]:
     """All lines of a file that verifies."""
-    with carry.opened(path) as file:
-        verified = handover.verify(file)
-        return [line for lines in carry.chunks(file, verified) for line in lines]
+    with transfer_file.opened(path) as file:
+        verified = offline.verify(file)
+        return [line for lines in transfer_file.chunks(file, verified) for line in lines]
 
 
 def refusal(path: Path) -> str:
@@ -40,7 +41,7 @@ def refusal(path: Path) -> str:
 def exported(laptop: Laptops, tmp_path: Path) -> Path:
     """A small good file."""
     path = tmp_path / "stick.ndjson.gz"
-    handover.export_results(laptop("home", 3).buffer, path)
+    offline.export_results(laptop("home", 3).buffer, path)
     return path
 
 
@@ -48,7 +49,7 @@ def test_a_good_file_is_plain_gzip(laptop: Laptops, tmp_path: Path) -> None:
     """Any gzip program unpacks it: header, the stored bytes one a line, trailer with count and digest."""
     home = laptop("home", 3)
     path = tmp_path / "stick.ndjson.gz"
-    handover.export_results(home.buffer, path, now=lambda: "2029-02-14T07:05:01.123Z")
+    offline.export_results(home.buffer, path, now=lambda: "2029-02-14T07:05:01.123Z")
     header, *lines, trailer = gzip.decompress(path.read_bytes()).splitlines()
     assert json.loads(header) == {
         "format": "sigprobe-results",
@@ -163,8 +164,8 @@ def test_bombs_are_refused_early(tmp_path: Path, content: bytes) -> None:
     started = time.process_time()
     try:
         # lines of zeros are no records, so here only the size is looked at
-        with carry.opened(path) as file, pytest.raises(CarryError) as caught:
-            carry.verify(file, lambda _header, _line: None)
+        with transfer_file.opened(path) as file, pytest.raises(CarryError) as caught:
+            transfer_file.verify(file, lambda _header, _line: None)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -178,14 +179,14 @@ def test_a_file_that_changes_after_it_was_verified(laptop: Laptops, tmp_path: Pa
     path = tmp_path / "file"
     other = make_result(probe_id=RECORD.probe_id).to_line()
     path.write_bytes(whole([LINE]))
-    with carry.opened(path) as file:
-        verified = handover.verify(file)
+    with transfer_file.opened(path) as file:
+        verified = offline.verify(file)
         path.write_bytes(whole([other]))
         with pytest.raises(CarryError) as caught:
-            list(carry.chunks(file, verified))
+            list(transfer_file.chunks(file, verified))
         path.write_bytes(whole([LINE])[:200])
         with pytest.raises(CarryError) as again:
-            list(carry.chunks(file, verified))
+            list(transfer_file.chunks(file, verified))
     assert (caught.value.code, again.value.code) == ("file_changed", "file_changed")
 
 
@@ -195,21 +196,21 @@ def test_many_lines_come_in_chunks(tmp_path: Path) -> None:
         lines = [b'{"id":"%d"}' % number for number in range(count)]
         path = tmp_path / f"{count}"
         path.write_bytes(whole(lines))
-        with carry.opened(path) as file:
-            verified = handover.verify(file)
-            found = list(carry.chunks(file, verified))
+        with transfer_file.opened(path) as file:
+            verified = offline.verify(file)
+            found = list(transfer_file.chunks(file, verified))
         assert [line for chunk in found for line in chunk] == lines
         assert max(map(len, found), default=0) <= 500
 
 
-HEAD = carry.Header(carry.RESULTS, 1, None, "2029-02-14T07:05:01.123Z")
+HEAD = transfer_file.Header(transfer_file.RESULTS, 1, None, "2029-02-14T07:05:01.123Z")
 
 
 def test_writing_stopped_leaves_nothing(tmp_path: Path) -> None:
     """Ctrl-C in the middle of an export leaves no half file, and the file of before as it was."""
     path = tmp_path / "out"
     path.write_bytes(b"before")
-    with pytest.raises(KeyboardInterrupt), carry.writing(path, HEAD, overwrite=True) as writer:
+    with pytest.raises(KeyboardInterrupt), transfer_file.writing(path, HEAD, overwrite=True) as writer:
         writer.add(LINE)
         raise KeyboardInterrupt
     assert [entry.name for entry in tmp_path.iterdir() if entry.is_file()] == ["out"]
@@ -220,14 +221,14 @@ def test_a_file_is_never_overwritten_unasked(tmp_path: Path) -> None:
     """Without --force a file of that name stays, even one that appears while the new one is written."""
     path = tmp_path / "out"
     path.write_bytes(b"before")
-    with pytest.raises(CarryError) as caught, carry.writing(path, HEAD):
+    with pytest.raises(CarryError) as caught, transfer_file.writing(path, HEAD):
         pass
     assert (caught.value.code, path.read_bytes()) == ("file_exists", b"before")
     late = tmp_path / "late"
-    with pytest.raises(CarryError) as caught, carry.writing(late, HEAD):
+    with pytest.raises(CarryError) as caught, transfer_file.writing(late, HEAD):
         late.write_bytes(b"another's")
     assert (caught.value.code, late.read_bytes()) == ("file_exists", b"another's")
-    with carry.writing(path, HEAD, overwrite=True):
+    with transfer_file.writing(path, HEAD, overwrite=True):
         pass
     assert read(path) == []
 
@@ -237,7 +238,7 @@ def test_a_file_is_never_overwritten_unasked(tmp_path: Path) -> None:
 def test_places_that_take_no_file(tmp_path: Path, where: str, force: bool) -> None:
     """A directory, a missing directory and a device are refused, also with --force."""
     path = {"a directory": tmp_path, "no directory": tmp_path / "none" / "out", "a device": Path("/dev/null")}[where]
-    with pytest.raises(CarryError) as caught, carry.writing(path, HEAD, overwrite=force):
+    with pytest.raises(CarryError) as caught, transfer_file.writing(path, HEAD, overwrite=force):
         pass
     assert caught.value.code == "file_unwritable"
 
@@ -248,8 +249,8 @@ def test_a_disk_that_fails_at_the_end(tmp_path: Path, monkeypatch: pytest.Monkey
     def full(_fd: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(carry.os, "fsync", full)
-    with pytest.raises(CarryError) as caught, carry.writing(tmp_path / "out", HEAD) as writer:
+    monkeypatch.setattr(transfer_file.os, "fsync", full)
+    with pytest.raises(CarryError) as caught, transfer_file.writing(tmp_path / "out", HEAD) as writer:
         writer.add(LINE)
     assert caught.value.code == "file_full"
     assert [entry for entry in tmp_path.iterdir() if entry.is_file()] == []
@@ -257,14 +258,14 @@ def test_a_disk_that_fails_at_the_end(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_what_is_exported_can_be_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A writer stops before a file grows larger than a reader takes."""
-    monkeypatch.setattr(carry, "MAX_RAW_BYTES", 200_000)
+    monkeypatch.setattr(transfer_file, "MAX_RAW_BYTES", 200_000)
     path = tmp_path / "out"
-    with pytest.raises(CarryError) as caught, carry.writing(path, HEAD) as writer:
+    with pytest.raises(CarryError) as caught, transfer_file.writing(path, HEAD) as writer:
         while True:
             writer.add(LINE)
     assert caught.value.code == "file_too_big"
     most = writer.count
-    with carry.writing(path, HEAD) as writer:
+    with transfer_file.writing(path, HEAD) as writer:
         for _ in range(most):
             writer.add(LINE)
     assert len(read(path)) == most

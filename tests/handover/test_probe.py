@@ -9,9 +9,10 @@ from pathlib import Path
 import apsw
 import pytest
 
-from sigprobe import carry, handover
 from sigprobe.buffer import BufferLimitError, State, Verdicts
-from sigprobe.result import Outcome
+from sigprobe.protocol import transfer_file
+from sigprobe.record.result import Outcome
+from sigprobe.upload import offline
 from tests.collector.sending import make_result
 from tests.handover.laptops import HEADER, Laptop, receipts_file, sha256, whole
 
@@ -24,7 +25,7 @@ def test_export_changes_nothing(laptop: Laptops, tmp_path: Path) -> None:
     home = laptop("home", 3)
     before = list(home.buffer.rows())
     for name in ("one", "two"):
-        done = handover.export_results(home.buffer, tmp_path / name)
+        done = offline.export_results(home.buffer, tmp_path / name)
         assert (done.records, done.damaged) == (3, 0)
         assert done.file_bytes == (tmp_path / name).stat().st_size
     assert list(home.buffer.rows()) == before
@@ -37,7 +38,7 @@ def test_only_pending_results_are_exported(laptop: Laptops, tmp_path: Path) -> N
     ids = list(home.lines())
     home.buffer.settle(Verdicts(acked=[ids[0]], rejected=[(ids[1], "rejected: bad")]), URL)
     home.buffer.mark_carried([(ids[2], sha256(home.lines()[ids[2]]))], URL)
-    handover.export_results(home.buffer, tmp_path / "out")
+    offline.export_results(home.buffer, tmp_path / "out")
     other = laptop("other")
     other.take(tmp_path / "out")
     assert list(other.lines()) == ids[3:]
@@ -51,7 +52,7 @@ def test_an_altered_row_is_left_out_of_the_file(laptop: Laptops, tmp_path: Path)
     db = apsw.Connection(str(home.buffer.path))
     db.execute("UPDATE record SET line = CAST(replace(line, 'ping', 'pong') AS BLOB) WHERE id = ?", (ids[1],))
     db.close()
-    done = handover.export_results(home.buffer, tmp_path / "out")
+    done = offline.export_results(home.buffer, tmp_path / "out")
     assert (done.records, done.damaged) == (2, 1)
     other = laptop("other")
     assert other.take(tmp_path / "out").new == 2
@@ -62,10 +63,10 @@ def test_records_travel_byte_for_byte_and_once(laptop: Laptops, tmp_path: Path) 
     """The other laptop holds the same bytes as its own pending rows, however often the file comes."""
     home, other = laptop("home", 1203), laptop("other", 2)
     own = other.lines()
-    handover.export_results(home.buffer, tmp_path / "out")
+    offline.export_results(home.buffer, tmp_path / "out")
     seen: list[int] = []
-    with carry.opened(tmp_path / "out") as file:
-        done = handover.take_in(other.buffer, file, handover.verify(file), progress=seen.append)
+    with transfer_file.opened(tmp_path / "out") as file:
+        done = offline.take_in(other.buffer, file, offline.verify(file), progress=seen.append)
     assert (done.records, done.new, done.known, done.conflicting, done.refused) == (1203, 1203, 0, 0, 0)
     assert seen == [500, 1000, 1203]
     assert other.lines(State.PENDING) == {**own, **home.lines()}
@@ -79,7 +80,7 @@ def test_ones_own_file_changes_nothing(laptop: Laptops, tmp_path: Path) -> None:
     """An export that is imported where it was made finds all its records known."""
     home = laptop("home", 3)
     before = list(home.buffer.rows())
-    handover.export_results(home.buffer, tmp_path / "out")
+    offline.export_results(home.buffer, tmp_path / "out")
     done = home.take(tmp_path / "out")
     assert (done.new, done.known) == (0, 3)
     assert list(home.buffer.rows()) == before
@@ -88,7 +89,7 @@ def test_ones_own_file_changes_nothing(laptop: Laptops, tmp_path: Path) -> None:
 def test_a_stick_restores_a_lost_queue(laptop: Laptops, tmp_path: Path) -> None:
     """When the laptop's own queue is gone, its export brings the results back to wait again."""
     home = laptop("home", 3)
-    handover.export_results(home.buffer, tmp_path / "out")
+    offline.export_results(home.buffer, tmp_path / "out")
     fresh = laptop("fresh")
     assert fresh.take(tmp_path / "out").new == 3
     assert fresh.lines(State.PENDING) == home.lines()
@@ -134,15 +135,15 @@ def test_a_damaged_file_leaves_the_queue_alone(laptop: Laptops, tmp_path: Path) 
     """
     home, other = laptop("home", 1203), laptop("other")
     path = tmp_path / "out"
-    handover.export_results(home.buffer, path)
+    offline.export_results(home.buffer, path)
     good = path.read_bytes()
     path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
-    with pytest.raises(handover.CarryError):
+    with pytest.raises(offline.CarryError):
         other.take(path)
     assert other.lines() == {}
     met = []
-    with carry.opened(path) as file, pytest.raises(handover.CarryError):
-        for line in islice(carry._lines(file), 1, None):
+    with transfer_file.opened(path) as file, pytest.raises(offline.CarryError):
+        for line in islice(transfer_file._lines(file), 1, None):
             met.append(line)  # the reader raises before it ends
     assert len(met) > 1000
     assert met == list(home.lines().values())[: len(met)]
@@ -155,7 +156,7 @@ def test_others_results_do_not_take_the_last_room(laptop: Laptops, tmp_path: Pat
     """A file larger than the queue may grow is refused in part, loudly; the laptop's own next result still fits."""
     home, small = laptop("home"), laptop("small", max_mb=1)
     home.measure(700, data={"rtts_ms": [n + 0.125 for n in range(200)]})
-    handover.export_results(home.buffer, tmp_path / "out")
+    offline.export_results(home.buffer, tmp_path / "out")
     with pytest.raises(BufferLimitError):
         small.take(tmp_path / "out")
     small.measure(1)
@@ -168,7 +169,7 @@ def test_acknowledged_results_make_room_for_others(laptop: Laptops, tmp_path: Pa
     small.measure(600)
     small.buffer.settle(Verdicts(acked=list(small.lines())), URL)
     home.measure(600)
-    handover.export_results(home.buffer, tmp_path / "out")
+    offline.export_results(home.buffer, tmp_path / "out")
     assert small.take(tmp_path / "out").new == 600
     assert small.measure(1)
 
@@ -176,10 +177,10 @@ def test_acknowledged_results_make_room_for_others(laptop: Laptops, tmp_path: Pa
 def test_receipts_come_home(laptop: Laptops, tmp_path: Path) -> None:
     """Home's results go over another laptop, its receipts go back, and home waits no more: carried, not acked."""
     home, other = laptop("home", 3), laptop("other", 2)
-    handover.export_results(home.buffer, tmp_path / "out")
+    offline.export_results(home.buffer, tmp_path / "out")
     other.take(tmp_path / "out")
     other.buffer.settle(Verdicts(acked=[row.id for row in other.buffer.rows()]), URL)
-    assert handover.export_receipts(other.buffer, tmp_path / "back").records == 3
+    assert offline.export_receipts(other.buffer, tmp_path / "back").records == 3
     done = home.take_receipts(tmp_path / "back")
     assert (done.receipts, done.carried, done.unknown, done.other_bytes) == (3, 3, 0, 0)
     stats = home.buffer.stats()
@@ -192,14 +193,14 @@ def test_receipts_come_home(laptop: Laptops, tmp_path: Path) -> None:
 def test_receipts_pass_through_a_second_carrier(laptop: Laptops, tmp_path: Path) -> None:
     """A village chain: what the last laptop sent is known at the first, over the one in between."""
     first, second, third = laptop("first", 2), laptop("second"), laptop("third")
-    handover.export_results(first.buffer, tmp_path / "a")
+    offline.export_results(first.buffer, tmp_path / "a")
     second.take(tmp_path / "a")
-    handover.export_results(second.buffer, tmp_path / "b")
+    offline.export_results(second.buffer, tmp_path / "b")
     third.take(tmp_path / "b")
     third.buffer.settle(Verdicts(acked=list(third.lines())), URL)
-    handover.export_receipts(third.buffer, tmp_path / "c")
+    offline.export_receipts(third.buffer, tmp_path / "c")
     second.take_receipts(tmp_path / "c")
-    handover.export_receipts(second.buffer, tmp_path / "d")
+    offline.export_receipts(second.buffer, tmp_path / "d")
     assert first.take_receipts(tmp_path / "d").carried == 2
 
 
@@ -247,7 +248,7 @@ def test_a_receipt_that_is_none_spoils_its_file(laptop: Laptops, tmp_path: Path,
     good = b'{"id":"%s","sha256":"%s","status":"accepted","collector":"c"}' % (name.encode(), sha256(line).encode())
     header = HEADER.replace(b"sigprobe-results", b"sigprobe-receipts")
     (tmp_path / "back").write_bytes(whole([good, receipt], header))
-    with pytest.raises(handover.CarryError) as caught:
+    with pytest.raises(offline.CarryError) as caught:
         home.take_receipts(tmp_path / "back")
     assert (caught.value.code, home.buffer.pending()) == ("file_damaged", 1)
     (tmp_path / "back").write_bytes(whole([good], header))
@@ -257,15 +258,15 @@ def test_a_receipt_that_is_none_spoils_its_file(laptop: Laptops, tmp_path: Path,
 def test_refusals_are_in_the_receipts(laptop: Laptops, tmp_path: Path) -> None:
     """Home learns that the collector refused a record, and keeps it waiting to hear it from the collector itself."""
     home, other = laptop("home", 2), laptop("other")
-    handover.export_results(home.buffer, tmp_path / "out")
+    offline.export_results(home.buffer, tmp_path / "out")
     other.take(tmp_path / "out")
     one, two = other.lines()
     other.buffer.settle(Verdicts(rejected=[(one, "rejected: no"), (two, "conflict: other bytes")]), URL)
-    handover.export_receipts(other.buffer, tmp_path / "back")
-    with carry.opened(tmp_path / "back") as file:
-        verified = handover.verify(file)
-        (lines,) = carry.chunks(file, verified)
-    assert [carry.read_receipt_line(line).status for line in lines] == ["rejected", "conflict"]
+    offline.export_receipts(other.buffer, tmp_path / "back")
+    with transfer_file.opened(tmp_path / "back") as file:
+        verified = offline.verify(file)
+        (lines,) = transfer_file.chunks(file, verified)
+    assert [transfer_file.read_receipt_line(line).status for line in lines] == ["rejected", "conflict"]
     assert home.take_receipts(tmp_path / "back").not_taken == 2
     assert home.buffer.pending() == 2
 
@@ -292,4 +293,4 @@ def test_results_of_this_device_get_no_receipts(laptop: Laptops, tmp_path: Path)
     home = laptop("home")
     home.measure(1, outcome=Outcome.OK)
     home.buffer.settle(Verdicts(acked=list(home.lines())), URL)
-    assert handover.export_receipts(home.buffer, tmp_path / "back").records == 0
+    assert offline.export_receipts(home.buffer, tmp_path / "back").records == 0

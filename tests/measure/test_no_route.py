@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from netns import MARKS, namespace
 
-from sigprobe.measure import dns, http
-from sigprobe.measure.kind import Context, Deadline, Measured
+from sigprobe.measure.dns import kind as dns
+from sigprobe.measure.http import kind as http
+from sigprobe.measure.kind import Measured
+from sigprobe.net.limits import Context, Deadline
 
 pytestmark = MARKS
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sigprobe.nearby import Point, bearing_deg, distance_m, merged, rank, wind
+from sigprobe.places.geometry import Point, bearing_deg, distance_m, merged, rank, wind
 
 LAT = st.floats(-89.0, 89.0)
 LON = st.floats(-180.0, 180.0)

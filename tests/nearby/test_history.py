@@ -9,8 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sigprobe import history
-from sigprobe.lists import Station
+from sigprobe.lists import Station, visits
 from sigprobe.lists.coverage import coverage
 
 NOW = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
@@ -48,7 +47,7 @@ def test_a_verdict_tells_health_and_internet() -> None:
         *run("e", "none", "icmp_filtered"),
         *run("f", "uncertain", "nothing_measured", "skipped"),
     ]
-    seen = [(v.run_id, v.healthy, v.connected) for v in history.visits(rows)]
+    seen = [(v.run_id, v.healthy, v.connected) for v in visits.visits(rows)]
     assert seen == [
         ("a", True, True),
         ("b", False, True),
@@ -63,20 +62,20 @@ def test_the_path_check_tells_whether_there_was_internet() -> None:
     """Where the way out was checked, that decides about the internet, and the verdict about health alone."""
     for outcome, connected in (("ok", True), ("failed", False), ("degraded", True)):
         rows = [(line("a", "path", outcome), True), *run("a", "service", "targets_failed")]
-        (visit,) = history.visits(rows)
+        (visit,) = visits.visits(rows)
         assert (visit.healthy, visit.connected) == (False, connected)
 
 
 def test_a_run_cut_short_counts_by_its_checks() -> None:
     """Without a run record the checks alone decide."""
-    found = history.visits([(line("a"), True), (line("b"), True), (line("b", outcome="failed"), True)])
+    found = visits.visits([(line("a"), True), (line("b"), True), (line("b", outcome="failed"), True)])
     assert [v.healthy for v in found] == [True, False]
 
 
 def test_positions_that_cannot_be_trusted_are_none() -> None:
     """0/0, a useless accuracy, absurd numbers and foreign types are no position."""
     good = {"lat": -6.9, "lon": 107.6, "quality_reasons": ["manual"]}
-    assert history.position(good) == (-6.9, 107.6)
+    assert visits.position(good) == (-6.9, 107.6)
     for bad in (
         None,
         "x",
@@ -87,9 +86,9 @@ def test_positions_that_cannot_be_trusted_are_none() -> None:
         {**good, "quality_reasons": ["zero"]},
         {**good, "quality_reasons": ["useless_accuracy"]},
     ):
-        assert history.position(bad) is None
+        assert visits.position(bad) is None
     rows = [(line("a", location=good), True), (line("b", location={"lat": 1.0, "lon": 99.0}), False)]
-    assert history.newest_position(rows) == ((-6.9, 107.6), NOW - timedelta(hours=1))
+    assert visits.newest_position(rows) == ((-6.9, 107.6), NOW - timedelta(hours=1))
 
 
 def test_the_order_of_keeping_decides_not_the_clock() -> None:
@@ -98,11 +97,11 @@ def test_the_order_of_keeping_decides_not_the_clock() -> None:
         *run("a", "none", "healthy", at="2031-01-01T00:00:00.000Z"),
         *run("b", "local", "no_network", "failed", at="2026-11-22T07:00:00.000Z"),
     ]
-    assert history.newest_by_tps(history.visits(rows))[TPS].run_id == "b"
+    assert visits.newest_by_tps(visits.visits(rows))[TPS].run_id == "b"
     older = run("c", "none", "healthy", at="2026-11-20T07:00:00.000Z", own=False)
     newer = run("d", "none", "healthy", at="2026-11-22T07:30:00.000Z", own=False)
-    assert history.newest_by_tps(history.visits([*rows, *older]))[TPS].run_id == "b"
-    assert history.newest_by_tps(history.visits([*rows, *newer]))[TPS].run_id == "d"
+    assert visits.newest_by_tps(visits.visits([*rows, *older]))[TPS].run_id == "b"
+    assert visits.newest_by_tps(visits.visits([*rows, *newer]))[TPS].run_id == "d"
 
 
 def test_coverage_has_four_states() -> None:
@@ -117,7 +116,7 @@ def test_coverage_has_four_states() -> None:
         *run("x", "none", "healthy", tps="3273011001999"),
         *run("y", "none", "healthy", tps=None),
     ]
-    newest = history.newest_by_tps(history.visits(rows))
+    newest = visits.newest_by_tps(visits.visits(rows))
     found = coverage([Station(name) for name in reversed(names)], newest, NOW, timedelta(hours=24))
     assert [(c.station.tps_id, c.state, c.old) for c in found] == [
         (names[0], "none", False),
@@ -149,5 +148,5 @@ JUNK = st.recursive(
 def test_no_record_raises(lines: list[bytes]) -> None:
     """Whatever stands in a record of another version or device, reading it never fails."""
     rows = [(text, True) for text in lines]
-    history.newest_by_tps(history.visits(rows))
-    history.newest_position(rows)
+    visits.newest_by_tps(visits.visits(rows))
+    visits.newest_position(rows)

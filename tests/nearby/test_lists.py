@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sigprobe import i18n, lists
+from sigprobe import lists
 from sigprobe.lists import Fault, ListError, Station, read_points, read_tps
-from sigprobe.nearby import Point
+from sigprobe.places.geometry import Point
+from sigprobe.words import i18n
 
 GOOD = Station("3273011001005", "TPS 5", -6.87, 107.59)
 BASE = "id,name,lat,lon\n3273011001005,TPS 5,-6.87,107.59\n"

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from sigprobe import doctor, i18n
-from sigprobe.collector import view
+from sigprobe.collector.results import view
 from sigprobe.collector.store import Tally
 from sigprobe.config import ConfigError, parse
+from sigprobe.device import doctor
+from sigprobe.words import i18n
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 TEMPLATE = """probe: {{tps_id: "{tps}"}}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sigprobe import i18n
+from sigprobe.words import i18n
 
 ROOT = Path(__file__).parent.parent.parent
 

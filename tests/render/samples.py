@@ -7,9 +7,19 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sigprobe import profile
+from sigprobe.record import profile
+from sigprobe.record.result import (
+    Failure,
+    Location,
+    Network,
+    Operator,
+    Outcome,
+    Result,
+    Software,
+    Tags,
+    Target,
+)
 from sigprobe.render.view import RunView, UploadLine
-from sigprobe.result import Failure, Location, Network, Operator, Outcome, Result, Software, Tags, Target
 from sigprobe.verdict import decide
 
 NEED = profile.load(profile.DEFAULT)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from samples import result
 
-from sigprobe import profile
-from sigprobe.render.rows import Row, result_rows
-from sigprobe.result import Outcome
+from sigprobe.record import profile
+from sigprobe.record.result import Outcome
+from sigprobe.render.run_table import Row, result_rows
 
 NEED = profile.load(profile.DEFAULT)
 

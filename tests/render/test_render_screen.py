@@ -16,15 +16,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from samples import NEED, RTTS, TAGS, WHEN, dns, ping, result, speed, view, web
 
-from sigprobe.codes import CODES
-from sigprobe.i18n import set_language
+from sigprobe.record.result import Location, Network, Operator, Outcome, Tags
 from sigprobe.render import words
 from sigprobe.render.console import traits
-from sigprobe.render.first import first_line
+from sigprobe.render.first_line import first_line
 from sigprobe.render.screen import headline_of, identity, summary, summary_plain
 from sigprobe.render.view import RunView, UploadKind, UploadLine
-from sigprobe.result import Location, Network, Operator, Outcome, Tags
 from sigprobe.verdict import decide
+from sigprobe.words.codes import CODES
+from sigprobe.words.i18n import set_language
 
 Speak = Callable[[str], None]
 
@@ -361,7 +361,7 @@ def test_first_line(speak: Speak) -> None:
 def test_first_line_loads_no_rich() -> None:
     """The first line and the uncoloured screen must be quick, so Rich stays out."""
     code = (
-        "import sys; from sigprobe.render.first import first_line; first_line('a', None, None, ['b'], 1, 1);"
+        "import sys; from sigprobe.render.first_line import first_line; first_line('a', None, None, ['b'], 1, 1);"
         "from sigprobe.render import live, machine, status; sys.exit('rich' in sys.modules or 'yaml' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

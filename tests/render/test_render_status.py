@@ -9,7 +9,6 @@ from collections.abc import Callable
 import pytest
 from samples import NEED, WHEN, dns, ping, result, speed
 
-from sigprobe.codes import CODES
 from sigprobe.render import words
 from sigprobe.render.console import Traits
 from sigprobe.render.live import Live
@@ -24,6 +23,7 @@ from sigprobe.render.status import (
     status_command,
     status_text,
 )
+from sigprobe.words.codes import CODES
 
 Speak = Callable[[str], None]
 

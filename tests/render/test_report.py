@@ -12,9 +12,9 @@ from html.parser import HTMLParser
 import pytest
 from samples import dns, ping, result, speed, view, web
 
-from sigprobe.render.map import Spot, frame_of, svg
+from sigprobe.record.result import Result
 from sigprobe.render.report import Evidence, report_html, report_json
-from sigprobe.result import Result
+from sigprobe.render.route_map import Spot, frame_of, svg
 
 Speak = Callable[[str], None]
 

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from samples import NEED, TAGS, dns, ping, result, speed, view, web
 
-from sigprobe.codes import CODES
-from sigprobe.render.recall import view_of
+from sigprobe.record.result import Result, read_result
 from sigprobe.render.share import MOST, share_text, whatsapp_link
-from sigprobe.result import Result, read_result
+from sigprobe.render.stored_run import view_of
+from sigprobe.words.codes import CODES
 
 Speak = Callable[[str], None]
 

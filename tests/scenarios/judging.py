@@ -11,8 +11,18 @@ from typing import Any
 from catalogue import Scenario
 from world import World, new_world, run_test, running, scratch
 
-from sigprobe import profile
-from sigprobe.result import Clock, Failure, Network, Operator, Outcome, Result, Software, Tags, Target
+from sigprobe.record import profile
+from sigprobe.record.result import (
+    Clock,
+    Failure,
+    Network,
+    Operator,
+    Outcome,
+    Result,
+    Software,
+    Tags,
+    Target,
+)
 from sigprobe.verdict import decide
 
 NEED = profile.load(profile.DEFAULT)

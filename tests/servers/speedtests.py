@@ -14,8 +14,8 @@ import fastapi
 import uvicorn
 
 from servers.tcp import Peer, Server, tcp_server
-from sigprobe.collector.sink import LendingProtocol
-from sigprobe.collector.throughput import ThroughputSettings, router
+from sigprobe.collector.speedtest.endpoints import ThroughputSettings, router
+from sigprobe.collector.speedtest.lent_connection import LendingProtocol
 
 GARBAGE = bytes(range(256)) * 256
 

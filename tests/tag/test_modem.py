@@ -21,8 +21,8 @@ from modem_service import CANARIES, MODEM, ModemService, private_bus
 from requires import ROOT, missing, needs
 from test_nmea import nmea
 
-from sigprobe import link
-from sigprobe.result import Network, Operator
+from sigprobe.net import routes
+from sigprobe.record.result import Network, Operator
 from sigprobe.tag import read_tags
 from sigprobe.tag.bus import BusError, system_bus
 from sigprobe.tag.gps import open_gps
@@ -408,7 +408,7 @@ def settings(folder: Path, nmea: str | None = None) -> str:
 
 def test_a_run_carries_modem_and_place(service: ModemService, tmp_path: Path, sigprobe: Callable[..., Any]) -> None:
     """Every check's tags hold the modem, the run's record a doubtful place with its reason, and no canary is kept."""
-    route = link.main_route()
+    route = routes.main_route()
     service.add(interface="wwan0" if route is None else route.interface)
     denpasar = nmea("GPGGA,070501.00,0839.0000,S,11513.2000,E,1,08,0.9,30.5,M,0.0,M,,")
     with socket.create_server(("127.0.0.1", 0)) as server:

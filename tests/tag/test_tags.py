@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sigprobe.result import Location, Operator
+from sigprobe.record.result import Location, Operator
 from sigprobe.tag import clock, network, read_tags, with_location
 from sigprobe.tag.modem import configured_operator
 from sigprobe.tag.tps import TpsError, parse_tps

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from test_nmea import GGA, RMC, nmea, until
 
-from sigprobe import round as rounds
 from sigprobe.lists import Station, keep, registered
 from sigprobe.places import lies_outside
+from sigprobe.runs.clock import gps_offset
 from sigprobe.tag.fix import Expected, Fix, location
 from sigprobe.tag.gps import open_gps
 from sigprobe.tag.track import Track
@@ -124,7 +124,7 @@ def test_gps_time_is_held_against_the_clock(free_port: Callable[[], int]) -> Non
                 return gps.newest() is not None
 
             assert until(told)
-            offset = rounds.gps_offset(gps)
+            offset = gps_offset(gps)
             assert (offset is not None) is known
             if offset is not None:
                 expected = 1865747101 - time.time()

@@ -14,9 +14,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from sigprobe import wire
 from sigprobe.buffer import Buffer
-from sigprobe.result import utc_now
+from sigprobe.protocol import batches
+from sigprobe.record.result import utc_now
 from tests.records import record
 
 
@@ -50,28 +50,28 @@ def http(status: int, body: bytes = b"", media_type: str | None = None, **header
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-def receipt(sent: Sent, status_of: Callable[[str], str | None] = lambda _: wire.ACCEPTED, when: str = "") -> bytes:
+def receipt(sent: Sent, status_of: Callable[[str], str | None] = lambda _: batches.ACCEPTED, when: str = "") -> bytes:
     """The true receipt of a batch, each id with the status that is given for it (None leaves it out)."""
     answers = [
-        wire.Answer(name, status, "made up for a test" if status in ("rejected", "conflict") else None)
+        batches.Answer(name, status, "made up for a test" if status in ("rejected", "conflict") else None)
         for name in sent.ids
         if (status := status_of(name)) is not None
     ]
     headers = sent.headers
-    body = wire.receipt_body(headers["idempotency-key"], headers["content-digest"], when or utc_now(), answers)
-    return http(200, body, wire.RECEIPT_TYPE)
+    body = batches.receipt_body(headers["idempotency-key"], headers["content-digest"], when or utc_now(), answers)
+    return http(200, body, batches.RECEIPT_TYPE)
 
 
 def packed_receipt(sent: Sent) -> bytes:
     """The true receipt as the collector sends it to a probe that takes gzip."""
     _, _, body = receipt(sent).partition(b"\r\n\r\n")
     assert "gzip" in sent.headers["accept-encoding"]
-    return http(200, gzip.compress(body, 6, mtime=0), wire.RECEIPT_TYPE, Content_Encoding="gzip")
+    return http(200, gzip.compress(body, 6, mtime=0), batches.RECEIPT_TYPE, Content_Encoding="gzip")
 
 
 def problem(status: int, detail: str | None = None, **headers: str) -> bytes:
     """An error that says it is ours."""
-    return http(status, wire.problem_body(status, "made up", detail), wire.PROBLEM_TYPE, **headers)
+    return http(status, batches.problem_body(status, "made up", detail), batches.PROBLEM_TYPE, **headers)
 
 
 def portal(_: Sent) -> bytes:

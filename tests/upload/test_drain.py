@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sigprobe import wire
 from sigprobe.buffer import Buffer, State
-from sigprobe.result import format_time
+from sigprobe.protocol import batches
+from sigprobe.record.result import format_time
 from sigprobe.upload import Backoff, Collector, Mode, TransportError
-from sigprobe.upload.pace import FIRST_BATCH, LARGEST_BATCH, SMALL_BATCH, Pace
+from sigprobe.upload.batch_size import FIRST_BATCH, LARGEST_BATCH, SMALL_BATCH, Pace
 from tests.upload.conftest import Draining
 from tests.upload.standin import Sent, http, portal, problem, put, receipt, standin
 
@@ -45,7 +45,7 @@ def test_everything_goes_and_is_counted(buffer: Buffer, draining: Draining) -> N
     first = server.seen[0]
     assert first.path == "/v1/batches"
     assert first.headers["authorization"] == "Bearer secret"
-    assert first.headers["content-digest"] == wire.content_digest(first.body)
+    assert first.headers["content-digest"] == batches.content_digest(first.body)
     assert report.bytes_sent > sum(len(sent.body) for sent in server.seen)
 
 
@@ -66,10 +66,10 @@ def test_an_answer_that_is_not_ours_settles_nothing(buffer: Buffer, draining: Dr
     ("name", "answer"),
     [
         ("no content type", lambda s: receipt(s).replace(b"Content-Type", b"X-Type")),
-        ("half of the JSON", lambda s: http(200, receipt(s).partition(b"\r\n\r\n")[2][:60], wire.RECEIPT_TYPE)),
-        ("deep nesting", lambda _: http(200, b"[" * 100_000, wire.RECEIPT_TYPE)),
+        ("half of the JSON", lambda s: http(200, receipt(s).partition(b"\r\n\r\n")[2][:60], batches.RECEIPT_TYPE)),
+        ("deep nesting", lambda _: http(200, b"[" * 100_000, batches.RECEIPT_TYPE)),
         ("no HTTP", lambda _: b"SSH-2.0-OpenSSH\r\n\r\n"),
-        ("five megabytes", lambda _: http(200, b" " * 5_000_000, wire.RECEIPT_TYPE)),
+        ("five megabytes", lambda _: http(200, b" " * 5_000_000, batches.RECEIPT_TYPE)),
         ("nothing", lambda _: b""),
     ],
 )
@@ -89,7 +89,7 @@ def test_rows_to_retry_do_not_block_those_behind(buffer: Buffer, draining: Drain
     """`retry`, absent and unknown words leave a row pending; the others of the batch and behind it are settled."""
     ids = put(buffer, 250)
     words = {ids[0]: "retry", ids[1]: None, ids[2]: "perhaps"}
-    with standin(lambda s: receipt(s, lambda name: words.get(name, wire.ACCEPTED))) as server:
+    with standin(lambda s: receipt(s, lambda name: words.get(name, batches.ACCEPTED))) as server:
         report = draining(server).run()
     assert (report.accepted, report.pending, report.deferred) == (247, 3, 3)
     assert report.stopped == "collector_busy"
@@ -426,7 +426,7 @@ def test_no_stranger_sets_the_clock(buffer: Buffer, draining: Draining) -> None:
     """Only a verified receipt tells the time."""
     put(buffer, 1)
     stale = json.dumps({"receipt": 1, "batch": "x", "digest": "y", "server_time": "2040-01-01T00:00:00Z"}).encode()
-    with standin(lambda _: http(200, stale, wire.RECEIPT_TYPE)) as server:
+    with standin(lambda _: http(200, stale, batches.RECEIPT_TYPE)) as server:
         assert draining(server).run().clock_offset_ms is None
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sigprobe.upload.offset import DRIFT, estimate, keep, offset_file
+from sigprobe.upload.clock_offset import DRIFT, estimate, keep, offset_file
 from sigprobe.upload.report import Report
 
 BOOT = "0b5e0f6e-6c2c-4a39-9d0e-8f9f3a6d1c11"

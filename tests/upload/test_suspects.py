@@ -8,7 +8,7 @@ import pytest
 
 from sigprobe.buffer import Buffer, State
 from sigprobe.upload import Backoff
-from sigprobe.upload.pace import Pace
+from sigprobe.upload.batch_size import Pace
 from tests.upload.conftest import Draining
 from tests.upload.standin import Sent, StandIn, http, problem, put, receipt, standin
 

@@ -15,9 +15,9 @@ import pytest
 import trustme
 
 from sigprobe.buffer import Buffer
-from sigprobe.result import parse_time
+from sigprobe.record.result import parse_time
 from sigprobe.upload import Collector
-from sigprobe.upload.unchecked import last_unchecked, note_unchecked, unchecked_file
+from sigprobe.upload.unchecked_tls_dates import last_unchecked, note_unchecked, unchecked_file
 from tests.agent.field import AgentProcess, Spawn, settings
 from tests.upload.conftest import Draining
 from tests.upload.standin import StandIn, put, standin

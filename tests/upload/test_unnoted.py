@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from sigprobe import agent as loop
 from sigprobe.buffer import Buffer, DiskFullError, SendingError, State, StorageError, UnnotedError, Verdicts
 from sigprobe.commands import agent as verb
 from sigprobe.config import load
-from sigprobe.profile import load as load_profile
+from sigprobe.record.profile import load as load_profile
+from sigprobe.runs import agent as loop
 from sigprobe.upload import Backoff, Collector, drain
 from tests.agent.field import settings
 from tests.upload.standin import StandIn, put, standin

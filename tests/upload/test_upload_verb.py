@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from sigprobe.buffer import Buffer
-from sigprobe.result import format_time
+from sigprobe.record.result import format_time
 from sigprobe.upload import Backoff
 from tests.agent.field import Spawn, settings
 from tests.upload.standin import Sent, portal, problem, put, receipt, standin, until

@@ -11,8 +11,8 @@ import pytest
 
 from sigprobe.buffer import Buffer
 from sigprobe.upload import Backoff, Collector
-from sigprobe.upload.splay import COLLECTOR_S, OWN_LINK_S, after_link_up_s, next_try_s, share
-from sigprobe.upload.wait import drain_until_sent
+from sigprobe.upload.drain_until_sent import drain_until_sent
+from sigprobe.upload.jitter import COLLECTOR_S, OWN_LINK_S, after_link_up_s, next_try_s, share
 from tests.upload.standin import portal, put, receipt, standin
 
 URL = "https://c.example/"

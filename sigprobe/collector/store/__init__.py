@@ -1,21 +1,7 @@
 """The only way to the collector's database: SQLite by default, PostgreSQL by URL, the same code for both."""
 
 from sigprobe.collector.store.engine import AddressError, StoreError, open_store
-from sigprobe.collector.store.results import (
-    Filters,
-    NewResult,
-    StoredResult,
-    Tally,
-    add_results,
-    catch_up,
-    find_result,
-    last_number,
-    list_newest,
-    page_lines,
-    read_tallies,
-    sound_text,
-)
-from sigprobe.collector.store.sessions import (
+from sigprobe.collector.store.login_sessions import (
     SESSION_TIME,
     close_session,
     create_once,
@@ -23,6 +9,16 @@ from sigprobe.collector.store.sessions import (
     open_session,
     spend_once,
 )
+from sigprobe.collector.store.results import (
+    add_results,
+    catch_up,
+    find_result,
+    last_number,
+    list_newest,
+    page_lines,
+    read_tallies,
+)
+from sigprobe.collector.store.rows import Filters, NewResult, StoredResult, Tally, sound_text
 from sigprobe.collector.store.tokens import (
     ADMIN,
     MAX_TOKEN_CHARS,

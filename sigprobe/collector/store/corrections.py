@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sqlalchemy import Connection, Row, bindparam, exists, select, tuple_, update
 
-from sigprobe.collector.clocks import Anchor, anchor_of
+from sigprobe.collector.store.clocks import Anchor, anchor_of
 from sigprobe.collector.store.schema import boot_clocks, results, upsert
 
 if TYPE_CHECKING:
-    from sigprobe.collector.store.results import NewResult
+    from sigprobe.collector.store.rows import NewResult
 
 Boot = tuple[str, str]
 """(probe_id, boot_id)"""

@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import DatabaseError
 
-from sigprobe.collector.store.boot_step import add_boot_clocks
+from sigprobe.collector.store.migration_002_boot_clocks import add_boot_clocks
 from sigprobe.collector.store.schema import schema_version
 
 _MIGRATION_LOCK: Final = 0x51670001

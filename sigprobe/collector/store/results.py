@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, Final
@@ -13,93 +13,15 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, Row, Select, func, or_, select, update
 
 from sigprobe.collector.store import corrections
-from sigprobe.collector.store.schema import MAX_TEXT, receive_order, results, tallies, tokens, upsert
-from sigprobe.wire import ACCEPTED, CONFLICT, DUPLICATE
+from sigprobe.collector.store.rows import Filters, NewResult, StoredResult, Tally, sound_text
+from sigprobe.collector.store.schema import receive_order, results, tallies, tokens, upsert
+from sigprobe.protocol.batches import ACCEPTED, CONFLICT, DUPLICATE
 
 _TOKEN_USE_GRAIN: Final = timedelta(hours=1)
 _CHUNK: Final = 500
 
 
-@dataclass(frozen=True, slots=True)
-class NewResult:
-    """A line and the columns read from it. The line's bytes are what counts; the columns are for finding it."""
-
-    id: str
-    probe_id: str
-    stream_id: str
-    seq: int
-    run_id: str
-    kind: str
-    kind_version: int | None
-    schema: int | None
-    tps_id: str | None
-    regency: str | None
-    site: str | None
-    operator_plmn: str | None
-    operator_name: str | None
-    outcome: str
-    failure_code: str | None
-    verdict_owner: str | None
-    verdict_cause: str | None
-    lat: float | None
-    lon: float | None
-    started_at: datetime
-    line: bytes
-    sha256: bytes
-    boot_id: str | None = None
-    since_boot_s: float | None = None
-    corrected_at: datetime | None = None  # by its own offset
-    clock_error_s: float | None = None  # how far that may be off
-
-
 _COLUMNS: Final = tuple(item.name for item in fields(NewResult) if item.name in results.c)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredResult:
-    """What the pages show of a stored record, and its line."""
-
-    id: str
-    receive_no: int
-    probe_id: str
-    kind: str
-    tps_id: str | None
-    site: str | None
-    operator_plmn: str | None
-    operator_name: str | None
-    outcome: str
-    failure_code: str | None
-    verdict_owner: str | None
-    verdict_cause: str | None
-    lat: float | None
-    lon: float | None
-    started_at: datetime
-    received_at: datetime
-    carrier: str
-    line: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """Checks of one TPS or one operator, run records left out: counts by outcome, and the last time."""
-
-    subject: str
-    counts: Mapping[str, int]
-    last_received_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """What a reader wants to see; None means all. `operator` is a PLMN or a name."""
-
-    tps_id: str | None = None
-    operator: str | None = None
-    outcome: str | None = None
-
-
-def sound_text(text: str) -> str:
-    """Text as a column can hold it: no NUL (PostgreSQL), no lone surrogate, at most `MAX_TEXT` characters."""
-    return text[:MAX_TEXT].replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
 def add_results(

@@ -16,9 +16,11 @@ from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter, ValidationError
 from servers.dnsserver import Answer, dns_server, records, silence
 
-from sigprobe.codes import CODES
-from sigprobe.measure import dns as kind
-from sigprobe.measure.kind import Context, DataBudget, Deadline, Measured
+from sigprobe.measure.dns import kind
+from sigprobe.measure.dns.servers import parse_server, system_servers
+from sigprobe.measure.kind import Measured
+from sigprobe.net.limits import Context, DataBudget, Deadline
+from sigprobe.words.codes import CODES
 
 A = "kpu.test. 300 IN A 192.0.2.1"
 SCHEMA = Draft202012Validator(TypeAdapter(kind.DnsData).json_schema())
@@ -379,7 +381,7 @@ def test_resolv_conf_is_read_in_order(tmp_path: Path) -> None:
         "options edns0\nnameserver 192.0.2.1\n;nameserver 192.0.2.9\nnameserver\t192.0.2.1\n"
         "nameserver fe80::1%eth0 # home\nnameserver 192.0.2.3\nnameserver 192.0.2.4\n"
     )
-    assert kind.system_servers(path) == [("192.0.2.1", 53), ("fe80::1%eth0", 53), ("192.0.2.3", 53)]
+    assert system_servers(path) == [("192.0.2.1", 53), ("fe80::1%eth0", 53), ("192.0.2.3", 53)]
 
 
 # --- beside and around --------------------------------------------------------------------------------------
@@ -483,7 +485,7 @@ def test_bad_options_are_refused(bad: dict[str, Any]) -> None:
 )
 def test_resolvers_are_read(text: str, server: tuple[str, int]) -> None:
     """All written forms of a resolver's address are understood."""
-    assert kind.parse_server(text) == server
+    assert parse_server(text) == server
 
 
 def test_defaults() -> None:

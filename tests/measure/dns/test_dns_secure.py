@@ -16,8 +16,9 @@ from pydantic import ValidationError
 from servers.dnsserver import Answer, records
 from servers.tcp import Peer, Server, tcp_server
 
-from sigprobe.measure import dns as kind
-from sigprobe.measure.kind import Context, DataBudget, Deadline, Measured
+from sigprobe.measure.dns import kind
+from sigprobe.measure.kind import Measured
+from sigprobe.net.limits import Context, DataBudget, Deadline
 
 A = "kpu.test. 300 IN A 192.0.2.1"
 

@@ -20,11 +20,12 @@ from pydantic import TypeAdapter
 from servers.dnsserver import Answer, DnsServer, dns_server, records
 from servers.tcp import tcp_server
 
-from sigprobe import answers
-from sigprobe.answers import Told
-from sigprobe.codes import CODES
-from sigprobe.measure import dns as kind
-from sigprobe.measure.kind import Context, DataBudget, Deadline, Measured
+from sigprobe.measure.dns import kind
+from sigprobe.measure.kind import Measured
+from sigprobe.net.limits import Context, DataBudget, Deadline
+from sigprobe.verdict import dns_consistency
+from sigprobe.verdict.dns_consistency import Told
+from sigprobe.words.codes import CODES
 
 # another address than the others' is looked at: only in a namespace is that nobody's
 pytestmark = [pytest.mark.root, pytest.mark.system("ip", "iproute2")]
@@ -359,18 +360,18 @@ def said(*addresses: str, system: bool = False, secured: bool = False, rcode: st
 )
 def test_rules(rows: list[Told], word: str, reason: str | None) -> None:
     """Each rule of the table, from what was told alone."""
-    found = answers.compare("kpu.test", rows)
+    found = dns_consistency.compare("kpu.test", rows)
     assert found is not None
     assert (found.word, found.reason) == (word, reason)
 
 
 def test_the_system_alone_is_compared_with_nothing() -> None:
     """Nor are others without it."""
-    assert answers.compare("kpu.test", [said("203.0.113.7", system=True)]) is None
-    assert answers.compare("kpu.test", [said("203.0.113.7")]) is None
+    assert dns_consistency.compare("kpu.test", [said("203.0.113.7", system=True)]) is None
+    assert dns_consistency.compare("kpu.test", [said("203.0.113.7")]) is None
 
 
 def test_the_block_pages_own_name_is_no_block_page() -> None:
     """Whoever asks for the block page itself gets it rightly."""
     row = Told(True, "NOERROR", frozenset({"36.86.63.185"}), canonical="internetpositif.uzone.id")
-    assert answers.compare("internetpositif.uzone.id", [row]) is None
+    assert dns_consistency.compare("internetpositif.uzone.id", [row]) is None

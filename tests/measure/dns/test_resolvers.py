@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 from servers.dnsserver import dns_server, records, silence
 
-from sigprobe.measure import dns, path, resolvers
-from sigprobe.measure.kind import Context, Deadline
-from sigprobe.result import Outcome, Result, Software, Tags, Target, new_id
+from sigprobe.measure.dns import kind as dns
+from sigprobe.measure.path import kind as path
+from sigprobe.measure.path import resolvers
+from sigprobe.measure.path.options import Aim, Options
+from sigprobe.net.limits import Context, Deadline
+from sigprobe.record.result import Outcome, Result, Software, Tags, Target, new_id
 
 UPSTREAM = "# what the link said\nnameserver 103.10.9.53\nnameserver 103.10.9.54\nsearch lan\n"
 
@@ -57,7 +60,7 @@ def test_each_is_asked_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(dns, "system_servers", lambda path: at[path.name])
         monkeypatch.setattr(resolvers, "is_loopback", lambda host: True)
         monkeypatch.setattr(resolvers, "behind", lambda servers, files: at["behind"])
-        options = path.Options(targets=(path.Aim(name="a", kind="http", host="kpu.test"),))
+        options = Options(targets=(Aim(name="a", kind="http", host="kpu.test"),))
         with ThreadPoolExecutor(4) as pool:
             context = Context(Deadline.after(2))
             rows, asked, used = resolvers.ask(options, (), context, 0.5, pool, resolv_conf=tmp_path / "stub")
@@ -93,5 +96,5 @@ def test_resolvers_over_tls_and_https_do_not_stop_the_walk(tmp_path: Path) -> No
         software=Software("sigprobe", "0"),
     )
     informed = path.informed(options, [secure])
-    assert isinstance(informed, path.Options)
+    assert isinstance(informed, Options)
     assert informed.seen[0].address == "127.0.0.1:853"

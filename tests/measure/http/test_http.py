@@ -13,11 +13,12 @@ from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter, ValidationError
 from servers.tcp import Peer, http_server, page, tcp_server
 
-import sigprobe.measure.phases  # noqa: F401 - loaded here, so that no test's deadline pays for it
-from sigprobe.codes import CODES
-from sigprobe.measure import http as kind
-from sigprobe.measure import sockets
-from sigprobe.measure.kind import Context, DataBudget, Deadline, Measured
+import sigprobe.net.http_trace  # noqa: F401 - loaded here, so that no test's deadline pays for it
+from sigprobe.measure.http import kind
+from sigprobe.measure.kind import Measured
+from sigprobe.net import sockets
+from sigprobe.net.limits import Context, DataBudget, Deadline
+from sigprobe.words.codes import CODES
 
 SCHEMA = Draft202012Validator(TypeAdapter(kind.HttpData).json_schema())
 

@@ -11,10 +11,11 @@ import pytest
 import trustme
 from servers.tcp import Peer, http_server, page, tcp_server
 
-from sigprobe.codes import CODES
-from sigprobe.measure import http as kind
-from sigprobe.measure.kind import Context, Deadline, Measured
-from sigprobe.result import parse_time
+from sigprobe.measure.http import kind
+from sigprobe.measure.kind import Measured
+from sigprobe.net.limits import Context, Deadline
+from sigprobe.record.result import parse_time
+from sigprobe.words.codes import CODES
 
 NOW = datetime.now(UTC)
 

@@ -8,9 +8,9 @@ from itertools import pairwise
 
 import pytest
 
-from sigprobe.measure.engines.arrivals import Arrivals
-from sigprobe.measure.engines.converge import Judge, Series, Speed, judge
-from sigprobe.measure.engines.ramp import FIRST_STREAMS, MOST_STREAMS, Ramp, first_streams
+from sigprobe.measure.throughput.arrivals import Arrivals
+from sigprobe.measure.throughput.convergence import Judge, Series, Speed, judge
+from sigprobe.measure.throughput.stream_ramp import FIRST_STREAMS, MOST_STREAMS, Ramp, first_streams
 
 TICK_S = 0.005
 

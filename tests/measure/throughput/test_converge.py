@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from sigprobe.measure.engines.agreement import crucial_interval
-from sigprobe.measure.engines.converge import Judge, Series, conclude, judge
+from sigprobe.measure.throughput.convergence import Judge, Series, conclude, judge
+from sigprobe.measure.throughput.statistics import crucial_interval
 
 
 def arrivals(rate_bps: Callable[[float], float], seconds: float, step_s: float = 0.01) -> Series:

@@ -13,12 +13,12 @@ import pytest
 from servers.speedtests import GARBAGE, Books, Handler, librespeed
 from servers.tcp import Peer
 
-from sigprobe.measure.engines.plan import Plan, Transfer
-from sigprobe.measure.engines.server import Server
-from sigprobe.measure.engines.stream import MIB
-from sigprobe.measure.engines.transfer import Direction
-from sigprobe.measure.kind import Context, Deadline
-from sigprobe.measure.sockets import Address
+from sigprobe.measure.throughput.plan import Plan, Transfer
+from sigprobe.measure.throughput.server import Server
+from sigprobe.measure.throughput.stream import MIB
+from sigprobe.measure.throughput.transfer import Direction
+from sigprobe.net.limits import Context, Deadline
+from sigprobe.net.sockets import Address
 
 RTT_S = 0.1
 REFUSED = b"HTTP/1.1 503 Busy\r\nRetry-After: 9\r\nContent-Length: 1\r\n\r\nx"

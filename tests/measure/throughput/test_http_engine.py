@@ -17,13 +17,14 @@ from pydantic import TypeAdapter, ValidationError
 from servers.speedtests import GARBAGE, Books, Handler, collector, content_length, librespeed, settings
 from servers.tcp import Peer, http_server, page, tcp_server
 
-import sigprobe.measure.engines.http  # noqa: F401 - loaded here, so that no test's deadline pays for it
-from sigprobe.codes import CODES
-from sigprobe.measure import throughput as kind
-from sigprobe.measure.engines import http as engine
-from sigprobe.measure.engines.transfer import SMALL_BODY
-from sigprobe.measure.kind import Context, DataBudget, Deadline, Measured, Progress
-from sigprobe.result import Outcome
+import sigprobe.measure.throughput.http_engine  # noqa: F401 - loaded here, so that no test's deadline pays for it
+from sigprobe.measure.kind import Measured
+from sigprobe.measure.throughput import http_engine as engine
+from sigprobe.measure.throughput import kind
+from sigprobe.measure.throughput.transfer import SMALL_BODY
+from sigprobe.net.limits import Context, DataBudget, Deadline, Progress
+from sigprobe.record.result import Outcome
+from sigprobe.words.codes import CODES
 
 SCHEMA = Draft202012Validator(TypeAdapter(kind.ThroughputData).json_schema())
 OK_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n"

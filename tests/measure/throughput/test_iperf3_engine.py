@@ -13,11 +13,11 @@ import pytest
 from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter, ValidationError
 
-from sigprobe.codes import CODES
-from sigprobe.measure import throughput as kind
-from sigprobe.measure.engines import iperf3
-from sigprobe.measure.kind import Context, DataBudget, Deadline, Measured
-from sigprobe.result import Outcome
+from sigprobe.measure.kind import Measured
+from sigprobe.measure.throughput import iperf3, kind
+from sigprobe.net.limits import Context, DataBudget, Deadline
+from sigprobe.record.result import Outcome
+from sigprobe.words.codes import CODES
 
 SCHEMA = Draft202012Validator(TypeAdapter(kind.ThroughputData).json_schema())
 

@@ -10,11 +10,12 @@ from netns import MARKS, namespace
 from servers.speedtests import Books, content_length, librespeed
 from servers.tcp import Peer
 
-import sigprobe.measure.engines.http  # noqa: F401 - loaded here, so that no test's deadline pays for it
-from sigprobe.measure import throughput as kind
-from sigprobe.measure.engines import http as engine
-from sigprobe.measure.kind import Context, Deadline, Measured
-from sigprobe.result import Outcome
+import sigprobe.measure.throughput.http_engine  # noqa: F401 - loaded here, so that no test's deadline pays for it
+from sigprobe.measure.kind import Measured
+from sigprobe.measure.throughput import http_engine as engine
+from sigprobe.measure.throughput import kind
+from sigprobe.net.limits import Context, Deadline
+from sigprobe.record.result import Outcome
 
 pytestmark = MARKS
 

@@ -9,9 +9,10 @@ import pytest
 from link_emulator import Link, Way, link
 from netns import MARKS
 
-from sigprobe.measure import throughput as kind
-from sigprobe.measure.kind import Context, Deadline, Measured
-from sigprobe.result import Outcome, is_at_least
+from sigprobe.measure.kind import Measured
+from sigprobe.measure.throughput import kind
+from sigprobe.net.limits import Context, Deadline
+from sigprobe.record.result import Outcome, is_at_least
 
 pytestmark = MARKS
 

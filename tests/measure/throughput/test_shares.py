@@ -6,9 +6,9 @@ import socket
 
 import pytest
 
-from sigprobe.measure.engines.connection import Connection
-from sigprobe.measure.engines.stream import MIB, MOST_MIB, Stream, share_mib
-from sigprobe.measure.sockets import Address
+from sigprobe.measure.throughput.connection import Connection
+from sigprobe.measure.throughput.stream import MIB, MOST_MIB, Stream, share_mib
+from sigprobe.net.sockets import Address
 
 
 def streams(count: int) -> list[Stream]:

@@ -17,10 +17,11 @@ from pydantic import TypeAdapter
 from servers.speedtests import GARBAGE, content_length, read_head
 from servers.tcp import Peer, Server, page, tcp_server
 
-from sigprobe.codes import CODES
-from sigprobe.measure import throughput as kind
-from sigprobe.measure.kind import Context, DataBudget, Deadline, Measured
-from sigprobe.result import Outcome
+from sigprobe.measure.kind import Measured
+from sigprobe.measure.throughput import kind
+from sigprobe.net.limits import Context, DataBudget, Deadline
+from sigprobe.record.result import Outcome
+from sigprobe.words.codes import CODES
 
 SCHEMA = Draft202012Validator(TypeAdapter(kind.ThroughputData).json_schema())
 CONFIG = b"""<?xml version="1.0"?><settings>
@@ -143,7 +144,7 @@ def test_the_data_cap_holds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_timeout_is_not_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the package would print 0.00 there is null and a reason, and the other direction keeps its number."""
-    monkeypatch.setattr("sigprobe.measure.engines.speedtest.SOCKET_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("sigprobe.measure.throughput.speedtest.SOCKET_TIMEOUT_S", 0.5)
     with vendor(Vendor(download_hangs=True), monkeypatch):
         measured = check()
     assert (measured.outcome, measured.failure and measured.failure.code) == (Outcome.DEGRADED, "one_direction")

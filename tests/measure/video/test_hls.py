@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from sigprobe.measure.hls import Master, Media, Part, PlaylistError, parse
+from sigprobe.measure.video.hls import Master, Media, Part, PlaylistError, parse
 
 URL = "http://h/live/list.m3u8?t=1"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from sigprobe.measure.player import Player, choose, rate_bps
+from sigprobe.measure.video.playout_buffer import Player, choose, rate_bps
 
 
 def test_it_starts_when_enough_lies_ahead() -> None:

@@ -8,9 +8,10 @@ import pytest
 from link_emulator import Link, Way, link
 from netns import MARKS
 
-from sigprobe.measure import video as kind
-from sigprobe.measure.kind import Context, DataBudget, Deadline, Measured
-from sigprobe.result import Outcome
+from sigprobe.measure.kind import Measured
+from sigprobe.measure.video import kind
+from sigprobe.net.limits import Context, DataBudget, Deadline
+from sigprobe.record.result import Outcome
 
 pytestmark = MARKS
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sigprobe.measure.pageparts import MAX_HTML, parts_of
+from sigprobe.measure.web.page_parts import MAX_HTML, parts_of
 
 
 def urls(text: str, base: str = "http://h/d/p.html") -> list[str]:

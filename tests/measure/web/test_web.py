@@ -17,11 +17,12 @@ from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter, ValidationError
 from servers.tcp import Peer, Server, http_server, page, tcp_server
 
-import sigprobe.measure.phases  # noqa: F401 - loaded here, so that no test's deadline pays for it
-from sigprobe.codes import CODES
-from sigprobe.measure import sockets
-from sigprobe.measure import web as kind
-from sigprobe.measure.kind import Context, DataBudget, Deadline, Measured, Progress
+import sigprobe.net.http_trace  # noqa: F401 - loaded here, so that no test's deadline pays for it
+from sigprobe.measure.kind import Measured
+from sigprobe.measure.web import kind
+from sigprobe.net import sockets
+from sigprobe.net.limits import Context, DataBudget, Deadline, Progress
+from sigprobe.words.codes import CODES
 
 SCHEMA = Draft202012Validator(TypeAdapter(kind.WebData).json_schema())
 Answer = bytes | Callable[[Peer], object]

@@ -1,0 +1,384 @@
+"""The file of the queue: opened so that it is ours and sound, replaced when it is not, locked while it is used.
+
+Everything here is about the file; what is in it is the business of `queue.py`, which hands its work in as functions.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Final, TypeVar
+
+import apsw
+
+from sigprobe.buffer import identity, quarantine, reserve_file, salvage, schema
+from sigprobe.buffer.durability import Guard, choose_guard, connect
+from sigprobe.buffer.errors import DAMAGE, DiskFullError, UnreadableError, is_full, is_unreadable, translate
+from sigprobe.buffer.lock import FileLock
+from sigprobe.record.result import new_id
+
+_CHECK_ALWAYS_BYTES: Final = 64 * 1024 * 1024
+_CHECK_EVERY_S: Final = 24 * 3600
+_LOW_BYTES: Final = 16 * 1024 * 1024
+_TRIES: Final = 12
+_READS: Final = 3
+_LATEST_S: Final = 253_402_300_799  # the end of the year 9999
+_T = TypeVar("_T")
+Work = Callable[[apsw.Connection], _T]
+
+
+class _ReplacedError(Exception):
+    """The file is not there, or is not the one that is open: another process has set it aside."""
+
+
+def clock_text(seconds: float) -> str:
+    """A wall-clock reading as RFC 3339; a clock out of its mind is held between 1970 and 9999."""
+    millis = int(min(max(0.0, seconds), _LATEST_S) * 1000)
+    return f"{_second(millis // 1000)}.{millis % 1000:03d}Z"
+
+
+@lru_cache(maxsize=4)
+def _second(whole: int) -> str:
+    # a put asks for the time once, and most puts fall into the second of the one before
+    return datetime.fromtimestamp(whole, UTC).isoformat()[:19]
+
+
+class QueueFile:
+    """One SQLite file and its neighbours, in use by one thread; any number of processes may share it."""
+
+    def __init__(self, path: Path, now: Callable[[], float], vfs: str | None, guard: Guard | None) -> None:
+        # SQLite follows symbolic links, so its -wal lies beside the real file: everything else must too
+        self.configured_path = self.path = Path(os.path.realpath(path))
+        self.directory = self.configured_path.parent
+        self.ballast = self.configured_path.with_name(self.configured_path.name + ".ballast")
+        """The file that is given up when the disk is full."""
+        self.guard = guard or Guard("wal", "FULL", "fixed-sqlite")
+        self.stream_id = ""
+        self.generation = 0
+        """Grows with every connection: positions learned from an older one may mean nothing now."""
+        self.set_aside_now = False
+        self.salvaged = 0
+        self.reserved = False
+        """True while the ballast lies there whole, as far as this process has heard."""
+        self._now = now
+        self._vfs = vfs
+        self._wanted_guard = guard
+        self._db: apsw.Connection | None = None
+        self._inode: tuple[int, int] | None = None
+        self._path_text = ""
+        self._to_salvage = False
+        try:
+            identity.make_directory(self.directory)
+            self.probe_id = self._with_room(lambda: identity.probe_id(self.directory, lambda: str(uuid.uuid4())))
+            self.boot_id = identity.boot_id()
+            self._lock = FileLock(self.configured_path.with_name(self.configured_path.name + ".lock"))
+            self._with_room(self._open)
+            self._take_over()
+            self._salvage()
+        except (apsw.Error, OSError) as error:
+            raise translate(error, self.directory) from error
+        self.keep_ballast()
+
+    def time(self) -> str:
+        """Now, as it is written into rows."""
+        return clock_text(self._now())
+
+    def close(self) -> None:
+        """Close the file. The queue stays as it is."""
+        self._close_database()
+        self._lock.close()
+
+    # --- work -----------------------------------------------------------------------------------------------
+
+    def read(self, work: Work[_T]) -> _T:
+        """Do some reading in the file that is in force. Raises StorageError."""
+        return self._run(work, writing=False)
+
+    def write(self, work: Work[_T]) -> _T:
+        """Do one write transaction, durable when this returns. Raises StorageError when it is NOT.
+
+        `work` may be called more than once: a damaged file is set aside and the work done on a fresh one, after an
+        I/O error it is done on a connection opened anew, as SQLite asks for.
+        """
+        return self._run(work, writing=True)
+
+    def write_on(self, work: Work[_T]) -> _T:
+        """As `write`, for work on records that are there: done once more when the file was replaced and salvaged."""
+        before = self.generation
+        value = self.write(work)
+        return value if self.generation == before else self.write(work)
+
+    # --- room -----------------------------------------------------------------------------------------------
+
+    def keep_ballast(self) -> None:
+        """Make the ballast where it does not lie whole and there is room for it."""
+        self.reserved = reserve_file.keep(self.ballast)
+
+    def release_ballast(self) -> bool:
+        """Give the ballast up; True when that made room."""
+        self.reserved = False
+        return reserve_file.release(self.ballast)
+
+    def look_at_room(self, size: int) -> None:
+        """Raise DiskFullError when lines of `size` bytes would fit in the -wal, but could not be folded in from there.
+
+        To be asked now and then. On a disk with little left the -wal is folded in each time, so that what lies in it
+        never needs more room than the ballast has.
+        """
+        self.keep_ballast()
+        if not self._is_below(_LOW_BYTES, size):
+            return
+        try:
+            self._checkpoint()
+        except apsw.Error as error:
+            if is_full(error, self.directory):
+                raise translate(error, self.directory) from error
+        if self._is_below(0, size):
+            raise DiskFullError(f"less than twice {size} bytes are left")
+
+    def hold_reserve(self, size: int) -> None:
+        """Raise DiskFullError when lines of `size` bytes would take room that is kept for acknowledgements.
+
+        To be asked before records are written while `reserved` is False; with the ballast there, they may have the
+        rest of the disk.
+        """
+        self.keep_ballast()
+        if self.reserved:
+            return
+        if self._is_below(reserve_file.RESERVE_BYTES, size) and (
+            not self.fold() or self._is_below(reserve_file.RESERVE_BYTES, size)
+        ):
+            raise DiskFullError(f"the last {reserve_file.RESERVE_BYTES} bytes are kept for acknowledgements")
+
+    def is_low(self) -> bool:
+        """True when what is written had better be little and folded in at once.
+
+        A large -wal may fit in what is left, and then not what has to be folded in from it: that would be the end.
+        """
+        return self._is_below(_LOW_BYTES // 4, 0)
+
+    def is_tight(self) -> bool:
+        """True when less is left than acknowledgements need, with the -wal folded in and the ballast given up."""
+        self.fold()
+        return not self.reserved and self._is_below(reserve_file.RESERVE_BYTES, 0)
+
+    def _is_below(self, kept: int, size: int) -> bool:
+        """True when lines of `size` bytes would leave less than `kept`."""
+        try:
+            disk = reserve_file.room(self.directory)
+            # written twice, into the -wal and from there into the file, which may have free pages of its own
+            wanted = kept + 2 * size
+            if disk >= wanted or self._db is None:
+                return disk < wanted
+            free = self._db.pragma("freelist_count") * schema.PAGE_SIZE
+        except (apsw.Error, OSError):
+            return False  # who cannot be asked is no reason to refuse
+        return bool(disk + free < wanted or disk < kept // 2 + size)
+
+    def _run(self, work: Work[_T], *, writing: bool) -> _T:
+        damaged = failed = full = 0
+        try:
+            for _ in range(_TRIES):
+                try:
+                    value = self._once(work, writing=writing)
+                except _ReplacedError:
+                    self._open()
+                except DAMAGE as error:
+                    damaged += 1
+                    if damaged > 2:
+                        raise
+                    self._inspect(str(error) or type(error).__name__, certain=damaged > 1)
+                except apsw.FullError:
+                    full += 1
+                    if full > 1 or not self.fold():
+                        raise
+                except (apsw.IOError, apsw.CantOpenError) as error:
+                    failed += 1
+                    if failed == 1:
+                        self._open()
+                    elif failed == 2 and is_unreadable(error):
+                        self._inspect(str(error), certain=False)
+                    else:
+                        raise
+                else:
+                    if self._to_salvage:
+                        self._salvage()
+                    return value
+            raise OSError(f"{self.path} is replaced again and again")
+        except (apsw.Error, OSError) as error:
+            raise translate(error, self.directory) from error
+
+    def _once(self, work: Work[_T], *, writing: bool) -> _T:
+        self._lock.share()
+        try:
+            db = self._db
+            if db is None or not self._same():
+                raise _ReplacedError
+            if not writing:
+                return work(db)
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                value = work(db)
+                db.execute("COMMIT")
+            except BaseException:
+                # a full disk or an I/O error may have rolled back by itself
+                if db.in_transaction:
+                    with suppress(apsw.Error):
+                        db.execute("ROLLBACK")
+                raise
+            return value
+        finally:
+            self._lock.release()
+
+    def _same(self) -> bool:
+        try:
+            # asked before every transaction: pathlib takes twice as long
+            status = os.stat(self._path_text)  # noqa: PTH116
+        except FileNotFoundError:
+            return False
+        return (status.st_dev, status.st_ino) == self._inode
+
+    def fold(self) -> bool:
+        """Fold the -wal in, so that its room can be used once more; True when that worked."""
+        with suppress(apsw.Error):
+            return self._checkpoint()
+        return False
+
+    def _checkpoint(self) -> bool:
+        if self._db is None or self.guard.journal_mode != "wal":
+            return False
+        # not by pragma(), which quotes the whole for a name that SQLite does not know, and says nothing
+        self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        return True
+
+    # --- opening --------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        """Open the file, together with others when it is there and sound, alone when it must be made or replaced."""
+        self._close_database()
+        self._lock.share()
+        try:
+            self._connect(create=False)
+            return
+        except (*DAMAGE, apsw.IOError, schema.NewerVersionError, _ReplacedError):
+            self._close_database()
+        finally:
+            self._lock.release()
+        with self._lock.exclusive():
+            self._open_alone(None)
+
+    def _open_alone(self, damage: str | None, *, check: bool = False) -> None:
+        """Open, make or replace the file while nobody else uses it; `damage` is why it must be replaced in any case."""
+        unreadable = 0
+        for _ in range(_TRIES):
+            try:
+                if damage is not None:
+                    reason, damage = damage, None
+                    raise apsw.CorruptError(reason)
+                self._connect(create=True, check=check)
+                return
+            except schema.NewerVersionError:
+                self._close_database()
+                self.path = quarantine.beside_newer(self.path, schema.VERSION)
+            except (*DAMAGE, apsw.IOError) as error:
+                self._close_database()
+                if isinstance(error, apsw.IOError):
+                    unreadable += 1
+                    # a bad sector stays bad; anything else may pass, and is no reason to replace the file
+                    if unreadable < _READS:
+                        continue
+                    if not is_unreadable(error):
+                        raise
+                    unreadable = 0
+                quarantine.set_aside(self.path, str(error) or type(error).__name__, self.time())
+                self.set_aside_now = self._to_salvage = True
+        raise OSError(f"no usable queue file at {self.path}")
+
+    def _connect(self, *, create: bool, check: bool = False) -> None:
+        journal = quarantine.look(self.path)
+        fresh = journal is None
+        guard = self._wanted_guard or choose_guard(self.path)
+        # changing the journal wants the file alone, as making it does
+        if not create and (journal == "wal") != (guard.journal_mode == "wal"):
+            raise _ReplacedError
+        if fresh:
+            identity.create_file(self.path)
+        self._db, self.guard = connect(self.path, guard, new_id(self._now()), vfs=self._vfs)
+        self.stream_id = schema.read_stream(self._db)
+        if not fresh and (check or self._check_is_due(self._db)):
+            self._check(self._db)
+        self._path_text = str(self.path)
+        status = self.path.stat()
+        self._inode = (status.st_dev, status.st_ino)
+        self.generation += 1
+
+    def _check_is_due(self, db: apsw.Connection) -> bool:
+        if self.path.stat().st_size <= _CHECK_ALWAYS_BYTES:
+            return True
+        checked = db.execute("SELECT CAST(value AS BLOB) FROM note WHERE name = 'checked'").get
+        at, _, boot = (checked or b"").decode("ascii", errors="replace").partition(" ")
+        return not clock_text(self._now() - _CHECK_EVERY_S) <= at <= self.time() or boot != (self.boot_id or "")
+
+    def _check(self, db: apsw.Connection) -> None:
+        """Raise apsw.CorruptError when SQLite finds the file damaged; a large file remembers that it was not."""
+        answer = str(db.execute("PRAGMA quick_check(1)").get)
+        if answer != "ok":
+            code = re.search(r"error code=(\d+)", answer)
+            if code is not None and int(code[1]) & 0xFF == apsw.SQLITE_IOERR:
+                raise UnreadableError(answer)
+            raise apsw.CorruptError(answer)
+        if self.path.stat().st_size > _CHECK_ALWAYS_BYTES:
+            with suppress(apsw.FullError, apsw.ReadOnlyError):  # only a saving of time
+                note = ("checked", f"{self.time()} {self.boot_id or ''}")
+                db.execute("INSERT OR REPLACE INTO note VALUES (?, ?)", note)
+
+    def _close_database(self) -> None:
+        if self._db is not None:
+            with suppress(apsw.Error):
+                self._db.close()
+            self._db = None
+
+    # --- damage ---------------------------------------------------------------------------------------------
+
+    def _inspect(self, reason: str, *, certain: bool) -> None:
+        """Look at the file alone, and set it aside when it is damaged indeed, or when it failed us twice."""
+        with self._lock.exclusive():
+            mine = self._same()  # else another process has looked at it already
+            self._close_database()
+            self._open_alone(reason if mine and certain else None, check=mine)
+
+    def _salvage(self) -> None:
+        """Save what verifies out of files that were set aside, this time or by a process that did not get to it."""
+        self._to_salvage = False
+        saved = salvage.unfinished(self.configured_path, self._write_saved)
+        self.salvaged += saved
+
+    def _write_saved(self, work: Work[int], size: int) -> int:
+        if not self.reserved:
+            self.hold_reserve(size)
+        return self.write(work)
+
+    def _take_over(self) -> None:
+        """Set aside, to be salvaged whole, what was kept beside this file while it was too new to be opened.
+
+        A process of the older version that still runs misses its file at its next record, and makes another.
+        """
+        if self.path == self.configured_path and quarantine.beside_older(self.path):
+            with self._lock.exclusive():
+                for kept in quarantine.beside_older(self.path):
+                    quarantine.set_aside(kept, "taken over after an upgrade", self.time(), quarantine.TAKEN)
+
+    def _with_room(self, work: Callable[[], _T]) -> _T:
+        """Do it, with the ballast's room when the disk is full: what is queued must be readable and ackable then."""
+        try:
+            return work()
+        except (apsw.Error, OSError) as error:
+            if not is_full(error, self.directory) or not self.release_ballast():
+                raise
+            return work()

@@ -1,0 +1,143 @@
+"""From the bytes of a request to the lines of a batch, never holding more than the protocol allows."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from typing import Final
+
+from sigprobe.collector.web.problems import ProblemError
+from sigprobe.protocol import batches
+
+_CHUNK: Final = 64 * 1024
+_FEED: Final = 16 * 1024
+_MAX_MEMBERS: Final = 1000
+_GZIP: Final = 31  # zlib's window bits for a gzip header and trailer
+_RATIO_FLOOR: Final = 64 * 1024
+"""What any body may unpack to, however small: one record of the longest kind, which may well be repetitive."""
+
+_SHA256: Final = re.compile(r"(?:^|,)\s*sha-256=:([A-Za-z0-9+/=]*):\s*(?:;[^,]*)?(?=,|$)")
+_DIGITS: Final = re.compile(r"[0-9]{1,15}")
+
+
+def declared_length(header: str | None) -> int | None:
+    """The Content-Length, None when the body is chunked. Raises ProblemError: 400 no number, 413 over the limit."""
+    if header is None:
+        return None
+    if not _DIGITS.fullmatch(header.strip()):
+        raise ProblemError(400, "Content-Length is not a number")
+    length = int(header)
+    if length > batches.MAX_COMPRESSED_BYTES:
+        raise _too_large()
+    return length
+
+
+async def read_body(chunks: AsyncIterator[bytes], *, idle_s: float) -> bytes:
+    """Read at most `wire.MAX_COMPRESSED_BYTES`, whatever was declared.
+
+    Raises ProblemError 413 past the limit and 408 when the sender is silent for `idle_s`.
+    """
+    body = bytearray()
+    while True:
+        try:
+            async with asyncio.timeout(idle_s):
+                chunk = await anext(chunks)
+        except StopAsyncIteration:
+            return bytes(body)
+        except TimeoutError as error:
+            raise ProblemError(408, "the body stopped arriving", headers={"Connection": "close"}) from error
+        body += chunk
+        if len(body) > batches.MAX_COMPRESSED_BYTES:
+            raise _too_large()
+
+
+def _too_large() -> ProblemError:
+    return ProblemError(413, "the body is too large", f"at most {batches.MAX_COMPRESSED_BYTES} bytes as sent")
+
+
+def check_digest(header: str | None, body: bytes) -> None:
+    """Compare the body with its `Content-Digest`. Raises ProblemError 400 when it is missing, odd or different."""
+    found = _SHA256.search(header or "")
+    if found is None:
+        raise ProblemError(400, "Content-Digest with sha-256 is missing")
+    try:
+        wanted = base64.b64decode(found[1], validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ProblemError(400, "Content-Digest is not base64") from error
+    if not hmac.compare_digest(wanted, hashlib.sha256(body).digest()):
+        raise ProblemError(400, "the body is not what Content-Digest says", "it was changed on the way")
+
+
+def unpack(body: bytes, encoding: str) -> Iterator[bytes]:
+    """The body in pieces of at most 64 KiB. `encoding` is the Content-Encoding: `gzip`, `identity` or empty.
+
+    Raises ProblemError: 415 for another encoding, 400 for bad gzip (cut off, garbage behind it), 413 when it
+    unpacks to more than 16 MiB or to more than 100 times its size.
+    """
+    name = encoding.strip().lower()
+    if name in ("", "identity"):
+        return iter([body] if body else [])
+    if name not in ("gzip", "x-gzip"):
+        raise ProblemError(415, "Content-Encoding must be gzip or identity")
+    return _inflate(body)
+
+
+def _inflate(body: bytes) -> Iterator[bytes]:
+    limit = min(batches.MAX_DECOMPRESSED_BYTES, max(_RATIO_FLOOR, batches.MAX_RATIO * len(body)))
+    total = 0
+    position = 0
+    for _ in range(_MAX_MEMBERS):
+        member = zlib.decompressobj(wbits=_GZIP)
+        while not member.eof:
+            # fed in slices: handing over the whole rest each time would copy it each time
+            piece = member.unconsumed_tail
+            if not piece:
+                piece = body[position : position + _FEED]
+                position += len(piece)
+            try:
+                chunk = member.decompress(piece, _CHUNK)
+            except zlib.error as error:
+                raise ProblemError(400, "the body is not valid gzip") from error
+            if not piece and not chunk and not member.eof:
+                raise ProblemError(400, "the gzip body is cut off")
+            total += len(chunk)
+            if total > limit:
+                raise ProblemError(413, "the body unpacks to too much", f"at most {limit} bytes for this one")
+            if chunk:
+                yield chunk
+        position -= len(member.unused_data)
+        if position >= len(body):
+            return
+    raise ProblemError(400, "the gzip body has too many parts")
+
+
+def split_lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The lines without their ends; empty ones are left out.
+
+    Raises ProblemError 413 for a line over 64 KiB or more than 5,000 lines.
+    """
+    tail = b""
+    count = 0
+    for chunk in chunks:
+        *lines, tail = (tail + chunk).split(b"\n")
+        for line in (*lines, b"" if len(tail) <= batches.MAX_LINE_BYTES else tail):
+            if len(line) > batches.MAX_LINE_BYTES:
+                raise ProblemError(413, "a record is too long", f"at most {batches.MAX_LINE_BYTES} bytes a line")
+            if line:
+                count += 1
+                _check_count(count)
+                yield line
+    if tail:
+        _check_count(count + 1)
+        yield tail
+
+
+def _check_count(count: int) -> None:
+    if count > batches.MAX_RECORDS:
+        raise ProblemError(413, "too many records", f"at most {batches.MAX_RECORDS} in a batch")

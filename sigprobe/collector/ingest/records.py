@@ -1,0 +1,176 @@
+"""From the lines of a batch to rows: what can be kept, what is rejected with its reason, what has no name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sigprobe import places
+from sigprobe.collector.store import NewResult, sound_text
+from sigprobe.collector.store.clocks import read_clock
+from sigprobe.collector.web.problems import ProblemError
+from sigprobe.protocol.batches import ACCEPTED, CONFLICT, REJECTED, Answer
+from sigprobe.record.result import MAX_WHOLE_NUMBER, RUN_KIND, envelope_fault, parse_time
+
+_MAX_ID: Final = 128
+_TWICE: Final = "the batch holds this id twice with different bytes; the first line counts"
+_OTHER_BYTES: Final = "this id is already stored with other bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """A batch after reading: rows to store, one per id, and what is already clear about the others, in order."""
+
+    rows: Sequence[NewResult]
+    ids: Sequence[str]
+    rejected: Mapping[str, str]
+    twice: frozenset[str]
+
+
+def sort_lines(lines: Iterable[bytes]) -> Sorted:
+    """Read each line as far as columns and receipt need it.
+
+    An id that comes again with the same bytes counts once. With other bytes the first line is the one that
+    counts, and the receipt says `conflict`: "accepted" would lose the second without a word.
+    Raises ProblemError 422 for a line that has no id to answer for.
+    """
+    rows: dict[str, NewResult] = {}
+    rejected: dict[str, str] = {}
+    seen: dict[str, bytes] = {}
+    twice: set[str] = set()
+    for number, line in enumerate(lines, start=1):
+        record = _read(line, number)
+        name = record["id"]
+        digest = hashlib.sha256(line).digest()
+        if name in seen:
+            if seen[name] != digest:
+                twice.add(name)
+            continue
+        seen[name] = digest
+        fault = _fault(record)
+        if fault is not None:
+            rejected[name] = fault
+        else:
+            rows[name] = _row(record, line, digest)
+    return Sorted(list(rows.values()), list(seen), rejected, frozenset(twice))
+
+
+def answers(batch: Sorted, stored: Mapping[str, str]) -> list[Answer]:
+    """What the receipt says: each id of the batch once, in the order it came."""
+    found = []
+    for name in batch.ids:
+        if name in batch.rejected:
+            found.append(Answer(name, REJECTED, batch.rejected[name]))
+        elif name in batch.twice:
+            found.append(Answer(name, CONFLICT, _TWICE))
+        else:
+            status = stored[name]
+            found.append(Answer(name, status, _OTHER_BYTES if status == CONFLICT else None))
+    return found
+
+
+def count_statuses(found: Iterable[Answer]) -> dict[str, int]:
+    """How often each status was given."""
+    counts = {ACCEPTED: 0}
+    for answer in found:
+        counts[answer.status] = counts.get(answer.status, 0) + 1
+    return counts
+
+
+def _read(line: bytes, number: int) -> dict[str, Any]:
+    """The record as a JSON object with an id fit for a receipt, or ProblemError 422 that names the line."""
+    try:
+        record = json.loads(line.decode("utf-8"), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        # UnicodeDecodeError, JSONDecodeError, numbers of thousands of digits and endless nesting all end here
+        raise ProblemError(422, "a line is not a JSON record", f"line {number}") from error
+    name = record.get("id") if isinstance(record, dict) else None
+    if not isinstance(name, str) or not 1 <= len(name) <= _MAX_ID or not name.isprintable():
+        raise ProblemError(422, "a line has no id", f"line {number}")
+    assert isinstance(record, dict)
+    return record
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _fault(record: dict[str, Any]) -> str | None:
+    fault = envelope_fault(record)
+    if fault is not None:
+        return fault
+    for name in ("id", "probe_id", "stream_id", "run_id"):
+        try:
+            canonical = str(uuid.UUID(record[name]))
+        except ValueError:
+            canonical = ""
+        if canonical != record[name]:
+            return f"{name} must be a lower-case UUID"
+    return None
+
+
+def _row(record: dict[str, Any], line: bytes, digest: bytes) -> NewResult:
+    tags = record["tags"]
+    operator = _object(_object(tags.get("network")).get("operator"))
+    place = _object(tags.get("location"))
+    verdict = _object(record["data"].get("verdict")) if record["kind"] == RUN_KIND else {}
+    lat, lon = _degrees(place.get("lat"), 90), _degrees(place.get("lon"), 180)
+    tps_id = _text(tags.get("tps_id"))
+    plmn = _text(operator.get("plmn"))
+    known = places.operator(plmn)
+    started_at = parse_time(record["started_at"])
+    assert started_at is not None  # envelope_fault has read it
+    clock = read_clock(record, started_at)
+    return NewResult(
+        id=record["id"],
+        probe_id=record["probe_id"],
+        stream_id=record["stream_id"],
+        seq=record["seq"],
+        run_id=record["run_id"],
+        kind=sound_text(record["kind"]),
+        kind_version=_whole(record.get("kind_version")),
+        schema=_whole(record.get("schema")),
+        tps_id=tps_id,
+        regency=places.regency_code(tps_id),
+        site=_text(tags.get("site")),
+        operator_plmn=plmn,
+        operator_name=_text(operator.get("name")) or (known.name if known is not None else None),
+        outcome=sound_text(record["outcome"]),
+        failure_code=_text(_object(record.get("failure")).get("code")),
+        verdict_owner=_text(verdict.get("owner")),
+        verdict_cause=_text(verdict.get("cause")),
+        lat=lat if lon is not None else None,
+        lon=lon if lat is not None else None,
+        started_at=started_at,
+        line=line,
+        sha256=digest,
+        boot_id=clock.boot_id,
+        since_boot_s=clock.since_boot_s,
+        corrected_at=clock.corrected_at,
+        clock_error_s=clock.error_s,
+    )
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return sound_text(value) if isinstance(value, str) and value else None
+
+
+def _whole(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > MAX_WHOLE_NUMBER:
+        return None
+    return value
+
+
+def _degrees(value: object, most: float) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > most or not math.isfinite(value):
+        return None
+    return float(value)

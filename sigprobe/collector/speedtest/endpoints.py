@@ -1,0 +1,333 @@
+"""The speed-test endpoints: LibreSpeed's protocol, plus the bytes that really arrived, a video, and the guards.
+
+Any LibreSpeed client can use them and our probe measures against them. What keeps them from harming the
+collector's first job, taking results in: a token where the world can reach them, few connections and a daily
+allowance per address, a global cap, and a turn for everybody else after each chunk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+
+from sigprobe.collector.speedtest import video
+from sigprobe.collector.speedtest.lent_connection import KEY, Loan
+from sigprobe.collector.speedtest.limits import Allowance, Limits, RefusedError, is_loopback
+from sigprobe.collector.speedtest.upload_sessions import Sessions
+from sigprobe.protocol import batches
+
+MIB: Final = 1024 * 1024
+DEFAULT_CHUNKS: Final = 4
+MAX_CHUNKS: Final = 100
+RETRY_LATER_S: Final = 3600
+STALL_S: Final = 30.0
+"""A client that takes or sends nothing for so long loses its place."""
+
+CORS: Final = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+    "Access-Control-Allow-Headers": "Content-Encoding, Content-Type, Authorization",
+    "Access-Control-Max-Age": "600",
+}
+UNCACHED: Final = {"Cache-Control": "no-store, no-transform", "Pragma": "no-cache"}
+
+_PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
+    status: {
+        "description": text,
+        "content": {batches.PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    for status, text in (
+        (400, "A parameter is not valid"),
+        (401, "A token is wanted here"),
+        (429, "This address has had its share: see Retry-After"),
+        (503, "All places are taken: see Retry-After"),
+    )
+}
+_AS_FILE: Final = {
+    "Content-Type": "application/octet-stream",
+    "Content-Description": "File Transfer",
+    "Content-Disposition": "attachment; filename=random.dat",
+    "Content-Transfer-Encoding": "binary",
+}
+_SESSION: Final = {
+    "name": "session",
+    "in": "query",
+    "schema": {"type": "string", "format": "uuid"},
+    "description": "the client's own name for its upload",
+}
+_PARAMETERS: Final[dict[str, list[dict[str, Any]]]] = {
+    "garbage": [
+        {
+            "name": "ckSize",
+            "in": "query",
+            "schema": {"type": "integer", "minimum": 1, "maximum": MAX_CHUNKS, "default": DEFAULT_CHUNKS},
+            "description": "MiB to send; what is beyond the limits counts as the limit",
+        }
+    ],
+    "empty": [_SESSION],
+    "received": [{**_SESSION, "required": True}],
+}
+_UUID: Final = re.compile(r"^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+
+
+@dataclass(frozen=True)
+class ThroughputSettings:
+    """Who may use the endpoints and how much. `daily_mb` is per address and day in MB, 0 for none at all."""
+
+    mode: Literal["open", "token", "off"]
+    check_token: Callable[[str], bool]
+    daily_mb: int = 1000
+    behind_proxy: bool = False
+
+
+def client_address(request: Request, *, behind_proxy: bool) -> str:
+    """The address limits go by: the peer's, or the last forwarded one when a proxy of ours stands in front."""
+    if behind_proxy:
+        forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+        if forwarded:
+            return forwarded
+    return request.client.host if request.client else ""
+
+
+def router(
+    settings: ThroughputSettings,
+    *,
+    address_of: Callable[[Request], str] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> APIRouter:
+    """The routes of `/backend/…`; none at all when the mode is `off`.
+
+    `address_of` names the client that limits go by. Refusals are problem+json: 401 without a valid token, 429 over
+    an address's own limit, 503 over the global one, the last two with `Retry-After`.
+    """
+    routes = APIRouter(prefix="/backend", tags=["throughput"])
+    if settings.mode == "off":
+        return routes
+    name_client = address_of or (lambda r: client_address(r, behind_proxy=settings.behind_proxy))
+    limits = Limits(daily_bytes=settings.daily_mb * 1_000_000, clock=clock)
+    sessions = Sessions(clock=clock)
+    # one block for everybody: random, so that nothing on the way can compress it
+    block = os.urandom(MIB)
+
+    async def admit(request: Request) -> Response | None:
+        if settings.mode == "open":
+            return None
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and await run_in_threadpool(settings.check_token, token.strip()):
+            return None
+        return _problem(401, "a valid token is needed", {"WWW-Authenticate": "Bearer"})
+
+    def enter(request: Request) -> Allowance:
+        address = name_client(request)
+        return limits.enter(address, free=not settings.behind_proxy and is_loopback(address))
+
+    async def garbage(request: Request) -> Response:
+        """Random bytes: `ckSize` MiB, 4 unless told, at most 100; fewer when the day's allowance is nearly used."""
+        refusal = await admit(request)
+        if refusal is not None:
+            return refusal
+        try:
+            return _Garbage(block, _chunk_count(request) * MIB, enter(request), headers=_AS_FILE)
+        except RefusedError as refused:
+            return _refused(refused)
+
+    async def empty(request: Request) -> Response:
+        """Read and discard what is posted, counting it for `session` as it arrives."""
+        refusal = await admit(request)
+        if refusal is not None:
+            return refusal
+        if request.method == "POST":
+            try:
+                allowance = enter(request)
+            except RefusedError as refused:
+                return _refused(refused)
+            return await _take(request, allowance, sessions.counter(_session(request)))
+        return Response(headers={**CORS, **UNCACHED, "Connection": "keep-alive"})
+
+    async def get_ip(request: Request) -> Response:
+        """The client's address in the form that LibreSpeed's clients read; `isp` and `distance` change nothing."""
+        address = name_client(request)
+        return JSONResponse({"processedString": address, "rawIspInfo": ""}, headers={**CORS, **UNCACHED})
+
+    async def received(request: Request) -> Response:
+        """How many bytes of `session` arrived, and when: `samples` are [seconds since the first byte, bytes so far]."""
+        refusal = await admit(request)
+        if refusal is not None:
+            return refusal
+        session = _session(request)
+        if session is None:
+            return _problem(400, "session must be a UUID")
+        return JSONResponse({"session": session, **sessions.report(session)}, headers={**CORS, **UNCACHED})
+
+    async def segment(request: Request, size: int) -> Response:
+        """A video segment of exactly so many random bytes, or a refusal: half a segment would be of no use."""
+        try:
+            return _Garbage(block, size, enter(request), unit=size, headers={"Content-Type": video.SEGMENT_TYPE})
+        except RefusedError as refused:
+            return _refused(refused)
+
+    async def preflight() -> Response:
+        return Response(status_code=204, headers=CORS)
+
+    endpoints: tuple[tuple[str, Callable[[Request], Awaitable[Response]], list[str]], ...] = (
+        ("garbage", garbage, ["GET"]),
+        ("empty", empty, ["GET", "POST"]),
+        ("getIP", get_ip, ["GET"]),
+        ("received", received, ["GET"]),
+    )
+    for name, endpoint, methods in endpoints:
+        for path in (f"/{name}", f"/{name}.php"):
+            shown = not path.endswith(".php")
+            for method in methods:  # one route each: two methods on one would share an operation id
+                routes.add_api_route(
+                    path,
+                    endpoint,
+                    methods=[method],
+                    include_in_schema=shown,
+                    response_class=Response,
+                    responses=_PROBLEMS,
+                    openapi_extra={"parameters": _PARAMETERS.get(name, [])},
+                )
+            routes.add_api_route(path, preflight, methods=["OPTIONS"], include_in_schema=False)
+    video.add_routes(routes, admit, segment, problem=_problem, headers={**CORS, **UNCACHED}, responses=_PROBLEMS)
+    for path in video.PATHS:
+        routes.add_api_route(path, preflight, methods=["OPTIONS"], include_in_schema=False)
+    return routes
+
+
+class _Garbage(Response):
+    """The block over and over, straight to the server: a generator in between costs a good part of the rate.
+
+    `size` bytes in all, as many whole `unit`s as the day's allowance has left. Raises RefusedError for none.
+    """
+
+    media_type = "application/octet-stream"
+
+    def __init__(
+        self, block: bytes, size: int, allowance: Allowance, *, unit: int = MIB, headers: Mapping[str, str]
+    ) -> None:
+        super().__init__(headers={**CORS, **UNCACHED, **headers}, media_type=headers.get("Content-Type"))
+        self._block = memoryview(block)
+        self._allowance = allowance
+        booked = allowance.reserve(size)
+        self._size = booked // unit * unit
+        allowance.refund(booked - self._size)
+        if self._size == 0:
+            allowance.leave()
+            raise RefusedError(429, "this address has used its data for the day", RETRY_LATER_S)
+        self.headers["Content-Length"] = str(self._size)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the announced blocks; whoever leaves early, or reads nothing for `STALL_S`, ends it."""
+        gone = asyncio.ensure_future(_disconnected(receive))
+        sent = 0
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            while sent < self._size and not gone.done():
+                piece = self._block[: self._size - sent]
+                async with asyncio.timeout(STALL_S):
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                sent += len(piece)
+                # a fast client would never make the server wait: everybody else gets a turn here
+                await asyncio.sleep(0)
+            if sent == self._size:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except TimeoutError:
+            return
+        finally:
+            gone.cancel()
+            self._allowance.refund(self._size - sent)
+            self._allowance.leave()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _take(request: Request, allowance: Allowance, count: Callable[[int], None] | None) -> Response:
+    """Read a body in the fastest way this server has, and answer."""
+    loan = _lend(request, allowance, count)
+    response = Response(headers={**CORS, **UNCACHED, "Connection": "keep-alive"})
+    try:
+        await (loan.finished(STALL_S) if loan else _discard(request, allowance, count))
+    except RefusedError as refused:
+        response = _refused(refused)
+    except TimeoutError:
+        response = _refused(RefusedError(408, "nothing arrived for too long", 1))
+    finally:
+        allowance.leave()
+    if loan is not None:
+        # a lent connection is answered at once; what is then sent the usual way goes nowhere
+        loan.answer(response)
+    return response
+
+
+def _lend(request: Request, allowance: Allowance, count: Callable[[int], None] | None) -> Loan | None:
+    """Take the connection over for the body, where the server can lend it and the length is known."""
+    lend = request.scope.get(KEY)
+    text = request.headers.get("content-length", "")
+    if lend is None or not re.fullmatch(r"[0-9]{1,15}", text):
+        return None
+
+    def arrived(size: int) -> None:
+        if count is not None:
+            count(size)
+        allowance.spend(size)
+
+    loan: Loan | None = lend(int(text), arrived)
+    return loan
+
+
+async def _discard(request: Request, allowance: Allowance, count: Callable[[int], None] | None) -> None:
+    """Read the body to its end, or to where the client left: what arrived until then counts all the same."""
+    body = request.stream()
+    with suppress(ClientDisconnect, StopAsyncIteration):
+        while True:
+            try:
+                async with asyncio.timeout(STALL_S):
+                    chunk = await anext(body)
+            except TimeoutError:
+                raise RefusedError(408, "nothing arrived for too long", 1) from None
+            if count is not None and chunk:
+                count(len(chunk))
+            allowance.spend(len(chunk))
+            await asyncio.sleep(0)
+
+
+def _chunk_count(request: Request) -> int:
+    # LibreSpeed takes any text here: what is no number is the default, what is too much is the most
+    text = request.query_params.get("ckSize", "")
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) == 0:
+        return DEFAULT_CHUNKS
+    return min(int(text), MAX_CHUNKS)
+
+
+def _session(request: Request) -> str | None:
+    session = request.query_params.get("session", "").lower()
+    return session if _UUID.match(session) else None
+
+
+def _refused(refused: RefusedError) -> Response:
+    return _problem(refused.status, refused.title, {"Retry-After": str(refused.retry_after_s)})
+
+
+def _problem(status: int, title: str, headers: dict[str, str] | None = None) -> Response:
+    return Response(
+        batches.problem_body(status, title),
+        status,
+        {**CORS, **UNCACHED, **(headers or {})},
+        media_type=batches.PROBLEM_TYPE,
+    )

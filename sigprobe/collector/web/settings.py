@@ -1,0 +1,35 @@
+"""What one collector process was started with: plain values, no files, no environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+ThroughputMode = Literal["open", "token", "off"]
+Only = Literal["ingest", "throughput"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to serve. The limits of `/v1/batches` that are part of the protocol stand in `sigprobe.protocol.batches`.
+
+    `plain_public`: bound beyond loopback with neither TLS nor a proxy in front, so tokens and results must not
+    pass. `secure_cookies`: browsers reach the pages by https.
+    """
+
+    only: Only | None = None
+    throughput: ThroughputMode = "open"
+    throughput_daily_mb: int = 1000
+    behind_proxy: bool = False
+    plain_public: bool = False
+    secure_cookies: bool = False
+    max_in_flight: int = 1024
+    """Batches that may be on their way at once, slow links included; more are shed."""
+    max_body_bytes: int = 96 * 1024 * 1024
+    """Compressed bytes those batches may hold in memory together."""
+    max_storing: int = 64
+    """Batches that may wait for the database; beyond that it is the bottleneck, and new ones are shed."""
+    store_threads: int = 2
+    """Batches unpacked and stored at once; each may hold 16 MiB unpacked."""
+    body_idle_s: float = 30.0
+    """A sender that is silent for so long has left."""

@@ -1,0 +1,72 @@
+"""What a command line asks for, read alike by the verbs that measure: checks, TPS, sizes. A mistake is exit 2."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import typer
+
+from sigprobe.commands.support import common, terminal
+from sigprobe.words.i18n import _
+
+if TYPE_CHECKING:
+    from sigprobe.config import Loaded
+    from sigprobe.measure.kind import CommonOptions
+
+_SIZE: Final = re.compile(r"^(\d+(?:[.,]\d+)?)\s*(kB|KB|k|MB|M|m|GB|G|g)?$", re.IGNORECASE)
+_FACTORS: Final = {"k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
+
+
+def usage(text: str) -> NoReturn:
+    """Say what is wrong with the command line and leave."""
+    terminal.current().error(text)
+    raise typer.Exit(common.USAGE)
+
+
+def chosen(loaded: Loaded, only: list[str]) -> tuple[CommonOptions, ...]:
+    """The checks of the settings that `--only` names, one a time or with commas between them; all without it."""
+    targets = loaded.config.checks()
+    if not only:
+        return targets
+    names = {target.name for target in targets} | {target.kind for target in targets}
+    asked = [part for word in only for part in ([word] if word in names else re.split(r"\s*,\s*", word.strip(" ,")))]
+    unknown = [word for word in asked if word not in names]
+    if unknown:
+        usage(
+            _("--only {word}: there is no such target or kind. Choose from: {names}").format(
+                word=unknown[0], names=", ".join(sorted(names))
+            )
+        )
+    return tuple(target for target in targets if target.name in asked or target.kind in asked)
+
+
+def tps_id(text: str) -> str:
+    """The number of a TPS as `--tps` gives it; one that no list has is a warning."""
+    from sigprobe.places.tps_messages import doubt, suggestion
+    from sigprobe.render import words
+    from sigprobe.tag.tps import TpsError, parse_tps
+
+    try:
+        tps_id = parse_tps(text)
+    except TpsError:
+        fault = f"--tps {text}: {words.sentence('tps_invalid')} {suggestion(text)}".rstrip()
+        usage(f"{fault} {words.screen_code('tps_invalid')}")
+    unlisted = doubt(tps_id)
+    if unlisted:
+        terminal.current().say(_("Warning: {text}").format(text=unlisted))
+    return tps_id
+
+
+def size_bytes(text: str) -> int:
+    """The bytes of `20`, `20MB`, `1,5 GB`; a bare number is megabytes."""
+    found = _SIZE.match(text.strip())
+    if found is None:
+        usage(_("--max-data {text}: write megabytes, for example 20 or 20MB.").format(text=text))
+    factor = _FACTORS[(found[2] or "m")[0].lower()]
+    return round(float(found[1].replace(",", ".")) * factor)
+
+
+def needs_token(loaded: Loaded, targets: tuple[CommonOptions, ...]) -> bool:
+    """Whether a check may want the token of a collector."""
+    return bool(loaded.config.upload.collectors) and any(t.kind == "throughput" for t in targets)

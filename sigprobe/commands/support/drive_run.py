@@ -1,0 +1,396 @@
+"""One drive from the command line: it measures, shows and keeps each point, and tells the end."""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from sigprobe.commands.support import after_run, cli_values, common, terminal
+from sigprobe.runs.clock import clock_offset
+from sigprobe.words.i18n import _
+
+if TYPE_CHECKING:
+    from sigprobe.buffer import Buffer, StorageError
+    from sigprobe.commands.support.drive_files import RouteFiles
+    from sigprobe.config import Loaded
+    from sigprobe.measure.kind import CommonOptions
+    from sigprobe.record.profile import Profile
+    from sigprobe.render.live import Live
+    from sigprobe.runs.drive import Compass
+    from sigprobe.runs.route import Ended, Point, Summary
+    from sigprobe.runs.session import Plan
+    from sigprobe.tag.fix import Fix
+    from sigprobe.tag.gps import GpsReader
+    from sigprobe.tag.modem import ModemReader
+    from sigprobe.upload import Report
+
+SITE: Final = "drive"
+"""Where a point of a drive was measured when nobody said for whom: not at the TPS of the settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the command line asks for."""
+
+    checks: tuple[CommonOptions, ...]
+    every_s: float | None
+    metres: float | None
+    for_s: float
+    most_points: int | None
+    max_bytes: int | None
+    tps_id: str | None
+    operator: str
+
+
+@dataclass(slots=True)
+class Trip:
+    """One drive while it goes on: what it works with, the points so far, and how it ended."""
+
+    loaded: Loaded
+    profile: Profile
+    buffer: Buffer
+    senders: list[Any]
+    wish: Wish
+    form: str
+    stop: threading.Event
+    points: list[Point] = field(default_factory=list)
+    ended: Ended = "stopped"
+    fault: StorageError | OSError | None = None
+    saved: int = 0
+    files: RouteFiles = field(init=False)
+    drive_id: str = field(init=False)
+    zone: str = field(init=False)
+    _cap: int | None = field(init=False, default=None)
+    _begun_s: float = field(init=False, default=0.0)
+    _seconds: float = field(init=False, default=0.0)
+
+    def __post_init__(self) -> None:
+        from sigprobe import places
+        from sigprobe.record.result import new_id
+
+        self.drive_id = new_id()
+        self.zone = places.zone(self.wish.tps_id or self.loaded.config.probe.tps_id)
+
+    @property
+    def who(self) -> str:
+        """Whose drive it is, for titles; the time where it is nobody's in particular."""
+        from sigprobe.record.result import Tags
+        from sigprobe.render.screen import identity
+        from sigprobe.words.i18n import clock_text
+
+        tps_id, site = self._place()
+        if site == SITE:
+            return clock_text(datetime.now().astimezone(), self.zone)
+        return identity(Tags(tps_id=tps_id, site=site))
+
+    def _place(self) -> tuple[str | None, str | None]:
+        """The TPS or the site that the points are counted for: never the TPS of the settings, which is elsewhere."""
+        if self.wish.tps_id:
+            return self.wish.tps_id, None
+        return None, self.loaded.config.probe.site or SITE
+
+    def look_at_budget(self) -> None:
+        """Leave with 2 where the data budget has no room for one point."""
+        from sigprobe.runs.drive import bytes_for
+        from sigprobe.words.i18n import size
+
+        self._cap = self._plan(None).max_bytes
+        need = bytes_for(self.wish.checks)
+        if self._cap is not None and self._cap < need:
+            cli_values.usage(
+                _("One point may take {need}, but only {left} may be used: see --max-data and data_budget.").format(
+                    need=size(need), left=size(self._cap)
+                )
+            )
+
+    def announce(self) -> None:
+        """Say what will be done."""
+        from sigprobe.render.drive import first_line
+        from sigprobe.runs.drive import EVERY_S
+
+        wish = self.wish
+        every = wish.every_s if wish.every_s or wish.metres else EVERY_S
+        text = first_line([c.name for c in wish.checks], every, wish.metres, wish.for_s, wish.most_points, self._cap)
+        _say(text)
+
+    def go(self) -> None:
+        """Drive until it is enough."""
+        from sigprobe.render.console import traits
+        from sigprobe.render.live import Live
+        from sigprobe.runs.drive import LATE_S, SLOW_FRESH_S, Compass, Drive, Pace
+        from sigprobe.tag.modem import ModemReader
+
+        out = terminal.current()
+        look = traits(sys.stderr)
+        with ModemReader() as modem, _open_gps(self.loaded) as gps:
+            modem.wait()
+            compass = Compass(lambda: gps.newest(within_s=SLOW_FRESH_S + LATE_S))
+            self._wait_for_gps(gps, compass)
+            look = replace(look, tty=look.tty and not out.plain)
+            self._begun_s = time.monotonic()
+            with Live(seconds=self.wish.for_s, profile=self.profile, quiet=bool(out.quiet), look=look) as live:
+                pace = Pace(self.wish.every_s, self.wish.metres)
+                if self.wish.every_s is None and self.wish.metres is None:
+                    pace = Pace()
+                loop = Drive(
+                    pace=pace,
+                    look=compass.look,
+                    measure=lambda number, fix, way_m: self._measure(gps, modem, live, number, fix, way_m),
+                    keep=lambda point: self._keep(point, live),
+                    room=self._room,
+                    stop=self.stop,
+                    for_s=self.wish.for_s,
+                    most_points=self.wish.most_points,
+                )
+                self.ended = self._guarded(loop.run)
+        self._seconds = time.monotonic() - self._begun_s
+        if self.ended != "files":
+            self._write(lambda: self.files.finish(self.points, self.ended))
+
+    def _guarded(self, run: Any) -> Ended:
+        from sigprobe.buffer import StorageError
+
+        try:
+            return run()  # type: ignore[no-any-return]
+        except StorageError as error:
+            self.fault = error
+            return "storage"
+
+    def _wait_for_gps(self, gps: GpsReader, compass: Compass) -> None:
+        """Give the receiver its time before the first point; a point without a position is one all the same."""
+        out = terminal.current()
+        place = self.loaded.config.location
+        if place.source == "none":
+            out.say(_("Warning: the settings say location.source: none, so no point has a position."))
+            return
+        limit = place.timeout_ms / 1000
+        until = time.monotonic() + limit
+        said = False
+        # a daemon that is only just starting says no at first
+        patient = time.monotonic() + min(limit, 3.0)
+        while compass.look() is None and not self.stop.is_set() and time.monotonic() < until:
+            if not gps.may_come() and time.monotonic() >= patient:
+                break
+            if not said:
+                said = True
+                out.say(_("Waiting for GPS, at most {s} s. Ctrl-C ends the drive.").format(s=round(limit)))
+            self.stop.wait(0.2)
+        if compass.look() is None and not self.stop.is_set():
+            _say(
+                _("There is no GPS position yet; points are kept without one until it comes. {code}").format(
+                    code="[SP-GPS-01]"
+                )
+            )
+
+    def _room(self) -> bool:
+        from sigprobe.runs.drive import bytes_for
+
+        left = self._plan(None).max_bytes
+        return left is None or left >= bytes_for(self.wish.checks)
+
+    def _plan(self, note: dict[str, Any] | None) -> Plan:
+        """What one point may do: the budgets of the day and month anew, those of a run for the drive as a whole."""
+        from sigprobe.runs import runner as rounds
+
+        wish = self.wish
+        used = sum(point.data_used_bytes for point in self.points)
+        cap = wish.max_bytes if self._cap is None else self._cap
+        left = None if cap is None else max(0, cap - used)
+        plan = rounds.make_plan(
+            self.loaded,
+            self.buffer,
+            self.senders,
+            self.profile,
+            rounds.Wish(wish.checks, wish.tps_id, wish.operator, max_bytes=left),
+        )
+        tps_id, site = self._place()
+        return replace(plan, tps_id=tps_id, site=site, note={**plan.note, **(note or {})})
+
+    def _measure(
+        self, gps: GpsReader, modem: ModemReader, live: Live, number: int, fix: Fix | None, way_m: float
+    ) -> Point | None:
+        from sigprobe.runs import runner as rounds
+        from sigprobe.runs.drive import Here
+        from sigprobe.runs.route import point_of
+        from sigprobe.runs.session import Hooks, Session
+
+        note = {"drive": {"id": self.drive_id, "point": number, "distance_m": round(way_m, 1)}}
+        hooks = Hooks(
+            started=lambda o: live.started(o.name, o.kind),
+            progress=lambda o, p: live.progress(o.name, p.phase, p.value, p.unit, p.fraction),
+            stored=lambda saved: live.cleared(saved.result.target.name),
+        )
+        at_s = time.monotonic()
+        session: Session = Session(
+            self._plan(note),
+            self.buffer,
+            Here(fix),
+            hooks,
+            stop=self.stop,
+            clock_offset=lambda: clock_offset(self.buffer, gps),
+            modem=modem,
+        )
+        report = session.run()
+        self.saved += report.saved
+        if report.storage_error is not None:
+            self.fault = report.storage_error
+        else:
+            self.buffer.add_usage(rounds.today(), report.interface or "", report.data_used_bytes)
+        if report.interrupted:
+            return None  # half of its checks say nothing about the place; what finished is in the queue
+        return point_of(
+            number,
+            [saved.result for saved in report.results],
+            report.run.result,
+            report.verdict,
+            self.profile,
+            at_s=at_s,
+            way_m=way_m,
+            data_used_bytes=report.data_used_bytes,
+            saved=report.storage_error is None,
+        )
+
+    def _keep(self, point: Point, live: Live) -> Ended | None:
+        """Show a point and put it into the files; it is in the queue already. Why the drive must end, or None."""
+        from sigprobe.render import route_rows
+        from sigprobe.render.drive import point_line, point_plain
+
+        out = terminal.current()
+        self.points.append(point)
+        written = self._write(lambda: self.files.add(self.points))
+        live.say(point_plain(point, self.zone) if out.plain else point_line(point, self.zone, out.width))
+        if self.form == "ndjson":
+            out.result(json.dumps(route_rows.row(self.drive_id, point), separators=(",", ":")))
+        if not written:
+            return "files"
+        return "storage" if self.fault is not None else None
+
+    def _write(self, deed: Any) -> bool:
+        try:
+            deed()
+        except OSError as error:
+            if self.fault is None:
+                self.fault, self.ended = error, "files"
+            return False
+        return True
+
+    # --- telling it -----------------------------------------------------------------------------------------
+
+    @property
+    def exit_code(self) -> int:
+        """6 when something could not be kept, 130 after Ctrl-C, else 0."""
+        if self.fault is not None:
+            return common.NOT_SAVED
+        return common.INTERRUPTED if self.ended == "stopped" else 0
+
+    def tell(self, sent: Report | None, *, no_upload: bool) -> None:
+        """The end: what it came to, what was kept and sent, where the files are."""
+        from sigprobe.render import route_rows
+        from sigprobe.runs.route import summarise
+
+        out = terminal.current()
+        summary = summarise(self.points, self._seconds)
+        values = {
+            **route_rows.summary_values(summary, self.ended),
+            "files": [str(path) for path in self.files.paths],
+            "saved": self.saved,
+            "pending": self.buffer.pending(),
+        }
+        if self.form == "ndjson":
+            out.result(json.dumps({"drive_id": self.drive_id, "summary": values}, separators=(",", ":")))
+        elif self.form == "json":
+            rows = [route_rows.row(self.drive_id, point) for point in self.points]
+            document = {
+                "schema": route_rows.ROUTE_SCHEMA, "drive_id": self.drive_id, "summary": values, "points": rows,
+            }  # fmt: skip
+            out.result(json.dumps(document, indent=2))
+        else:
+            self._screen(summary, sent, values["pending"], no_upload=no_upload)
+        self._say_fault()
+        if sent is not None:
+            after_run.say_about(sent, shown=self.form not in ("json", "ndjson") and not out.quiet)
+
+    def _screen(self, summary: Summary, sent: Report | None, pending: int, *, no_upload: bool) -> None:
+        from sigprobe.record.result import Tags
+        from sigprobe.render.drive import summary_text
+        from sigprobe.render.screen import next_command, saved_texts
+        from sigprobe.render.view import RunView
+        from sigprobe.verdict import Verdict
+
+        out = terminal.current()
+        # what ended the drive is said by itself: a collector that was never asked has refused nothing
+        unasked = no_upload or self.ended == "stopped" or self.fault is not None
+        line = after_run.upload_line(self.loaded, sent, pending, no_upload=unasked)
+        verdict = self.points[-1].verdict if self.points else Verdict("uncertain", "nothing_measured", 0.0)
+        view = RunView(
+            [],
+            verdict,
+            Tags(),
+            datetime.now().astimezone(),
+            zone=self.zone,
+            saved=self.saved,
+            pending=pending,
+            upload=line,
+        )
+        page, shape, csv = (str(path) for path in self.files.paths)
+        files = [
+            _("Map: {path} (opens without a network)").format(path=page),
+            _("For programs: {paths}").format(paths=f"{shape}, {csv}"),
+        ]
+        out.show(
+            summary_text(
+                summary,
+                self.ended,
+                self.zone,
+                list(saved_texts(view)),
+                files,
+                next_command(view),
+                ascii=out.ascii,
+                plain=out.plain,
+            )
+        )
+
+    def _say_fault(self) -> None:
+        from sigprobe.buffer import StorageError
+
+        if isinstance(self.fault, StorageError):
+            common.say_code(self.fault.code, str(self.fault))
+        elif self.fault is not None:
+            say_files(self.fault)
+
+
+def _say(text: str) -> None:
+    """A message on stderr, within 80 columns."""
+    from sigprobe.render import words
+
+    out = terminal.current()
+    for line in words.wrap(text, 80, "  "):
+        out.say(words.to_ascii(line) if out.err_ascii else line)
+
+
+def is_full(error: OSError) -> bool:
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+
+
+def say_files(error: OSError) -> None:
+    reason = f"{error.strerror or error}: {error.filename}" if error.filename else str(error.strerror or error)
+    terminal.current().error(
+        _("The files of the drive could not be written ({reason}).").format(reason=reason)
+        + "\n"
+        + _("Choose another place with --out.")
+    )
+
+
+def _open_gps(loaded: Loaded) -> GpsReader:
+    """The receivers of the settings. A position that was typed says nothing about a device that moves."""
+    from sigprobe.tag.gps import open_gps
+
+    place = loaded.config.location
+    source = "auto" if place.source == "fixed" else place.source
+    return open_gps(source=source, gpsd=place.gpsd, nmea=place.nmea)

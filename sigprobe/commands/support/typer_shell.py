@@ -1,0 +1,208 @@
+"""How the command line is put together: verbs loaded when they are called, help and mistakes in both languages.
+
+Typer brings its own copy of its parser with English texts; the few that people meet are replaced here.
+"""
+
+from __future__ import annotations
+
+import gettext
+import importlib
+import os
+from collections.abc import Callable
+from typing import Any, Final
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command as build_command
+
+from sigprobe.commands.verbs import INNER, VERBS, Inner, Verb
+from sigprobe.words.i18n import DOMAIN, LOCALE_DIR, N_, _
+
+EVERYWHERE: Final = (
+    ("--lang id|en", N_("Language of this command.")),
+    ("-q, -qq", N_("Errors only; nothing at all.")),
+    ("-v", N_("Also the technical words behind a message.")),
+    ("--plain", N_("Plain lines without boxes, also for screen readers.")),
+)
+
+
+# what Typer's parser asks gettext for by itself; listed here so that the catalogues hold it
+_PARSERS_OWN: Final = (N_("Options"), N_("Arguments"), N_("Commands"), N_("default: {default}"), N_("required"))
+
+
+def speak_for_parser(language: str) -> None:
+    """Let the parser's own gettext calls find our catalogue."""
+    gettext.bindtextdomain(DOMAIN, str(LOCALE_DIR))
+    gettext.textdomain(DOMAIN)
+    os.environ["LANGUAGE"] = language
+
+
+def _help_option(command: Any, found: Any) -> Any:
+    if found is not None:
+        found.help = _("Show this help and exit.")
+    return found
+
+
+def _write_usage(command: Any, ctx: Any, formatter: Any) -> None:
+    pieces = " ".join(command.collect_usage_pieces(ctx))
+    pieces = pieces.replace("[OPTIONS]", _("[OPTIONS]")).replace("COMMAND [ARGS]...", _("COMMAND [ARGS]..."))
+    pieces = pieces.translate({ord("{"): None, ord("}"): None})
+    formatter.write_usage(ctx.command_path, pieces, prefix=_("Usage: "))
+
+
+def _write_help(command: Any, ctx: Any, formatter: Any) -> None:
+    """What it does and examples first, then the usage line, what it takes, and what every command takes."""
+    formatter.write_text(command.help or "")
+    formatter.write_paragraph()
+    command.format_usage(ctx, formatter)
+    command.format_options(ctx, formatter)
+    with formatter.section(_("With every command")):
+        formatter.write_dl([(names, _(text)) for names, text in EVERYWHERE])
+
+
+class Command(TyperCommand):
+    """A command whose help is in the language in use, and begins with examples."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """The help option, in the language in use."""
+        return _help_option(self, super().get_help_option(ctx))
+
+    def format_usage(self, ctx: Any, formatter: Any) -> None:
+        """The usage line, in the language in use."""
+        _write_usage(self, ctx, formatter)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Examples first."""
+        _write_help(self, ctx, formatter)
+
+
+class Group(TyperGroup):
+    """A group of commands whose help is in the language in use, and begins with examples."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """The help option, in the language in use."""
+        return _help_option(self, super().get_help_option(ctx))
+
+    def format_usage(self, ctx: Any, formatter: Any) -> None:
+        """The usage line, in the language in use."""
+        _write_usage(self, ctx, formatter)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Examples first."""
+        _write_help(self, ctx, formatter)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The commands below, each with its whole summary."""
+        path = ctx.command_path.partition(" ")[2]
+        with formatter.section(_("Commands")):
+            formatter.write_dl([(name, _(_inner(f"{path} {name}", None).summary)) for name in self.list_commands(ctx)])
+
+
+class Root(Group):
+    """`sigprobe` itself: its verbs are imported when they are called, not when help lists them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """All verbs, in the order of the table."""
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Load one verb; None when there is none of that name."""
+        verb = VERBS.get(cmd_name)
+        return None if verb is None else load(cmd_name, verb)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The list of verbs, without importing any of them."""
+        with formatter.section(_("Commands")):
+            formatter.write_dl([(name, _(verb.summary)) for name, verb in VERBS.items()])
+
+
+def help_text(summary: str, examples: tuple[str, ...]) -> str:
+    """A help text that begins with its examples; `\\b` keeps the parser from folding their lines."""
+    if not examples:
+        return summary
+    lines = "\n".join(f"  {example}" for example in examples)
+    return f"{summary}\n\n\b\n{_('Examples:')}\n{lines}"
+
+
+def load(name: str, verb: Verb) -> Any:
+    """Import a verb and build its command."""
+    target = getattr(importlib.import_module(verb.module), verb.attribute)
+    text = help_text(_(verb.summary), verb.examples)
+    if isinstance(target, typer.Typer):
+        target.info.cls = Group
+        target.info.help = text
+        target._add_completion = False
+        target.rich_markup_mode = None
+        _localise(target, name)
+    else:
+        function: Callable[..., Any] = target
+        target = typer.Typer(add_completion=False, rich_markup_mode=None)
+        target.command(name, help=text, cls=Command)(function)
+    command: Any = build_command(target)
+    command.name = name
+    _name_values(command)
+    return command
+
+
+def _inner(path: str, function: Callable[..., Any] | None) -> Inner:
+    """The row of a command below a verb; one that is not in the table yet still has help, in English."""
+    return INNER.get(path) or Inner((getattr(function, "__doc__", None) or path).partition("\n")[0], ())
+
+
+def _localise(app: typer.Typer, path: str) -> None:
+    """Give every command below a Typer app our classes and its help from the table."""
+    for info in app.registered_commands:
+        name = info.name or getattr(info.callback, "__name__", "").replace("_", "-")
+        inner = _inner(f"{path} {name}", info.callback)
+        info.cls = Command
+        info.help = help_text(_(inner.summary), inner.examples)
+    for group in app.registered_groups:
+        below = group.typer_instance
+        if below is not None:
+            inner = _inner(f"{path} {group.name}", None)
+            group.cls = below.info.cls = Group
+            group.help = below.info.help = help_text(_(inner.summary), inner.examples)
+            _localise(below, f"{path} {group.name}")
+
+
+def _name_values(command: Any) -> None:
+    """Show what an option takes by a word for people instead of a type of Python; choices stay as they are."""
+    for param in command.params:
+        kind = param.type_descriptor
+        if param.metavar is None and param.param_type_name == "option" and not (param.is_flag or kind.is_choice):
+            param.metavar = "N" if param.min is not None or param.bare_type() in ("int", "float") else _("TEXT")
+        elif param.metavar is None and param.param_type_name == "argument":
+            param.metavar = param.name.upper()
+        if param.param_type_name == "argument" and not kind.is_choice:
+            param.display_type = lambda ctx: ""
+    for below in getattr(command, "commands", {}).values():
+        _name_values(below)
+
+
+def root() -> Any:
+    """The whole command line."""
+    app = typer.Typer(
+        name="sigprobe",
+        cls=Root,
+        add_completion=True,
+        rich_markup_mode=None,
+        no_args_is_help=True,
+        help=help_text(
+            _("Measure the network at a polling station, keep every result, and send it when there is a way."),
+            ("sigprobe init", "sigprobe test", "sigprobe upload", "sigprobe status"),
+        ),
+    )
+
+    @app.callback()
+    def sigprobe(
+        version: bool = typer.Option(False, "--version", help=_("Show the version and exit.")),
+    ) -> None:
+        return None
+
+    command: Any = build_command(app)
+    for param in command.params:
+        if param.name == "install_completion":
+            param.help = _("Install completion for this shell (bash, zsh, fish, PowerShell).")
+        elif param.name == "show_completion":
+            param.help = _("Print the completion script of this shell.")
+    return command

@@ -1,0 +1,266 @@
+"""Turn what pydantic found into our sentences, each at its place in the file.
+
+Pydantic's own words are English only and made for programmers; none of them reaches the screen.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from sigprobe.config import fields
+from sigprobe.config.problems import Key, Problem, dotted, shown
+from sigprobe.config.read import Spot, Tree
+from sigprobe.measure import KINDS
+from sigprobe.places.tps_messages import suggestion
+from sigprobe.words.i18n import N_, _
+
+_SENTENCES: Final[Mapping[str, str]] = {
+    "tps_empty": N_("the TPS number is empty."),
+    "tps_spreadsheet": N_("{value} is a TPS number that a spreadsheet has shortened; copy it again, all 13 digits."),
+    "tps_not_digits": N_("{value} is no TPS number: it has digits only."),
+    "tps_length": N_("{value} is no TPS number: it has 13 digits."),
+    "tps_province": N_("{value} is no TPS number: digits 1 and 2 are no province."),
+    "tps_regency": N_("{value} is no TPS number: digits 3 and 4 are no regency."),
+    "tps_district": N_("{value} is no TPS number: digits 5 and 6 are no district."),
+    "tps_village": N_("{value} is no TPS number: digits 7 to 10 are no village."),
+    "tps_number": N_("{value} is no TPS number: the last three digits cannot be 000."),
+    "relative_path": N_("{value} is no full path; write it from / on, since timers start in another directory."),
+    "url": N_("{value} is no web address."),
+    "url_userinfo": N_("a web address may hold no user name or password; put a token into token_file."),
+    "url_query": N_("a collector's address may hold no ? and no #."),
+    "url_plain_http": N_("http is not safe beyond this device; use https."),
+    "host_port": N_("{value} is not of the form host:port."),
+    "nmea": N_("{value} is neither a device file nor tcp://host:port nor udp://:port."),
+    "ip_address": N_("{value} is no IP address."),
+    "finite_number": N_("{value} is no finite number."),
+}
+
+_PATTERNS: Final[Mapping[str, str]] = {
+    r"^[A-Za-z0-9][A-Za-z0-9._-]*$": N_(
+        "{value} may hold only letters, digits, dots, hyphens and underscores, and begins with a letter or digit."
+    ),
+    r"^[^\s\x00-\x1f](.*[^\s\x00-\x1f])?$": N_("{value} may be only one line and not begin or end with a space."),
+    r"^[^\s/@?#\[\]]+$": N_("{value} is neither a host name nor an IP address."),
+    r"^[^\s/]{1,15}$": N_("{value} is no name of a network interface (1 to 15 characters, no space and no /)."),
+}
+
+
+class Places:
+    """Where each value came from: a spot of the file, or an environment variable."""
+
+    def __init__(self, name: str, tree: Tree, variables: Mapping[Key, str]) -> None:
+        self.name = name
+        self.tree = tree
+        self.variables = variables
+
+    def variable(self, key: Key) -> str | None:
+        """The environment variable that set `key`, or a group around it."""
+        for length in range(len(key), 0, -1):
+            if key[:length] in self.variables:
+                return self.variables[key[:length]]
+        return None
+
+    def spot(self, key: Key) -> Spot | None:
+        """The spot of a value in the file; null when an environment variable or nobody set it."""
+        return None if self.variable(key) else self.tree.values.get(key)
+
+    def problem(self, key: Key, message: str, hint: str = "", *, at_key: bool = False) -> Problem:
+        """A problem with a key, placed where it stands, else at the nearest group around it."""
+        name = self.variable(key)
+        if name is not None:
+            return Problem(name, None, None, dotted(key), message, hint)
+        tree = self.tree
+        found = tree.keys.get(key) if at_key else tree.values.get(key)
+        around = key
+        while found is None and around:
+            around = around[:-1]
+            found = tree.keys.get(around) or tree.values.get(around)
+        found = found or Spot(1, 1)
+        return Problem(self.name, found.line, found.column, dotted(key), message, hint)
+
+
+def translate(errors: list[ErrorDetails], root: Any, top: type[BaseModel], places: Places) -> list[tuple[Key, Problem]]:
+    """One problem for each key that pydantic complained about, with the key."""
+    placed = [(_locate(error, root), error) for error in errors]
+    deeper = {key[:length] for key, _error in placed for length in range(len(key))}
+    found: dict[Key, Problem] = {}
+    for key, error in placed:
+        # "no list", said by one arm of a union, and "too few", said since bad items do not count, are noise
+        # beside what is wrong inside the list
+        if key in found or (key in deeper and error["type"] in (*_TYPES, "too_short")):
+            continue
+        found[key] = _problem(error, key, root, top, places)
+    return list(found.items())
+
+
+def _locate(error: ErrorDetails, root: Any) -> Key:
+    """Pydantic's location without the labels it adds for kinds and for the arms of unions."""
+    rest = list(error["loc"])
+    if len(rest) > 2 and rest[0] == "targets":
+        del rest[2]
+    key: Key = ()
+    value = root
+    for index, part in enumerate(rest):
+        last = index == len(rest) - 1
+        if isinstance(value, dict) and isinstance(part, str):
+            if part in value:
+                key, value = (*key, part), value[part]
+                continue
+            if last and error["type"] in ("missing", "extra_forbidden"):
+                key = (*key, part)
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+            key, value = (*key, part), value[part]
+        elif not isinstance(value, list):
+            break
+    if error["type"].startswith("union_tag"):
+        key = (*key, "kind")
+    return key
+
+
+_TYPES: Final = frozenset(
+    f"{name}_type"
+    for name in "string int float bool list tuple dict mapping model model_attributes none".split()  # noqa: SIM905
+) | {"int_parsing", "int_from_float", "int_parsing_size", "float_parsing", "bool_parsing", "literal_error", "enum"}
+_BOUNDS: Final = frozenset(("greater_than", "greater_than_equal", "less_than", "less_than_equal"))
+
+
+def _at(root: Any, key: Key) -> Any:
+    for part in key:
+        try:
+            root = root[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return root
+
+
+def _problem(error: ErrorDetails, key: Key, root: Any, top: type[BaseModel], places: Places) -> Problem:
+    kind = error["type"]
+    if kind.startswith("union_tag"):
+        return _kind_problem(key, root, top, places)
+    if kind == "extra_forbidden":
+        return places.problem(key, *_unknown(key, root, top), at_key=True)
+    value = _at(root, key)
+    field = fields.find(top, key, root)
+    hint = fields.example(field, key[-1] if key else "")
+    if kind == "missing":
+        return places.problem(key, _("is missing."), hint)
+    if kind in _TYPES or kind in _BOUNDS:
+        return places.problem(key, *_wrong_type(key, value, field, hint, places.spot(key)))
+    context = error.get("ctx", {})
+    say: Callable[[str], str] = lambda sentence: _(sentence).format(value=shown(value))  # noqa: E731
+    if kind in _SENTENCES:
+        if "https" in context:
+            hint = _("For example: {example}").format(example=f"{key[-1]}: {shown(context['https'], 200)}")
+        meant = suggestion(value) if kind.startswith("tps_") and isinstance(value, str) else ""
+        return places.problem(key, f"{say(_SENTENCES[kind])} {meant}".rstrip(), hint)
+    if kind == "string_pattern_mismatch" and context.get("pattern") in _PATTERNS:
+        return places.problem(key, say(_PATTERNS[context["pattern"]]), hint)
+    if kind in ("string_too_short", "string_too_long", "too_short", "too_long"):
+        return places.problem(key, _length(kind, value, context), hint)
+    reason = str(context["error"]) if "error" in context else ""
+    if reason:
+        # a kind's own rule; kinds know no languages, so their reason is a technical detail behind our sentence
+        if isinstance(value, dict):
+            return places.problem(key, _("these keys do not fit together ({reason}).").format(reason=_(reason)))
+        message = _("{value} is not allowed here ({reason}).")
+        return places.problem(key, message.format(value=shown(value), reason=_(reason)), hint)
+    return places.problem(key, _("{value} is not allowed here.").format(value=shown(value)), hint)
+
+
+def _length(kind: str, value: Any, context: Mapping[str, Any]) -> str:
+    if kind == "string_too_short":
+        return _("{value} is too short: at least {limit} characters.").format(
+            value=shown(value), limit=context["min_length"]
+        )
+    if kind == "string_too_long":
+        return _("{value} is too long: at most {limit} characters.").format(
+            value=shown(value), limit=context["max_length"]
+        )
+    if kind == "too_short":
+        return _("needs at least {limit} entries.").format(limit=context["min_length"])
+    return _("may have at most {limit} entries.").format(limit=context["max_length"])
+
+
+def _wrong_type(key: Key, value: Any, field: fields.Field | None, hint: str, spot: Spot | None) -> tuple[str, str]:
+    if field is None:
+        return _("{value} is not allowed here.").format(value=shown(value)), hint
+    allowed = fields.wanted(field)
+    scalar = isinstance(value, bool | int | float)
+    if field.is_text and scalar and spot is not None and spot.written is not None:
+        quoted = json.dumps(spot.written, ensure_ascii=False)
+        named = f"{key[-1]}: {quoted}" if isinstance(key[-1], str) else quoted
+        message = _("must be text, but YAML reads {written} as {what}.").format(
+            written=spot.written, what=_read_as(value, spot.written)
+        )
+        return message, _("Put it in quotes: {quoted}").format(quoted=named)
+    if value is None:
+        return _("is empty; it must be {allowed}.").format(allowed=allowed), hint
+    message = _("must be {allowed}, not {value}.").format(allowed=allowed, value=shown(value))
+    choices = [str(choice) for choice in fields.choices_of(field)]
+    if choices and isinstance(value, str):
+        near = difflib.get_close_matches(value.lower(), choices, 1)
+        return message, _("Did you mean {name}?").format(name=near[0]) if near else hint
+    return message, hint
+
+
+def _read_as(value: Any, written: str) -> str:
+    if isinstance(value, bool):
+        return _("a yes-or-no value ({value})").format(value=shown(value))
+    return _("a number") if str(value) == written else _("the number {value}").format(value=shown(value))
+
+
+def _kind_problem(key: Key, root: Any, top: type[BaseModel], places: Places) -> Problem:
+    item = fields.find(top, key[:-1], root)
+    assert item is not None
+    kinds = [
+        str(choice)
+        for member in item.members
+        for choice in fields.choices_of(fields.field_of(member.model_fields["kind"]))
+    ]
+    allowed = _("one of: {choices}").format(choices=", ".join(kinds))
+    value = _at(root, key)
+    if value is None:
+        hint = _("For example: {example}").format(example=f"kind: {kinds[0]}")
+        return places.problem(key, _("is missing; it must be {allowed}.").format(allowed=allowed), hint)
+    if value in KINDS:
+        return places.problem(key, _("path runs by itself in every test."), _("Remove this entry."))
+    near = difflib.get_close_matches(str(value).lower(), kinds, 1)
+    hint = _("Did you mean {name}?").format(name=near[0]) if near else ""
+    message = _("must be {allowed}, not {value}.").format(allowed=allowed, value=shown(value))
+    return places.problem(key, message, hint)
+
+
+def _unknown(key: Key, root: Any, top: type[BaseModel]) -> tuple[str, str]:
+    parent = fields.find(top, key[:-1], root)
+    model = parent.model(_at(root, key[:-1])) if parent is not None else None
+    names = list(model.model_fields) if model is not None else []
+    name = str(key[-1])
+    near = difflib.get_close_matches(name.lower().replace("-", "_"), names, 1)
+    if near:
+        return _("this key is not known."), _("Did you mean {name}?").format(name=near[0])
+    homes = [dotted(place) for place in fields.places_of(top, name) if place != key[:-1]]
+    if homes:
+        return _("this key is not known here."), _("It belongs under {group}.").format(group=homes[0])
+    return _("this key is not known."), _("Known here: {names}.").format(names=", ".join(names))
+
+
+def odd_numbers(root: Any, places: Places) -> list[tuple[Key, Problem]]:
+    """Numbers that YAML 1.1 reads as something else than stands there: 010 is 8, and 12:30 is 750."""
+    found = []
+    for key, spot in places.tree.values.items():
+        value = _at(root, key)
+        if type(value) not in (int, float) or spot.written is None or places.variable(key):
+            continue
+        if ":" not in spot.written and not re.match(r"[-+]?0[0-9_]", spot.written):
+            continue
+        message = _("YAML reads {written} as the number {value}.").format(written=spot.written, value=shown(value))
+        hint = _("If that is meant, write: {example}").format(example=f"{key[-1]}: {shown(value)}")
+        found.append((key, places.problem(key, message, hint)))
+    return found

@@ -1,0 +1,234 @@
+"""Timers and cron lines: what lets this device test by itself, written so that doing it twice changes nothing.
+
+Everything is worked out as plain text first (`systemd_setup`, `cron_line`), so that it can be shown and not done.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+from sigprobe.files.atomic import write_whole
+
+BEGIN: Final = "# BEGIN sigprobe (written by: sigprobe schedule install)"
+END: Final = "# END sigprobe"
+SYSTEM_UNITS: Final = Path("/etc/systemd/system")
+RUNNING_SYSTEMD: Final = Path("/run/systemd/system")
+_HOUR_MIN: Final = 60
+_DAY_MIN: Final = 1440
+_COMMAND_S: Final = 60.0
+
+Run = Callable[[Sequence[str], str | None], "subprocess.CompletedProcess[str]"]
+
+
+class ScheduleError(Exception):
+    """A command of the system failed; the message holds it and what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """Unit files with their content, the unit to enable, and the words that precede it on systemctl's line."""
+
+    units: dict[Path, str]
+    enable: str
+    systemctl: tuple[str, ...]
+
+    @property
+    def installed(self) -> bool:
+        """True when all files lie there as they would be written."""
+        return all(_text(path) == text for path, text in self.units.items())
+
+    def commands(self) -> list[tuple[str, ...]]:
+        """What is run after the files are written."""
+        return [(*self.systemctl, "daemon-reload"), (*self.systemctl, "enable", "--now", self.enable)]
+
+
+def run(command: Sequence[str], text: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command of the system without a shell, with `text` on its stdin."""
+    return subprocess.run(  # noqa: S603 - fixed words and paths of our own
+        command, input=text or "", capture_output=True, text=True, timeout=_COMMAND_S, check=False
+    )
+
+
+def program() -> tuple[str, ...]:
+    """How this sigprobe is started by somebody else: its own script, else its interpreter with `-m`."""
+    script = Path(sys.argv[0])
+    if script.name == "sigprobe" and script.is_file():
+        return (str(script.absolute()),)
+    beside = Path(sys.executable).with_name("sigprobe")
+    return (str(beside),) if beside.is_file() else (sys.executable, "-m", "sigprobe")
+
+
+def has_systemd(*, system: bool, which: Callable[[str], str | None] = shutil.which) -> bool:
+    """Whether systemd runs here, and for a user's units whether that user's manager does."""
+    if not RUNNING_SYSTEMD.is_dir() or which("systemctl") is None:
+        return False
+    return system or bool(os.environ.get("XDG_RUNTIME_DIR") or os.environ.get("DBUS_SESSION_BUS_ADDRESS"))
+
+
+# --- systemd ------------------------------------------------------------------------------------------------
+
+
+def unit_directory(*, system: bool) -> Path:
+    """Where the unit files belong."""
+    if system:
+        return SYSTEM_UNITS
+    home = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    return Path(home) / "systemd" / "user"
+
+
+def systemd_setup(
+    *, system: bool, agent: bool, every_min: int, command: Sequence[str], config: Path | None, directory: Path
+) -> Setup:
+    """The units of the agent, or of a timer that runs `sigprobe test -q`."""
+    kind = "system" if system else "user"
+    words = {
+        "@EXEC@": " ".join(unit_word(word) for word in command),
+        "@CONFIG@": "" if config is None else " --config " + unit_word(str(config)),
+        "@CALENDAR@": calendar(every_min),
+        "@DELAY@": f"{min(every_min * 30, 600)}s",
+    }
+    if agent:
+        units = {directory / "sigprobe-agent.service": template(f"agent.{kind}.service", words)}
+    else:
+        units = {
+            directory / "sigprobe-test.service": template(f"test.{kind}.service", words),
+            directory / "sigprobe-test.timer": template("test.timer", words),
+        }
+    enable = "sigprobe-agent.service" if agent else "sigprobe-test.timer"
+    return Setup(units, enable, ("systemctl",) if system else ("systemctl", "--user"))
+
+
+def template(name: str, words: dict[str, str]) -> str:
+    """A unit shipped with sigprobe, its @WORDS@ filled in."""
+    text = (files("sigprobe.device") / "units" / name).read_text(encoding="utf-8")
+    for word, value in words.items():
+        text = text.replace(word, value)
+    return text
+
+
+def unit_word(text: str) -> str:
+    """One word of a command line in a unit file, with what systemd would expand taken literally."""
+    plain = text.replace("\\", "\\\\").replace("%", "%%").replace("$", "$$")
+    return '"' + plain.replace('"', '\\"') + '"' if any(c in text for c in " \t\"'\\;") else plain
+
+
+def calendar(every_min: int) -> str:
+    """`every_min` as a systemd calendar; a period that does not divide the day becomes the next shorter that does."""
+    every = even(every_min)
+    if every < _HOUR_MIN:
+        return f"*:0/{every}"
+    return f"0/{every // _HOUR_MIN}:00" if every < _DAY_MIN else "00:00"
+
+
+def even(every_min: int) -> int:
+    """The longest period of clock-wise equal steps that is not longer: what timers and cron can say."""
+    hours = [60 * h for h in (24, 12, 8, 6, 4, 3, 2, 1)]
+    minutes = [m for m in range(30, 0, -1) if _HOUR_MIN % m == 0]
+    return next(step for step in (*hours, *minutes) if step <= every_min)
+
+
+def install(setup: Setup, run: Run = run) -> None:
+    """Write the units and enable them. Raises ScheduleError or OSError; nothing is written that is there already."""
+    for path, text in setup.units.items():
+        if _text(path) != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, text, 0o644, durable=False)
+    for command in setup.commands():
+        _must(run(command, None), command)
+
+
+def remove(setup: Setup, run: Run = run) -> list[Path]:
+    """Disable the unit and remove our files; returns those that were there."""
+    there = [path for path in setup.units if path.exists()]
+    if there:
+        command = (*setup.systemctl, "disable", "--now", setup.enable)
+        _must(run(command, None), command)
+        for path in there:
+            path.unlink()
+        _must(run((*setup.systemctl, "daemon-reload"), None), (*setup.systemctl, "daemon-reload"))
+    return there
+
+
+# --- cron ---------------------------------------------------------------------------------------------------
+
+
+def cron_line(*, every_min: int, share: float, command: Sequence[str], config: Path | None) -> str:
+    """The line that runs `sigprobe test -q`, at minutes that are this probe's own (`share` from 0 to below 1)."""
+    every = even(every_min)
+    words = [*command, "test", "-q", *([] if config is None else ["--config", str(config)])]
+    first = int(share * min(every, _HOUR_MIN))
+    minutes = ",".join(str(m) for m in range(first, _HOUR_MIN, min(every, _HOUR_MIN)))
+    hours = "*"
+    if every > _HOUR_MIN:
+        step = every // _HOUR_MIN
+        hours = ",".join(str(h) for h in range(int(share * step), 24, step))
+    return f"{minutes} {hours} * * * " + shlex.join(words).replace("%", r"\%")
+
+
+def with_block(table: str, line: str | None) -> str:
+    """A crontab with our block holding `line`, or without it when None; every other line stays as it is."""
+    lines = table.splitlines()
+    kept: list[str] = []
+    at = 0
+    while at < len(lines):
+        if lines[at].strip() != BEGIN:
+            kept.append(lines[at])
+            at += 1
+            continue
+        marks = [text.strip() for text in lines[at + 1 : at + 3]]
+        # we write one line between the marks; where the end is gone, only what is plainly ours goes
+        at += 1 + (marks.index(END) + 1 if END in marks else any(" test -q" in text for text in marks[:1]))
+    if line is not None:
+        kept += [BEGIN, line, END]
+    return "".join(text + "\n" for text in kept)
+
+
+def block_of(table: str) -> str | None:
+    """The line in our block; None when there is none."""
+    lines = [text.strip() for text in table.splitlines()]
+    if BEGIN not in lines:
+        return None
+    rest = lines[lines.index(BEGIN) + 1 :]
+    return next((text for text in rest[: rest.index(END)] if text), None) if END in rest else None
+
+
+def read_crontab(run: Run = run) -> str:
+    """This user's crontab; empty when there is none. Raises ScheduleError when cron cannot be asked."""
+    try:
+        done = run(("crontab", "-l"), None)
+    except OSError as error:
+        raise ScheduleError(f"crontab: {error}") from error
+    if done.returncode and "no crontab" not in done.stderr.lower():
+        raise ScheduleError(f"crontab -l: {done.stderr.strip() or done.returncode}")
+    return "" if done.returncode else done.stdout
+
+
+def write_crontab(before: str, after: str, run: Run = run) -> None:
+    """Replace this user's crontab when it changes. Raises ScheduleError."""
+    if after != before:
+        command = ("crontab", "-")
+        _must(run(command, after), command)
+
+
+# --- small things -------------------------------------------------------------------------------------------
+
+
+def _must(done: subprocess.CompletedProcess[str], command: Sequence[str]) -> None:
+    if done.returncode:
+        raise ScheduleError(f"{shlex.join(command)}: {done.stderr.strip() or done.returncode}")
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None

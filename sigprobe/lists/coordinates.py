@@ -1,0 +1,69 @@
+"""Latitude and longitude as people write them, and what to make of pairs that are the wrong way round."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from sigprobe.lists.problems import shown
+from sigprobe.words.i18n import _
+
+LAT: Final = (-11.5, 6.5)
+LON: Final = (94.5, 141.5)
+"""The rectangle around Indonesia. The two spans do not overlap, so a swapped pair is always seen."""
+
+_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,3}(?:[.,][0-9]+)?")
+_NEARLY_ZERO: Final = 0.001
+
+Pair = tuple[float, float]
+
+
+def number(text: str) -> float | None:
+    """Degrees with a decimal point or a decimal comma; None for anything else."""
+    plain = text.replace("\N{MINUS SIGN}", "-").replace("°", "").replace(" ", "")
+    return float(plain.replace(",", ".")) if _NUMBER.fullmatch(plain) else None
+
+
+def in_indonesia(lat: float, lon: float) -> bool:
+    """True within the rectangle around the country."""
+    return LAT[0] <= lat <= LAT[1] and LON[0] <= lon <= LON[1]
+
+
+def pair(cells: Mapping[str, str]) -> tuple[Pair | None, bool, str | None]:
+    """The position of a row: (latitude, longitude) or None, whether it had to be turned round, and what is wrong."""
+    lat_text, lon_text = cells.get("lat"), cells.get("lon")
+    if lat_text is None and lon_text is None and "both" in cells:
+        parts = _split(cells["both"])
+        if parts is None:
+            return None, False, _("{value} is no latitude and longitude.").format(value=shown(cells["both"]))
+        lat_text, lon_text = parts
+    if lat_text is None and lon_text is None:
+        return None, False, None
+    if lat_text is None or lon_text is None:
+        return None, False, _("latitude and longitude belong together; one of them is missing.")
+    lat, lon = number(lat_text), number(lon_text)
+    if lat is None or lon is None:
+        value = shown(lat_text if lat is None else lon_text)
+        return None, False, _("{value} is no number of degrees, such as -6.91474 or -6,91474.").format(value=value)
+    return checked(lat, lon)
+
+
+def checked(lat: float, lon: float) -> tuple[Pair | None, bool, str | None]:
+    """Judge a pair of numbers, as `pair` does."""
+    if not in_indonesia(lat, lon) and in_indonesia(lon, lat):
+        return (lon, lat), True, None
+    if abs(lat) > 90 or abs(lon) > 180:
+        message = _("{lat}, {lon} is no place on Earth: latitude goes from -90 to 90, longitude from -180 to 180.")
+        return None, False, message.format(lat=f"{lat:g}", lon=f"{lon:g}")
+    if abs(lat) < _NEARLY_ZERO and abs(lon) < _NEARLY_ZERO:
+        return None, False, _("0, 0 is what devices write when they have no position; leave both cells empty.")
+    return (lat, lon), False, None
+
+
+def _split(text: str) -> tuple[str, str] | None:
+    for separator in (r"\s*;\s*", r"\s*,\s+", r"\s+", r","):
+        parts = [part for part in re.split(separator, text.strip(" ()[]")) if part]
+        if len(parts) == 2 and all(number(part) is not None for part in parts):
+            return parts[0], parts[1]
+    return None

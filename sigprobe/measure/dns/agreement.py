@@ -1,0 +1,71 @@
+"""Do the system's resolvers and others agree on a name? Asked at each of them by its address, never by the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import replace
+from typing import Final
+
+from typing_extensions import TypedDict
+
+from sigprobe.net import sockets
+from sigprobe.net.limits import Context
+
+MAX_ANSWERS: Final = 4
+
+
+class AskedData(TypedDict):
+    """One question to one resolver. `answers` are IPv4 addresses; null when nothing usable came.
+
+    `denied_by` is the zone that an answer without records names.
+    """
+
+    host: str
+    resolver: str
+    system: bool
+    rcode: str | None
+    failure: str | None
+    answers: list[str] | None
+    denied_by: str | None
+    query_ms: float | None
+
+
+def ask_all(
+    hosts: Sequence[str],
+    system: Sequence[tuple[str, int]],
+    others: Sequence[tuple[str, int]],
+    context: Context,
+    seconds: float,
+    pool: Executor,
+) -> tuple[list[AskedData], int]:
+    """Ask every resolver for every host, side by side, within `seconds`: what they said, and the bytes used."""
+    from sigprobe.measure.dns.query import Question, ask
+
+    bounded = replace(context, deadline=context.deadline.within(seconds))
+    rows = [(host, server, True) for server in system for host in hosts]
+    rows += [(host, server, False) for server in others for host in hosts]
+    # the root's name servers are a question that every resolver can answer when no name is configured
+    futures = [
+        pool.submit(ask, server[0], server[1], Question(host or "", "A" if host else "NS"), bounded)
+        for host, server, _system in rows
+    ]
+    found: list[AskedData] = []
+    used = 0
+    for (host, server, is_system), future in zip(rows, futures, strict=True):
+        reply = future.result()
+        used += reply.bytes_sent + reply.bytes_received + 28 * (reply.attempts + 1)
+        found.append(
+            {
+                "host": host,
+                "resolver": sockets.endpoint(*server),
+                "system": is_system,
+                "rcode": reply.rcode,
+                "failure": None if reply.failure is None else reply.failure.code,
+                "answers": None if not reply.answers else sorted(a for a in reply.answers if sockets.is_ip(a)),
+                "denied_by": reply.denied_by,
+                "query_ms": None if reply.query_ms is None else round(reply.query_ms, 3),
+            }
+        )
+        found[-1]["answers"] = (found[-1]["answers"] or [])[:MAX_ANSWERS] or None
+    return found, used

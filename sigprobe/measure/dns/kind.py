@@ -1,0 +1,281 @@
+"""Measurement kind `dns`: ask one or several resolvers for a name, and time each of them.
+
+The system's own way to look a name up (`getaddrinfo`: hosts file, cache, search list) is timed beside it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from pydantic import Field, field_validator, model_validator
+from typing_extensions import TypedDict
+
+from sigprobe.measure.dns import compare
+from sigprobe.measure.dns.compare import ComparisonData
+from sigprobe.measure.dns.data import ResolverData
+from sigprobe.measure.dns.hosts_file import HOSTS, in_hosts_file
+from sigprobe.measure.dns.servers import RESOLV_CONF, SYSTEM, Server, parse_resolver, parse_server, system_servers
+from sigprobe.measure.kind import CommonOptions, Estimate, Kind, Measured
+from sigprobe.net import sockets
+from sigprobe.net.limits import Context, rounded
+from sigprobe.record.result import Failure, Outcome
+from sigprobe.verdict import dns_consistency as answers
+
+if TYPE_CHECKING:
+    from sigprobe.measure.dns.query import Question, Reply
+
+
+RecordType = Literal["A", "AAAA", "CNAME", "MX", "NS", "TXT", "SOA", "SRV", "PTR", "CAA", "HTTPS"]
+_ADDRESS_TYPES: Final = ("A", "AAAA", "CNAME", "HTTPS")
+
+
+class Options(CommonOptions):
+    """Keys of a `dns` target.
+
+    `resolvers`: `system`; an IP address with or without a port (`[::1]:5353`); `tls://1.1.1.1` for DNS over TLS, with
+    `#name` behind it where the certificate is for a name; `https://…` for DNS over HTTPS.
+    """
+
+    kind: Literal["dns"] = "dns"
+    hostname: Annotated[str, Field(min_length=1, max_length=253)]
+    type: RecordType = "A"
+    resolvers: Annotated[list[str], Field(min_length=1, max_length=8)] = Field(default=[SYSTEM])
+
+    @field_validator("resolvers")
+    @classmethod
+    def _known_resolvers(cls, value: list[str]) -> list[str]:
+        seen: set[Server | None] = set()
+        for text in value:
+            server = None if text == SYSTEM else parse_resolver(text)
+            if server in seen:
+                raise ValueError(f"resolver {text} is given twice")
+            seen.add(server)
+        return value
+
+    @model_validator(mode="after")
+    def _askable(self) -> Options:
+        if not sockets.is_ip(self.hostname):
+            sockets.ascii_hostname(self.hostname)
+        elif self.type != "PTR":
+            raise ValueError(f"hostname {self.hostname} is an address; only type PTR can be asked for it")
+        return self
+
+    def query_name(self) -> str:
+        """The name as it is asked for: punycode; an address becomes its reverse name."""
+        if sockets.is_ip(self.hostname):
+            return ipaddress.ip_address(self.hostname).reverse_pointer
+        return sockets.ascii_hostname(self.hostname)
+
+    def default_timeout_s(self) -> float:
+        """Five seconds for the whole check."""
+        return 5.0
+
+    def configured_address(self) -> str:
+        """The name asked for."""
+        return self.hostname
+
+    def estimate(self) -> Estimate:
+        """Two queries and one full answer for each resolver, and the questions a doubtful answer may take."""
+        doubts = compare.BYTES if self.comparable() else 0
+        return Estimate(self.timeout_s(), 2_000 * len(self.resolvers) + doubts)
+
+    def comparable(self) -> bool:
+        """Whether the system's answer has others to be held against."""
+        return self.type in ("A", "AAAA") and SYSTEM in self.resolvers and len(self.resolvers) > 1
+
+
+class DnsData(TypedDict):
+    """The numbers of the first resolver that answered, `getaddrinfo` beside it, and each resolver's own.
+
+    `query_ms` runs from the send of the query that was answered to its answer. `answers` are the records of the
+    asked type at the end of the CNAME chain, `ttl_s` the smallest TTL of that chain. `getaddrinfo_error` says why
+    `getaddrinfo_ms` is null. `comparison` holds the system's answer against the others', where both are asked for
+    addresses: `same`, `differs`, or `tampered` with its reason (`sigprobe.verdict.dns_consistency` has the rules).
+    """
+
+    type: str
+    resolver: str | None
+    query_ms: float | None
+    rcode: str | None
+    answers: list[str] | None
+    ttl_s: int | None
+    getaddrinfo_ms: float | None
+    getaddrinfo_error: str | None
+    resolvers: list[ResolverData]
+    comparison: ComparisonData | None
+    bytes_sent: int | None
+    bytes_received: int | None
+
+
+def measure(
+    options: Options,
+    context: Context,
+    *,
+    resolv_conf: Path = RESOLV_CONF,
+    read_system: Callable[[Path], list[tuple[str, int]]] = system_servers,
+    getaddrinfo: sockets.GetAddrInfo = socket.getaddrinfo,
+    clock: Callable[[], float] = time.monotonic,
+    hosts_file: Path = HOSTS,
+    https_port: int = compare.HTTPS,
+) -> Measured:
+    """Ask all resolvers side by side, each with the whole deadline, and `getaddrinfo` beside them.
+
+    NOERROR with an answer of the asked type is good. All good is `ok`, some `degraded` (`dns_some_failed`), none
+    `failed` with the first resolver's code. Where only the system's resolver gives an answer that cannot be right the
+    result is `degraded` with `tampered` and both answers, whatever else is good.
+    """
+    if context.budget.exhausted():
+        return Measured(Outcome.SKIPPED, _data(options, [], sockets.Lookup(error=None)), Failure("data_budget"))
+    from sigprobe.measure.dns.query import Question
+
+    question = Question(options.query_name(), options.type)
+    with ThreadPoolExecutor(len(options.resolvers) + 1, thread_name_prefix="dns") as pool:
+        system = pool.submit(_system_lookup, options, context, getaddrinfo, clock)
+        futures = [
+            pool.submit(
+                _ask_resolver,
+                [Server("dns", *server) for server in read_system(resolv_conf)]
+                if text == SYSTEM
+                else [parse_resolver(text)],
+                question,
+                context,
+                clock,
+            )
+            for text in options.resolvers
+        ]
+        replies = [future.result() for future in futures]
+        looked_up = system.result()
+    entries = [_entry(text, asked) for text, asked in zip(options.resolvers, replies, strict=True)]
+    comparison = None
+    if options.comparable():
+
+        def ask(server: str, name: str) -> list[str]:
+            at = Server("dns", *parse_server(server))
+            again = replace(context, deadline=context.deadline.within(compare.ASK_S))
+            return _ask(at, Question(name, options.type), again, clock).answers or []
+
+        fixed = in_hosts_file(options.query_name(), hosts_file)
+        comparison = compare.compare(
+            options.query_name(), entries, SYSTEM, context, ask, fixed=fixed, port=https_port, clock=clock
+        )
+    data = _data(options, entries, looked_up, comparison)
+    used = next((entry["address"] for entry in entries if entry["failure"] is None), entries[0]["address"])
+    failures = [entry["failure"] for entry in entries if entry["failure"] is not None]
+    if any(reply.stopped for asked in replies for reply in asked):
+        return Measured(Outcome.SKIPPED, data, Failure("interrupted"), used)
+    if comparison is not None and comparison["word"] == answers.TAMPERED:
+        return Measured(Outcome.DEGRADED, data, Failure("tampered", compare.detail(comparison)), used)
+    if not failures:
+        return Measured(Outcome.OK, data, None, used)
+    if len(failures) < len(entries):
+        detail = ", ".join(f"{e['resolver']}: {e['failure']['code']}" for e in entries if e["failure"])
+        return Measured(Outcome.DEGRADED, data, Failure("dns_some_failed", detail), used)
+    return Measured(Outcome.FAILED, data, Failure(failures[0]["code"], failures[0]["detail"]), used)
+
+
+def _system_lookup(
+    options: Options, context: Context, getaddrinfo: sockets.GetAddrInfo, clock: Callable[[], float]
+) -> sockets.Lookup:
+    if options.type not in _ADDRESS_TYPES:
+        return sockets.Lookup(error=f"not asked for type {options.type}")
+    try:
+        return sockets.look_up(
+            options.query_name(), 0, context.deadline, context.stop, getaddrinfo=getaddrinfo, clock=clock
+        )
+    except sockets.StoppedError:
+        return sockets.Lookup(error="interrupted")
+
+
+def _ask_resolver(
+    servers: list[Server], question: Question, context: Context, clock: Callable[[], float]
+) -> list[Reply]:
+    """Ask one server after the other until one is good, each with its share of what is left."""
+    replies: list[Reply] = []
+    for index, server in enumerate(servers):
+        share = context.deadline.within(context.deadline.remaining() / (len(servers) - index))
+        reply = _ask(server, question, replace(context, deadline=share), clock)
+        replies.append(reply)
+        # a name that does not exist is an answer; asking the next server would not change it
+        if reply.failure is None or reply.stopped or reply.rcode in ("NOERROR", "NXDOMAIN"):
+            break
+    return replies
+
+
+def _ask(server: Server, question: Question, context: Context, clock: Callable[[], float]) -> Reply:
+    if server.protocol == "dns":
+        from sigprobe.measure.dns.query import ask
+
+        reply = ask(server.host, server.port, question, context, clock)
+        context.budget.spend(reply.bytes_sent + reply.bytes_received)
+        return reply
+    from sigprobe.measure.dns import secure
+
+    if server.url is not None:
+        return secure.ask_https(server.url, question, context, clock)
+    return secure.ask_tls(server.host, server.port, server.name, question, context, clock)
+
+
+def _entry(resolver: str, asked: list[Reply]) -> ResolverData:
+    """One resolver's line: the server that was good, else the first that said anything, else the first."""
+    best = next(
+        (r for r in asked if r.failure is None),
+        next((r for r in asked if r.rcode is not None), asked[0] if asked else None),
+    )
+    failure = Failure("dns_no_resolver", "no nameserver in resolv.conf") if best is None else best.failure
+    return {
+        "resolver": resolver,
+        "address": best.address if best else None,
+        "asked": [reply.address for reply in asked],
+        "protocol": best.protocol if best else None,
+        "connect_ms": rounded(best.connect_ms) if best else None,
+        "query_ms": rounded(best.query_ms) if best else None,
+        "rcode": best.rcode if best else None,
+        "answers": best.answers if best else None,
+        "ttl_s": best.ttl_s if best else None,
+        "canonical": best.canonical if best else None,
+        "denied_by": best.denied_by if best else None,
+        "failure": None if failure is None else {"code": failure.code, "detail": failure.detail},
+        "truncated": best.truncated if best else None,
+        "ad": best.ad if best else None,
+        "attempts": sum(reply.attempts for reply in asked),
+        "ignored": sum(reply.ignored for reply in asked),
+        "bytes_sent": sum(reply.bytes_sent for reply in asked),
+        "bytes_received": sum(reply.bytes_received for reply in asked),
+    }
+
+
+def _data(
+    options: Options,
+    entries: list[ResolverData],
+    looked_up: sockets.Lookup,
+    comparison: ComparisonData | None = None,
+) -> dict[str, Any]:
+    first = next(
+        (entry for entry in entries if entry["failure"] is None),
+        next((entry for entry in entries if entry["rcode"] is not None), entries[0] if entries else None),
+    )
+    data: DnsData = {
+        "type": options.type,
+        "resolver": first["resolver"] if first else None,
+        "query_ms": first["query_ms"] if first else None,
+        "rcode": first["rcode"] if first else None,
+        "answers": first["answers"] if first else None,
+        "ttl_s": first["ttl_s"] if first else None,
+        "getaddrinfo_ms": rounded(looked_up.ms),
+        "getaddrinfo_error": looked_up.error,
+        "resolvers": entries,
+        "comparison": comparison,
+        "bytes_sent": sum(entry["bytes_sent"] for entry in entries) if entries else None,
+        "bytes_received": sum(entry["bytes_received"] for entry in entries) if entries else None,
+    }
+    return dict(data)
+
+
+KIND = Kind("dns", 1, Options, DnsData, measure, "look a name up at one or several resolvers, and time each of them")

@@ -1,0 +1,149 @@
+"""One DNS question to one resolver over TLS: DoT (RFC 7858) or DoH (RFC 8484). The certificate is always verified.
+
+The connection is made first and timed apart (`connect_ms`); `query_ms` runs from the send of the query to its answer,
+so that it can be held beside a query over UDP. Imported only by a check that runs.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+
+import dns.message
+import requests
+import urllib3
+
+from sigprobe.measure.dns.query import Question, Reply, match, read_answer
+from sigprobe.net import http_trace, sockets
+from sigprobe.net.limits import Context
+from sigprobe.net.urls import origin, shown_url
+from sigprobe.record.result import Failure
+
+DNS_MESSAGE = "application/dns-message"
+MAX_ANSWER_BYTES = 65_535
+_HEAD_BYTES = 32 * 1024
+
+
+def ask_tls(
+    host: str, port: int, name: str | None, question: Question, context: Context, clock: Callable[[], float]
+) -> Reply:
+    """Ask over DoT. The certificate must be for `name`, or, without one, for the address itself."""
+    reply = Reply(sockets.endpoint(host, port), protocol="dot")
+    trace = _trace(context, clock, f"tls://{sockets.endpoint(host, port)}")
+    return _guarded(reply, lambda: _over_tls(trace, (host, port), name or host, question, clock, reply))
+
+
+def ask_https(url: str, question: Question, context: Context, clock: Callable[[], float]) -> Reply:
+    """Ask over DoH by POST. A status other than 200, or another media type, is no answer."""
+    reply = Reply(shown_url(url), protocol="doh")
+    return _guarded(reply, lambda: _over_https(url, question, context, clock, reply))
+
+
+def _guarded(reply: Reply, exchange: Callable[[], dns.message.Message]) -> Reply:
+    """Run one exchange; whatever goes wrong becomes the reply's failure."""
+    try:
+        read_answer(exchange(), reply)
+    except http_trace.FetchError as error:
+        reply.stopped = error.code == "interrupted"
+        code = "dns_timeout" if error.code == "timeout" else error.code
+        reply.failure = Failure(code, error.detail)
+    except http_trace.LimitError:
+        reply.failure = Failure("bad_response", "the answer is too long")
+    except EOFError:
+        reply.failure = Failure("reset", f"closed in the middle of the answer over {reply.protocol}")
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        reply.failure = Failure("bad_response", f"{type(error).__name__} over {reply.protocol}")
+    return reply
+
+
+def _trace(context: Context, clock: Callable[[], float], place: str) -> http_trace.Trace:
+    limit = MAX_ANSWER_BYTES + _HEAD_BYTES
+    trace = http_trace.Trace(context.deadline, context.stop, context.budget, limit, clock=clock)
+    trace.context = http_trace.secure_context(context.ca_files.get(place))
+    return trace
+
+
+def _over_tls(
+    trace: http_trace.Trace,
+    place: tuple[str, int],
+    name: str,
+    question: Question,
+    clock: Callable[[], float],
+    reply: Reply,
+) -> dns.message.Message:
+    query = question.message()
+    wire = query.to_wire()
+    begun = clock()
+    plain = trace.open(*place)
+    try:
+        tls = trace.secure(plain, name)
+    except BaseException:
+        plain.close()
+        raise
+    with tls:
+        reply.connect_ms = (clock() - begun) * 1000
+        sent = clock()
+        reply.attempts = 1
+        try:
+            tls.sendall(len(wire).to_bytes(2, "big") + wire)
+            while True:
+                length = int.from_bytes(_exactly(tls, 2), "big")
+                message = match(_exactly(tls, length), query)
+                if message is not None:
+                    break
+                reply.ignored += 1
+        finally:
+            reply.bytes_sent, reply.bytes_received = trace.bytes_sent, trace.bytes_received
+        reply.query_ms = (clock() - sent) * 1000
+    reply.truncated = False
+    return message
+
+
+def _exactly(tls: ssl.SSLSocket, count: int) -> bytes:
+    data = bytearray(count)
+    view = memoryview(data)
+    got = 0
+    while got < count:
+        piece = tls.recv_into(view[got:])
+        if not piece:
+            raise EOFError
+        got += piece
+    return bytes(data)
+
+
+def _over_https(
+    url: str, question: Question, context: Context, clock: Callable[[], float], reply: Reply
+) -> dns.message.Message:
+    trace = _trace(context, clock, origin(url))
+    query = question.message()
+    query.id = 0  # RFC 8484: so that caches may share the answer
+    headers = {"Content-Type": DNS_MESSAGE, "Accept": DNS_MESSAGE, "Connection": "close"}
+    reply.attempts = 1
+    try:
+        with (
+            http_trace.session(trace) as session,
+            session.post(
+                url, data=query.to_wire(), headers=headers, stream=True, allow_redirects=False, timeout=None
+            ) as response,
+        ):
+            content = bytearray()
+            while len(content) <= MAX_ANSWER_BYTES:
+                piece = response.raw.read1(MAX_ANSWER_BYTES + 1 - len(content), decode_content=False)
+                if not piece:
+                    break
+                content += piece
+    finally:
+        reply.bytes_sent, reply.bytes_received = trace.bytes_sent, trace.bytes_received
+        parts = (trace.dns_ms, trace.tcp_ms, trace.tls_ms)
+        if trace.tls_ms is not None:
+            reply.connect_ms = sum(part for part in parts if part is not None)
+    media = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if response.status_code != 200 or media != DNS_MESSAGE:
+        raise http_trace.FetchError("bad_response", f"status {response.status_code}, {media or 'no media type'}")
+    message = match(bytes(content), query)
+    if message is None:
+        raise http_trace.FetchError("bad_response", "the body is no answer to the query")
+    if trace.send_ms is not None and trace.ttfb_ms is not None:
+        reply.query_ms = trace.send_ms + trace.ttfb_ms
+    reply.truncated = False
+    return message

@@ -1,0 +1,79 @@
+"""Name servers: parse configured ones, read the system's."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sigprobe.net import sockets
+from sigprobe.net.urls import check_url
+
+if TYPE_CHECKING:
+    pass
+
+
+SYSTEM: Final = "system"
+
+
+RESOLV_CONF: Final = Path("/etc/resolv.conf")
+
+
+MAX_SYSTEM_SERVERS: Final = 3  # as many as the C library asks
+
+
+def parse_server(text: str) -> tuple[str, int]:
+    """Split `1.1.1.1`, `1.1.1.1:5353`, `::1` or `[::1]:53` into address and port. Raises ValueError."""
+    host, port = text, "53"
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise ValueError(f"resolver {text} must be system, an IP address, or [IPv6]:port")
+        port = rest[1:] if rest else port
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    if not sockets.is_ip(host):
+        raise ValueError(f"resolver {text} must be system or an IP address, with or without a port")
+    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        raise ValueError(f"resolver {text}: the port must be 1 to 65535")
+    return str(ipaddress.ip_address(host)), int(port)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One resolver to ask. `protocol` is `dns` (UDP, then TCP), `dot` or `doh`; only DoH has a `url`."""
+
+    protocol: str
+    host: str = ""
+    port: int = 53
+    name: str | None = None
+    url: str | None = None
+
+
+def parse_resolver(text: str) -> Server:
+    """Read one entry of `resolvers` other than `system`. Raises ValueError."""
+    if text.startswith("https://"):
+        check_url(text)
+        return Server("doh", url=text)
+    if not text.startswith("tls://"):
+        return Server("dns", *parse_server(text))
+    place, _, name = text.removeprefix("tls://").partition("#")
+    if sockets.is_ip(place):
+        host, port = str(ipaddress.ip_address(place)), 853
+    else:
+        host, port = parse_server(place if not place.endswith("]") else place + ":853")
+    if name:
+        sockets.ascii_hostname(name)
+    return Server("dot", host, port, name or None)
+
+
+def system_servers(path: Path = RESOLV_CONF) -> list[tuple[str, int]]:
+    """The name servers of the system's resolv.conf, in order; empty when there are none or there is no file."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    words = (line.split() for line in text.splitlines())
+    servers = [w[1] for w in words if len(w) >= 2 and w[0] == "nameserver" and sockets.is_ip(w[1])]
+    return [(server, 53) for server in dict.fromkeys(servers)][:MAX_SYSTEM_SERVERS]

@@ -1,0 +1,296 @@
+"""Measurement kind `http`: fetch one URL over a fresh connection, and time each phase of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, model_validator
+from typing_extensions import TypedDict
+
+import sigprobe
+from sigprobe.measure.kind import CommonOptions, Estimate, Kind, Measured
+from sigprobe.net import http_body as body
+from sigprobe.net import sockets
+from sigprobe.net.limits import Context, Deadline, rounded
+from sigprobe.net.urls import TargetUrl, check_url, origin, redirect_target, shown_url
+from sigprobe.record.result import Failure, Outcome
+
+if TYPE_CHECKING:
+    import requests
+
+    from sigprobe.net.http_trace import FetchError, Trace
+
+MAX_REDIRECTS: Final = 5
+HEAD_BYTES: Final = 256 * 1024
+"""What an answer may take before its body, and a body beyond its payload (chunk sizes, trailers)."""
+READ_BYTES: Final = 64 * 1024
+
+Status = Annotated[int, Field(ge=100, le=599)]
+
+
+class Options(CommonOptions):
+    """Keys of an `http` target. Without `expect_status` 200 to 399 is good; `max_kb` bounds the body read."""
+
+    kind: Literal["http"] = "http"
+    url: TargetUrl
+    method: Literal["GET", "HEAD"] = "GET"
+    expect_status: Status | Annotated[list[Status], Field(min_length=1, max_length=32)] | None = None
+    expect_text: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
+    follow_redirects: bool = False
+    max_kb: Annotated[int, Field(ge=1, le=65_536)] = 2048
+
+    @model_validator(mode="after")
+    def _has_body(self) -> Options:
+        if self.method == "HEAD" and self.expect_text is not None:
+            raise ValueError("expect_text needs method GET: an answer to HEAD has no body")
+        return self
+
+    def default_timeout_s(self) -> float:
+        """Fifteen seconds for the whole check."""
+        return 15.0
+
+    def configured_address(self) -> str:
+        """The URL without fragment and query values."""
+        return shown_url(self.url)
+
+    def estimate(self) -> Estimate:
+        """The body's limit, though most pages are far below it."""
+        return Estimate(self.timeout_s(), 8_000 + (0 if self.method == "HEAD" else self.max_kb * 1024))
+
+
+class TriedData(TypedDict):
+    """One address a connection was tried to; `failure` is its code, null for the address that was used."""
+
+    address: str
+    ms: float
+    failure: str | None
+
+
+class HttpData(TypedDict):
+    """One fetch. The phases are defined in `measure/phases.py`; with redirects they are the last request's.
+
+    `total_ms` runs from before the lookup to the last byte read, redirects included. `bytes_received` is the
+    body as sent (before any content decoding), `headers_bytes` what else arrived above TLS, `body_bytes` the decoded
+    body, `bytes_sent` the request. `body_cut` is true when the body went on beyond `max_kb` or the data budget.
+    `location` is where a redirect points, `redirect_host` its host where that is another one than was asked.
+    """
+
+    status_code: int | None
+    dns_ms: float | None
+    tcp_ms: float | None
+    tls_ms: float | None
+    send_ms: float | None
+    ttfb_ms: float | None
+    total_ms: float | None
+    bytes_received: int | None
+    bytes_sent: int | None
+    headers_bytes: int | None
+    body_bytes: int | None
+    body_cut: bool | None
+    text_found: bool | None
+    http_version: str | None
+    family: str | None
+    address: str | None
+    addresses_tried: list[TriedData]
+    tls_version: str | None
+    tls_cipher: str | None
+    cert_not_after: str | None
+    cert_issuer: str | None
+    location: str | None
+    redirect_host: str | None
+    redirects_followed: int | None
+    proxy: str | None
+
+
+@dataclass(slots=True)
+class _Answer:
+    """What one request brought. Everything is None until it is known."""
+
+    url: str
+    trace: Trace
+    status: int | None = None
+    http_version: str | None = None
+    headers: Mapping[str, str] | None = None
+    body: bytes | None = None
+    decoded: bytes | None = None
+    cut: bool | None = None
+    head_bytes: int | None = None
+    error: FetchError | None = None
+
+    def location(self) -> str | None:
+        """Where a redirect points, as an absolute URL without userinfo and fragment; None when it is none."""
+        return redirect_target(self.url, self.status, self.headers)
+
+
+def measure(
+    options: Options,
+    context: Context,
+    *,
+    resolve: Callable[[str, int, Deadline, threading.Event], sockets.Lookup] = sockets.look_up,
+    clock: Callable[[], float] = time.monotonic,
+) -> Measured:
+    """Fetch the URL once. A server that fails in any way is a `failed` result with the numbers known so far.
+
+    Nothing is sent that was not configured: no token, no cookie, no header of the environment; no proxy is used.
+    """
+    if context.budget.exhausted():
+        return Measured(Outcome.SKIPPED, _data(None, 0, None, None), Failure("data_budget"))
+    from sigprobe.net.http_trace import FetchError, Trace
+
+    url, followed = options.url, 0
+    total_ms = 0.0
+    while True:
+        trace = Trace(
+            context.deadline,
+            context.stop,
+            context.budget,
+            HEAD_BYTES if (left := context.budget.left_bytes()) is None else min(HEAD_BYTES, left),
+            resolve=resolve,
+            clock=clock,
+        )
+        answer = _fetch(url, options, context, trace)
+        total_ms += trace.total_ms() or 0
+        target = answer.location() if options.follow_redirects and answer.error is None else None
+        if target is None:
+            break
+        try:
+            check_url(target)
+        except ValueError as error:
+            answer.error = FetchError("bad_response", f"redirect to no usable URL: {error}")
+            break
+        if followed == MAX_REDIRECTS:
+            answer.error = FetchError("redirect_limit", f"more than {MAX_REDIRECTS} redirects")
+            break
+        url, followed = target, followed + 1
+    found: bool | None = None
+    if answer.body is not None and answer.headers is not None:
+        answer.decoded = body.decoded(answer.body, answer.headers.get("Content-Encoding", ""))
+        if options.expect_text is not None and answer.error is None:
+            text = body.text_of(answer.decoded, answer.headers.get("Content-Type", ""))
+            found = options.expect_text in text
+    data = _data(answer, followed, total_ms if answer.error is None else None, found)
+    used = str(answer.trace.address) if answer.trace.address else None
+    if answer.error is not None:
+        left_out = answer.error.code in ("interrupted", "data_budget")
+        outcome = Outcome.SKIPPED if left_out else Outcome.FAILED
+        return Measured(outcome, data, Failure(answer.error.code, answer.error.detail), used)
+    failure = _judge(options, answer, found)
+    return Measured(Outcome.OK if failure is None else Outcome.FAILED, data, failure, used)
+
+
+def _fetch(url: str, options: Options, context: Context, trace: Trace) -> _Answer:
+    """Make one request and read its answer within the limits."""
+    import http.client
+
+    import requests
+    import urllib3
+
+    from sigprobe.net import http_trace
+
+    answer = _Answer(url, trace)
+    limit = options.max_kb * 1024
+    headers = {
+        "User-Agent": f"sigprobe/{sigprobe.__version__}",
+        "Accept": "*/*",
+        "Accept-Encoding": "identity",
+        "Connection": "close",
+    }
+    try:
+        if url.startswith("https:"):
+            trace.context = http_trace.secure_context(context.ca_files.get(origin(url)))
+        with http_trace.session(trace) as session:
+            response = session.request(
+                options.method, url, headers=headers, stream=True, allow_redirects=False, timeout=None
+            )
+            with response:
+                answer.status = response.status_code
+                answer.http_version = {10: "1.0", 11: "1.1"}.get(response.raw.version)
+                answer.headers = response.headers
+                if answer.location() is None or not options.follow_redirects:
+                    _read_body(response, answer, limit)
+    except http_trace.FetchError as error:
+        answer.error = error
+    except http_trace.LimitError:
+        answer.error = http_trace.FetchError("bad_response", f"no end of the headers within {HEAD_BYTES} bytes")
+        if context.budget.exhausted():
+            answer.error = http_trace.FetchError("data_budget", "the data budget ended in the headers")
+    except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException) as error:
+        answer.error = http_trace.protocol_error(error)
+    except ValueError as error:  # what the URL or a header turned out to be
+        answer.error = http_trace.FetchError("bad_response", type(error).__name__)
+    return answer
+
+
+def _read_body(response: requests.Response, answer: _Answer, limit: int) -> None:
+    """Read the body up to its limit. Sets `body` and `cut`, also when reading it fails in the middle."""
+    from sigprobe.net.http_trace import LimitError
+
+    trace = answer.trace
+    room = limit + HEAD_BYTES
+    left = trace.budget.left_bytes()
+    trace.max_bytes = trace.bytes_received + (room if left is None else min(room, left))
+    content = bytearray()
+    answer.cut = False
+    try:
+        while len(content) <= limit:  # one byte more tells a body that ends there from one that goes on
+            piece = response.raw.read1(min(READ_BYTES, limit + 1 - len(content)), decode_content=False)
+            if not piece:
+                break
+            content += piece
+        answer.cut = len(content) > limit
+    except LimitError:
+        answer.cut = True
+    finally:
+        answer.body = bytes(content[:limit])
+        answer.head_bytes = trace.bytes_received - len(content)
+
+
+def _judge(options: Options, answer: _Answer, found: bool | None) -> Failure | None:
+    status = answer.status
+    assert status is not None
+    wanted = options.expect_status
+    good = range(200, 400) if wanted is None else wanted if isinstance(wanted, list) else [wanted]
+    if status not in good:
+        return Failure("http_status", f"status {status}")
+    if found is False:
+        part = f"the first {len(answer.body or b'')} bytes of the body" if answer.cut else "the body"
+        return Failure("http_text", f"the expected text is not in {part}")
+    return None
+
+
+def _data(answer: _Answer | None, followed: int, total_ms: float | None, found: bool | None) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        **dict.fromkeys(HttpData.__annotations__),
+        "addresses_tried": [],
+        "total_ms": rounded(total_ms),
+        "text_found": found,
+    }
+    if answer is None:
+        return data
+    trace, location = answer.trace, answer.location()
+    other = None if location is None else urlsplit(location).hostname
+    received = None if trace.ttfb_ms is None else trace.bytes_received
+    data.update(trace.way())
+    data.update(
+        status_code=answer.status,
+        bytes_received=None if answer.body is None else len(answer.body),
+        bytes_sent=None if trace.send_ms is None else trace.bytes_sent,
+        headers_bytes=received if answer.head_bytes is None else answer.head_bytes,
+        body_bytes=None if answer.decoded is None else len(answer.decoded),
+        body_cut=answer.cut,
+        http_version=answer.http_version,
+        tls_cipher=trace.tls_cipher,
+        cert_issuer=trace.cert_issuer,
+        location=None if location is None else shown_url(location)[:500],
+        redirect_host=other if other != urlsplit(answer.url).hostname else None,
+        redirects_followed=followed,
+    )
+    return data
+
+
+KIND = Kind("http", 1, Options, HttpData, measure, "fetch a page, and time each phase of it")

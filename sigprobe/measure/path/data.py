@@ -1,0 +1,149 @@
+"""What a `path` record holds: one typed dict for each step of the way."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal, cast
+
+from typing_extensions import TypedDict
+
+from sigprobe.measure.dns.agreement import AskedData
+from sigprobe.measure.path.server_look import PeekData
+
+MAX_BYTES: Final = 48_000
+"""What one walk may cost on the interface."""
+
+Place = Literal["self", "link", "beyond"]
+
+
+class GatewayData(TypedDict):
+    """The default gateway. `neighbour` is whether ARP found it; `tcp` is asked only where echo is silent."""
+
+    address: str
+    neighbour: bool | None
+    answers: bool
+    sent: int
+    received: int
+    rtt_min_ms: float | None
+    rtt_median_ms: float | None
+    rtts_ms: list[float | None]
+    tcp: str | None
+    failure: str | None
+
+
+class PointData(TypedDict):
+    """A reference, or an address of a configured target. `tcp` is what each port said.
+
+    `told_by` is the router that said for it that it cannot be reached.
+    """
+
+    address: str
+    place: str
+    answers: bool
+    sent: int
+    received: int
+    rtt_min_ms: float | None
+    rtt_median_ms: float | None
+    rtts_ms: list[float | None]
+    tcp: dict[str, str]
+    tcp_ms: float | None
+    told_by: str | None
+    failure: str | None
+
+
+class CollectorData(TypedDict):
+    """A configured collector. `phase` is where it ended: `dns`, `tcp`, `tls`, `answer`; null when all was well."""
+
+    host: str
+    port: int
+    place: str | None
+    address: str | None
+    failure: str | None
+    phase: str | None
+    tls_verified: bool | None
+    clock_offset_s: float | None
+
+
+class ResolverData(TypedDict):
+    """A name server of this system. A `forwarder` runs on this device, and those it asks are in the list, too."""
+
+    address: str
+    place: str
+    forwarder: bool
+    answers: bool
+    failure: str | None
+
+
+class HopData(TypedDict):
+    """What came back for one TTL on the way `toward` a point."""
+
+    toward: str
+    ttl: int
+    address: str
+    rtt_ms: float
+    said: str
+
+
+class WholeData(TypedDict):
+    """Trains of `sent` packets of `bytes` (IP header included) that no router may cut. Rates in bit/s."""
+
+    bytes: int
+    sent: int
+    far: str
+    gateway_received: int | None
+    far_received: int | None
+    far_failure: str | None
+    gateway_bps: int | None
+    far_bps: int | None
+
+
+class FamilyData(TypedDict):
+    """One address family: is there a default route and an address, and how many points answered over it."""
+
+    routed: bool
+    address: str | None
+    asked: int
+    answered: int
+
+
+class PathData(TypedDict):
+    """The way from this device outwards. What could not be asked is null or an empty list.
+
+    `hop_beyond` is the last router beyond the gateway that said anything. `web` holds looks at web servers: at
+    references without TLS, and again at targets that had failed. `fixed_names` stand in the hosts file,
+    with `fixed_addresses`.
+    `other_rx_bps` and `other_tx_bps` are what this device moved meanwhile beside this check.
+    """
+
+    interface: str | None
+    connected: bool | None
+    addressed: bool | None
+    routed: bool | None
+    mtu: int | None
+    ipv4: str | None
+    ipv6: str | None
+    gateway: GatewayData | None
+    resolvers: list[ResolverData]
+    hops: list[HopData]
+    hop_beyond: str | None
+    references: list[PointData]
+    targets: list[PointData]
+    collectors: list[CollectorData]
+    families: dict[str, FamilyData]
+    names: list[AskedData]
+    fixed_names: list[str]
+    fixed_addresses: dict[str, list[str]]
+    web: list[PeekData]
+    whole: WholeData | None
+    other_rx_bps: int | None
+    other_tx_bps: int | None
+    bytes_used: int
+
+
+_LISTS = ("resolvers", "hops", "references", "targets", "collectors", "names", "fixed_names", "web")
+
+
+def empty_data() -> PathData:
+    """Every key, with nothing known yet."""
+    data: dict[str, Any] = dict.fromkeys(PathData.__annotations__)
+    data |= {name: [] for name in _LISTS} | {"families": {}, "fixed_addresses": {}, "bytes_used": 0}
+    return cast(PathData, data)

@@ -1,0 +1,238 @@
+"""A short look at a web server: its certificate, its clock, where it sends people. No token, no cookie, no body kept.
+
+It sees what is wrong with a certificate that a proper check refused, so nothing it reads is ever trusted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from threading import Event
+from typing import Final
+from urllib.parse import urlsplit
+
+from typing_extensions import TypedDict
+
+import sigprobe
+from sigprobe.net import sockets
+from sigprobe.net.limits import Deadline
+from sigprobe.record.result import format_time
+
+READ_BYTES: Final = 4096
+TLS_BYTES: Final = 6000
+"""About what a TLS handshake with its certificates takes, for the data budget."""
+
+
+class PeekData(TypedDict):
+    """What one look saw. `clock_offset_s` is the server's time minus ours; `digest` tells equal pages."""
+
+    host: str
+    address: str
+    port: int
+    tls: bool
+    failure: str | None
+    phase: str | None
+    tls_verified: bool | None
+    cert_issuer: str | None
+    cert_not_before: str | None
+    cert_not_after: str | None
+    status_code: int | None
+    redirect_host: str | None
+    clock_offset_s: float | None
+    digest: str | None
+
+
+def peek(
+    host: str,
+    address: sockets.Address,
+    deadline: Deadline,
+    stop: Event,
+    *,
+    tls: bool,
+    ca_file: str | None = None,
+    known: str | None = None,
+    method: str = "HEAD",
+    wall: Callable[[], float] = time.time,
+) -> tuple[PeekData, int]:
+    """Look at `host` at this very address: what it said, and the bytes it took. Raises StoppedError.
+
+    With `known`, what an earlier check said against the certificate, it is read without being verified again.
+    """
+    data: PeekData = {
+        "host": host,
+        "address": str(address.sockaddr[0]),
+        "port": int(address.sockaddr[1]),
+        "tls": tls,
+        "failure": known,
+        "phase": None,
+        "tls_verified": None,
+        "cert_issuer": None,
+        "cert_not_before": None,
+        "cert_not_after": None,
+        "status_code": None,
+        "redirect_host": None,
+        "clock_offset_s": None,
+        "digest": None,
+    }
+    used = 200
+    verify = tls and known is None
+    while True:
+        try:
+            data["phase"] = "tcp"
+            with socket.socket(address.family, socket.SOCK_STREAM) as plain:
+                sockets.connect(plain, address.sockaddr, deadline, stop)
+                sock: socket.socket = plain
+                if tls:
+                    data["phase"] = "tls"
+                    used += TLS_BYTES
+                    plain.settimeout(max(0.01, deadline.remaining()))
+                    sock = _context(verify, ca_file).wrap_socket(plain, server_hostname=host)
+                    data["tls_verified"] = verify
+                    _certificate(sock, data)
+                data["phase"] = "answer"
+                with sock:
+                    used += _ask(sock, host, method, data, deadline, wall)
+            data["phase"] = None
+        except ssl.SSLCertVerificationError as error:
+            data["failure"] = sockets.certificate_code(error.verify_code)
+            verify = False
+            continue  # once more without trust, to see whose certificate it is and what time the server has
+        except ssl.SSLError:
+            data["failure"] = data["failure"] or "tls_failed"
+        except OSError as error:
+            data["failure"] = data["failure"] or sockets.code_of(error) or "host_unreachable"
+        return data, used
+
+
+def _context(verify: bool, ca_file: str | None) -> ssl.SSLContext:
+    if verify:
+        from requests.utils import DEFAULT_CA_BUNDLE_PATH
+
+        return ssl.create_default_context(cafile=ca_file or DEFAULT_CA_BUNDLE_PATH)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _ask(
+    sock: socket.socket, host: str, method: str, data: PeekData, deadline: Deadline, wall: Callable[[], float]
+) -> int:
+    request = (
+        f"{method} / HTTP/1.1\r\nHost: {host}\r\nUser-Agent: sigprobe/{sigprobe.__version__}\r\n"
+        "Accept: */*\r\nConnection: close\r\n\r\n"
+    ).encode()
+    sock.settimeout(max(0.01, deadline.remaining()))
+    sock.sendall(request)
+    answer = b""
+    while len(answer) < READ_BYTES and not (method == "HEAD" and b"\r\n\r\n" in answer):
+        sock.settimeout(max(0.01, deadline.remaining()))
+        piece = sock.recv(READ_BYTES - len(answer))
+        if not piece:
+            break
+        answer += piece
+    head, _, body = answer.partition(b"\r\n\r\n")
+    lines = head.decode("latin-1").split("\r\n")
+    words = lines[0].split(" ", 2)
+    if not lines[0].startswith("HTTP/") or len(words) < 2 or not words[1].isdigit():
+        data["failure"] = data["failure"] or ("bad_response" if answer else "reset")
+        return len(request) + len(answer)
+    data["status_code"] = int(words[1])
+    headers = {k.strip().lower(): v.strip() for k, _, v in (line.partition(":") for line in lines[1:])}
+    data["clock_offset_s"] = clock_offset_s(headers.get("date"), wall())
+    data["redirect_host"] = _elsewhere(host, headers.get("location"))
+    if body:
+        data["digest"] = hashlib.sha256(body).hexdigest()[:16]
+    return len(request) + len(answer) + 100
+
+
+def clock_offset_s(date: str | None, now_s: float) -> float | None:
+    """A server's `Date` minus this device's time, in seconds; None without a usable date."""
+    if not date:
+        return None
+    try:
+        when = parsedate_to_datetime(date)
+        # the header has whole seconds: half of one is the best guess
+        return round(when.replace(tzinfo=when.tzinfo or UTC).timestamp() + 0.5 - now_s, 1)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+
+
+def _elsewhere(host: str, location: str | None) -> str | None:
+    """The host a redirect leads to when it is another one, `www.` aside."""
+    try:
+        other = urlsplit(location or "").hostname
+    except ValueError:
+        return None
+    same = other is None or other.removeprefix("www.") == host.lower().removeprefix("www.")
+    return None if same else str(other)[:253]
+
+
+# --- certificates -------------------------------------------------------------------------------------------
+
+
+def _certificate(sock: socket.socket, data: PeekData) -> None:
+    assert isinstance(sock, ssl.SSLSocket)
+    der = sock.getpeercert(binary_form=True)
+    if der is None:
+        return
+    try:
+        issuer, start, end = certificate_parts(der)
+    except (ValueError, IndexError):
+        return
+    data["cert_issuer"], data["cert_not_before"], data["cert_not_after"] = issuer[:200] or None, start, end
+
+
+def certificate_parts(der: bytes) -> tuple[str, str | None, str | None]:
+    """Issuer, start and end of a certificate (RFC 5280), which Python only reads out for verified ones.
+
+    Raises ValueError or IndexError for what is no certificate.
+    """
+    outer = _sequence(der)
+    fields = _items(_sequence(outer))
+    if fields[0][0] == 0xA0:  # the version, which version 1 leaves out
+        fields = fields[1:]
+    _serial, _algorithm, issuer, validity = fields[:4]
+    names = []
+    for _tag, group in _items(issuer[1]):
+        for _tag2, pair in _items(group):
+            oid, value = _items(pair)[:2]
+            if oid[1] in (b"\x55\x04\x0a", b"\x55\x04\x03"):  # organization, common name
+                names.append(value[1].decode("utf-16-be" if value[0] == 0x1E else "utf-8", "replace"))
+    start, end = (_time(tag, value) for tag, value in _items(validity[1])[:2])
+    return ", ".join(names), start, end
+
+
+def _items(data: bytes) -> list[tuple[int, bytes]]:
+    found = []
+    while data:
+        tag, length, at = data[0], data[1], 2
+        if length & 0x80:
+            size = length & 0x7F
+            length, at = int.from_bytes(data[2 : 2 + size], "big"), 2 + size
+        if at + length > len(data):
+            raise ValueError("cut short")
+        found.append((tag, data[at : at + length]))
+        data = data[at + length :]
+    return found
+
+
+def _sequence(data: bytes) -> bytes:
+    tag, value = _items(data)[0]
+    if tag != 0x30:
+        raise ValueError("no sequence")
+    return value
+
+
+def _time(tag: int, value: bytes) -> str | None:
+    text = value.decode("ascii", "replace")
+    form = "%y%m%d%H%M%SZ" if tag == 0x17 else "%Y%m%d%H%M%SZ"
+    try:
+        return format_time(datetime.strptime(text, form).replace(tzinfo=UTC))
+    except ValueError:
+        return None

@@ -1,0 +1,420 @@
+"""The walk behind kind `path`: everything that is asked of everybody side by side, then a second look at doubts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+from sigprobe.measure.dns.hosts_file import fixed_addresses
+from sigprobe.measure.dns.servers import RESOLV_CONF, parse_resolver
+from sigprobe.measure.path import probes, resolvers, server_look
+from sigprobe.measure.path.data import (
+    MAX_BYTES,
+    CollectorData,
+    FamilyData,
+    GatewayData,
+    PathData,
+    PointData,
+    ResolverData,
+    WholeData,
+    empty_data,
+)
+from sigprobe.measure.path.points import (
+    bare,
+    done,
+    is_loopback,
+    least_ms,
+    median_ms,
+    place_of,
+    rate_bps,
+    told,
+)
+from sigprobe.net import interfaces, routes, sockets
+from sigprobe.net.limits import Context, Deadline
+from sigprobe.net.urls import origin
+
+if TYPE_CHECKING:
+    from sigprobe.measure.path.options import Options
+
+MAX_REFERENCES: Final = 6
+MAX_COLLECTORS: Final = 4
+PORTS: Final = (443, 53)
+
+_FIRST_S: Final = 2.3  # for everything that is asked of everybody
+_ECHOES: Final = 10
+_OVER_WEB: Final = ("http", "web", "video", "throughput")
+_TRAIN_BYTES: Final = 2 * 1500 * 5 + 500
+_INTERVAL_S: Final = 0.1
+_ECHO_WAIT_S: Final = 1.0
+_QUIET_UNTIL_S: Final = 3.7  # the last packet of the first round leaves after a good second
+_MAX_TTL: Final = 4
+_TRAIN: Final = 3
+_NEAR_TRAIN: Final = 2
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Walk:
+    """One walk: its data so far and the bytes it used."""
+
+    options: Options
+    context: Context
+    clock: Callable[[], float]
+    resolv_conf: Path = RESOLV_CONF
+    forwarded: Sequence[Path] = resolvers.FORWARDED
+    data: PathData = field(default_factory=empty_data)
+    used: int = 0
+    _counting: threading.Lock = field(default_factory=threading.Lock)
+
+    def spend(self, count: int) -> None:
+        """Count bytes of any of the threads."""
+        with self._counting:
+            self.used += count
+
+    def all(self, pool: ThreadPoolExecutor) -> None:
+        self._own_links()
+        if self._stays_here():
+            return
+        interface = self.data["interface"]
+        before = None if interface is None else interfaces.traffic(interface)
+        others, started = self.context.budget.used_bytes, self.clock()
+        first = self.context.deadline.within(_FIRST_S)
+        gateway = pool.submit(self._gateway, first)
+        points = [pool.submit(self._point, text, first, ports=PORTS) for text in self._references()]
+        targets = [pool.submit(self._point, text, first, ports=()) for text in self._target_addresses()]
+        collectors = [pool.submit(self._collector, url, first) for url in self.options.collectors[:MAX_COLLECTORS]]
+        aims = [*self._references(), *self._target_addresses()][:2]
+        traces = [pool.submit(self._trace, text, first) for text in aims]
+        web = [pool.submit(self._web, text, first) for text in self._web_points()]
+        self._names(pool)
+        self.data["gateway"] = done(gateway)
+        self.data["references"] = [p for p in map(done, points) if p is not None]
+        self.data["targets"] = [p for p in map(done, targets) if p is not None]
+        self._mark_targets()
+        self.data["collectors"] = [c for c in map(done, collectors) if c is not None]
+        self.data["hops"] = [h for found in map(done, traces) for h in found or []]
+        self.data["web"] = [w for w in map(done, web) if w is not None]
+        self._hop_beyond()
+        self._once_more(aims, started)
+        seconds = self.clock() - started
+        after = None if interface is None else interfaces.traffic(interface)
+        ours = self.used + (self.context.budget.used_bytes - others)
+        if before is not None and after is not None and seconds > 0:
+            # ours is the sum of both directions, so each is at most this much too high
+            self.data["other_rx_bps"] = round(max(0, after.rx_bytes - before.rx_bytes - ours) * 8 / seconds)
+            self.data["other_tx_bps"] = round(max(0, after.tx_bytes - before.tx_bytes - ours) * 8 / seconds)
+        looks = [pool.submit(self._look, *which) for which in self._doubts()]
+        whole = pool.submit(self._whole_packets)
+        self.data["web"] += [w for w in map(done, looks) if w is not None]
+        self.data["whole"] = done(whole)
+        self._families()
+        self.data["bytes_used"] = self.used
+
+    def _stays_here(self) -> bool:
+        """Whether nothing but this device itself is configured: then there is no way to walk, and nothing is sent."""
+        options = self.options
+        hosts = [a.host for a in options.targets] + [urlsplit(url).hostname or "" for url in options.collectors]
+        hosts += [urlsplit(s.url).hostname or "" if s.url else s.host for s in map(parse_resolver, options.resolvers)]
+        asked = [h for h in hosts if h]
+        return not options.references and all(h == "localhost" or is_loopback(h) for h in asked)
+
+    # --- this device and its gateway ------------------------------------------------------------------------
+
+    def _own_links(self) -> None:
+        data = self.data
+        found = interfaces.interfaces()
+        route = routes.main_route()
+        data["routed"] = route is not None
+        if found is not None:
+            running = [i for i in found if i.up and i.running]
+            data["connected"] = bool(running)
+            data["addressed"] = any(i.ipv4 or i.ipv6 for i in running)
+            name = route.interface if route is not None else next((i.name for i in running), None)
+            mine = next((i for i in found if i.name == name), None)
+            data["ipv4"] = None if mine is None else mine.ipv4
+            data["ipv6"] = None if mine is None else mine.ipv6
+            data["mtu"] = None if mine is None else mine.mtu
+            data["interface"] = name
+        elif route is not None:
+            data["interface"] = route.interface
+
+    def _gateway(self, deadline: Deadline) -> GatewayData | None:
+        address = routes.default_gateway()
+        at = None if address is None else probes.numeric(address, 53)
+        if address is None or at is None:
+            return None
+        echoes = probes.burst(at, _ECHOES, _INTERVAL_S, _ECHO_WAIT_S, deadline, self.context.stop)
+        knocks = [self._knock(address, port, deadline) for port in (53, 80)] if not echoes.received else []
+        self.spend(echoes.bytes)
+        neighbour = interfaces.neighbour_answers(address)
+        tcp = next((k for k in knocks if k is not None and k.answered), None)
+        answers = bool(echoes.received or tcp)
+        return {
+            "address": address,
+            "neighbour": neighbour,
+            "answers": answers,
+            "sent": echoes.sent,
+            "received": echoes.received,
+            "rtt_min_ms": least_ms(echoes),
+            "rtt_median_ms": median_ms(echoes),
+            "rtts_ms": echoes.rtts_ms,
+            "tcp": tcp.state if tcp else knocks[0].state if knocks and knocks[0] else None,
+            "failure": None if answers else echoes.failure,
+        }
+
+    def _knock(self, host: str, port: int, deadline: Deadline) -> probes.Knock | None:
+        at = probes.numeric(host, port)
+        if at is None:
+            return None
+        found = probes.knock(at, deadline, self.context.stop, clock=self.clock)
+        self.spend(found.bytes)
+        return found
+
+    # --- beyond ---------------------------------------------------------------------------------------------
+
+    def _references(self) -> tuple[str, ...]:
+        return self.options.references[:MAX_REFERENCES]
+
+    def _target_addresses(self) -> list[str]:
+        """Addresses of targets beyond the gateway, where there are too few references to compare."""
+        known = [bare(s.address) for s in self.options.seen if s.address]
+        known += [aim.host for aim in self.options.targets if sockets.is_ip(aim.host)]
+        beyond = [a for a in dict.fromkeys(known) if a and place_of(a) == "beyond" and a not in self._references()]
+        return beyond[: max(0, 3 - len(self._references()))]
+
+    def _point(self, text: str, deadline: Deadline, ports: Sequence[int]) -> PointData | None:
+        """One address: echoes and TCP handshakes side by side."""
+        at = probes.numeric(text, 0)
+        if at is None:
+            return None
+        with ThreadPoolExecutor(3) as pool:
+            knocks = [pool.submit(self._knock, text, port, deadline) for port in ports]
+            echoes = probes.burst(at, _ECHOES, _INTERVAL_S, _ECHO_WAIT_S, deadline, self.context.stop)
+            tried = [k for k in (done(future) for future in knocks) if k is not None]
+        self.spend(echoes.bytes)
+        answered = next((k for k in tried if k.answered), None)
+        answers = bool(echoes.received or answered)
+        return {
+            "address": text,
+            "place": place_of(text),
+            "answers": answers,
+            "sent": echoes.sent,
+            "received": echoes.received,
+            "rtt_min_ms": least_ms(echoes),
+            "rtt_median_ms": median_ms(echoes),
+            "rtts_ms": echoes.rtts_ms,
+            "tcp": {str(k.port): k.state for k in tried},
+            "tcp_ms": None if answered is None else answered.ms,
+            "told_by": echoes.told_by,
+            "failure": None if answers else tried[0].state if tried and not echoes.method else echoes.failure,
+        }
+
+    def _mark_targets(self) -> None:
+        """A configured target that answered its own check proves a way as well as an echo does."""
+        points = {p["address"]: p for p in self.data["targets"]}
+        for seen in self.options.seen:
+            address = bare(seen.address)
+            known = {p["address"] for p in self.data["references"]}
+            if seen.code is not None or not address or address in known or place_of(address) != "beyond":
+                continue
+            if address in points:
+                points[address]["answers"], points[address]["failure"] = True, None
+            else:
+                points[address] = told(address)
+        self.data["targets"] = list(points.values())
+
+    def _collector(self, url: str, deadline: Deadline) -> CollectorData | None:
+        parts = urlsplit(url)
+        tls = parts.scheme == "https"
+        host, port = parts.hostname or "", parts.port or (443 if tls else 80)
+        row: CollectorData = {
+            "host": host,
+            "port": port,
+            "place": None,
+            "address": None,
+            "failure": None,
+            "phase": None,
+            "tls_verified": None,
+            "clock_offset_s": None,
+        }
+        found = sockets.look_up(host, port, deadline, self.context.stop)
+        if found.error is not None:
+            row["failure"], row["phase"] = ("timeout" if found.error == "timeout" else "name_not_found"), "dns"
+            return row
+        at = found.addresses[0]
+        ca_file = self.context.ca_files.get(origin(url))
+        looked, used = server_look.peek(host, at, deadline, self.context.stop, tls=tls, ca_file=ca_file)
+        self.spend(used)
+        row["address"], row["place"] = looked["address"], place_of(looked["address"])
+        row["failure"], row["phase"] = looked["failure"], looked["phase"]
+        row["tls_verified"], row["clock_offset_s"] = looked["tls_verified"], looked["clock_offset_s"]
+        return row
+
+    def _trace(self, text: str, deadline: Deadline) -> list[Any]:
+        at = probes.numeric(text, 0)
+        if at is None or place_of(text) != "beyond":
+            return []
+        hops, used = probes.trace(at, _MAX_TTL, 2, 1.6, deadline, self.context.stop)
+        self.spend(used)
+        return [{"toward": text, "ttl": h.ttl, "address": h.address, "rtt_ms": h.rtt_ms, "said": h.said} for h in hops]
+
+    def _resolvers_beyond(self) -> list[ResolverData]:
+        """The system's resolvers that answered from beyond the gateway: as good as a router there."""
+        return [row for row in self.data["resolvers"] if row["answers"] and row["place"] == "beyond"]
+
+    def _once_more(self, aims: Sequence[str], started: float) -> None:
+        """Ask for hops again after a pause, where nothing answered: a router tells few errors, and the first are gone.
+
+        Linux spends what it may tell a peer on every packet it refuses, so only a quiet peer is told anything.
+        """
+        points = [*self.data["references"], *self.data["targets"]]
+        if not aims or self.data["hop_beyond"] is not None or any(p["answers"] for p in points):
+            return
+        self.context.stop.wait(
+            max(0.0, min(started + _QUIET_UNTIL_S - self.clock(), self.context.deadline.remaining()))
+        )
+        at = probes.numeric(aims[0], 0)
+        if at is not None and place_of(aims[0]) == "beyond":
+            hops, used = probes.trace(at, 3, 1, 0.9, self.context.deadline, self.context.stop)
+            self.spend(used)
+            self.data["hops"] += [
+                {"toward": aims[0], "ttl": h.ttl, "address": h.address, "rtt_ms": h.rtt_ms, "said": h.said}
+                for h in hops
+            ]
+            self._hop_beyond()
+
+    def _hop_beyond(self) -> None:
+        """The farthest router beyond the gateway that said anything; a gateway's other addresses do not count."""
+        own = {self.data["ipv4"], self.data["ipv6"]}
+        gateway = self.data["gateway"]
+        near = {h["address"] for h in self.data["hops"] if h["ttl"] == 1} if gateway is not None else set()
+        if gateway is not None:
+            near.add(gateway["address"].partition("%")[0])
+        far = [h for h in self.data["hops"] if h["address"] not in near | own and place_of(h["address"]) != "self"]
+        far = [h for h in far if (h["ttl"] > 1 or gateway is None) and h["said"] != "reached"]
+        for point in self.data["references"] + self.data["targets"]:
+            if any(h["said"] == "reached" and h["address"] == point["address"] for h in self.data["hops"]):
+                point["answers"], point["failure"] = True, None
+        # a router sends few errors a second, and the echoes may have used them up: what it told them counts as well
+        told = [p["told_by"] for p in (*self.data["references"], *self.data["targets"]) if p["told_by"]]
+        told += [r["address"].rpartition(":")[0].strip("[]") for r in self._resolvers_beyond()]
+        told = [address for address in told if address not in near | own]
+        self.data["hop_beyond"] = max(far, key=lambda h: h["ttl"])["address"] if far else next(iter(told), None)
+
+    # --- names ----------------------------------------------------------------------------------------------
+
+    def _names(self, pool: ThreadPoolExecutor) -> None:
+        hosts = resolvers.hosts_of(self.options)
+        fixed = {host: found for host in hosts if (found := fixed_addresses(host))}
+        self.data["fixed_names"], self.data["fixed_addresses"] = list(fixed), fixed
+        self.data["resolvers"], self.data["names"], used = resolvers.ask(
+            self.options,
+            self._references(),
+            self.context,
+            _FIRST_S,
+            pool,
+            resolv_conf=self.resolv_conf,
+            files=self.forwarded,
+        )
+        self.spend(used)
+
+    def _web_points(self) -> list[str]:
+        """Where to ask for a plain page, to see whether somebody stands in between; none where TLS was fine."""
+        fine = {s.name for s in self.options.seen if s.code is None}
+        if any(aim.tls and aim.name in fine for aim in self.options.targets):
+            return []
+        return list(self._references()[:2])
+
+    def _web(self, text: str, deadline: Deadline) -> server_look.PeekData | None:
+        at = probes.numeric(text, 80)
+        if at is None or place_of(text) != "beyond":
+            return None
+        looked, used = server_look.peek(text, at, deadline, self.context.stop, tls=False, method="GET")
+        self.spend(used)
+        return looked
+
+    def _doubts(self) -> list[tuple[str, int, bool, str, str | None]]:
+        """Hosts to look at again, each at the address in question: (host, port, TLS, address, what is known)."""
+        found: list[tuple[str, int, bool, str, str | None]] = []
+        seen = {s.name: s for s in self.options.seen}
+        room = (MAX_BYTES - self.used - _TRAIN_BYTES) // server_look.TLS_BYTES
+        for aim in self.options.targets:
+            mine = seen.get(aim.name)
+            if aim.kind not in _OVER_WEB or not aim.port or (mine is not None and mine.code is None):
+                continue
+            used = bare(mine.address) if mine is not None else None
+            rows = [row for row in self.data["names"] if row["host"] == aim.host and row["answers"]]
+            system = [a for row in rows if row["system"] for a in row["answers"] or []]
+            other = [a for row in rows if not row["system"] for a in row["answers"] or []]
+            if used is None:
+                used = aim.host if sockets.is_ip(aim.host) else next(iter(system), None)
+            apart = next((a for a in other if a not in system), None)
+            if other and not set(other) & set(system) and apart is not None:
+                found.insert(0, (aim.host, aim.port, aim.tls, apart, None))
+            strange = mine.code if mine is not None and (mine.code or "").startswith("tls_") else None
+            if used is not None:
+                found.append((aim.host, aim.port, aim.tls, used, strange))
+        return list(dict.fromkeys(found))[: max(0, min(4, room))]
+
+    def _look(self, host: str, port: int, tls: bool, address: str, known: str | None) -> server_look.PeekData | None:
+        at = probes.numeric(address, port)
+        if at is None:
+            return None
+        ca_file = self.context.ca_files.get(f"{'https' if tls else 'http'}://{sockets.endpoint(host, port)}")
+        deadline = self.context.deadline.within(2.2)
+        method = "HEAD" if tls else "GET"
+        looked, used = server_look.peek(
+            host, at, deadline, self.context.stop, tls=tls, ca_file=ca_file, known=known, method=method
+        )
+        self.spend(used)
+        return looked
+
+    # --- the size of packets, and the two families ----------------------------------------------------------
+
+    def _whole_packets(self) -> WholeData | None:
+        """A short train of the largest packets to the gateway and to a point beyond: what passes, and how fast."""
+        points = [p for p in (*self.data["references"], *self.data["targets"]) if p["received"] and p["sent"]]
+        gateway = self.data["gateway"]
+        if not points or self.data["mtu"] is None or self.used > MAX_BYTES - _TRAIN_BYTES:
+            return None
+        size = min(self.data["mtu"], 1500) - 28
+        far = points[0]["address"]
+        near = gateway["address"] if gateway is not None and gateway["received"] else None
+        rows = []
+        for text, count in ((near, _NEAR_TRAIN), (far, _TRAIN)):
+            at = None if text is None else probes.numeric(text, 0)
+            deadline = self.context.deadline.within(1.1)
+            train = None
+            if at is not None:
+                train = probes.burst(at, count, 0.0, 0.9, deadline, self.context.stop, size=size, whole=True)
+                self.spend(train.bytes)
+            rows.append(train)
+        return {
+            "bytes": size + 28,
+            "far": far,
+            "gateway_received": None if rows[0] is None else rows[0].received,
+            "far_received": None if rows[1] is None else rows[1].received,
+            "sent": _TRAIN,
+            "far_failure": None if rows[1] is None else rows[1].failure,
+            "gateway_bps": rate_bps(rows[0], size),
+            "far_bps": rate_bps(rows[1], size),
+        }
+
+    def _families(self) -> None:
+        families: tuple[routes.Family, routes.Family] = ("ipv4", "ipv6")
+        for family in families:
+            points = [*self.data["references"], *self.data["targets"]]
+            mine = [p for p in points if (":" in p["address"]) == (family == "ipv6")]
+            row: FamilyData = {
+                "routed": routes.default_route(family) is not None,
+                "address": self.data[family],
+                "asked": len(mine),
+                "answered": sum(1 for p in mine if p["answers"]),
+            }
+            self.data["families"][family] = row

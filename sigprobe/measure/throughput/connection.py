@@ -1,0 +1,337 @@
+"""One HTTP/1.1 connection that never blocks, and the loop that drives many of them from one thread.
+
+A life is a generator: it yields the event it waits for and gets back the events that came. One thread for all
+streams means one place where bytes are counted, where the cap is checked and where time is read, so that the numbers
+belong together; it also reads a loopback link faster than threads that hand one lock around.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import ssl
+import struct
+import time
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from sigprobe.net.sockets import Address, certificate_code, code_of, reason_of
+
+READ: Final = selectors.EVENT_READ
+WRITE: Final = selectors.EVENT_WRITE
+MAX_HEAD_BYTES: Final = 32 * 1024
+
+Life = Generator[int, int, None]
+
+
+class FaultError(Exception):
+    """What went wrong on one connection: a failure code and a technical detail."""
+
+    def __init__(self, code: str, detail: str, status: int | None = None) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.status = status
+
+
+def as_fault(error: OSError) -> FaultError:
+    """The failure code of a socket or TLS error."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return FaultError(certificate_code(error.verify_code, "tls_untrusted"), error.verify_message)
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return FaultError("reset", "the connection was closed")
+    if isinstance(error, ssl.SSLError):
+        return FaultError("tls_failed", error.reason or str(error))
+    return FaultError(code_of(error) or "reset", reason_of(error))
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head of an answer. `length` is None when the body is chunked or ends with the connection."""
+
+    status: int
+    headers: dict[str, str]
+    chunked: bool
+    length: int | None
+    keep_alive: bool
+
+
+class Connection:
+    """A socket to `address`, wrapped in TLS when `tls` is given; all its methods are pieces of lives."""
+
+    def __init__(self, address: Address, host: str, tls: ssl.SSLContext | None = None) -> None:
+        self.address = address
+        self.host = host
+        self.tls = tls
+        self.sock: socket.socket | None = None
+        self.rest = b""
+
+    def open(self) -> Life:
+        """Connect, then shake hands."""
+        sock = socket.socket(self.address.family, socket.SOCK_STREAM)
+        self.sock = sock
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        code = sock.connect_ex(self.address.sockaddr)
+        if code:
+            with suppress(BlockingIOError):
+                _raise(code)
+            yield WRITE
+            _raise(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+        if self.tls is None:
+            return
+        secure = self.tls.wrap_socket(sock, server_hostname=self.host, do_handshake_on_connect=False)
+        self.sock = secure
+        while True:
+            try:
+                secure.do_handshake()
+                return
+            except ssl.SSLWantReadError:
+                yield READ
+            except ssl.SSLWantWriteError:
+                yield WRITE
+
+    def send_all(self, data: bytes) -> Life:
+        """Send small data whole."""
+        view = memoryview(data)
+        while view:
+            count = self.send(view)
+            view = view[count:]
+            if count == 0:
+                yield WRITE
+
+    def send(self, view: memoryview) -> int:
+        """Send what fits now; 0 when nothing does."""
+        try:
+            return self._open_sock().send(view)
+        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            return 0
+
+    def receive_into(self, view: memoryview) -> int | None:
+        """Receive what is there: None when nothing is yet, 0 when the other end has closed."""
+        if self.rest:
+            count = min(len(self.rest), len(view))
+            view[:count] = self.rest[:count]
+            self.rest = self.rest[count:]
+            return count
+        try:
+            return self._open_sock().recv_into(view)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return None
+        except ssl.SSLZeroReturnError:
+            return 0
+
+    def head(self) -> Generator[int, int, Head]:
+        """Read the head of an answer; what came behind it stays for the body."""
+        buffer = bytearray()
+        view = memoryview(bytearray(4096))
+        while (end := buffer.find(b"\r\n\r\n")) < 0 or end == 0:
+            if buffer.startswith(b"\r\n"):
+                del buffer[:2]  # the end of a chunked body before it
+                continue
+            if len(buffer) > MAX_HEAD_BYTES or not b"HTTP/1.".startswith(buffer[:7]):
+                raise FaultError("bad_response", "not HTTP: " + repr(bytes(buffer[:40])))
+            count = self.receive_into(view)
+            if count is None:
+                yield READ
+            elif count == 0:
+                raise FaultError("reset", "closed before it answered")
+            else:
+                buffer += view[:count]
+        self.rest = bytes(buffer[end + 4 :]) + self.rest
+        return _read_head(bytes(buffer[:end]))
+
+    def body(self, head: Head, view: memoryview, got: Callable[[int], int]) -> Life:
+        """Read a body into `view` over and over; `got` counts payload bytes and says how many are still wanted."""
+        chunks = Chunks() if head.chunked else None
+        left = head.length
+        while left != 0 and not (chunks and chunks.done):
+            wanted = got(0)  # asked for each time: other streams use the same room
+            if wanted <= 0:
+                return
+            most = min(len(view), wanted if left is None else min(wanted, left))
+            count = self.receive_into(view[:most])
+            if count is None:
+                yield READ
+                continue
+            if count == 0:
+                if left is None and chunks is None:
+                    return
+                raise FaultError("reset", "closed in the middle of its answer")
+            if left is not None:
+                left -= count
+            got(chunks.feed(view[:count]) if chunks else count)
+            if left != 0 and not self.rest and not (chunks and chunks.done):
+                # one receive per turn: the other streams, the clock and the cap all wait their turn
+                yield READ
+
+    def pending(self) -> bool:
+        """True when TLS has decrypted bytes that the selector cannot see."""
+        return isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
+
+    def fileno(self) -> int:
+        """The file descriptor, -1 before `open` and after `close`."""
+        return -1 if self.sock is None else self.sock.fileno()
+
+    def close(self) -> None:
+        """Cut the connection at once: what waits in the buffers is thrown away, not sent at the user's cost."""
+        if self.sock is not None:
+            with suppress(OSError):
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.sock.close()
+
+    def _open_sock(self) -> socket.socket:
+        if self.sock is None:
+            raise FaultError("internal", "not connected")
+        return self.sock
+
+
+def _raise(code: int) -> None:
+    if code:
+        raise OSError(code, os.strerror(code))
+
+
+class Chunks:
+    """Reads chunked framing from pieces of any size and counts the payload in them."""
+
+    __slots__ = ("_left", "_line", "_skip", "done")
+
+    def __init__(self) -> None:
+        self.done = False
+        self._left = 0
+        self._skip = 0
+        self._line = bytearray()
+
+    def feed(self, piece: memoryview) -> int:
+        """Take the next piece; payload bytes in it. Raises FaultError when it is no chunked framing."""
+        payload, at = 0, 0
+        while at < len(piece) and not self.done:
+            if self._left:
+                step = min(self._left, len(piece) - at)
+                payload += step
+                self._left -= step
+                self._skip = 0 if self._left else 2
+            elif self._skip:
+                step = min(self._skip, len(piece) - at)
+                self._skip -= step
+            else:
+                step = self._size_line(piece[at : at + 64])
+            at += step
+        return payload
+
+    def _size_line(self, piece: memoryview) -> int:
+        found = bytes(piece).find(b"\n")
+        step = len(piece) if found < 0 else found + 1
+        self._line += piece[:step]
+        if found >= 0:
+            text = bytes(self._line).split(b";")[0].strip()
+            self._line.clear()
+            try:
+                self._left = int(text, 16)
+            except ValueError:
+                raise FaultError("bad_response", "broken chunked body") from None
+            if self._left < 0:
+                raise FaultError("bad_response", "broken chunked body")
+            self.done = self._left == 0
+        elif len(self._line) > 256:
+            raise FaultError("bad_response", "broken chunked body")
+        return step
+
+
+def _read_head(raw: bytes) -> Head:
+    first, *lines = raw.decode("latin-1").split("\r\n")
+    version, _, rest = first.partition(" ")
+    status = rest[:3]
+    if not (status.isascii() and status.isdigit()):
+        raise FaultError("bad_response", f"not HTTP: {first[:40]!r}")
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        headers[name.strip().lower()] = value.strip()
+    chunked = "chunked" in headers.get("transfer-encoding", "").lower()
+    length = headers.get("content-length", "")
+    if length and not (length.isascii() and length.isdigit()):
+        raise FaultError("bad_response", f"Content-Length {length[:40]!r}")
+    tokens = headers.get("connection", "").lower()
+    keep = "close" not in tokens and (version != "HTTP/1.0" or "keep-alive" in tokens)
+    size = None if chunked or not length else int(length)
+    if int(status) in (204, 304):
+        size = 0
+    return Head(int(status), headers, chunked, size, keep and (chunked or size is not None))
+
+
+class Loop:
+    """Drives lives until somebody closes them."""
+
+    def __init__(self, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._sleep = sleep
+        self._selector = selectors.DefaultSelector()
+        self._running: dict[Connection, tuple[Life, int, Callable[[FaultError | None], None]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def start(self, connection: Connection, life: Life, ended: Callable[[FaultError | None], None]) -> None:
+        """Begin a life; `ended` is told when it is over, with what went wrong or None."""
+        self._running[connection] = (life, 0, ended)
+        self._advance(connection, 0)
+
+    def poke(self, connection: Connection) -> None:
+        """Let a life take a step without an event: what it waited for beside its socket has come."""
+        if connection in self._running:
+            self._advance(connection, 0)
+
+    def turn(self, timeout_s: float) -> None:
+        """Wait for events and let each life that has one take a step."""
+        if not self._selector.get_map():
+            self._sleep(max(0.0, timeout_s))
+            return
+        for key, events in self._selector.select(max(0.0, timeout_s)):
+            if key.data in self._running:
+                self._advance(key.data, events)
+
+    def stop(self, connection: Connection) -> None:
+        """End a life early, without telling."""
+        entry = self._running.pop(connection, None)
+        if entry is not None:
+            entry[0].close()
+            self._forget(connection)
+
+    def close(self) -> None:
+        """End every life and cut its connection."""
+        for connection in list(self._running):
+            self.stop(connection)
+            connection.close()
+        self._selector.close()
+
+    def _advance(self, connection: Connection, events: int) -> None:
+        life, registered, ended = self._running[connection]
+        fault: FaultError | None = None
+        try:
+            wanted = life.send(events) if registered else next(life)
+            while wanted == READ and connection.pending():
+                wanted = life.send(READ)
+        except StopIteration:
+            pass
+        except FaultError as error:
+            fault = error
+        except OSError as error:
+            fault = as_fault(error)
+        else:
+            if not registered:
+                self._selector.register(connection.fileno(), wanted, connection)
+            elif wanted != registered:
+                self._selector.modify(connection.fileno(), wanted, connection)
+            self._running[connection] = (life, wanted, ended)
+            return
+        del self._running[connection]
+        self._forget(connection)
+        ended(fault)
+
+    def _forget(self, connection: Connection) -> None:
+        if connection.fileno() >= 0:
+            with suppress(KeyError, ValueError):
+                self._selector.unregister(connection.fileno())

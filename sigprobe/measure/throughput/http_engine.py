@@ -1,0 +1,151 @@
+"""Engine `http`: a LibreSpeed-compatible server, each direction until its rate is known."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from statistics import median
+from typing import Any, Final, Literal
+
+from sigprobe.measure.kind import Measured
+from sigprobe.measure.throughput.connection import FaultError
+from sigprobe.measure.throughput.convergence import Series, conclude
+from sigprobe.measure.throughput.discovery import find, origin, received
+from sigprobe.measure.throughput.plan import Ended, Plan, Transfer
+from sigprobe.measure.throughput.server import Server
+from sigprobe.measure.throughput.transfer import Direction
+from sigprobe.net.limits import Context, Progress
+from sigprobe.net.sockets import GetAddrInfo, StoppedError
+from sigprobe.record.result import Failure, Outcome
+
+Way = Literal["download", "upload"]
+AGREEING: Final = 0.1
+UNDER_WAY: Final = 256 * 1024
+"""How far the server's count may lie beside what was acknowledged and sent, for it to be the same transfer."""
+
+_WORST: Final[tuple[Ended, ...]] = ("converged", "data_cap", "time_cap")
+
+
+def measure(
+    data: dict[str, Any],
+    context: Context,
+    *,
+    url: str,
+    direction: Literal["both", "download", "upload"],
+    streams: int | None,
+    max_bytes: int,
+    max_s: float,
+    clock: Callable[[], float] = time.monotonic,
+    getaddrinfo: GetAddrInfo | None = None,
+) -> Measured:
+    """Fill `data`, the kind's dict with every key already there, and say how it went.
+
+    `max_bytes` bounds both directions together; when both are asked for, each may take half of it.
+    """
+    session = str(uuid.uuid4())
+    data.update(server=origin(url), bytes_received=0, bytes_sent=0)
+    context.progress(Progress("idle", None, None, 0.0))
+    try:
+        found = find(url, session, context, getaddrinfo=getaddrinfo, clock=clock)
+    except StoppedError:
+        return Measured(Outcome.SKIPPED, data, Failure("interrupted"))
+    except FaultError as fault:
+        return Measured(Outcome.FAILED, data, Failure(fault.code, fault.detail))
+    server = found.server
+    address = str(server.address)
+    rtt_s = min(found.idle_rtts_s)
+    data["idle_rtt_ms"] = round(median(found.idle_rtts_s) * 1000, 3)
+    ways: tuple[Way, ...] = ("download", "upload") if direction == "both" else (direction,)
+    done: dict[Way, Transfer] = {}
+    for number, way in enumerate(ways):
+        left = max_bytes - sum(transfer.bytes for transfer in done.values())
+        of_run = context.budget.left_bytes()
+        if of_run is not None:
+            left = min(left, of_run)
+        plan = Plan(
+            cap_bytes=min(left // (len(ways) - number), max_bytes // len(ways)),
+            max_s=max_s,
+            rtt_s=rtt_s,
+            rest_s=max(found.idle_rtts_s),
+            streams=streams,
+            session=session,
+            fraction=(number / len(ways), (number + 1) / len(ways)),
+        )
+        if context.deadline.expired():
+            done[way] = Transfer(fault=FaultError("timeout", "no time was left"))
+        elif context.budget.exhausted():
+            done[way] = Transfer(fault=FaultError("data_budget", "no data was left"))
+        else:
+            done[way] = Direction(way, server, plan, context, clock).run()
+        if way == "upload" and done[way].fault is None:
+            _ask_server(done[way], server, session, rtt_s, context)
+        _fill(data, way, done[way])
+        if context.stop.is_set():
+            break
+    loaded = [rtt for transfer in done.values() for rtt in transfer.loaded_rtts_s]
+    data["loaded_rtt_ms"] = round(median(loaded) * 1000, 3) if loaded else None
+    data["streams"] = max((transfer.streams for transfer in done.values()), default=0) or None
+    reasons = [transfer.ended for transfer in done.values() if transfer.ended is not None]
+    data["ended"] = max(reasons, key=_WORST.index, default=None)
+    return replace(_outcome(ways, done, data), address_used=address)
+
+
+def _ask_server(transfer: Transfer, server: Server, session: str, rtt_s: float, context: Context) -> None:
+    """Let the server's own clock and count decide about an upload, where it tells them.
+
+    Acknowledgements may come from a box on the way; what has arrived can only be said at the other end.
+    """
+    if not server.ours or transfer.bytes == 0:
+        return
+    try:
+        report = received(server, session, context)
+    except StoppedError:
+        return
+    if report is None:
+        return
+    total, samples = report
+    # at least what was acknowledged, give or take; at most what had been sent when the connections were cut
+    least, most = (1 - AGREEING) * transfer.series.ordered.total(), (1 + AGREEING) * transfer.bytes + UNDER_WAY
+    if transfer.speed is not None and least <= total <= most:
+        # it vouches for the sum, and so for the acknowledgements; these show the pace without what losses held back
+        transfer.counted_by = "server"
+    else:
+        speed = conclude(Series(samples), rtt_s)
+        if speed is None:
+            return
+        transfer.speed = speed
+        transfer.counted_by = "server"
+    transfer.bytes = max(transfer.bytes, total)
+
+
+def _fill(data: dict[str, Any], way: Way, transfer: Transfer) -> None:
+    data["bytes_received" if way == "download" else "bytes_sent"] = transfer.bytes
+    data[f"{way}_s"] = round(transfer.elapsed_s, 3)
+    data[f"ended_{way}"] = transfer.ended
+    if way == "upload":
+        data["upload_counted_by"] = transfer.counted_by
+        data["retransmits"] = transfer.retransmits
+    speed = transfer.speed
+    if speed is not None and transfer.fault is None:
+        data[f"{way}_bps"] = round(speed.bps)
+        data[f"{way}_ci_bps"] = None if speed.ci_bps is None else [round(edge) for edge in speed.ci_bps]
+    elif transfer.fault is None:
+        code = "data_budget" if transfer.ended == "data_cap" else "too_slow"
+        transfer.fault = FaultError(code, f"{transfer.bytes} bytes in {transfer.elapsed_s:.1f} s")
+    data[f"{way}_failure"] = None if transfer.fault is None else transfer.fault.code
+
+
+def _outcome(ways: tuple[Way, ...], done: dict[Way, Transfer], data: dict[str, Any]) -> Measured:
+    faults = {way: transfer.fault for way, transfer in done.items() if transfer.fault is not None}
+    missing = [way for way in ways if way not in done or way in faults]
+    if not missing:
+        return Measured(Outcome.OK, data)
+    texts = [f"{way}: {fault.code}, {fault.detail}" for way, fault in faults.items()]
+    if len(missing) < len(ways):
+        detail = "; ".join(texts) or f"{missing[0]}: interrupted"
+        return Measured(Outcome.DEGRADED, data, Failure("one_direction", detail))
+    first = next(iter(faults.values()))
+    outcome = Outcome.SKIPPED if first.code == "interrupted" else Outcome.FAILED
+    return Measured(outcome, data, Failure(first.code, "; ".join(texts)))

@@ -1,0 +1,209 @@
+"""Engine `iperf3`: the real program against a server of its own, held to our limits of bytes and seconds.
+
+It is asked for a number of bytes and interrupted when its time is up; what it had seen until then still counts. Its
+own rate is taken where it came to its end, slow start and all, since that is what iperf3 means by it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, Final, Literal
+from urllib.parse import urlsplit
+
+from sigprobe.measure.kind import Measured
+from sigprobe.measure.throughput.connection import FaultError
+from sigprobe.measure.throughput.convergence import MIN_BYTES, Series, conclude
+from sigprobe.net.limits import Context, Progress
+from sigprobe.net.sockets import code_of, endpoint
+from sigprobe.record.result import Failure, Outcome
+
+Way = Literal["download", "upload"]
+PROGRAM: Final = "iperf3"
+PORT: Final = 5201
+STREAMS: Final = 4
+BLOCK: Final = 131_072
+"""The program's own unit; each stream may send one or two beyond the number asked for."""
+
+POLL_S: Final = 0.05
+GRACE_S: Final = 2.0
+"""After an interrupt: the time to write down what was seen."""
+
+CONNECT_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One direction: iperf3's document, whether it came to its end, and seconds on our clock."""
+
+    document: dict[str, Any]
+    whole: bool
+    elapsed_s: float
+
+
+def host_port(url: str) -> tuple[str, int]:
+    """Host and port of `host`, `host:port` or `iperf3://host:port`. Raises ValueError when it is none of them."""
+    parts = urlsplit(url if "://" in url else f"iperf3://{url}")
+    if parts.scheme != "iperf3" or not parts.hostname or parts.path not in ("", "/") or parts.query or parts.username:
+        raise ValueError("url must be host:port for engine iperf3")
+    if parts.hostname.startswith("-"):
+        raise ValueError("url must begin with a host for engine iperf3")
+    return parts.hostname, parts.port or PORT
+
+
+def measure(
+    data: dict[str, Any],
+    context: Context,
+    *,
+    url: str,
+    direction: Literal["both", "download", "upload"],
+    streams: int | None,
+    max_bytes: int,
+    max_s: float,
+    which: Callable[[str], str | None] = shutil.which,
+) -> Measured:
+    """Fill `data`, the kind's dict with every key already there, and say how it went."""
+    host, port = host_port(url)
+    data.update(server=endpoint(host, port), streams=streams or STREAMS)
+    program = which(PROGRAM)
+    if program is None:
+        return Measured(Outcome.FAILED, data, Failure("program_missing", f"{PROGRAM} is not installed"))
+    ways: tuple[Way, ...] = ("download", "upload") if direction == "both" else (direction,)
+    left = max_bytes
+    faults: dict[Way, FaultError] = {}
+    for number, way in enumerate(ways):
+        of_run = context.budget.left_bytes()
+        cap = min(left, left if of_run is None else of_run) // (len(ways) - number)
+        context.progress(Progress(way, None, "bps", number / len(ways)))
+        command = [program, "-c", host, "-p", str(port), "-J", "-i", "0.1", "-P", str(data["streams"]), "-n"]
+        command.append(str(max(MIN_BYTES, cap - 2 * BLOCK * data["streams"])))
+        command += ["--connect-timeout", str(math.ceil(CONNECT_S * 1000)), *(["-R"] if way == "download" else [])]
+        try:
+            if cap < MIN_BYTES:
+                raise FaultError("data_budget", "no data was left")
+            left -= _fill(data, way, _run(command, context, max_s), context)
+        except FaultError as fault:
+            faults[way] = fault
+            data[f"{way}_failure"] = fault.code
+            if fault.code == "interrupted":
+                break
+    reasons = [data[f"ended_{way}"] for way in ways if data[f"ended_{way}"] is not None]
+    data["ended"] = "time_cap" if "time_cap" in reasons else next(iter(reasons), None)
+    return _outcome(data, ways, faults)
+
+
+def _run(command: list[str], context: Context, max_s: float) -> _Run:
+    """Run the program until it ends, is interrupted, or has to be killed. Raises FaultError without a document."""
+    begin = time.monotonic()
+    interrupted_s: float | None = None
+    with tempfile.TemporaryFile() as output:
+        environment = {**os.environ, "LC_ALL": "C"}
+        process = subprocess.Popen(  # noqa: S603 - our own command; the host has been checked not to be an option
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.DEVNULL, env=environment
+        )
+        try:
+            while process.poll() is None:
+                now = time.monotonic() - begin
+                if interrupted_s is None and (now >= max_s or context.stop.is_set() or context.deadline.expired()):
+                    interrupted_s = now
+                    process.send_signal(signal.SIGINT)
+                if interrupted_s is not None and now - interrupted_s > GRACE_S:
+                    break
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(POLL_S)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        elapsed_s = interrupted_s if interrupted_s is not None else time.monotonic() - begin
+        output.seek(0)
+        raw = output.read()
+    if context.stop.is_set():
+        raise FaultError("interrupted", "stopped")
+    try:
+        document = json.loads(raw)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise FaultError("timeout" if interrupted_s is not None else "bad_response", "iperf3 gave no report")
+    error = document.get("error")
+    if error and not (interrupted_s is not None and document.get("intervals")):
+        raise _fault(str(error))
+    return _Run(document, interrupted_s is None, elapsed_s)
+
+
+def _fault(text: str) -> FaultError:
+    """The failure code of iperf3's own sentence."""
+    known = {"busy": "server_busy", "name or service": "name_not_found", "temporary failure in name": "name_not_found"}
+    for words, code in known.items():
+        if words in text.lower():
+            return FaultError(code, text)
+    if "timed out" in text or "interrupt" in text:
+        return FaultError("timeout", text)
+    for number in range(1, 134):
+        if text.endswith(os.strerror(number)):
+            return FaultError(code_of(OSError(number, "")) or "reset", text)
+    return FaultError("bad_response", text)
+
+
+def _fill(data: dict[str, Any], way: Way, run: _Run, context: Context) -> int:
+    """Take one direction's numbers over; bytes it used. Raises FaultError when they make no rate."""
+    end = run.document.get("end") or {}
+    sums = [interval.get("sum") or {} for interval in run.document.get("intervals") or []]
+    samples, total = [(0.0, 0)], 0
+    for part in sums:
+        total += int(part.get("bytes") or 0)
+        samples.append((float(part.get("end") or 0.0), total))
+    sent, received = end.get("sum_sent") or {}, end.get("sum_received") or {}
+    used = max(total, int(received.get("bytes") or 0), int(sent.get("bytes") or 0) if way == "upload" else 0)
+    context.budget.spend(used)
+    data["bytes_received" if way == "download" else "bytes_sent"] = used
+    data[f"{way}_s"] = round(run.elapsed_s, 3)
+    data[f"ended_{way}"] = "data_cap" if run.whole else "time_cap"
+    rate: float | None = None
+    if run.whole:
+        rate = received.get("bits_per_second") or None
+    else:
+        # the peer's count comes only at the end: here a socket's buffer filled at the start is left out as slow start
+        speed = conclude(Series(samples), 0.1)
+        rate = None if speed is None else speed.bps
+        if speed is not None and speed.ci_bps is not None:
+            data[f"{way}_ci_bps"] = [round(edge) for edge in speed.ci_bps]
+    if way == "upload":
+        data["upload_counted_by"] = "server" if run.whole else "client"
+        data["retransmits"] = sent.get("retransmits")
+        _round_trips(data, end)
+    if rate is None or used < MIN_BYTES:
+        raise FaultError("too_slow", f"{used} bytes in {run.elapsed_s:.1f} s")
+    data[f"{way}_bps"] = round(rate)
+    return used
+
+
+def _round_trips(data: dict[str, Any], end: dict[str, Any]) -> None:
+    senders = [stream.get("sender") or {} for stream in end.get("streams") or []]
+    least = [one["min_rtt"] for one in senders if one.get("min_rtt")]
+    mean = [one["mean_rtt"] for one in senders if one.get("mean_rtt")]
+    data["idle_rtt_ms"] = min(least) / 1000 if least else None
+    data["loaded_rtt_ms"] = round(median(mean) / 1000, 3) if mean else None
+
+
+def _outcome(data: dict[str, Any], ways: tuple[Way, ...], faults: dict[Way, FaultError]) -> Measured:
+    if not faults:
+        return Measured(Outcome.OK, data)
+    texts = "; ".join(f"{way}: {fault.code}, {fault.detail}" for way, fault in faults.items())
+    first = next(iter(faults.values()))
+    if first.code == "interrupted" and not any(data[f"{way}_bps"] for way in ways):
+        return Measured(Outcome.SKIPPED, data, Failure("interrupted", texts))
+    if len(faults) < len(ways) and any(data[f"{way}_bps"] for way in ways):
+        return Measured(Outcome.DEGRADED, data, Failure("one_direction", texts))
+    return Measured(Outcome.FAILED, data, Failure(first.code, texts))

@@ -1,0 +1,51 @@
+"""A speed-test server: where its endpoints are, how they are asked, and what their refusals mean."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+
+from sigprobe.measure.throughput.connection import FaultError, Head
+from sigprobe.net.sockets import Address
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where to measure: the address that answered, the host's name for it, and the paths its endpoints have."""
+
+    address: Address
+    host: str
+    authority: str
+    path: str
+    suffix: str
+    tls: ssl.SSLContext | None = None
+    token: str | None = None
+    ours: bool = False
+
+    def request(self, method: str, name: str, query: str = "", *lines: str) -> bytes:
+        """The head of a request to one of the endpoints."""
+        head = [
+            f"{method} {self.path}{name}{self.suffix}{'?' + query if query else ''} HTTP/1.1",
+            f"Host: {self.authority}",
+            "User-Agent: sigprobe",
+            "Accept: */*",
+            "Accept-Encoding: identity",
+            *([f"Authorization: Bearer {self.token}"] if self.token else []),
+            *lines,
+        ]
+        return ("\r\n".join(head) + "\r\n\r\n").encode("latin-1")
+
+
+def check_status(head: Head) -> None:
+    """Raise FaultError for an answer that is none of a speed test's."""
+    status = head.status
+    if status == 200:
+        return
+    if status in (429, 503):
+        wait = head.headers.get("retry-after")
+        raise FaultError("server_busy", f"HTTP {status}" + (f", Retry-After {wait}" if wait else ""), status)
+    if status in (401, 403):
+        raise FaultError("token_refused", f"HTTP {status}", status)
+    if status in (404, 405, 410) or 300 <= status < 400:
+        raise FaultError("no_endpoint", f"HTTP {status}", status)
+    raise FaultError("bad_response", f"HTTP {status}", status)

@@ -1,0 +1,417 @@
+"""One direction of an HTTP throughput test: streams that come and go, samples, and the moment to stop."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Final, Literal
+
+from sigprobe.measure.throughput import tcp_info
+from sigprobe.measure.throughput.connection import READ, WRITE, Connection, FaultError, Life, Loop
+from sigprobe.measure.throughput.convergence import Judge, conclude
+from sigprobe.measure.throughput.plan import Plan, Transfer
+from sigprobe.measure.throughput.server import Server, check_status
+from sigprobe.measure.throughput.stream import MIB, MOST_MIB, RETRIES, Numbers, Stream, look, share_mib
+from sigprobe.measure.throughput.stream_ramp import FAR_S, Ramp, first_streams
+from sigprobe.net.limits import Context, Progress
+
+TICK_S: Final = 0.005
+JUDGE_S: Final = 0.03
+PROGRESS_S: Final = 0.15
+PROBE_S: Final = 0.1
+QUICK_PROBE_S: Final = 0.04
+QUICK_BPS: Final = 20e6
+"""From this rate on, latency is looked at so often: it tells when a queue stands, and a moment costs megabytes."""
+
+MIN_PIECE: Final = 16 * 1024
+MOST_FLIGHT: Final = 25_000_000
+LEAST_FLIGHT: Final = 1_000_000
+"""No more of an upload is under way, until that is seen to hold the rate back; so much always may."""
+
+MOSTLY: Final = 3 / 4
+"""With so much of what there was room for moved, less than one MiB of it is left alone; while so many of the streams
+still carry what they asked for, their sum is the link's pace."""
+
+OURS_BODY: Final = 1024 * MIB
+FOREIGN_BODY: Final = 16 * MIB
+SMALL_BODY: Final = 900_000
+"""What passes nginx's default of 1 MB for a request body."""
+
+
+class Direction:
+    """Runs one direction to its end: `Direction(...).run()` gives the Transfer."""
+
+    def __init__(
+        self,
+        way: Literal["download", "upload"],
+        server: Server,
+        plan: Plan,
+        context: Context,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._way = way
+        self._server = server
+        self._plan = plan
+        self._context = context
+        self._clock = clock
+        self._loop = Loop()
+        self._streams: list[Stream] = []
+        self._buffer = memoryview(bytearray(MIB) if way == "download" else os.urandom(MIB))
+        self._piece = 4 * MIN_PIECE
+        self._body_most = OURS_BODY if server.ours else FOREIGN_BODY
+        self._moved = 0
+        self._asking = 0
+        self._gone: list[Numbers] = []
+        self._flight: float = MOST_FLIGHT
+        self._held_back_s: float | None = None
+        self._began = 0.0
+        self._tells = False
+        self._out = Transfer()
+        self._out.series.rest_s = plan.rest_s
+
+    # --- the loop
+
+    def run(self) -> Transfer:
+        """Transfer until the rate is known, a cap is reached or nothing works any more; never raises for a target."""
+        out, plan, clock = self._out, self._plan, self._clock
+        self._began = clock()
+        try:
+            asking, held = (plan.streams, 0) if plan.streams else first_streams(plan.rtt_s)
+            for number in range(asking + held):
+                self._open_stream(held=number >= asking)
+            self._drive()
+        finally:
+            self._sample(self._elapsed())
+            out.elapsed_s = self._elapsed()
+            for stream in list(self._streams):
+                self._retire(stream)
+            self._loop.close()
+        if self._way == "download":
+            out.bytes = self._moved
+        else:
+            out.bytes = sum(one.sent for one in self._gone) if self._tells else self._moved
+            self._context.budget.spend(out.bytes - self._moved)
+            out.retransmits = sum(one.repeated for one in self._gone) if self._tells else None
+            out.counted_by = "tcp_info" if self._tells else None
+        if out.fault is None and out.ended != "converged":
+            series, losses_s = out.series, out.series.governing(out.elapsed_s)
+            cut = out.ended == "data_cap"
+            out.speed = conclude(series.best(), plan.rtt_s, losses_s, series.streams, series.standing_s, cut=cut)
+        return out
+
+    def _drive(self) -> None:
+        out, plan, context = self._out, self._plan, self._context
+        judge = Judge(plan.rtt_s)
+        ramp = Ramp(plan.rtt_s) if plan.streams is None else None
+        next_tick, next_judge, next_progress, next_probe = 0.0, 0.1, 0.0, PROBE_S
+        while True:
+            self._loop.turn(next_tick - self._elapsed())
+            now = self._elapsed()
+            if context.stop.is_set():
+                out.fault = FaultError("interrupted", "stopped")
+                return
+            spent = self._room() <= 0
+            if now < next_tick and not spent:
+                continue
+            next_tick = now + TICK_S
+            spent = spent or (self._way == "download" and self._is_thin())
+            total = self._sample(now)
+            if spent and (self._way == "download" or not self._tells or total >= self._moved):
+                out.ended = "data_cap"
+                return
+            if out.fault is not None:
+                return
+            if not self._streams and not spent:
+                out.fault = FaultError("reset", "every stream has ended")
+                return
+            if now >= plan.max_s or context.deadline.expired():
+                out.ended = "data_cap" if spent else "time_cap"
+                if self._moved == 0 or total == 0:
+                    out.fault = FaultError("timeout", f"nothing in {now:.1f} s")
+                return
+            if now >= next_judge:
+                next_judge = now + JUDGE_S
+                series = out.series
+                if judge.converged(series.best(), series.governing(now), series.streams, series.standing_s):
+                    out.ended = "converged"
+                    out.speed = judge.speed
+                    return
+                self._fit_piece()
+            if now >= next_progress:
+                next_progress = now + PROGRESS_S
+                self._tell(now, total)
+            if now >= next_probe:
+                quick = self._way == "download" and out.series.ordered.rate(PROBE_S) >= QUICK_BPS
+                next_probe = now + (QUICK_PROBE_S if quick else PROBE_S)
+                self._probe()
+            if ramp is not None and not spent:
+                asking = sum(not stream.held for stream in self._streams)
+                for _ in range(ramp.more(now, total, asking)):
+                    self._ask_more()
+            self._unpark()
+            if self._held_back_s is not None:
+                self._let_go(now)
+
+    def _elapsed(self) -> float:
+        return self._clock() - self._began
+
+    def _room(self) -> int:
+        left = self._context.budget.left_bytes()
+        room = self._plan.cap_bytes - self._moved
+        return room if left is None else min(room, left)
+
+    def _share(self) -> int:
+        """How many MiB of a download the next stream may ask for; 0 when nothing is left to be asked for."""
+        room = self._room()
+        if self._plan.rtt_s < FAR_S:
+            return min(MOST_MIB, -(-room // (MIB * max(1, len(self._streams))))) if room > 0 else 0
+        return share_mib(room, self._streams, done=self._moved >= MOSTLY * (self._moved + room))
+
+    def _is_thin(self) -> bool:
+        """Whether all has been asked for and too few streams carry the rest: their sum is no link's pace any more."""
+        asking = sum(stream.owed > 0 for stream in self._streams)
+        self._asking = max(self._asking, asking)
+        return self._moved > 0 and asking < MOSTLY * max(1, self._asking) and self._share() <= 0
+
+    def _unpark(self) -> None:
+        """Let a stream ask again that had nothing left to ask for: others have given back what they were owed."""
+        stream = next((stream for stream in self._streams if stream.parked), None)
+        if stream is not None and self._share() > 0:
+            stream.parked = False
+            self._loop.poke(stream.connection)
+
+    def _count(self, count: int) -> int:
+        if count:
+            if self._moved == 0 and self._way == "download":
+                self._out.series.add(self._elapsed(), 0, 0)
+            self._moved += count
+            self._context.budget.spend(count)
+        return self._room()
+
+    def _sample(self, now: float) -> int:
+        looks = [*self._gone, *(self._numbers(stream, now) for stream in self._streams)]
+        told = self._way == "upload" and self._tells
+        total = sum(one.acked for one in looks) if told else self._moved
+        self._out.series.add(now, total, sum(one.reached for one in looks))
+        if told:
+            trips = [stream.rtt_s for stream in self._streams if stream.rtt_s is not None and not stream.held]
+            if trips:
+                self._out.series.trip(now, median(trips))
+        return total
+
+    def _fit_piece(self) -> None:
+        # ten milliseconds a piece: fine-grained on a slow link, few calls on a fast one
+        bytes_per_s = self._out.series.ordered.rate(0.2) / 8
+        size = int(bytes_per_s * 0.01 / max(1, len(self._streams)))
+        self._piece = max(MIN_PIECE, min(MIB, size))
+        if self._way == "upload" and self._piece > 8 * MIN_PIECE:
+            for stream in self._streams:
+                if stream.connection.sock is not None and stream.connection.fileno() >= 0:
+                    tcp_info.limit_unsent(stream.connection.sock, self._piece)
+
+    def _tell(self, now: float, total: int) -> None:
+        begin, end = self._plan.fraction
+        done = min(1.0, max(now / self._plan.max_s, total / max(1, self._plan.cap_bytes)))
+        rate = self._out.series.ordered.rate(0.5) if total else None
+        self._context.progress(Progress(self._way, rate, "bps", begin + (end - begin) * done))
+
+    # --- streams
+
+    def _open_stream(self, retries: int = RETRIES, *, held: bool = False) -> None:
+        server = self._server
+        stream = Stream(Connection(server.address, server.host, server.tls), retries)
+        stream.held = held
+        self._streams.append(stream)
+        self._count_streams()
+        life = self._receive(stream) if self._way == "download" else self._send(stream)
+        self._loop.start(stream.connection, life, lambda fault: self._ended(stream, fault))
+
+    def _count_streams(self) -> None:
+        asking = sum(not stream.held for stream in self._streams)
+        self._out.streams = self._out.series.streams = max(self._out.streams, asking)
+
+    def _ask_more(self) -> None:
+        """Let a stream that is held open ask; open another where there is none."""
+        stream = next((stream for stream in self._streams if stream.held), None)
+        if stream is None:
+            self._open_stream()
+            return
+        stream.held = False
+        self._count_streams()
+        if stream.waiting:
+            self._loop.poke(stream.connection)
+
+    def _wait_for_turn(self, stream: Stream) -> Life:
+        view = memoryview(bytearray(4096))
+        while stream.held or stream.parked:
+            stream.waiting = True
+            if (yield READ) & READ and (count := stream.connection.receive_into(view)) is not None:
+                raise FaultError(*(("bad_response", "answered before asked") if count else ("reset", "closed unasked")))
+        stream.waiting = False
+
+    def _ended(self, stream: Stream, fault: FaultError | None) -> None:
+        if fault is None and self._room() <= 0:
+            return  # kept open, so that what is on its way can still be acknowledged
+        moved = stream.written
+        self._retire(stream)
+        if stream.parked:
+            return  # a server may close what asks for nothing more
+        # a server that refuses a large body may cut the connection before its 413 is read
+        too_large = fault is not None and (fault.status == 413 or fault.code == "reset")
+        if too_large and stream.announced > SMALL_BODY and not self._server.ours:
+            self._body_most = SMALL_BODY
+            self._open_stream(stream.retries)
+        elif fault is None or (fault.code == "reset" and moved and stream.retries > 0):
+            self._open_stream(stream.retries - (fault is not None))
+        elif all(other.held for other in self._streams) or fault.code == "bad_response":
+            self._out.fault = fault
+
+    def _retire(self, stream: Stream) -> None:
+        if stream in self._streams:
+            self._streams.remove(stream)
+        self._gone.append(self._numbers(stream, self._elapsed()))
+        self._loop.stop(stream.connection)
+        stream.connection.close()
+
+    def _receive(self, stream: Stream) -> Life:
+        connection = stream.connection
+        yield from connection.open()
+        yield from self._wait_for_turn(stream)
+
+        def got(count: int) -> int:
+            stream.written += count
+            stream.owed = max(0, stream.owed - count)
+            return self._count(count)
+
+        while self._room() > 0:
+            share = self._share()
+            if share <= 0:
+                stream.parked = True
+                yield from self._wait_for_turn(stream)
+                continue
+            stream.owed = share * MIB
+            yield from connection.send_all(self._server.request("GET", "garbage", f"ckSize={share}"))
+            head = yield from connection.head()
+            check_status(head)
+            encoding = head.headers.get("content-encoding", "identity")
+            if encoding.lower() != "identity":
+                raise FaultError("bad_response", f"compressed on the way: Content-Encoding {encoding[:40]}")
+            if head.headers.get("content-type", "").lower().startswith("text/html"):
+                raise FaultError("bad_response", "a web page instead of test data")
+            before = stream.written
+            yield from connection.body(head, self._buffer, got)
+            stream.owed = 0
+            if stream.written == before and self._room() > 0:
+                raise FaultError("bad_response", "an empty answer instead of test data")
+            if not head.keep_alive:
+                return
+
+    def _send(self, stream: Stream) -> Life:
+        connection = stream.connection
+        yield from connection.open()
+        yield from self._wait_for_turn(stream)
+        sock = connection.sock
+        if sock is None:
+            return
+        tcp_info.limit_unsent(sock, 8 * MIN_PIECE)
+        query = f"session={self._plan.session}"
+        while (length := min(self._body_most, self._room())) > 0:
+            announced = length if self._body_most != OURS_BODY else self._body_most
+            stream.announced = announced
+            lines = ("Content-Type: application/octet-stream", f"Content-Length: {announced}")
+            request = self._server.request("POST", "empty", query, *lines)
+            yield from connection.send_all(request)
+            if stream.base is None:
+                info = tcp_info.read(sock)
+                self._tells = info is not None
+                stream.base = info.acked + tcp_info.unacked(sock) if info else 0
+            else:
+                stream.base += len(request)
+            left = announced
+            while left > 0:
+                room = self._room()
+                if room <= 0:
+                    return
+                stream.waiting = self._is_full(stream)
+                if stream.waiting:
+                    if (yield READ) & READ:
+                        yield from self._answered_early(connection)
+                    continue
+                count = connection.send(self._buffer[: min(self._piece, left, room)])
+                left -= count
+                stream.written += count
+                self._count(count)
+                events = yield READ | WRITE
+                # behind the last byte an answer is what is due
+                if events & READ and left > 0:
+                    yield from self._answered_early(connection)
+            head = yield from connection.head()
+            check_status(head)
+            yield from connection.body(head, memoryview(bytearray(4096)), lambda _: 1)
+            if not head.keep_alive:
+                return
+
+    def _answered_early(self, connection: Connection) -> Life:
+        view = memoryview(bytearray(4096))
+        count = connection.receive_into(view)
+        if count is None:
+            return  # TLS talking to itself
+        if count == 0:
+            raise FaultError("reset", "closed in the middle of the upload")
+        connection.rest = bytes(view[:count])
+        check_status((yield from connection.head()))
+        raise FaultError("bad_response", "answered before it had read the upload")
+
+    # --- how much is under way
+
+    def _is_full(self, stream: Stream) -> bool:
+        """Whether a stream's share of what may be under way is used up: it waits for the next tick then."""
+        most = self._flight
+        if self._plan.rtt_s >= FAR_S and self._out.series.just_standing(self._elapsed(), self._plan.rtt_s):
+            # what is under way keeps the link busy for a round trip, and a longer queue would say nothing new
+            most = min(most, max(LEAST_FLIGHT, self._out.series.ordered.rate(PROBE_S) / 8 * self._plan.rtt_s))
+        share = most / max(1, len(self._streams))
+        if not self._tells or stream.written - stream.acked < share:
+            return False
+        self._numbers(stream, self._elapsed())
+        full = stream.written - stream.acked >= share
+        if full and self._held_back_s is None:
+            self._held_back_s = self._elapsed()
+        return full
+
+    def _let_go(self, now: float) -> None:
+        """Give streams that were held back their next turn; where no queue has built up, more may be under way."""
+        since = self._held_back_s
+        if since is not None and now - since > 3 * max(JUDGE_S, self._plan.rtt_s):
+            self._held_back_s = None
+            if self._out.series.standing_s is None:
+                self._flight *= 2
+        for stream in list(self._streams):
+            if stream.waiting and not stream.held and not self._is_full(stream):
+                self._loop.poke(stream.connection)
+
+    # --- what was acknowledged
+
+    def _numbers(self, stream: Stream, now: float) -> Numbers:
+        numbers = look(stream, now, receiving=self._way == "download", rtt_s=self._plan.rtt_s)
+        if numbers.lost:
+            self._out.series.lose(now)
+        return numbers
+
+    # --- latency under load
+
+    def _probe(self) -> None:
+        connection = Connection(self._server.address, self._server.host)
+        start = self._clock()
+
+        def ended(fault: FaultError | None) -> None:
+            if fault is None:
+                rtt_s = self._clock() - start
+                self._out.loaded_rtts_s.append(rtt_s)
+                if self._way == "download":
+                    self._out.series.trip(self._elapsed(), rtt_s)
+            connection.close()
+
+        self._loop.start(connection, connection.open(), ended)

@@ -1,0 +1,31 @@
+"""The first line of a test: what will happen. It loads next to nothing, so that it stands there in half a second."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sigprobe.render import words
+from sigprobe.words.i18n import _, duration, size
+
+
+def first_line(
+    tps: str | None,
+    place: str | None,
+    operator: str | None,
+    steps: Sequence[str],
+    seconds: float,
+    bytes: int,
+    *,
+    ascii: bool = False,
+) -> str:
+    """What is about to happen, printed before anything else is loaded. No line end; at most 80 columns a line.
+
+    `tps` is the TPS number or the site as it should stand there (see `identity`).
+    """
+    who = " · ".join(words.clean(part) for part in (tps, place, operator) if part)
+    what = words.listed(steps, most=6)
+    text = _("Testing {steps}: about {time}, at most {size}. Ctrl-C keeps what is finished.").format(
+        steps=what or "–", time=duration(seconds), size=size(bytes)
+    )
+    lines = [*(words.wrap(who, 80, "  ") if who else ()), *words.wrap(text, 80, "  ")]
+    return "\n".join(words.to_ascii(line) if ascii else line for line in lines)

@@ -1,0 +1,26 @@
+"""Doubts about a position, in words: a warning each, since a doubtful place never stops a test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from sigprobe.record.result import Location
+from sigprobe.words.i18n import N_, _
+
+_SENTENCES: Final[Mapping[str, str]] = {
+    "zero": N_("The GPS receiver says latitude 0, longitude 0, so it does not know the position yet."),
+    "jump": N_("The GPS position jumped in a way that is not possible; it is not certain."),
+    "time_back": N_("The GPS receiver's time went backwards; its position is not certain."),
+    "far_from_tps": N_(
+        "The position is more than 1 km from the registered position of this TPS. Check the TPS number."
+    ),
+    "other_province": N_("The position is not in the province of this TPS number. Check the TPS number."),
+}
+"""In the order of what explains most; the other reasons stand in the record alone."""
+
+
+def place_doubts(place: Location | None) -> list[str]:
+    """One warning for the gravest doubt about a position, so that it is read; empty when there is none to tell."""
+    reasons = () if place is None else place.quality_reasons
+    return [_("Warning: {text}").format(text=_(text)) for name, text in _SENTENCES.items() if name in reasons][:1]

@@ -1,0 +1,149 @@
+"""One round, as the verbs and the agent share it: the plan from the settings, the session, the counters, the drain."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sigprobe.buffer import Buffer
+from sigprobe.net import routes
+from sigprobe.runs.clock import clock_offset
+from sigprobe.runs.data_budget import OVERHEAD, Limits, allowance, day_of
+from sigprobe.runs.setup import backoff_of
+from sigprobe.upload import Collector, Mode, Report, drain
+from sigprobe.upload.clock_offset import keep, offset_file
+from sigprobe.upload.unchecked_tls_dates import last_unchecked, note_unchecked
+
+if TYPE_CHECKING:
+    from sigprobe.config import Loaded
+    from sigprobe.measure.kind import CommonOptions
+    from sigprobe.record.profile import Profile
+    from sigprobe.runs.session import Hooks, Plan, RunReport
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the command line asks for beyond the settings; None and empty mean: as the settings say."""
+
+    targets: Sequence[CommonOptions] | None = None
+    tps_id: str | None = None
+    operator: str = ""
+    position: tuple[float, float] | None = None
+    max_bytes: int | None = None
+    max_time_s: float | None = None
+
+
+def make_plan(loaded: Loaded, buffer: Buffer, senders: Sequence[Collector], profile: Profile, wish: Wish) -> Plan:
+    """What one session is to do, within what the data budgets leave."""
+    from sigprobe.net.urls import origin
+    from sigprobe.runs.session import Plan
+
+    config = loaded.config
+    probe = config.probe
+    route = routes.main_route()
+    limits = config.data_budget
+    interface = None if route is None else route.interface
+    own = limits.interfaces.get(interface or "")
+    unchecked = last_unchecked(buffer.configured_path)
+    return Plan(
+        targets=config.checks() if wish.targets is None else wish.targets,
+        tps_id=wish.tps_id or probe.tps_id,
+        site=None if wish.tps_id else probe.site,
+        election_id=probe.election_id,
+        operator=wish.operator or probe.operator or None,
+        profile=profile,
+        location_timeout_s=config.location.timeout_ms / 1000,
+        max_bytes=allowance(
+            today(),
+            buffer.usage,
+            Limits(limits.per_run_mb, limits.per_day_mb, limits.per_month_mb),
+            interface,
+            None if own is None else Limits(own.per_run_mb, own.per_day_mb, own.per_month_mb),
+            wish.max_bytes,
+        ),
+        max_time_s=wish.max_time_s,
+        tokens={origin(c.url): c.token for c in senders if c.token is not None},
+        ca_files={origin(c.url): c.ca_file for c in senders if c.ca_file is not None},
+        note={} if unchecked is None else {"time_unchecked_at": unchecked[0]},
+    )
+
+
+def measure(
+    loaded: Loaded,
+    plan: Plan,
+    buffer: Buffer,
+    hooks: Hooks | None = None,
+    *,
+    position: tuple[float, float] | None = None,
+    stop: threading.Event | None = None,
+) -> RunReport:
+    """Run one session, count its data, and keep every result. A set `stop` ends it as Ctrl-C does."""
+    from sigprobe.lists import registered
+    from sigprobe.runs.session import Session
+    from sigprobe.tag.fix import Expected
+    from sigprobe.tag.gps import open_gps
+    from sigprobe.tag.modem import ModemReader
+
+    place = loaded.config.location
+    fixed = None if place.fixed is None else (place.fixed.lat, place.fixed.lon)
+    expected = Expected(plan.tps_id, registered(buffer.configured_path, plan.tps_id))
+    with (
+        ModemReader() as modem,
+        open_gps(
+            source=place.source,
+            gpsd=place.gpsd,
+            nmea=place.nmea,
+            fixed=fixed,
+            manual=position,
+            expected=expected,
+        ) as gps,
+    ):
+        modem.wait()  # so that the first checks already carry what the modem says
+        report = Session(
+            plan, buffer, gps, hooks, stop=stop, clock_offset=lambda: clock_offset(buffer, gps), modem=modem
+        ).run()
+    buffer.add_usage(today(), report.interface or "", report.data_used_bytes)
+    return report
+
+
+def send(
+    buffer: Buffer,
+    senders: Sequence[Collector],
+    *,
+    mode: Mode = Mode.QUIET,
+    limit_s: float | None = None,
+    give_way_s: float | None = None,
+    progress: Callable[[Report], None] = lambda _: None,
+    stop: threading.Event | None = None,
+) -> Report:
+    """Drain, count the data it took, and keep what it told of the clock. Raises StorageError for the queue."""
+    report = drain(
+        buffer,
+        senders,
+        backoff_of(buffer.configured_path),
+        mode=mode,
+        limit_s=limit_s,
+        give_way_s=give_way_s,
+        progress=progress,
+        stop=stop,
+    )
+    after_drain(buffer, report)
+    return report
+
+
+def after_drain(buffer: Buffer, report: Report) -> None:
+    """Count the data a drain took, keep what it told of the clock, and note whose dates it left unchecked."""
+    note_unchecked(buffer.configured_path, report.time_unchecked)
+    used = report.bytes_sent + report.bytes_received
+    if used:
+        route = routes.main_route()
+        buffer.add_usage(today(), "" if route is None else route.interface, round(used * OVERHEAD))
+    keep(offset_file(buffer.configured_path), report, buffer.boot_id)
+
+
+def today() -> str:
+    """The day that data counters go by."""
+    return day_of(datetime.now(UTC))

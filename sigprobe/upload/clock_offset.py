@@ -1,0 +1,80 @@
+"""What is known of this device's wall clock from authenticated receipts, in a small file beside the queue.
+
+Kept is the collector's time less the time since boot: setting the wall clock does not disturb it, and a reboot
+ends it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from sigprobe.files.atomic import note_state, read_state
+from sigprobe.upload.report import Report
+
+DRIFT: Final = 50e-6
+"""How fast an undisciplined clock may run away, as a share: 50 ppm, 4.3 s a day."""
+
+
+def boottime() -> float | None:
+    """Seconds since boot, suspend included; None where the system has no such clock."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return None if clock is None else time.clock_gettime(clock)
+
+
+def offset_file(queue: Path) -> Path:
+    """Where the file lies: beside the queue."""
+    return queue.with_name(queue.name + ".clock.json")
+
+
+def keep(path: Path, report: Report, boot_id: str | None, *, since_boot: Callable[[], float | None] = boottime) -> None:
+    """Remember what a drain learnt, unless what is known already is still the better."""
+    now = since_boot()
+    if report.true_at_boot_s is None or report.clock_error_ms is None or boot_id is None or now is None:
+        return
+    known = _read(path, boot_id, now)
+    if known is not None and known[1] <= report.clock_error_ms:
+        return
+    document = {
+        "boot_id": boot_id,
+        "learnt_at_boottime_s": now,
+        "true_at_boot_s": report.true_at_boot_s,
+        "error_ms": report.clock_error_ms,
+    }
+    note_state(path, document)
+
+
+def estimate(
+    path: Path,
+    boot_id: str | None,
+    *,
+    since_boot: Callable[[], float | None] = boottime,
+    now: Callable[[], float] = time.time,
+) -> tuple[float, float] | None:
+    """True time minus the wall clock in milliseconds, and how far that may be off; None when nothing is known.
+
+    The uncertainty grows with the age of what was learnt.
+    """
+    boot = since_boot()
+    known = None if boot is None or boot_id is None else _read(path, boot_id, boot)
+    if known is None or boot is None:
+        return None
+    return round((known[0] + boot - now()) * 1000, 3), round(known[1], 3)
+
+
+def _read(path: Path, boot_id: str, boot: float) -> tuple[float, float] | None:
+    """(the true time at boot in seconds, its error by now in milliseconds), when it was learnt in this boot."""
+    document = read_state(path)
+    try:
+        true_at_boot, error, learnt = (
+            float(document[name]) for name in ("true_at_boot_s", "error_ms", "learnt_at_boottime_s")
+        )
+    except (ValueError, TypeError, LookupError, OverflowError):
+        return None
+    usable = all(map(math.isfinite, (true_at_boot, error, learnt))) and error >= 0.0 and learnt <= boot
+    if not usable or document.get("boot_id") != boot_id:
+        return None
+    return true_at_boot, error + (boot - learnt) * DRIFT * 1000

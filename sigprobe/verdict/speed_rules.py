@@ -1,0 +1,119 @@
+"""Slow, lossy or full: where, and by whom.
+
+A queue makes every packet wait, whoever fills it; loss without waiting is a bad link; a small rate shows only under
+load. The device's own counters tell its own traffic from that of others.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sigprobe.record.result import Result, is_at_least
+from sigprobe.verdict.evidence import PAGE_TIMES, PAGES, Facts, code, host_of
+from sigprobe.verdict.readings import is_number
+from sigprobe.verdict.verdict import LOCAL, OPERATOR, UNCERTAIN, Verdict, say
+
+OWN_TRAFFIC_BPS: Final = 300_000.0
+QUEUE_MS: Final = 100.0
+"""Waiting beyond the gateway from which on a queue is suspected; a long way alone has no such spread."""
+QUEUE_SPREAD_MS: Final = 40.0
+LONG_WAY_MS: Final = 150.0
+"""From here on loss may as well be a full queue's, so nobody is accused of it."""
+HEAVY_LOSS: Final = 0.06
+NEAR_LOSS: Final = 0.03
+SMALL_BPS: Final = 1_000_000.0
+NEAR_TIMES: Final = 8.0
+"""How many times faster the way to the gateway must be for the bottleneck to lie beyond it."""
+
+
+def own_traffic(facts: Facts) -> Verdict | None:
+    """This device moves much beside its checks, and packets wait, are lost, or fall short."""
+    rates = [facts.path.get("other_rx_bps"), facts.path.get("other_tx_bps")]
+    busiest = max((float(rate) for rate in rates if is_number(rate)), default=0.0)
+    if busiest < OWN_TRAFFIC_BPS:
+        return None
+    waiting = (facts.excess_ms or 0.0) >= QUEUE_MS or _spread(facts) >= QUEUE_SPREAD_MS
+    if not waiting and not facts.short and _loss(facts) < HEAVY_LOSS:
+        return None
+    if facts.failed and facts.beyond is False:
+        return None
+    return say(LOCAL, "own_traffic", 0.85, facts.walks, [s.result for s in facts.short])
+
+
+def queue_by_others(facts: Facts) -> Verdict | None:
+    """Packets wait beyond the gateway, the gateway itself is quick, and it is not this device's doing."""
+    if not _near_is_fine(facts) or facts.excess_ms is None or facts.excess_ms < QUEUE_MS:
+        return None
+    waits = facts.excess_ms >= LONG_WAY_MS and any(s.metric in ("latency_ms", "jitter_ms") for s in facts.short)
+    if _spread(facts) < max(QUEUE_SPREAD_MS, 0.2 * facts.excess_ms) and not waits:
+        return None
+    return say(UNCERTAIN, "queue_by_others", 0.6, facts.walks, _pings(facts))
+
+
+def loss(facts: Facts) -> Verdict | None:
+    """Many packets are lost on the way to several points beyond the gateway, and none on the way to it."""
+    far = [row for row in facts.far_rtts if row.sent >= 5]
+    lost, sent = sum(row.lost for row in far), sum(row.sent for row in far)
+    if not _near_is_fine(facts) or len(far) < 2 or sum(1 for row in far if row.lost) < 2:
+        return None
+    if lost < 4 or lost < HEAVY_LOSS * sent or (facts.excess_ms or 0.0) >= LONG_WAY_MS:
+        return None
+    return say(OPERATOR, "loss_beyond", 0.85, facts.walks, _pings(facts), facts.failed)
+
+
+def small_rate(facts: Facts) -> Verdict | None:
+    """Little passes beyond the gateway while the way to it is many times faster, and no queue stood there before."""
+    whole = facts.part("whole")
+    near, far = whole.get("gateway_bps"), whole.get("far_bps")
+    if not _near_is_fine(facts) or (facts.excess_ms or 0.0) >= LONG_WAY_MS or not is_number(near):
+        return None
+    assert near is not None
+    slow = [r for r in facts.answered if r.kind == "throughput" and _small(r)]
+    slow += [r for r in facts.failed if r.kind == "throughput" or (r.kind == "video" and code(r) == "too_slow")]
+    dragging = [s.result for s in facts.short if s.metric in PAGE_TIMES]
+    dragging += [r for r in facts.failed if r.kind in PAGES and code(r) in ("timeout", "http_truncated")]
+    narrow = is_number(far) and float(far or 0) < SMALL_BPS and float(near) >= NEAR_TIMES * float(far or 0)
+    # one slow page alone is its service's
+    if narrow and (slow or len({host_of(r) for r in dragging}) > 1):
+        return say(OPERATOR, "slow_beyond", 0.8, [*slow, *dragging], facts.walks)
+    queued = [r for r in slow if _queues_under_load(r)]
+    if queued and float(near) >= NEAR_TIMES * SMALL_BPS and facts.network.access != "wifi":
+        return say(OPERATOR, "slow_beyond", 0.6, queued, facts.walks)
+    return None
+
+
+def _small(result: Result) -> bool:
+    rates = [result.data.get(name) for name in ("download_bps", "upload_bps") if not is_at_least(result.data, name)]
+    known = [float(rate) for rate in rates if is_number(rate)]
+    return bool(known) and min(known) < SMALL_BPS
+
+
+def _queues_under_load(result: Result) -> bool:
+    """Whether a link and not a server is the bottleneck: its queue fills while the test runs."""
+    idle, loaded = result.data.get("idle_rtt_ms"), result.data.get("loaded_rtt_ms")
+    return is_number(idle) and is_number(loaded) and float(loaded or 0) - float(idle or 0) >= QUEUE_MS
+
+
+def _near_is_fine(facts: Facts) -> bool:
+    """The way to the gateway is quick and loses nothing, or there is no gateway to lose it to."""
+    near = facts.near_rtts
+    if not near.sent:
+        return False
+    return (
+        bool(near.seen_ms)
+        and near.lost <= max(1, NEAR_LOSS * near.sent)
+        and sorted(near.seen_ms)[len(near.seen_ms) // 2] < 40.0
+    )
+
+
+def _spread(facts: Facts) -> float:
+    return max((row.spread_ms for row in facts.far_rtts), default=0.0)
+
+
+def _loss(facts: Facts) -> float:
+    sent = sum(row.sent for row in facts.far_rtts)
+    return sum(row.lost for row in facts.far_rtts) / sent if sent else 0.0
+
+
+def _pings(facts: Facts) -> list[Result]:
+    return [r for r in facts.seen if r.kind == "ping"]

@@ -1,0 +1,547 @@
+"""The one table that ties a failure code or verdict cause to its screen code, its sentence and its advice.
+
+Beside `result`, on the ground floor: records carry the codes, screens look the words up here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sigprobe.words import verdict_codes
+from sigprobe.words.verdict_codes import N_
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """One failure code or verdict cause, the code shown on screen, what it means and the one thing to do.
+
+    `{name}` in a sentence is the target's name; other fields are filled where they are known.
+    """
+
+    code: str
+    screen: str
+    sentence: str
+    advice: str
+
+
+def _table(*rows: tuple[str, str, str, str]) -> dict[str, Code]:
+    return {code: Code(code, screen, sentence, advice) for code, screen, sentence, advice in rows}
+
+
+CODES: Final[Mapping[str, Code]] = _table(
+    # --- the way out
+    (
+        "no_network",
+        "SP-NET-03",
+        N_("This device is not connected to any network."),
+        N_("Turn on mobile data or Wi-Fi, switch off airplane mode, then try again."),
+    ),
+    (
+        "no_signal",
+        "SP-NET-01",
+        N_("There is no mobile signal at this place. Results are kept and will be sent when there is a connection."),
+        N_("Move to the nearest place with signal, then run: sigprobe upload"),
+    ),
+    (
+        "no_internet",
+        "SP-NET-02",
+        N_("There is signal, but the internet is not connected."),
+        N_("Check the data package and airplane mode, then try again."),
+    ),
+    (
+        "network_unreachable",
+        "SP-NET-04",
+        N_("There is no way from this device to {name}."),
+        N_("Check that this device is connected to a network, then try again."),
+    ),
+    (
+        "host_unreachable",
+        "SP-NET-05",
+        N_("The network says that {name} cannot be reached."),
+        N_("Check the address of the target; if it is right, try again later."),
+    ),
+    (
+        "no_gateway",
+        "SP-NET-06",
+        N_("This device has no default gateway, so nothing beyond it can be reached."),
+        N_("Connect to mobile data, Wi-Fi or a cable, then try again."),
+    ),
+    (
+        "ttl_exceeded",
+        "SP-NET-07",
+        N_("Packets to {name} go around in the network and never arrive."),
+        N_("Try again later; if it stays so, report it to the operator."),
+    ),
+    (
+        "filtered",
+        "SP-NET-08",
+        N_("The network says that it does not let packets through to {name}."),
+        N_("Ask whoever runs this network, or try another one."),
+    ),
+    (
+        "packet_too_big",
+        "SP-NET-09",
+        N_("The packets to {name} are too big for the way there."),
+        N_("Choose a smaller size in the settings."),
+    ),
+    (
+        "permission",
+        "SP-PRM-01",
+        N_("This device does not allow the check of {name}."),
+        N_("Run: sigprobe doctor"),
+    ),
+    # --- any target
+    (
+        "timeout",
+        "SP-TGT-01",
+        N_("{name} did not answer in time."),
+        N_("Try again in a few minutes, or from a place with a better signal."),
+    ),
+    (
+        "refused",
+        "SP-TGT-02",
+        N_("{name} refused the connection."),
+        N_("The service may be switched off; tell whoever runs it."),
+    ),
+    (
+        "reset",
+        "SP-TGT-03",
+        N_("The connection to {name} was cut."),
+        N_("Try again; if it stays so, report it with: sigprobe explain reset"),
+    ),
+    (
+        "packet_loss",
+        "SP-TGT-04",
+        N_("Some packets to {name} were lost."),
+        N_("Move closer to a window or to open space and test again."),
+    ),
+    (
+        "no_reply",
+        "SP-TGT-05",
+        N_("None of the packets to {name} was answered."),
+        N_("It may be down, or it may not answer ping at all; look at the other checks."),
+    ),
+    (
+        "bad_response",
+        "SP-TGT-06",
+        N_("{name} sent an answer that could not be understood."),
+        N_("Check that the address in the settings is the right one."),
+    ),
+    # --- names
+    (
+        "name_not_found",
+        "SP-DNS-01",
+        N_("The address of {name} was not found (DNS failed)."),
+        N_("Try again in a few minutes."),
+    ),
+    (
+        "dns_nxdomain",
+        "SP-DNS-02",
+        N_("The name asked for by {name} does not exist, says the resolver."),
+        N_("Check the spelling of hostname in the settings."),
+    ),
+    (
+        "dns_servfail",
+        "SP-DNS-03",
+        N_("The resolver could not find out the address for {name} (SERVFAIL)."),
+        N_("Try again later; the servers of that name may be down."),
+    ),
+    (
+        "dns_refused",
+        "SP-DNS-04",
+        N_("The resolver refused to answer {name}."),
+        N_("Choose another resolver in the settings."),
+    ),
+    (
+        "dns_rcode",
+        "SP-DNS-05",
+        N_("The resolver answered {name} with an error."),
+        N_("Try again later, or choose another resolver in the settings."),
+    ),
+    (
+        "dns_no_answer",
+        "SP-DNS-06",
+        N_("The name of {name} exists but has no address of this kind."),
+        N_("Check hostname and type in the settings."),
+    ),
+    (
+        "dns_timeout",
+        "SP-DNS-07",
+        N_("The resolver did not answer {name} in time."),
+        N_("Try again; if only this resolver is silent, choose another one."),
+    ),
+    (
+        "dns_some_failed",
+        "SP-DNS-08",
+        N_("Only some resolvers answered {name}."),
+        N_("Look at the details with: sigprobe results --json"),
+    ),
+    (
+        "dns_no_resolver",
+        "SP-DNS-09",
+        N_("This device knows no resolver to ask for {name}."),
+        N_("Connect to a network again, or name a resolver in the settings."),
+    ),
+    (
+        "tampered",
+        "SP-DNS-10",
+        N_("The name server (DNS) of this network gives a false answer for {name}."),
+        N_("Enter no password there; set 1.1.1.1 as the DNS server of this device, then test again."),
+    ),
+    # --- web and TLS
+    (
+        "http_status",
+        "SP-WEB-01",
+        N_("{name} answered with an error page."),
+        N_("The service has a fault; tell whoever runs it."),
+    ),
+    (
+        "http_text",
+        "SP-WEB-02",
+        N_("{name} answered, but not with the expected page."),
+        N_("A login page of the network may be in the way: open a browser and look."),
+    ),
+    (
+        "http_truncated",
+        "SP-WEB-03",
+        N_("{name} broke off in the middle of its answer."),
+        N_("Try again; on a weak signal, move to open space first."),
+    ),
+    (
+        "redirect_limit",
+        "SP-WEB-04",
+        N_("{name} redirects in a circle."),
+        N_("Tell whoever runs the service."),
+    ),
+    (
+        "redirect_elsewhere",
+        "SP-WEB-05",
+        N_("{name} sends its visitors to another host, so nothing more of it was fetched."),
+        N_("If that host is the right one, put its address in the settings; else ask whoever runs this network."),
+    ),
+    (
+        "page_incomplete",
+        "SP-WEB-06",
+        N_("Parts of the page {name} did not arrive."),
+        N_("Try again; if it stays so, tell whoever runs the page."),
+    ),
+    (
+        "playlist_invalid",
+        "SP-VID-01",
+        N_("{name} sent no list of a video that can be played."),
+        N_("Check that the address in the settings leads to an HLS playlist."),
+    ),
+    (
+        "video_incomplete",
+        "SP-VID-02",
+        N_("Parts of the video {name} did not arrive."),
+        N_("Try again; if it stays so, tell whoever runs the video."),
+    ),
+    (
+        "playlist_stale",
+        "SP-VID-03",
+        N_("The live video {name} has stopped: no new part of it came."),
+        N_("Try again later; if it stays so, tell whoever runs the video."),
+    ),
+    (
+        "tls_hostname",
+        "SP-TLS-01",
+        N_("The certificate of {name} is for another host."),
+        N_("Do not enter passwords there; tell whoever runs the service."),
+    ),
+    (
+        "tls_untrusted",
+        "SP-TLS-02",
+        N_("The certificate of {name} comes from an unknown issuer."),
+        N_("Someone may be in between: use another network, and tell whoever runs the service."),
+    ),
+    (
+        "tls_expired",
+        "SP-TLS-03",
+        N_("The certificate of {name} has expired."),
+        N_("Check this device's date first; if it is right, tell whoever runs the service."),
+    ),
+    (
+        "tls_not_yet_valid",
+        "SP-TLS-04",
+        N_("The certificate of {name} is not valid yet."),
+        N_("Check this device's date and time."),
+    ),
+    (
+        "tls_failed",
+        "SP-TLS-05",
+        N_("No secure connection to {name} could be made."),
+        N_("Check this device's date and time, then try another network."),
+    ),
+    # --- throughput
+    (
+        "one_direction",
+        "SP-THR-01",
+        N_("Only one direction of {name} could be measured."),
+        N_("Look at the details with: sigprobe results --json"),
+    ),
+    (
+        "no_endpoint",
+        "SP-THR-02",
+        N_("{name} offers no speed test at this address."),
+        N_("Check url in the settings: it must be a sigprobe collector or a LibreSpeed server."),
+    ),
+    (
+        "program_missing",
+        "SP-THR-06",
+        N_("The program that this speed test uses is not installed."),
+        N_("Install iperf3, or use engine: http in the settings."),
+    ),
+    (
+        "server_busy",
+        "SP-THR-03",
+        N_("{name} has no room for another speed test now."),
+        N_("Try again in a few minutes."),
+    ),
+    (
+        "too_slow",
+        "SP-THR-04",
+        N_("Too little arrived from {name} in time to state a speed."),
+        N_("Move to a place with a better signal and test again."),
+    ),
+    (
+        "token_refused",
+        "SP-THR-05",
+        N_("{name} did not accept this laptop's token."),
+        N_("Ask the monitoring centre for a new token."),
+    ),
+    # --- left out
+    (
+        "busy",
+        "SP-LCK-01",
+        N_("Another test is still running."),
+        N_("Wait for it, or run: sigprobe status"),
+    ),
+    (
+        "data_budget",
+        "SP-DAT-01",
+        N_("{name} was left out to stay within the data budget."),
+        N_("Raise data_budget in the settings, or allow more with --max-data."),
+    ),
+    (
+        "data_cap",
+        "SP-DAT-02",
+        N_("{name} was cut at its own limit of data."),
+        N_("If the data package allows more, raise max_mb of this target in the settings."),
+    ),
+    (
+        "time_up",
+        "SP-TIM-01",
+        N_("{name} was left out because the time was up."),
+        N_("Give it more time with --max-time."),
+    ),
+    (
+        "interrupted",
+        "SP-TIM-02",
+        N_("{name} was stopped before it was finished."),
+        N_("Run: sigprobe test"),
+    ),
+    (
+        "internal",
+        "SP-INT-01",
+        N_("{name} could not be checked because of a fault in sigprobe."),
+        N_("Please report it with the log file that sigprobe doctor names."),
+    ),
+    # --- keeping and sending
+    (
+        "collector_unreachable",
+        "SP-SYN-01",
+        N_("The collector cannot be reached yet. The results are safe on this device and will be sent later."),
+        N_("Nothing needs to be done; to send at once, run: sigprobe upload"),
+    ),
+    (
+        "collector_portal",
+        "SP-SYN-02",
+        N_("Something else than the collector answered, perhaps the login page of this network. Nothing was sent."),
+        N_("Open a browser, log in to the network, then run: sigprobe upload"),
+    ),
+    (
+        "collector_token",
+        "SP-SYN-03",
+        N_("The collector does not accept this device's token. Measuring goes on, and the results are kept."),
+        N_("Ask the monitoring centre for a new token, put it in the token file, then run: sigprobe upload"),
+    ),
+    (
+        "collector_busy",
+        "SP-SYN-04",
+        N_("The collector is busy and asks to wait. The results are safe on this device."),
+        N_("Nothing needs to be done; it is tried again by itself."),
+    ),
+    (
+        "collector_tls",
+        "SP-SYN-05",
+        N_("The collector's certificate could not be verified, so nothing was sent."),
+        N_("Check this device's date and time, then try another network."),
+    ),
+    (
+        "set_aside",
+        "SP-SYN-06",
+        N_("The collector does not take some results. They are kept on this device, set aside with the reason."),
+        N_("Look at them with: sigprobe results --state rejected"),
+    ),
+    (
+        "no_collector",
+        "SP-SYN-07",
+        N_("No collector is configured."),
+        N_("Add the collector to the settings file, under upload.collectors. To find it, run: sigprobe config show"),
+    ),
+    (
+        "collector_refuses",
+        "SP-SYN-08",
+        N_("The collector refuses all it is sent, or something on the way spoils it. The results are kept here."),
+        N_("Tell the monitoring centre; it is tried again by itself."),
+    ),
+    (
+        "disk_full",
+        "SP-DSK-01",
+        N_("The storage is full. THE RESULT WAS NOT SAVED."),
+        N_("Delete other files, then repeat the test."),
+    ),
+    (
+        "storage_failed",
+        "SP-DSK-02",
+        N_("The storage could not be written. THE RESULT WAS NOT SAVED."),
+        N_("Run: sigprobe doctor"),
+    ),
+    (
+        "buffer_limit",
+        "SP-DSK-03",
+        N_("The queue has reached buffer.max_mb. THE RESULT WAS NOT SAVED."),
+        N_("Send the queue with sigprobe upload, or raise buffer.max_mb."),
+    ),
+    (
+        "ack_unnoted",
+        "SP-DSK-04",
+        N_(
+            "The collector has the results, but this device could not note it: its storage is full or not writable."
+            " Nothing is lost; they are sent again later and are not doubled."
+        ),
+        N_("Delete other files, then run: sigprobe upload"),
+    ),
+    (
+        "queue_failed",
+        "SP-DSK-05",
+        N_("The queue could not be read or written while it was sent. What it holds is kept and will be sent later."),
+        N_("Run: sigprobe doctor"),
+    ),
+    # --- carrying by hand
+    (
+        "file_not_ours",
+        "SP-FIL-01",
+        N_("{name} was not made by sigprobe export. Nothing was taken from it."),
+        N_("Choose the file that sigprobe export has written."),
+    ),
+    (
+        "file_damaged",
+        "SP-FIL-02",
+        N_("{name} is damaged or not complete. Nothing was taken from it."),
+        N_("Copy it again, or export again on the device it comes from; the results are still kept there."),
+    ),
+    (
+        "file_newer",
+        "SP-FIL-03",
+        N_("{name} was made by a newer sigprobe. Nothing was taken from it."),
+        N_("Update sigprobe on this device, then import the file again."),
+    ),
+    (
+        "file_too_big",
+        "SP-FIL-04",
+        N_("{name} holds more than one file may hold."),
+        N_("Check where the file comes from; if it is yours, send the results with sigprobe upload instead."),
+    ),
+    (
+        "file_unreadable",
+        "SP-FIL-05",
+        N_("{name} could not be read."),
+        N_("Check the name and that the stick is plugged in, then try again."),
+    ),
+    (
+        "file_exists",
+        "SP-FIL-06",
+        N_("{name} is there already and was not overwritten."),
+        N_("Choose another name, or add --force to replace it."),
+    ),
+    (
+        "file_full",
+        "SP-FIL-07",
+        N_("There is no room for {name}. No file was written; the results are still kept on this device."),
+        N_("Delete other files there, or use another stick."),
+    ),
+    (
+        "file_unwritable",
+        "SP-FIL-08",
+        N_("{name} could not be written. The results are still kept on this device."),
+        N_("Check that the directory exists and may be written, then try again."),
+    ),
+    (
+        "file_changed",
+        "SP-FIL-09",
+        N_("{name} changed while it was read, so no more was taken from it."),
+        N_("Import it again when nobody writes to it; what was taken before stays and is not doubled."),
+    ),
+    (
+        "file_of_receipts",
+        "SP-FIL-10",
+        N_("{name} holds receipts, not results. Nothing was taken from it."),
+        N_("Take it to the device the results come from, and run there: sigprobe import"),
+    ),
+    # --- lists of places
+    (
+        "list_invalid",
+        "SP-LST-01",
+        N_("{name} has mistakes, so nothing of it was taken in."),
+        N_("Correct the lines named above, then take the file in again."),
+    ),
+    (
+        "list_missing",
+        "SP-LST-02",
+        N_("No list of TPS was taken in on this device yet."),
+        N_("Make a CSV file with the columns id, name, lat, lon, then run: {command}"),
+    ),
+    # --- place, time, settings
+    (
+        "no_fix",
+        "SP-GPS-01",
+        N_("GPS has no position yet."),
+        N_("Move to an open place, or go on with the registered coordinates of the TPS."),
+    ),
+    (
+        "clock_wrong",
+        "SP-CLK-01",
+        N_("This device's clock differs from the server's."),
+        N_("Switch on automatic date and time."),
+    ),
+    (
+        "config_missing",
+        "SP-CFG-01",
+        N_("There is no settings file yet."),
+        N_("Run: sigprobe init"),
+    ),
+    (
+        "config_invalid",
+        "SP-CFG-02",
+        N_("The settings file has mistakes."),
+        N_("Correct the lines named, then run: sigprobe config check"),
+    ),
+    (
+        "tps_invalid",
+        "SP-CFG-03",
+        N_('The TPS number must be 13 digits, for example "3273011001005" (in quotes).'),
+        N_("Copy the number from the appointment letter of the TPS."),
+    ),
+    # --- what a verdict can name
+    *verdict_codes.ROWS,
+)
+
+
+def find_code(text: str) -> Code | None:
+    """Look a code up by its name or its screen code, in any case."""
+    wanted = text.strip().lower()
+    return next((c for c in CODES.values() if wanted in (c.code, c.screen.lower())), None)
