@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # the tests wait for sockets and processes more than they compute; as root each worker has a network of its own
 WORKERS ?= 4
 # these hold figures to milliseconds, so nothing runs beside them
-TIMED := tests/measure tests/test_link_emulator.py tests/test_ping.py tests/test_ping_links.py tests/test_ping_net.py
+TIMED := tests/measure tests/support/test_link_emulator.py
 DONE := $(VENV)/.done
 
 .PHONY: help setup demo test check catalogues format soak clean
@@ -63,7 +63,7 @@ format: setup
 	$(BIN)/ruff check --fix .
 
 soak: setup catalogues-compile
-	SIGPROBE_SOAK=1 $(BIN)/python -m pytest tests/faults --timeout=0 -s
+	SIGPROBE_SOAK=1 $(BIN)/python -m pytest tests/trials/faults --timeout=0 -s
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -16,14 +16,13 @@ from pathlib import Path
 from statistics import median, median_grouped
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-
-from link_emulator import Link, Way, link
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import sigprobe.measure.throughput.http_engine  # noqa: F401 - so that a long run measures with one state of the code
 from sigprobe.measure.ping import kind as ping
 from sigprobe.measure.throughput import kind as throughput
 from sigprobe.net.limits import Context, Deadline
+from tests.support.link_emulator import Link, Way, link
 
 ROOT = Path(__file__).parent.parent
 PORT = 8470

@@ -27,9 +27,9 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from sigprobe.buffer import Buffer  # noqa: E402
-from tests import netns  # noqa: E402
-from tests.agent.field import AgentProcess, settings  # noqa: E402
-from tests.upload.standin import put, standin, until  # noqa: E402
+from tests.support import netns  # noqa: E402
+from tests.support.agent_process import AgentProcess, settings  # noqa: E402
+from tests.support.stand_in_collector import put, standin, until  # noqa: E402
 
 IDLE_GOAL_S = 5.0
 LINK_GOAL_S = 5.0

@@ -36,8 +36,8 @@ from sigprobe.protocol import batches as wire  # noqa: E402
 from sigprobe.record.result import new_id  # noqa: E402
 from sigprobe.upload import Backoff, Collector, Mode, Upload, drain, open_channel, post  # noqa: E402
 from sigprobe.upload.batch_size import TARGET_S, Pace  # noqa: E402
-from tests.records import record  # noqa: E402
-from tests.upload.standin import packed_receipt, standin  # noqa: E402
+from tests.support.records import record  # noqa: E402
+from tests.support.stand_in_collector import packed_receipt, standin  # noqa: E402
 
 GOAL_PLAIN_B = 130
 GOAL_RTTS_B = 180

@@ -13,10 +13,10 @@ import time
 from collections import Counter
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parent.parent / "tests" / part) for part in ("scenarios", "")]
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from catalogue import SCENARIOS  # noqa: E402 - they live beside the tests
-from judging import Judged, judge_all  # noqa: E402
+from tests.trials.scenarios.catalogue import SCENARIOS
+from tests.trials.scenarios.judging import Judged, judge_all
 
 OWNERS = ("none", "local", "operator", "service", "collector", "uncertain")
 

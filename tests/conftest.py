@@ -13,8 +13,9 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from requires import needs, needs_root
-from standing import Site
+
+from tests.support.requirements import needs, needs_root
+from tests.support.running_site import Site
 
 # how long an example takes says more about the machine's other work than about the code
 hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from requires import ROOT
-from standing import Run
+
+from tests.support.requirements import ROOT
+from tests.support.running_site import Run
 
 sys.path.insert(0, str(ROOT / "tools"))
 import readme

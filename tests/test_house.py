@@ -9,17 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-from requires import ROOT, missing
-from standing import Run
-
 from sigprobe.measure import KINDS
+from tests.support.requirements import ROOT, missing
+from tests.support.running_site import Run
 
 PACKAGE = ROOT / "sigprobe"
-MOST_LINES = 420
-ONE_TABLE = {"codes.py"}
-"""Files that are a single table of data: nothing in them could be cut by concern."""
-
 LIBRARIES = ("requests", "urllib3", "dns", "icmplib", "speedtest", "rich", "yaml", "pydantic", "typer", "apsw")
 
 
@@ -53,13 +47,6 @@ def test_the_kinds_load_their_libraries_when_they_measure() -> None:
     modules = loaded("import sigprobe.measure")
     assert "sigprobe.measure.ping.kind" in modules
     assert not modules & {"requests", "urllib3", "dns", "icmplib", "speedtest", "rich"}
-
-
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_no_file_grows_too_long(path: Path) -> None:
-    """A file past this length wants splitting by concern."""
-    if path.name not in ONE_TABLE:
-        assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
 
 
 def test_arrows_point_downwards() -> None:

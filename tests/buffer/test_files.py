@@ -13,7 +13,6 @@ from types import SimpleNamespace
 
 import apsw
 import pytest
-from records import record
 
 from sigprobe.buffer import (
     Buffer,
@@ -30,6 +29,8 @@ from sigprobe.buffer import (
 from sigprobe.buffer import durability as guards
 from sigprobe.buffer.lock import FileLock
 from sigprobe.buffer.page_carver import Carver
+from tests.support.records import record
+from tests.support.requirements import ROOT
 
 COLLECTOR = "https://collector.example/"
 
@@ -296,7 +297,8 @@ def test_read_only_is_a_storage_error(tmp_path: Path, what: str) -> None:
         parent.chmod(parent.stat().st_mode | 0o011)
     code = (
         "import os,sys; sys.path[:0]=[sys.argv[2]]\n"
-        "from pathlib import Path\nfrom records import record\nfrom sigprobe.buffer import Buffer, StorageError\n"
+        "from pathlib import Path\nfrom tests.support.records import record\n"
+        "from sigprobe.buffer import Buffer, StorageError\n"
         "Buffer(Path(sys.argv[3])).put(record())\n"  # the interpreter may lie where only root can read
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "try:\n    Buffer(Path(sys.argv[1])).put(record())\nexcept StorageError as e:\n    print('refused', e)\n"
@@ -306,7 +308,7 @@ def test_read_only_is_a_storage_error(tmp_path: Path, what: str) -> None:
         "-c",
         code,
         str(home / "b.db"),
-        str(Path(__file__).parents[1]),
+        str(ROOT),
         str(tmp_path / "w" / "b.db"),
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import apsw
 import pytest
-from records import record
 
 from sigprobe.buffer import Buffer, BufferLimitError, State, Verdicts
 from sigprobe.record.result import RUN_KIND, Outcome, new_id
+from tests.support.records import record
 
 COLLECTOR = "https://collector.example/"
 DAY = 86400.0

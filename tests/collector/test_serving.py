@@ -21,9 +21,9 @@ import trustme
 
 from sigprobe.collector import store
 from sigprobe.protocol import batches
-from tests.collector.postgres import Postgres
-from tests.collector.sending import batch_of, make_result
-from tests.collector.serving import COMMAND, Server, Spawn, new_token, run, serve
+from tests.support.collector_client import batch_of, make_result
+from tests.support.collector_process import COMMAND, Server, Spawn, new_token, run, serve
+from tests.support.postgres import Postgres
 
 
 @pytest.fixture

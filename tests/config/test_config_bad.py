@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from config_bad_files import BAD, BASE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sigprobe.config import Config, ConfigError, load, parse, report
 from sigprobe.words import i18n
+from tests.config.bad_files import BAD, BASE
 
 
 @pytest.mark.parametrize("name", BAD)

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from config_commands import RUNNER
 
 from sigprobe.config import load
+from tests.config.run_config import RUNNER
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -12,10 +12,11 @@ import yaml
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from sigprobe.config import Config, ConfigError, load, paths
+from sigprobe.config import Config, ConfigError, load
 from sigprobe.config.fields import field_of
 from sigprobe.config.schema import config_schema
 from sigprobe.config.show import origins, to_yaml, values
+from sigprobe.files import locations
 from sigprobe.measure import KINDS
 from sigprobe.measure.schema import result_schema
 
@@ -121,7 +122,7 @@ def test_the_first_file_found_is_used_whole(tmp_path: Path) -> None:
     assert load(None, {}, root).config.probe.site == "system"
     assert load(None, {}, root).config.profile == "other"
 
-    _write(paths.user_file(), "user")
+    _write(locations.user_file(), "user")
     assert load(None, {}, root).config.probe.site == "user"
     assert load(None, {}, root).config.profile == "sirekap-need"
 
@@ -132,7 +133,7 @@ def test_the_first_file_found_is_used_whole(tmp_path: Path) -> None:
 
 def test_a_named_file_that_is_missing_is_an_error(tmp_path: Path) -> None:
     """Whoever names a file gets that one or an error, never quietly another one."""
-    _write(paths.user_file(), "user")
+    _write(locations.user_file(), "user")
     with pytest.raises(ConfigError, match=r"gone\.yaml: this file does not exist\."):
         load(None, {"SIGPROBE_CONFIG": str(tmp_path / "gone.yaml")}, tmp_path)
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import jsonschema
 import pytest
-from records import record
 
 from sigprobe.measure.schema import result_schema
 from sigprobe.record.result import (
@@ -23,6 +22,7 @@ from sigprobe.record.result import (
     Target,
     new_id,
 )
+from tests.support.records import record
 
 
 @pytest.fixture(scope="module")

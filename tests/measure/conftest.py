@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from link_emulator import Link
+
+from tests.support.link_emulator import Link
 
 PORT = 8470
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from netns import MARKS, namespace
 
 from sigprobe.measure.dns import kind as dns
 from sigprobe.measure.http import kind as http
 from sigprobe.measure.kind import Measured
 from sigprobe.net.limits import Context, Deadline
+from tests.support.netns import MARKS, namespace
 
 pytestmark = MARKS
 

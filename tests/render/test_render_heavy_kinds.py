@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from samples import result
 
 from sigprobe.record import profile
 from sigprobe.record.result import Outcome
 from sigprobe.render.run_table import Row, result_rows
+from tests.render.samples import result
 
 NEED = profile.load(profile.DEFAULT)
 

@@ -11,11 +11,11 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from samples import NEED, TAGS, dns, ping, result, speed, web
 
 from sigprobe.record.result import Operator, Outcome
 from sigprobe.render.machine import CSV_COLUMNS, Dialect, as_dict, csv_rows, document, guarded, json_text, ndjson
 from sigprobe.verdict import decide
+from tests.render.samples import NEED, TAGS, dns, ping, result, speed, web
 
 RESULTS = [ping(), dns(), web(), speed(), result("http", "x", "https://x/", "refused")]
 

@@ -14,7 +14,6 @@ from typing import get_args
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from samples import NEED, RTTS, TAGS, WHEN, dns, ping, result, speed, view, web
 
 from sigprobe.record.result import Location, Network, Operator, Outcome, Tags
 from sigprobe.render import words
@@ -25,6 +24,7 @@ from sigprobe.render.view import RunView, UploadKind, UploadLine
 from sigprobe.verdict import decide
 from sigprobe.words.codes import CODES
 from sigprobe.words.i18n import set_language
+from tests.render.samples import NEED, RTTS, TAGS, WHEN, dns, ping, result, speed, view, web
 
 Speak = Callable[[str], None]
 

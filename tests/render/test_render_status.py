@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from samples import NEED, WHEN, dns, ping, result, speed
 
 from sigprobe.render import words
 from sigprobe.render.console import Traits
@@ -24,6 +23,7 @@ from sigprobe.render.status import (
     status_text,
 )
 from sigprobe.words.codes import CODES
+from tests.render.samples import NEED, WHEN, dns, ping, result, speed
 
 Speak = Callable[[str], None]
 

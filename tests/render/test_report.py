@@ -10,11 +10,11 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from samples import dns, ping, result, speed, view, web
 
 from sigprobe.record.result import Result
 from sigprobe.render.report import Evidence, report_html, report_json
 from sigprobe.render.route_map import Spot, frame_of, svg
+from tests.render.samples import dns, ping, result, speed, view, web
 
 Speak = Callable[[str], None]
 

@@ -10,12 +10,12 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from samples import NEED, TAGS, dns, ping, result, speed, view, web
 
 from sigprobe.record.result import Result, read_result
 from sigprobe.render.share import MOST, share_text, whatsapp_link
 from sigprobe.render.stored_run import view_of
 from sigprobe.words.codes import CODES
+from tests.render.samples import NEED, TAGS, dns, ping, result, speed, view, web
 
 Speak = Callable[[str], None]
 

@@ -17,9 +17,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from modem_service import CANARIES, MODEM, ModemService, private_bus
-from requires import ROOT, missing, needs
-from test_nmea import nmea
 
 from sigprobe.net import routes
 from sigprobe.record.result import Network, Operator
@@ -27,6 +24,9 @@ from sigprobe.tag import read_tags
 from sigprobe.tag.bus import BusError, system_bus
 from sigprobe.tag.gps import open_gps
 from sigprobe.tag.modem import Choice, ModemReader, Radio, cell, choice, choose, on_link, read_radios
+from tests.support.modem_service import CANARIES, MODEM, ModemService, private_bus
+from tests.support.requirements import ROOT, missing, needs
+from tests.tag.test_nmea import nmea
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from test_nmea import GGA, RMC, nmea, until
 
 from sigprobe.lists import Station, keep, registered
 from sigprobe.places import lies_outside
@@ -16,6 +15,7 @@ from sigprobe.runs.clock import gps_offset
 from sigprobe.tag.fix import Expected, Fix, location
 from sigprobe.tag.gps import open_gps
 from sigprobe.tag.track import Track
+from tests.tag.test_nmea import GGA, RMC, nmea, until
 
 BANDUNG = "3273011001005"
 

@@ -11,7 +11,8 @@ import trustme
 
 from sigprobe.buffer import Buffer
 from sigprobe.upload import Backoff, Collector, Upload
-from tests.upload.standin import StandIn
+from tests.support.laptop_fixtures import database, engine, laptop, postgres  # noqa: F401 - fixtures
+from tests.support.stand_in_collector import StandIn
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from sigprobe.protocol import batches
 from sigprobe.record.result import format_time
 from sigprobe.upload import Backoff, Collector, Mode, TransportError
 from sigprobe.upload.batch_size import FIRST_BATCH, LARGEST_BATCH, SMALL_BATCH, Pace
+from tests.support.stand_in_collector import Sent, http, portal, problem, put, receipt, standin
 from tests.upload.conftest import Draining
-from tests.upload.standin import Sent, http, portal, problem, put, receipt, standin
 
 
 class Clock:

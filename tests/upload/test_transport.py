@@ -18,7 +18,7 @@ import pytest
 import trustme
 
 from sigprobe.upload.transport import Channel, Collector, Reply, TransportError, open_channel, post
-from tests.upload.standin import Sent, StandIn, http, standin, until
+from tests.support.stand_in_collector import Sent, StandIn, http, standin, until
 
 HEADERS = {"Authorization": "Bearer secret"}
 

@@ -17,8 +17,8 @@ from sigprobe.config import load
 from sigprobe.record.profile import load as load_profile
 from sigprobe.runs import agent as loop
 from sigprobe.upload import Backoff, Collector, drain
-from tests.agent.field import settings
-from tests.upload.standin import StandIn, put, standin
+from tests.support.agent_process import settings
+from tests.support.stand_in_collector import StandIn, put, standin
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -19,8 +19,8 @@ import pytest
 from sigprobe.buffer import Buffer
 from sigprobe.record.result import format_time
 from sigprobe.upload import Backoff
-from tests.agent.field import Spawn, settings
-from tests.upload.standin import Sent, portal, problem, put, receipt, standin, until
+from tests.support.agent_process import Spawn, settings
+from tests.support.stand_in_collector import Sent, portal, problem, put, receipt, standin, until
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -14,13 +14,13 @@ import dns.message
 import pytest
 from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter, ValidationError
-from servers.dnsserver import Answer, dns_server, records, silence
 
 from sigprobe.measure.dns import kind
 from sigprobe.measure.dns.servers import parse_server, system_servers
 from sigprobe.measure.kind import Measured
 from sigprobe.net.limits import Context, DataBudget, Deadline
 from sigprobe.words.codes import CODES
+from tests.support.servers.dnsserver import Answer, dns_server, records, silence
 
 A = "kpu.test. 300 IN A 192.0.2.1"
 SCHEMA = Draft202012Validator(TypeAdapter(kind.DnsData).json_schema())

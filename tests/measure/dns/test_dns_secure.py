@@ -13,12 +13,12 @@ import dns.message
 import pytest
 import trustme
 from pydantic import ValidationError
-from servers.dnsserver import Answer, records
-from servers.tcp import Peer, Server, tcp_server
 
 from sigprobe.measure.dns import kind
 from sigprobe.measure.kind import Measured
 from sigprobe.net.limits import Context, DataBudget, Deadline
+from tests.support.servers.dnsserver import Answer, records
+from tests.support.servers.tcp import Peer, Server, tcp_server
 
 A = "kpu.test. 300 IN A 192.0.2.1"
 

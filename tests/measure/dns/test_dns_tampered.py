@@ -17,8 +17,6 @@ import pytest
 import trustme
 from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter
-from servers.dnsserver import Answer, DnsServer, dns_server, records
-from servers.tcp import tcp_server
 
 from sigprobe.measure.dns import kind
 from sigprobe.measure.kind import Measured
@@ -26,6 +24,8 @@ from sigprobe.net.limits import Context, DataBudget, Deadline
 from sigprobe.verdict import dns_consistency
 from sigprobe.verdict.dns_consistency import Told
 from sigprobe.words.codes import CODES
+from tests.support.servers.dnsserver import Answer, DnsServer, dns_server, records
+from tests.support.servers.tcp import tcp_server
 
 # another address than the others' is looked at: only in a namespace is that nobody's
 pytestmark = [pytest.mark.root, pytest.mark.system("ip", "iproute2")]

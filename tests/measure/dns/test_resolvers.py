@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from servers.dnsserver import dns_server, records, silence
 
 from sigprobe.measure.dns import kind as dns
 from sigprobe.measure.path import kind as path
@@ -14,6 +13,7 @@ from sigprobe.measure.path import resolvers
 from sigprobe.measure.path.options import Aim, Options
 from sigprobe.net.limits import Context, Deadline
 from sigprobe.record.result import Outcome, Result, Software, Tags, Target, new_id
+from tests.support.servers.dnsserver import dns_server, records, silence
 
 UPSTREAM = "# what the link said\nnameserver 103.10.9.53\nnameserver 103.10.9.54\nsearch lan\n"
 

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter, ValidationError
-from servers.tcp import Peer, http_server, page, tcp_server
 
 import sigprobe.net.http_trace  # noqa: F401 - loaded here, so that no test's deadline pays for it
 from sigprobe.measure.http import kind
@@ -19,6 +18,7 @@ from sigprobe.measure.kind import Measured
 from sigprobe.net import sockets
 from sigprobe.net.limits import Context, DataBudget, Deadline
 from sigprobe.words.codes import CODES
+from tests.support.servers.tcp import Peer, http_server, page, tcp_server
 
 SCHEMA = Draft202012Validator(TypeAdapter(kind.HttpData).json_schema())
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import trustme
-from servers.tcp import Peer, http_server, page, tcp_server
 
 from sigprobe.measure.http import kind
 from sigprobe.measure.kind import Measured
 from sigprobe.net.limits import Context, Deadline
 from sigprobe.record.result import parse_time
 from sigprobe.words.codes import CODES
+from tests.support.servers.tcp import Peer, http_server, page, tcp_server
 
 NOW = datetime.now(UTC)
 

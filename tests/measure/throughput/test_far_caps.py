@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable
 
 import pytest
-from servers.speedtests import GARBAGE, Books, Handler, librespeed
-from servers.tcp import Peer
 
 from sigprobe.measure.throughput.plan import Plan, Transfer
 from sigprobe.measure.throughput.server import Server
@@ -19,6 +17,8 @@ from sigprobe.measure.throughput.stream import MIB
 from sigprobe.measure.throughput.transfer import Direction
 from sigprobe.net.limits import Context, Deadline
 from sigprobe.net.sockets import Address
+from tests.support.servers.speedtests import GARBAGE, Books, Handler, librespeed
+from tests.support.servers.tcp import Peer
 
 RTT_S = 0.1
 REFUSED = b"HTTP/1.1 503 Busy\r\nRetry-After: 9\r\nContent-Length: 1\r\n\r\nx"

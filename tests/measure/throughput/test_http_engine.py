@@ -14,8 +14,6 @@ import pytest
 import trustme
 from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter, ValidationError
-from servers.speedtests import GARBAGE, Books, Handler, collector, content_length, librespeed, settings
-from servers.tcp import Peer, http_server, page, tcp_server
 
 import sigprobe.measure.throughput.http_engine  # noqa: F401 - loaded here, so that no test's deadline pays for it
 from sigprobe.measure.kind import Measured
@@ -25,6 +23,8 @@ from sigprobe.measure.throughput.transfer import SMALL_BODY
 from sigprobe.net.limits import Context, DataBudget, Deadline, Progress
 from sigprobe.record.result import Outcome
 from sigprobe.words.codes import CODES
+from tests.support.servers.speedtests import GARBAGE, Books, Handler, collector, content_length, librespeed, settings
+from tests.support.servers.tcp import Peer, http_server, page, tcp_server
 
 SCHEMA = Draft202012Validator(TypeAdapter(kind.ThroughputData).json_schema())
 OK_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n"
@@ -295,7 +295,7 @@ def test_a_limit_on_bodies_is_met_with_smaller_ones() -> None:
             peer.send(page(b"", "413 Large", "Connection: close"))
             peer.reset()
             return
-        from servers.speedtests import take_upload
+        from tests.support.servers.speedtests import take_upload
 
         take_upload(peer, books, head)
 

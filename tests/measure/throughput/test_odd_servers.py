@@ -6,16 +6,15 @@ import socket
 import zlib
 from typing import Any
 
-from netns import MARKS, namespace
-from servers.speedtests import Books, content_length, librespeed
-from servers.tcp import Peer
-
 import sigprobe.measure.throughput.http_engine  # noqa: F401 - loaded here, so that no test's deadline pays for it
 from sigprobe.measure.kind import Measured
 from sigprobe.measure.throughput import http_engine as engine
 from sigprobe.measure.throughput import kind
 from sigprobe.net.limits import Context, Deadline
 from sigprobe.record.result import Outcome
+from tests.support.netns import MARKS, namespace
+from tests.support.servers.speedtests import Books, content_length, librespeed
+from tests.support.servers.tcp import Peer
 
 pytestmark = MARKS
 

@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 
 import pytest
-from link_emulator import Link, Way, link
-from netns import MARKS
 
 from sigprobe.measure.kind import Measured
 from sigprobe.measure.throughput import kind
 from sigprobe.net.limits import Context, Deadline
 from sigprobe.record.result import Outcome, is_at_least
+from tests.support.link_emulator import Link, Way, link
+from tests.support.netns import MARKS
 
 pytestmark = MARKS
 

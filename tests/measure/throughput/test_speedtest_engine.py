@@ -14,14 +14,14 @@ import pytest
 import speedtest
 from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter
-from servers.speedtests import GARBAGE, content_length, read_head
-from servers.tcp import Peer, Server, page, tcp_server
 
 from sigprobe.measure.kind import Measured
 from sigprobe.measure.throughput import kind
 from sigprobe.net.limits import Context, DataBudget, Deadline
 from sigprobe.record.result import Outcome
 from sigprobe.words.codes import CODES
+from tests.support.servers.speedtests import GARBAGE, content_length, read_head
+from tests.support.servers.tcp import Peer, Server, page, tcp_server
 
 SCHEMA = Draft202012Validator(TypeAdapter(kind.ThroughputData).json_schema())
 CONFIG = b"""<?xml version="1.0"?><settings>

@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter, ValidationError
-from servers.speedtests import collector, settings
-from servers.tcp import Peer, Server, http_server, page, tcp_server
 
 import sigprobe.net.http_trace  # noqa: F401 - loaded here, so that no test's deadline pays for it
 from sigprobe.measure.kind import Measured
@@ -21,6 +19,8 @@ from sigprobe.net import sockets
 from sigprobe.net.limits import Context, DataBudget, Deadline, Progress
 from sigprobe.net.urls import origin
 from sigprobe.words.codes import CODES
+from tests.support.servers.speedtests import collector, settings
+from tests.support.servers.tcp import Peer, Server, http_server, page, tcp_server
 
 SCHEMA = Draft202012Validator(TypeAdapter(kind.VideoData).json_schema())
 Answer = bytes | Callable[[Peer, bytes], object]

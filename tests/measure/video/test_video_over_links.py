@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from link_emulator import Link, Way, link
-from netns import MARKS
 
 from sigprobe.measure.kind import Measured
 from sigprobe.measure.video import kind
 from sigprobe.net.limits import Context, DataBudget, Deadline
 from sigprobe.record.result import Outcome
+from tests.support.link_emulator import Link, Way, link
+from tests.support.netns import MARKS
 
 pytestmark = MARKS
 

@@ -15,7 +15,6 @@ import pytest
 import trustme
 from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter, ValidationError
-from servers.tcp import Peer, Server, http_server, page, tcp_server
 
 import sigprobe.net.http_trace  # noqa: F401 - loaded here, so that no test's deadline pays for it
 from sigprobe.measure.kind import Measured
@@ -23,6 +22,7 @@ from sigprobe.measure.web import kind
 from sigprobe.net import sockets
 from sigprobe.net.limits import Context, DataBudget, Deadline, Progress
 from sigprobe.words.codes import CODES
+from tests.support.servers.tcp import Peer, Server, http_server, page, tcp_server
 
 SCHEMA = Draft202012Validator(TypeAdapter(kind.WebData).json_schema())
 Answer = bytes | Callable[[Peer], object]

@@ -1,0 +1,312 @@
+"""The store keeps each record once and for good, the same way on SQLite and on PostgreSQL 15."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, inspect, text
+
+from sigprobe.collector import store
+from sigprobe.collector.ingest.records import sort_lines
+from sigprobe.collector.store import Filters, NewResult, schema
+from sigprobe.collector.store.migrations import MIGRATIONS
+from sigprobe.record.result import Result
+from tests.support.collector_client import failed_result, make_result
+
+NOW = datetime(2029, 2, 14, 7, 6, tzinfo=UTC)
+
+
+def rows_of(*results: Result) -> list[NewResult]:
+    return list(sort_lines(result.to_line() for result in results).rows)
+
+
+def add(engine: Engine, *results: Result, now: datetime = NOW) -> list[str]:
+    rows = rows_of(*results)
+    stored = store.add_results(engine, rows, carrier="laptop-1", token_id=None, now=now)
+    return [stored[row.id] for row in rows]
+
+
+def test_once_for_good(engine: Engine) -> None:
+    """The same record again changes nothing; other bytes under its id are a conflict and change nothing either."""
+    first = make_result()
+    assert add(engine, first) == ["accepted"]
+    assert add(engine, first, make_result(2)) == ["duplicate", "accepted"]
+    changed = make_result(id=first.id, data={"rtt_median_ms": 1.0})
+    assert add(engine, changed) == ["conflict"]
+    lines = [line for _, line in store.page_lines(engine)]
+    assert lines[0] == first.to_line()
+    assert len(lines) == 2
+
+
+def test_columns_for_the_monitoring_centre(engine: Engine) -> None:
+    """What the centre asks for stands in columns: place, regency, operator, outcome, cause, position, times."""
+    result = failed_result("timeout")
+    run = make_result(
+        kind="run", data={"verdict": {"owner": "operator", "cause": "no_internet"}}, started_at="2029-02-14T07:05:01Z"
+    )
+    add(engine, result, run)
+    with engine.connect() as connection:
+        row, other = connection.execute(text("SELECT * FROM results ORDER BY receive_no")).mappings().all()
+    assert (row["tps_id"], row["regency"], row["operator_plmn"], row["operator_name"]) == (
+        "3273011001005",
+        "3273",
+        "51010",
+        "Telkomsel",
+    )
+    assert (row["outcome"], row["failure_code"], row["verdict_owner"]) == ("failed", "timeout", None)
+    assert (other["verdict_owner"], other["verdict_cause"]) == ("operator", "no_internet")
+    assert (row["lat"], row["lon"], row["carrier"]) == (-6.91474, 107.60981, "laptop-1")
+    assert row["corrected_at"] is None
+    found = store.find_result(engine, result.id)
+    assert found is not None
+    assert (found.received_at, found.started_at.isoformat()) == (NOW, "2029-02-14T07:05:01.123000+00:00")
+
+
+@pytest.mark.parametrize("when", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z", "1969-12-31T23:59:59Z"])
+def test_any_clock(engine: Engine, when: str) -> None:
+    """A device that claims the first or the last year of the calendar is stored and read back."""
+    result = make_result(started_at=when)
+    assert add(engine, result) == ["accepted"]
+    assert store.list_newest(engine, Filters())[0].started_at.year == int(when[:4])
+
+
+def test_filters_and_paging(engine: Engine) -> None:
+    """The newest come first; TPS, operator by name or PLMN, and outcome narrow the list."""
+    results = [make_result(n) for n in range(1, 6)] + [failed_result(seq=6)]
+    add(engine, *results)
+    newest = store.list_newest(engine, Filters(), limit=2)
+    assert [r.id for r in newest] == [results[5].id, results[4].id]
+    assert [r.id for r in store.list_newest(engine, Filters(), before=newest[-1].receive_no, limit=1)] == [
+        results[3].id
+    ]
+    assert len(store.list_newest(engine, Filters(operator="51010"))) == 6
+    assert len(store.list_newest(engine, Filters(operator="Telkomsel", outcome="failed"))) == 1
+    assert store.list_newest(engine, Filters(tps_id="0000000000000")) == []
+
+
+def test_tallies_count_each_check_once(engine: Engine) -> None:
+    """Counts by outcome leave out run records and what comes again."""
+    first, second = make_result(), failed_result(seq=2)
+    add(engine, first, second, make_result(3, kind="run"))
+    later = datetime(2029, 2, 15, tzinfo=UTC)
+    add(engine, first, make_result(4), now=later)
+    (place,) = store.read_tallies(engine, "place")
+    assert (place.subject, dict(place.counts), place.last_received_at) == (
+        "3273011001005",
+        {"ok": 2, "failed": 1},
+        later,
+    )
+    assert [t.subject for t in store.read_tallies(engine, "operator")] == ["Telkomsel"]
+
+
+def test_cursor_misses_nothing_under_concurrent_writers(engine: Engine) -> None:
+    """A reader who follows the receive order while four writers commit sees every record once."""
+    total = 4 * 30
+    failures: list[BaseException] = []
+
+    def write(worker: int) -> None:
+        try:
+            for n in range(10):
+                add(engine, *(make_result(1 + worker * 100 + n * 3 + k) for k in range(3)))
+        except BaseException as error:
+            failures.append(error)
+
+    writers = [threading.Thread(target=write, args=(n,)) for n in range(4)]
+    for writer in writers:
+        writer.start()
+    seen: list[bytes] = []
+    after = 0
+    while any(writer.is_alive() for writer in writers) or len(seen) < total:
+        page = store.page_lines(engine, after=after, limit=7)
+        seen.extend(line for _, line in page)
+        after = page[-1][0] if page else after
+        if not page and not any(writer.is_alive() for writer in writers):
+            seen.extend(line for _, line in store.page_lines(engine, after=after, limit=1000))
+            break
+    for writer in writers:
+        writer.join()
+    assert not failures
+    assert len(seen) == len(set(seen)) == total
+
+
+def test_a_number_taken_first_commits_first(postgres: object, tmp_path: Path) -> None:
+    """On PostgreSQL a writer waits for the one that took numbers before it, so none can surface late."""
+    engine = store.open_store(postgres.new_database())  # type: ignore[attr-defined]
+    try:
+        with engine.begin() as slow:
+            slow.execute(text("UPDATE receive_order SET last_no = last_no + 1"))
+            done = threading.Event()
+            writer = threading.Thread(target=lambda: (add(engine, make_result()), done.set()))
+            writer.start()
+            assert not done.wait(0.5)
+        assert done.wait(30)
+        writer.join()
+    finally:
+        engine.dispose()
+
+
+def test_same_schema_as_the_migrations_make(engine: Engine) -> None:
+    """The tables that the code uses are the tables that the migrations leave behind."""
+    found = inspect(engine)
+    assert set(found.get_table_names()) == set(schema.metadata.tables)
+    for name, table in schema.metadata.tables.items():
+        columns = {c["name"]: bool(c["nullable"]) for c in found.get_columns(name)}
+        assert columns == {c.name: bool(c.nullable) for c in table.columns}, name
+        indexes = {i["name"]: i["column_names"] for i in found.get_indexes(name) if not i.get("duplicates_constraint")}
+        assert indexes == {str(i.name): [c.name for c in i.columns] for i in table.indexes}, name
+
+
+def test_opening_again_changes_nothing(database: str) -> None:
+    """A second start finds the database current and keeps what is in it."""
+    for expected in (["accepted"], ["duplicate"]):
+        engine = store.open_store(database)
+        try:
+            assert add(engine, make_result(id="0190a5c0-0000-7000-8000-0000000000cc", run_id=_RUN)) == expected
+        finally:
+            engine.dispose()
+
+
+_RUN = "0190a5c0-0000-7000-8000-0000000000dd"
+
+
+def test_starts_at_once(database: str) -> None:
+    """Several processes that start together on an empty database migrate it once."""
+    engines: list[Engine] = []
+    failures: list[BaseException] = []
+
+    def start() -> None:
+        try:
+            engines.append(store.open_store(database))
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=start) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    try:
+        assert not failures
+        assert len(engines) == 4
+        assert store.last_number(engines[0]) == 0
+    finally:
+        for engine in engines:
+            engine.dispose()
+
+
+def test_newer_database_is_refused(database: str) -> None:
+    """A database of a newer version is left alone, and the sentence says to update."""
+    engine = store.open_store(database)
+    with engine.begin() as connection:
+        connection.execute(
+            schema.schema_version.insert().values(version=len(MIGRATIONS) + 1, title="future", applied_at=NOW)
+        )
+    engine.dispose()
+    with pytest.raises(store.StoreError, match="newer sigprobe"):
+        store.open_store(database)
+
+
+def test_tokens(engine: Engine) -> None:
+    """A token works until it is revoked, is kept as a digest only, and its name is free again afterwards."""
+    secret = store.create_token(engine, "laptop-1", store.PROBE)
+    found = store.find_token(engine, secret)
+    assert found is not None
+    assert (found.name, found.role, found.last_used_at) == ("laptop-1", "probe", None)
+    with pytest.raises(store.NameTakenError):
+        store.create_token(engine, "laptop-1", store.ADMIN)
+    store.add_results(engine, rows_of(make_result()), carrier=found.name, token_id=found.id, now=NOW)
+    assert store.list_tokens(engine)[0].last_used_at == NOW
+    assert store.revoke_token(engine, "laptop-1")
+    assert not store.revoke_token(engine, "laptop-1")
+    assert store.find_token(engine, secret) is None
+    store.create_token(engine, "laptop-1", store.PROBE)
+    with engine.connect() as connection:
+        hashes = connection.execute(text("SELECT hash FROM tokens")).scalars().all()
+    assert secret not in "".join(hashes)
+
+
+def test_sessions(engine: Engine) -> None:
+    """A one-time link opens one session; a session ends with its time, its token, or by signing out."""
+    once = store.create_once(engine, now=NOW)
+    assert not store.find_session(engine, once, now=NOW)
+    session = store.spend_once(engine, once, now=NOW)
+    assert session is not None
+    assert store.spend_once(engine, once, now=NOW) is None
+    assert store.find_session(engine, session, now=NOW)
+    assert not store.find_session(engine, session, now=NOW.replace(day=15))
+    late = store.create_once(engine, now=NOW)
+    assert store.spend_once(engine, late, now=NOW.replace(minute=17)) is None
+    secret = store.create_token(engine, "boss", store.ADMIN)
+    token = store.find_token(engine, secret)
+    assert token is not None
+    session = store.open_session(engine, token.id, now=NOW)
+    assert store.find_session(engine, session, now=NOW)
+    store.revoke_token(engine, "boss")
+    assert not store.find_session(engine, session, now=NOW)
+    other = store.spend_once(engine, store.create_once(engine, now=NOW), now=NOW)
+    assert other is not None
+    store.close_session(engine, other)
+    assert not store.find_session(engine, other, now=NOW)
+
+
+@pytest.fixture
+def sqlite_store(tmp_path: Path) -> Iterator[tuple[Engine, Path]]:
+    path = tmp_path / "deep" / "collector.db"
+    engine = store.open_store(f"sqlite:///{path}")
+    yield engine, path
+    engine.dispose()
+
+
+def test_sqlite_is_in_its_durable_mode(sqlite_store: tuple[Engine, Path]) -> None:
+    """Every connection runs with a rollback journal and EXTRA, read back from SQLite, and the file is private."""
+    engine, path = sqlite_store
+    with engine.connect() as connection:
+        assert connection.execute(text("PRAGMA journal_mode")).scalar() == "truncate"
+        assert connection.execute(text("PRAGMA synchronous")).scalar() == 3
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_database_left_in_wal_mode_is_taken_out_of_it(tmp_path: Path) -> None:
+    """A file that somebody opened in WAL mode is brought back before anything is written to it."""
+    path = tmp_path / "wal.db"
+    with sqlite3.connect(path) as raw:
+        raw.execute("PRAGMA journal_mode=WAL")
+        raw.execute("CREATE TABLE other (x)")
+    raw.close()
+    engine = store.open_store(f"sqlite:///{path}")
+    try:
+        with engine.connect() as connection:
+            assert connection.execute(text("PRAGMA journal_mode")).scalar() == "truncate"
+    finally:
+        engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("mysql://x/y", "sqlite:///FILE or postgresql://"),
+        ("sqlite://", "must be a file"),
+        ("sqlite:////proc/none/x.db", "cannot be opened"),
+        ("postgresql://sigprobe:hunter2@127.0.0.1:1/none", "cannot be used"),
+    ],
+)
+def test_unusable_databases_get_one_sentence(url: str, message: str) -> None:
+    """What cannot be opened is said in one sentence, and never with the password."""
+    with pytest.raises(store.StoreError, match=message) as caught:
+        store.open_store(url)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
+    """A file that is no database is refused and left as it is."""
+    path = tmp_path / "notes.txt"
+    path.write_text("not a database at all, but long enough to be looked at as one\n" * 20)
+    before = path.read_bytes()
+    with pytest.raises(store.StoreError, match="cannot be used"):
+        store.open_store(f"sqlite:///{path}")
+    assert path.read_bytes() == before

@@ -1,0 +1,79 @@
+"""A collector to test against: a store on either engine, and an app in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+from starlette.testclient import TestClient
+
+from sigprobe.collector import store
+from sigprobe.collector.app import create_app
+from sigprobe.collector.web.settings import Settings
+from tests.support.collector_client import Collector
+from tests.support.postgres import Postgres
+
+
+@pytest.fixture
+def make_collector(tmp_path: Path) -> Iterator[Callable[..., Collector]]:
+    """A function that makes a collector with given `Settings` fields, and optionally over an open store."""
+    opened: list[tuple[TestClient, Engine]] = []
+
+    def make(engine: Engine | None = None, *, client_host: str = "127.0.0.1", **settings: Any) -> Collector:
+        engine = engine or store.open_store(f"sqlite:///{tmp_path}/collector-{len(opened)}.db")
+        app = create_app(Settings(**settings), engine)
+        client = TestClient(
+            app,
+            base_url="http://127.0.0.1",
+            client=(client_host, 50000),
+            raise_server_exceptions=False,
+            follow_redirects=False,
+        )
+        opened.append((client, engine))
+        return Collector(
+            client,
+            engine,
+            store.create_token(engine, f"laptop-{len(opened)}", store.PROBE),
+            store.create_token(engine, f"boss-{len(opened)}", store.ADMIN),
+        )
+
+    yield make
+    for client, engine in opened:
+        client.close()
+        engine.dispose()
+
+
+@pytest.fixture
+def collector(make_collector: Callable[..., Collector]) -> Collector:
+    """A collector on loopback over SQLite."""
+    return make_collector()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One running PostgreSQL for all tests that want one."""
+    server = Postgres()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database, once on each engine."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/store.db"
+    return str(request.getfixturevalue("postgres").new_database())
+
+
+@pytest.fixture
+def engine(database: str) -> Iterator[Engine]:
+    """An open store on each engine."""
+    opened = store.open_store(database)
+    yield opened
+    opened.dispose()

@@ -1,0 +1,167 @@
+"""A link between two network namespaces with the delay, jitter, loss, rate, queue and outages a test asks for.
+
+    with link(up=Way(delay_ms=25), down=Way(delay_ms=25, rate_bps=5e6, queue_bytes=60_000)) as wire:
+        wire.near.run("ping", "-c", "3", wire.far_address)
+        wire.set(down=Way(outages=((0, 3),)))
+        wire.counts()["down"]["tcp"]["overflow"]
+
+`near` sends `up` to `far`. The packets pass through a process of its own (`link_relay.py`), which counts them. Root
+only: a test that uses it carries `netns.MARKS`.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypedDict
+
+from tests.support.netns import Namespace, namespace
+
+RELAY = Path(__file__).with_name("link_relay.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What one direction does to packets. Times in outages and traces are seconds since the setting was made.
+
+    `jitter_ms` is drawn evenly from ± that much and keeps the order of packets. `reorder` is the share of packets
+    that is held back by `reorder_ms`, `duplicate` the share that is delivered twice. `trace` is the rate over time,
+    [(t, bit/s), …], 0 for none at all; `rate_bps` holds before its first point. Without a `queue_bytes` nothing is
+    ever dropped for lack of room. An outage swallows what is sent between its two moments.
+    """
+
+    delay_ms: float = 0
+    jitter_ms: float = 0
+    loss: float = 0
+    rate_bps: float | None = None
+    queue_bytes: int | None = None
+    outages: tuple[tuple[float, float], ...] = ()
+    trace: tuple[tuple[float, float], ...] = ()
+    duplicate: float = 0
+    reorder: float = 0
+    reorder_ms: float = 0
+
+
+class Counts(TypedDict):
+    """What became of the packets of one protocol in one direction."""
+
+    arrived: int
+    passed: int
+    passed_bytes: int
+    lost: int
+    outage: int
+    overflow: int
+    duplicated: int
+    held_back: int
+
+
+NONE = Counts(arrived=0, passed=0, passed_bytes=0, lost=0, outage=0, overflow=0, duplicated=0, held_back=0)
+
+
+@dataclass
+class Link:
+    """A running link. Addresses are the same in every link unless `subnet` differs; the namespaces keep them apart."""
+
+    near: Namespace
+    far: Namespace
+    near_address: str
+    far_address: str
+    near_address6: str
+    far_address6: str
+    device: str
+    _relay: subprocess.Popen[str] = field(repr=False)
+
+    def set(self, *, up: Way | None = None, down: Way | None = None) -> None:
+        """Change one or both directions from now on; what is on its way stays as it was."""
+        ways = {name: asdict(way) for name, way in (("up", up), ("down", down)) if way is not None}
+        self._ask({"set": ways})
+
+    def counts(self) -> dict[str, dict[str, Counts]]:
+        """By direction (`up`, `down`) and protocol (`echo`, `icmp`, `tcp`, `udp`, `other`), since the link was made."""
+        found: dict[str, dict[str, Counts]] = self._ask({})["counts"]
+        names = ("echo", "icmp", "tcp", "udp", "other")
+        return {way: {name: cells.get(name, NONE) for name in names} for way, cells in found.items()}
+
+    def cpu_s(self) -> float:
+        """Processor seconds the relay has used: near one a second it is itself the bottleneck."""
+        return float(self._ask({})["cpu_s"])
+
+    def _ask(self, order: dict[str, Any]) -> dict[str, Any]:
+        assert self._relay.stdin is not None and self._relay.stdout is not None
+        self._relay.stdin.write(json.dumps(order) + "\n")
+        self._relay.stdin.flush()
+        answer = self._relay.stdout.readline()
+        if not answer:
+            raise RuntimeError("the relay has ended")
+        return json.loads(answer)  # type: ignore[no-any-return]
+
+
+@contextmanager
+def join_by_relay(
+    near: Namespace,
+    far: Namespace,
+    *,
+    up: Way | None = None,
+    down: Way | None = None,
+    subnet: int = 1,
+    device: str = "eth0",
+    mtu: int = 1500,
+    seed: int = 1,
+    congestion: str | None = None,
+) -> Iterator[Link]:
+    """Join two namespaces that exist already: `10.88.<subnet>.1` and `.2`, `fd88:<subnet>::1` and `::2`.
+
+    Both ends call their device `device`. `congestion` names the TCP congestion control of everything sent over
+    this link, at both ends (a metric of the route, so no program has to know).
+    """
+    relay = subprocess.Popen(
+        [sys.executable, "-I", str(RELAY)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert relay.stdin is not None and relay.stdout is not None
+    four, six = f"10.88.{subnet}", f"fd88:{subnet:x}:"
+    ends = [
+        {"namespace": space.name, "device": device, "addresses": [f"{four}.{host}/24", f"{six}:{host}/64"]}
+        for host, space in enumerate((near, far), start=1)
+    ]
+    try:
+        relay.stdin.write(json.dumps({"ends": ends, "mtu": mtu, "seed": seed}) + "\n")
+        relay.stdin.flush()
+        if not relay.stdout.readline():
+            raise RuntimeError("the relay could not start")
+        if congestion is not None:
+            for space in (near, far):
+                space.ip("route", "replace", f"{four}.0/24", "dev", device, "proto", "kernel", "congctl", congestion)
+        addresses = (f"{four}.1", f"{four}.2", f"{six}:1", f"{six}:2")
+        made = Link(near, far, *addresses, device, relay)
+        made.set(up=up or Way(), down=down or Way())
+        yield made
+    finally:
+        relay.stdin.close()
+        try:
+            relay.wait(5)
+        except subprocess.TimeoutExpired:
+            relay.kill()
+            relay.wait()
+        relay.stdout.close()
+
+
+@contextmanager
+def link(up: Way | None = None, down: Way | None = None, **options: Any) -> Iterator[Link]:
+    """Two fresh namespaces joined by a relay; the options are those of `join_by_relay`."""
+    with (
+        namespace("near") as near,
+        namespace("far") as far,
+        join_by_relay(near, far, up=up, down=down, **options) as made,
+    ):
+        yield made
+
+
+def both_ways(rtt_ms: float, rate_bps: float | None = None, **settings: Any) -> dict[str, Way]:
+    """The two ways of an even link: half the round trip each. `link(**both_ways(100, 5e6))`."""
+    way = Way(delay_ms=rtt_ms / 2, rate_bps=rate_bps, **settings)
+    return {"up": way, "down": way}

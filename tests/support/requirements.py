@@ -1,0 +1,36 @@
+"""What a test wants and a machine may lack: skip with the command that helps, or fail where all must run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+REQUIRED = os.environ.get("SIGPROBE_TESTS_REQUIRE") == "1"
+"""Set in CI: there a missing system package is a failure, since a skip would hide a missing install step."""
+
+
+def missing(reason: str, command: str) -> None:
+    """Skip this test with the command that would enable it; fail instead where everything must run."""
+    text = f"{reason}; to run this test: {command}"
+    if REQUIRED:
+        pytest.fail(text, pytrace=False)
+    pytest.skip(text)
+
+
+def needs(program: str, package: str) -> str:
+    """The path of a system program, or skip with the install command."""
+    path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin:/usr/lib/postgresql/15/bin")
+    if path is None:
+        missing(f"{program} is not installed", f"apt-get install {package}")
+    assert path is not None
+    return path
+
+
+def needs_root() -> None:
+    """Skip unless root: namespaces, raw sockets and mounts want it."""
+    if os.geteuid() != 0:
+        missing("needs root", "sudo make test")

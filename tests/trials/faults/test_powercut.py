@@ -1,0 +1,90 @@
+"""Promise 2: a check that was shown as saved survives a power cut, on a disk that honours flush."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from sigprobe.buffer import Buffer, Guard, StorageError, Verdicts
+from tests.support.records import record
+from tests.trials.faults.trial import Trial, hold
+from tests.trials.faults.unsynced_disk import Platter, PowerCutError
+
+GUARDS = (Guard("wal", "FULL", "fixed-sqlite"), Guard("truncate", "EXTRA", "old-sqlite"))
+_names = count()
+
+
+def _work(buffer: Buffer, rng: random.Random, told: list[str], acked: list[str]) -> None:
+    """Put, settle and fold until the power goes."""
+    while True:
+        result = record(rng=rng, rtts=rng.choice((0, 10, 10, 1500)))
+        buffer.put(result)
+        told.append(result.id)
+        if rng.random() < 0.1:
+            names = [row.id for row in buffer.peek(rng.randrange(1, 20), 1 << 22)]
+            buffer.settle(Verdicts(acked=names), "https://collector.example/")
+            acked += names
+        if rng.random() < 0.05:
+            buffer._file.fold()
+
+
+def _cut_once(directory: Path, rng: random.Random, guard: Guard, *, synchronous: bool = True) -> tuple[int, bool]:
+    """Work on a disk whose power goes at a random operation; returns the records told of, after checking them."""
+    before, after = directory / "before", directory / "after"
+    before.mkdir(parents=True)
+    after.mkdir()
+    platter = Platter(f"platter-{next(_names)}", rng)
+    told: list[str] = []
+    acked: list[str] = []
+    buffer = Buffer(before / "b.db", vfs=platter.name, guard=guard)
+    try:
+        if not synchronous:
+            buffer._file._db.pragma("synchronous", "OFF")  # type: ignore[union-attr]
+        platter.cut_at = platter.operations + rng.randrange(1, 1500)
+        with suppress(PowerCutError, StorageError):
+            _work(buffer, rng, told, acked)
+    finally:
+        with suppress(PowerCutError, StorageError):
+            buffer.close()
+    hold(platter.image is not None, "nothing-tried")
+    platter.restore(after)
+    with Buffer(after / "b.db") as there:
+        hold(there._file.set_aside_now is False, "corrupt", f"{guard.journal_mode}")
+        lost = [name for name in told if there.find(name) is None]
+        hold(not lost, "lost", f"{len(lost)} of {len(told)}, {guard.journal_mode}")
+        unsettled = [name for name in acked if (row := there.find(name)) is None or row.state.name != "ACKED"]
+        hold(not unsettled, "ack-lost", f"{len(unsettled)} of {len(acked)}")
+        there.put(record())
+    return len(told), bool(acked)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # apsw reports each VFS error twice
+def test_power_cut_loses_nothing(tmp_path: Path, trial: Callable[..., Trial]) -> None:
+    """Writes that were not flushed are dropped or torn at a random moment: every told record and ack is there."""
+    t = trial(2, "power cut while putting", short=16, full=1000)
+    for guard in GUARDS:
+        with t.expect_failure("lost"):
+            for number in range(30):
+                with suppress_corrupt():
+                    _cut_once(tmp_path / f"off-{guard.journal_mode}-{number}", t.random, guard, synchronous=False)
+    records = 0
+    for number in range(t.n):
+        with t.attempt():
+            records += _cut_once(tmp_path / str(number), t.random, GUARDS[number % 2])[0]
+    hold(records > t.n, "nothing-tried", f"{records} records")
+    t.report(records=records)
+
+
+class suppress_corrupt:
+    """Without flushes the file is often broken as well; the control is about what is lost."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: object, _trace: object) -> bool:
+        return getattr(error, "reason", None) == "corrupt"

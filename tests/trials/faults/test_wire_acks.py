@@ -1,0 +1,107 @@
+"""Promise 5: only a verified receipt is an ack."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sigprobe import cli
+from sigprobe.buffer import Buffer, State
+from sigprobe.protocol import batches
+from sigprobe.upload import Collector
+from tests.trials.faults.fake_collectors import LIARS, LyingServer, Sent, honest
+from tests.trials.faults.fault_site import fill, queue, upload
+from tests.trials.faults.trial import Trial, hold
+
+
+def removed(buffer: Buffer, ids: list[str]) -> int:
+    """How many of these rows no longer wait."""
+    return sum(row.id in set(ids) for row in buffer.rows(State.ACKED, State.REJECTED, State.CARRIED, State.DAMAGED))
+
+
+def hold_nothing_removed(buffer: Buffer, server: LyingServer, ids: list[str]) -> None:
+    """Two drains against a liar settle nothing, and really asked it."""
+    for _ in range(2):
+        report = upload(buffer, Collector(server.url, "secret"))
+        hold(report.stopped is not None, "success-claimed", str(report))
+    hold(server.seen, "never-asked")
+    hold(removed(buffer, ids) == 0, "acked-by-a-liar", f"{removed(buffer, ids)} of {len(ids)}")
+
+
+def test_no_liar_acknowledges_anything(
+    trial: Callable[..., Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twelve answers that are near to a receipt and are none: no row leaves the queue."""
+    run = trial(5, "fake acks", short=24, full=2_400)
+    assert len(LIARS) == 12
+    with queue(tmp_path / "queue") as buffer:
+        ids: list[str] = []
+        for number in range(run.n):
+            name, liar = list(LIARS.items())[number % len(LIARS)]
+            if number % len(LIARS) == 0:
+                ids += fill(buffer, run.random.randint(1, 3), run.random)
+            with LyingServer(liar) as server:
+                hold_nothing_removed(buffer, server, ids)
+            print(f"{name}: kept {len(ids)}", end="; ")
+        with LyingServer(honest) as server:
+            # the same server telling the truth: the queue was able to be emptied all the time
+            assert upload(buffer, Collector(server.url, "secret")).stopped is None
+        assert removed(buffer, ids) == len(ids)
+
+        ids = fill(buffer, 3, run.random)
+        monkeypatch.setattr(batches, "read_receipt", trusting)
+        with run.expect_failure("acked-by-a-liar"), LyingServer(LIARS["portal 200"]) as server:
+            assert upload(buffer, Collector(server.url, "secret")).stopped is None
+            hold(removed(buffer, ids) == 0, "acked-by-a-liar")
+    run.report(0)
+
+
+def trusting(status: int, _type: str | None, _body: bytes, batch: batches.Batch) -> batches.Receipt:
+    """What a careless client takes for an ack: any 200."""
+    if status != 200:
+        raise batches.NotAReceiptError(str(status))
+    return batches.Receipt(
+        batch.id, batch.digest, None, tuple(batches.Answer(name, batches.ACCEPTED) for name in batch.ids)
+    )
+
+
+def write_config(folder: Path, url: str) -> Path:
+    """Settings with this collector and a token file as it should be."""
+    token = folder / "token"
+    token.touch(mode=0o600)
+    token.write_text("secret")
+    path = folder / "config.yaml"
+    path.write_text(
+        "probe: {site: test}\nlocation: {source: none}\n"
+        "targets: [{kind: ping, name: device, address: 127.0.0.1}]\n"
+        f"buffer: {{path: {folder / 'queue' / 'buffer.db'}}}\n"
+        f'upload: {{collectors: [{{url: "{url}", token_file: "{token}"}}]}}\n'
+    )
+    return path
+
+
+def test_upload_says_that_nothing_was_acknowledged(
+    trial: Callable[..., Trial], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`sigprobe upload` ends with 4 at every liar, and all rows still wait."""
+    run = trial(5, "fake acks, command line", short=12, full=120)
+    with queue(tmp_path / "queue") as buffer:
+        ids = fill(buffer, 3, run.random)
+    for number in range(run.n):
+        name, liar = list(LIARS.items())[number % len(LIARS)]
+        with LyingServer(liar) as server:
+            # an earlier batch, for the liar that repeats what it said of one
+            server.seen.append(Sent(str(uuid.uuid4()), "", tuple(ids), ""))
+            capsys.readouterr()
+            code = cli.run(["upload", "--json", "--config", str(write_config(tmp_path, server.url))])
+            said = capsys.readouterr()
+            assert len(server.seen) > 1, said.err
+        hold(code == 4, "exit-code", f"{name}: {code} {said.err}")
+        hold(json.loads(said.out)["pending"] == len(ids), "acked-by-a-liar", name)
+    with queue(tmp_path / "queue") as buffer:
+        hold(removed(buffer, ids) == 0, "acked-by-a-liar")
+    run.report(0)

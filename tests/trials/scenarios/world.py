@@ -1,0 +1,371 @@
+"""A small internet for one scenario: device, gateway, operator and the rest, in namespaces of their own.
+
+    device ── gateway ═(relay: delay, loss, rate, queue)═ operator ── rest: references, services, collector
+
+Everything that could carry a verdict by accident differs from seed to seed: addresses, names, delays, jitter, a grain
+of loss, the order of targets, whether there is IPv6 and whether the gateway or the operator answers ping.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import trustme
+
+from tests.support.link_emulator import Link, Way, join_by_relay
+from tests.support.netns import Namespace, namespace
+
+PEERS = Path(__file__).with_name("peers.py")
+FORWARDER = "127.0.0.53"
+SERVICES = ("sirekap", "info", "kpu")
+
+
+@dataclass
+class World:
+    """The namespaces and what stands in them. A scenario changes it before (`services`, `zone`) and after set-up."""
+
+    seed: int
+    rng: random.Random
+    folder: Path
+    lan: str
+    core: str
+    spaces: dict[str, Namespace] = field(default_factory=dict)
+    wire: Link | None = None
+    services: dict[str, dict[str, Any]] = field(default_factory=dict)
+    zone: dict[str, Any] = field(default_factory=dict)
+    lies: dict[str, Any] = field(default_factory=dict)  # what the operator's resolver says differently
+    up: Way = field(default_factory=Way)
+    down: Way = field(default_factory=Way)
+    resolver_silent: bool = False
+    hosts: dict[str, str] = field(default_factory=dict)  # lines of the device's hosts file
+    forwarder: bool = False  # the device asks 127.0.0.53, as systemd-resolved has it
+    ipv6: bool = False
+    ipv6_dead: bool = False
+    collector_on: bool = True
+    extra: dict[str, dict[str, Any]] = field(default_factory=dict)  # further peers by namespace
+    env: dict[str, str] = field(default_factory=dict)
+    throughput: bool = False
+    after: list[Callable[[World], None]] = field(default_factory=list)
+    background: list[tuple[str, list[str]]] = field(default_factory=list)
+    trust: trustme.CA | None = None
+    modem: dict[str, Any] | None = None  # tags put in place of what no modem here can tell
+
+    @property
+    def device(self) -> Namespace:
+        return self.spaces["device"]
+
+    @property
+    def gate(self) -> Namespace:
+        return self.spaces["gate"]
+
+    @property
+    def isp(self) -> Namespace:
+        return self.spaces["isp"]
+
+    @property
+    def net(self) -> Namespace:
+        return self.spaces["net"]
+
+    def host(self, number: int) -> str:
+        return f"{self.core}.{number}"
+
+    @property
+    def references(self) -> list[str]:
+        return [self.host(101), self.host(102)]
+
+    @property
+    def resolver(self) -> str:
+        return f"{self.core.rsplit('.', 1)[0]}.253.53"
+
+    @property
+    def gateway(self) -> str:
+        return f"{self.lan}.1"
+
+    def cert(self, name: str, host: str, ca: trustme.CA | None = None, **options: Any) -> str:
+        """A certificate with its key in one file; `name` keeps files apart."""
+        path = self.folder / f"{name}.pem"
+        made = (ca or authority()).issue_cert(host, **options)
+        parts = [made.private_key_pem.bytes(), *(c.bytes() for c in made.cert_chain_pems)]
+        path.write_bytes(b"".join(parts))
+        return str(path)
+
+
+@functools.cache
+def authority() -> trustme.CA:
+    """One CA for everything that is honest."""
+    return trustme.CA(organization_name="Honest CA")
+
+
+def new_world(seed: int, folder: Path) -> World:
+    """A healthy world of this seed, not yet set up."""
+    rng = random.Random(seed)
+    world = World(
+        seed,
+        rng,
+        folder,
+        lan=f"192.168.{rng.randrange(1, 250)}" if rng.random() < 0.7 else f"10.{rng.randrange(1, 80)}.7",
+        core=f"{rng.choice((11, 23, 36, 103, 114, 180))}.{rng.randrange(1, 250)}.{rng.randrange(1, 250)}",
+    )
+    world.ipv6 = rng.random() < 0.4
+    one_way = rng.uniform(2, 35)
+    noise = {"delay_ms": one_way, "jitter_ms": rng.uniform(0, 3), "loss": rng.choice((0, 0, 0.003))}
+    world.up, world.down = Way(**noise), Way(**noise)
+    for index, name in enumerate(SERVICES):
+        host = f"{name}.{rng.choice(('kota', 'pusat', 'data'))}{rng.randrange(99)}.example"
+        world.services[name] = {"fqdn": host, "host": world.host(11 + index), "port": 443, "tls": True, "times": 900}
+    world.services["collector"] = {"fqdn": f"c{seed}.centre.example", "host": world.host(40), "port": 443, "tls": True}
+    for service in world.services.values():
+        world.zone[service["fqdn"]] = [service["host"]]
+    return world
+
+
+@contextmanager
+def running(world: World) -> Iterator[World]:
+    """Set the world up; take everything down at the end."""
+    with contextlib.ExitStack() as stack:
+        for label in ("device", "gate", "isp", "net"):
+            world.spaces[label] = stack.enter_context(namespace(label[:2]))
+        _cable(world.device, world.gate, "eth0", "lan0")
+        _cable(world.isp, world.net, "core0", "eth0")
+        number = world.rng.randrange(1, 250)
+        world.wire = stack.enter_context(
+            join_by_relay(
+                world.gate, world.isp, up=world.up, down=world.down, subnet=number, device="wan0", seed=world.seed
+            )
+        )
+        _route(world)
+        etc = Path("/etc/netns") / world.device.name
+        etc.mkdir(parents=True)
+        stack.callback(_remove, etc)
+        asked = FORWARDER if world.forwarder else world.resolver
+        (etc / "resolv.conf").write_text(f"nameserver {asked}\noptions timeout:2 attempts:1\n")
+        lines = [f"{address} {name}" for name, address in world.hosts.items()]
+        (etc / "hosts").write_text("\n".join(["127.0.0.1 localhost", *lines, ""]))
+        for label, spec in _peers(world).items():
+            stack.enter_context(_process(world.spaces[label].command(sys.executable, str(PEERS)), json.dumps(spec)))
+        for change in world.after:
+            change(world)
+        for label, command in world.background:
+            stack.enter_context(_process(world.spaces[label].command(*command), None))
+        yield world
+
+
+def _cable(left: Namespace, right: Namespace, name: str, other: str) -> None:
+    ends = [f"sv{os.urandom(4).hex()}" for _ in range(2)]
+    _ip(f"link add {ends[0]} type veth peer name {ends[1]}")
+    for space, end, final in ((left, ends[0], name), (right, ends[1], other)):
+        _ip(f"link set {end} netns {space.name}")
+        space.ip("link", "set", end, "name", final)
+        space.ip("link", "set", final, "up")
+
+
+def _ip(words: str) -> None:
+    subprocess.run(["ip", *words.split()], check=True, capture_output=True)
+
+
+def _batch(space: Namespace, *lines: str) -> None:
+    text = "\n".join(line for line in lines if line)
+    done = subprocess.run(
+        ["ip", "-n", space.name, "-batch", "-"], input=text, text=True, capture_output=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"{space.name}: {done.stderr}\n{text}")
+
+
+def _route(world: World) -> None:
+    assert world.wire is not None
+    lan, wire = world.lan, world.wire
+    hosts = [101, 102, *(int(s["host"].rsplit(".", 1)[1]) for s in world.services.values()), 60]
+    block = world.core.rsplit(".", 1)[0]
+    _batch(world.device, f"addr add {lan}.23/24 dev eth0", f"route add default via {lan}.1")
+    _batch(world.gate, f"addr add {lan}.1/24 dev lan0", f"route add default via {wire.far_address}")
+    _batch(
+        world.isp,
+        f"addr add {world.core}.254/24 dev core0",
+        f"addr add {world.resolver}/32 dev lo",
+        f"route add {lan}.0/24 via {wire.near_address}",
+    )
+    _batch(
+        world.net,
+        *(f"addr add {world.host(n)}/24 dev eth0" for n in dict.fromkeys(hosts)),
+        f"route add default via {world.core}.254",
+    )
+    del block
+    if world.ipv6:
+        _batch(world.device, "addr add fd10::23/64 dev eth0 nodad", "route add default via fd10::1")
+        _batch(world.gate, "addr add fd10::1/64 dev lan0 nodad", f"route add default via {wire.far_address6}")
+        _batch(
+            world.isp,
+            "addr add fd11::254/64 dev core0 nodad",
+            f"route add fd10::/64 via {wire.near_address6}",
+        )
+        _batch(
+            world.net,
+            *(f"addr add fd11::{n}/64 dev eth0 nodad" for n in dict.fromkeys(hosts)),
+            "route add default via fd11::254",
+        )
+    for space in (world.gate, world.isp):
+        space.sysctl("net.ipv4.ip_forward", "1")
+        if world.ipv6:
+            space.sysctl("net.ipv6.conf.all.forwarding", "1")
+
+
+def _peers(world: World) -> dict[str, dict[str, Any]]:
+    """What runs where, from the services as the scenario left them."""
+    net: dict[str, Any] = {"web": [], "mute": [], "dns": []}
+    for name, service in world.services.items():
+        if service.get("off") or (name == "collector" and not world.collector_on):
+            continue
+        row = {k: v for k, v in service.items() if k in ("host", "port", "status", "delay_s", "location", "times")}
+        if service.get("mute"):
+            net["mute"].append(row)
+            continue
+        if service["tls"]:
+            row["cert"] = service.get("cert") or world.cert(name, service["fqdn"])
+        net["web"].append(row)
+    if world.forwarder:
+        world.extra.setdefault("device", {})["forward"] = [{"host": FORWARDER, "to": world.resolver}]
+    net["dns"] = [{"host": reference, "zone": world.zone} for reference in world.references]
+    net["web"].append({"host": world.host(60), "port": 80})
+    found = {"net": net}
+    if not world.resolver_silent:
+        found["isp"] = {"dns": [{"host": world.resolver, "zone": {**world.zone, **world.lies}}]}
+    for label, spec in world.extra.items():
+        mine = found.setdefault(label, {})
+        for key, rows in spec.items():
+            mine[key] = [*mine.get(key, []), *rows]
+    return found
+
+
+@contextmanager
+def _process(command: list[str], first_line: str | None) -> Iterator[None]:
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL if first_line is None else None,
+        text=True,
+    )
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        if first_line is not None:
+            process.stdin.write(first_line + "\n")
+            process.stdin.flush()
+            if process.stdout.readline().strip() != "ready":
+                raise RuntimeError(f"{command} did not start")
+        yield
+    finally:
+        with suppress(BrokenPipeError):
+            process.stdin.close()
+        try:
+            process.wait(0.5 if first_line is None else 3)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+
+
+def _remove(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+
+
+# --- the device ---------------------------------------------------------------------------------------------
+
+
+def write_config(world: World) -> Path:
+    """The settings a field laptop would have here."""
+    world_point, other = world.references
+    targets = [
+        {"kind": "ping", "name": "gateway", "address": "default-gateway", "count": 10, "interval_ms": 60},
+        {"kind": "ping", "name": "world", "address": world_point, "count": 20, "interval_ms": 60},
+        {
+            "kind": "dns",
+            "name": "names",
+            "hostname": world.services["sirekap"]["fqdn"],
+            "resolvers": ["system", other],
+            "timeout_ms": 4000,
+        },
+    ]
+    for name in world.rng.sample(SERVICES, len(SERVICES)):
+        service = world.services[name]
+        scheme, usual = ("https", 443) if service["tls"] else ("http", 80)
+        port = "" if service["port"] == usual else f":{service['port']}"
+        url = f"{scheme}://{service['fqdn']}{port}/"
+        targets.append({"kind": "http", "name": name, "url": url, "timeout_ms": 7000})
+    if world.throughput:
+        url = f"http://{world.host(60)}/"
+        targets.append({"kind": "throughput", "name": "speed", "url": url, "max_mb": 4, "max_s": 2})
+    token = world.folder / "token"
+    token.touch(mode=0o600)
+    token.write_text("t" * 43)
+    path = world.folder / "config.yaml"
+    path.write_text(
+        json.dumps(
+            {
+                "probe": {"tps_id": "3273011001005"},
+                "location": {"source": "none"},
+                "targets": targets,
+                "verdict": {"references": world.references + (["fd11::101", "fd11::102"] if world.ipv6 else [])},
+                "buffer": {"path": str(world.folder / "queue.db")},
+                "upload": {
+                    "collectors": [{"url": f"https://{world.services['collector']['fqdn']}/", "token_file": str(token)}]
+                },
+            }
+        )
+    )
+    return path
+
+
+def run_test(world: World) -> dict[str, Any]:
+    """Run `sigprobe test --json` on the device as its user would, and return the document it printed.
+
+    The public certificate bundle is covered by our own CA, inside this process's mounts alone.
+    """
+    import certifi
+
+    bundle = world.folder / "ca.pem"
+    (world.trust or authority()).cert_pem.write_to_path(str(bundle))
+    config = write_config(world)
+    script = f'mount --bind "{bundle}" "{certifi.where()}" && '
+    if world.forwarder:
+        # what systemd-resolved writes of the servers behind it, in a /run of this process's own
+        place = "/run/systemd/resolve"
+        script += (
+            f"mount -t tmpfs none /run && mkdir -p {place} && echo nameserver {world.resolver} >{place}/resolv.conf && "
+        )
+    script += 'exec "$@"'
+    command = [sys.executable, "-m", "sigprobe", "test", "--json", "--no-upload", "--config", str(config)]
+    done = subprocess.run(
+        world.device.command("sh", "-c", script, "sh", *command),
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=100,
+        check=False,
+        env={**os.environ, "HOME": str(world.folder), "LC_ALL": "C.UTF-8", **world.env},
+    )
+    if done.returncode:
+        raise RuntimeError(f"sigprobe test: {done.returncode}\n{done.stderr}\n{done.stdout}")
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder of a scenario's own."""
+    with tempfile.TemporaryDirectory(prefix="spt-") as name:
+        yield Path(name)
