@@ -1,0 +1,1 @@
+"""Run everything that happens by itself: publishing, sums, corrections, partitions, retention."""
