@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from itertools import pairwise
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TextIO
 
 from sigprobe import __version__
 from sigprobe.words import i18n
@@ -27,24 +28,45 @@ def main() -> NoReturn:
     if arguments in (["--version"], ["-V"]):
         sys.stdout.write(f"sigprobe {__version__}\n")
         sys.exit(0)
-    sys.exit(run(arguments))
+    code = run(arguments)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # the reader of our output has gone, as with `| head`; stdout must not complain again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = code or FAILED
+    sys.exit(code)
 
 
-def run(arguments: list[str]) -> int:
-    """Run one command; returns its exit code (design: 0 done, 1 unexpected, 2 usage, 3–6 and 130 as documented)."""
-    from sigprobe.commands.support import terminal
+def run(words: Sequence[str], *, out: TextIO | None = None, err: TextIO | None = None) -> int:
+    """Run one command in this process and return its exit code (0 done, 1 unexpected, 2 usage, 3–6 and 130).
 
-    arguments, everywhere = take_everywhere(arguments)
-    if arguments in (["--version"], ["-V"]):
-        sys.stdout.write(f"sigprobe {__version__}\n")
-        return 0
-    i18n.set_language(wanted_language(arguments, everywhere.get("lang"), os.environ))
-    quiet = int(everywhere.get("quiet", "0"))
-    terminal.use(terminal.look_at_terminal(quiet, "plain" in everywhere, "verbose" in everywhere))
-    if everywhere.get("lang") not in (None, *i18n.LANGUAGES):
-        terminal.current().error(i18n._("--lang takes one of: {choices}").format(choices=", ".join(i18n.LANGUAGES)))
-        return USAGE
-    return _dispatch(arguments)
+    The command writes to `out` and `err`, by default to `sys.stdout` and `sys.stderr`. Language, terminal, log
+    handlers and environment are afterwards as they were, so one process may run many commands, one at a time.
+    """
+    with ExitStack() as undo:
+        if out is not None:
+            undo.enter_context(redirect_stdout(out))
+        if err is not None:
+            undo.enter_context(redirect_stderr(err))
+        arguments, everywhere = take_everywhere(list(words))
+        if arguments in (["--version"], ["-V"]):
+            sys.stdout.write(f"sigprobe {__version__}\n")
+            return 0
+
+        from sigprobe.commands.support import logfile, terminal, typer_shell
+
+        undo.enter_context(i18n.speaking(wanted_language(arguments, everywhere.get("lang"), os.environ)))
+        undo.enter_context(logfile.scope())
+        quiet = int(everywhere.get("quiet", "0"))
+        undo.enter_context(
+            terminal.used(terminal.look_at_terminal(quiet, "plain" in everywhere, "verbose" in everywhere))
+        )
+        if everywhere.get("lang") not in (None, *i18n.LANGUAGES):
+            terminal.current().error(i18n._("--lang takes one of: {choices}").format(choices=", ".join(i18n.LANGUAGES)))
+            return USAGE
+        undo.enter_context(typer_shell.parser_speaking(i18n.language()))
+        return _dispatch(arguments)
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -53,7 +75,6 @@ def _dispatch(arguments: list[str]) -> int:
     from sigprobe.commands.support import terminal, typer_shell, usage_errors
 
     out = terminal.current()
-    typer_shell.speak_for_parser(i18n.language())
     if not arguments:
         arguments = ["--help"]
     try:
@@ -71,8 +92,6 @@ def _dispatch(arguments: list[str]) -> int:
         out.say(i18n._("Stopped. What was finished is kept."))
         return INTERRUPTED
     except BrokenPipeError:
-        # the reader of our output has gone, as with `| head`; stdout must not complain again at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except Exception as error:  # noqa: BLE001 - the last line of defence: a sentence, and the trace in the log
         return _unexpected(error)

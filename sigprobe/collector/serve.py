@@ -77,6 +77,9 @@ def run(app: ASGIApp, bound: socket.socket, *, tls: ssl.SSLContext | None, ready
                 ready()
 
     # uvicorn raises the signal again after its orderly stop; that must not end us half-way with a traceback
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
-    Server(config).run(sockets=[bound])
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        Server(config).run(sockets=[bound])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 import typer
 
 from sigprobe.commands.support import common, terminal, transfer_ui
-from sigprobe.words.i18n import _, ngettext, number
+from sigprobe.words.i18n import N_, _, ngettext, number
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from sigprobe.collector.ingest.file_import import Imported
 
 app = typer.Typer(
-    help=_("Run the monitoring server that takes results in, and manage its tokens."),
+    help=N_("Run the monitoring server that takes results in, and manage its tokens."),
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 token_app = typer.Typer(
-    help=_("Create, list and revoke the tokens of probes and administrators."),
+    help=N_("Create, list and revoke the tokens of probes and administrators."),
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -39,7 +39,7 @@ DatabaseOption = Annotated[
         metavar="URL",
         envvar="SIGPROBE_DATABASE",
         show_envvar=False,
-        help=_("sqlite:///FILE or postgresql://USER@HOST/NAME; default: a file in the data directory."),
+        help=N_("sqlite:///FILE or postgresql://USER@HOST/NAME; default: a file in the data directory."),
     ),
 ]
 
@@ -65,20 +65,20 @@ class Throughput(StrEnum):
 def serve(
     *,
     database: DatabaseOption = None,
-    host: Annotated[str, typer.Option(help=_("Address to listen on."))] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help=_("Port; 0 picks a free one."))] = 8470,
-    tls_cert: Annotated[Path | None, typer.Option(metavar="F", help=_("Certificate chain, PEM."))] = None,
-    tls_key: Annotated[Path | None, typer.Option(metavar="F", help=_("Private key, PEM."))] = None,
+    host: Annotated[str, typer.Option(help=N_("Address to listen on."))] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help=N_("Port; 0 picks a free one."))] = 8470,
+    tls_cert: Annotated[Path | None, typer.Option(metavar="F", help=N_("Certificate chain, PEM."))] = None,
+    tls_key: Annotated[Path | None, typer.Option(metavar="F", help=N_("Private key, PEM."))] = None,
     behind_proxy: Annotated[
-        bool, typer.Option("--behind-proxy", help=_("A proxy of yours in front does TLS and forwards the address."))
+        bool, typer.Option("--behind-proxy", help=N_("A proxy of yours in front does TLS and forwards the address."))
     ] = False,
-    only: Annotated[Only | None, typer.Option(help=_("Serve only one half."))] = None,
+    only: Annotated[Only | None, typer.Option(help=N_("Serve only one half."))] = None,
     throughput: Annotated[
         Throughput | None,
-        typer.Option(help=_("Who may use the speed test; default: open on loopback, token elsewhere.")),
+        typer.Option(help=N_("Who may use the speed test; default: open on loopback, token elsewhere.")),
     ] = None,
     throughput_daily_mb: Annotated[
-        int, typer.Option(min=0, help=_("Speed-test MB per address and day; 0 allows none."))
+        int, typer.Option(min=0, help=N_("Speed-test MB per address and day; 0 allows none."))
     ] = 1000,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM."""
@@ -137,17 +137,17 @@ def serve(
 def import_file(
     *,
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", show_default=False, help=_("A file that sigprobe export has written."))
+        Path, typer.Argument(metavar="FILE", show_default=False, help=N_("A file that sigprobe export has written."))
     ],
     receipts: Annotated[
         Path | None,
         typer.Option(
-            "--receipts", metavar="OUT", help=_("Write receipts, to be imported where the results come from.")
+            "--receipts", metavar="OUT", help=N_("Write receipts, to be imported where the results come from.")
         ),
     ] = None,
     force: transfer_ui.ForceOption = False,
     carrier: Annotated[
-        str, typer.Option("--carrier", metavar="NAME", help=_("Who brought the file; it is kept with each result."))
+        str, typer.Option("--carrier", metavar="NAME", help=N_("Who brought the file; it is kept with each result."))
     ] = "import",
     database: DatabaseOption = None,
     as_json: common.JsonOption = False,
@@ -222,9 +222,9 @@ def _import(engine: Engine, file: Path, receipts: Path | None, carrier: str, *, 
 @token_app.command("create")
 def create_token(
     database: DatabaseOption = None,
-    probe: Annotated[str | None, typer.Option(metavar="NAME", help=_("A token that sends results."))] = None,
+    probe: Annotated[str | None, typer.Option(metavar="NAME", help=N_("A token that sends results."))] = None,
     admin: Annotated[
-        str | None, typer.Option(metavar="NAME", help=_("A token that reads results and opens the page."))
+        str | None, typer.Option(metavar="NAME", help=N_("A token that reads results and opens the page."))
     ] = None,
 ) -> None:
     """Create a token and print it once, alone on the last line."""
@@ -286,7 +286,7 @@ def list_tokens(database: DatabaseOption = None) -> None:
 
 @token_app.command("revoke")
 def revoke_token(
-    name: Annotated[str, typer.Argument(metavar="NAME", help=_("The token's name."))],
+    name: Annotated[str, typer.Argument(metavar="NAME", help=N_("The token's name."))],
     database: DatabaseOption = None,
 ) -> None:
     """Take a token out of use for good; a running server refuses it within a minute."""

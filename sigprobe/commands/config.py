@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from sigprobe.commands.support import common
-from sigprobe.words.i18n import _, ngettext
+from sigprobe.words.i18n import N_, _, ngettext
 
-app = typer.Typer(help=_("Check and show the settings."), no_args_is_help=True)
+app = typer.Typer(help=N_("Check and show the settings."), no_args_is_help=True)
 
 
 class SchemaName(StrEnum):
@@ -33,8 +33,8 @@ def check(config: common.ConfigOption = None) -> None:
 @app.command()
 def show(
     config: common.ConfigOption = None,
-    origin: Annotated[bool, typer.Option("--origin", help=_("Say where each value comes from."))] = False,
-    as_json: Annotated[bool, typer.Option("--json", help=_("Print JSON instead of YAML."))] = False,
+    origin: Annotated[bool, typer.Option("--origin", help=N_("Say where each value comes from."))] = False,
+    as_json: Annotated[bool, typer.Option("--json", help=N_("Print JSON instead of YAML."))] = False,
 ) -> None:
     """Show the settings in use, defaults included."""
     loaded = common.settings(config)
@@ -53,7 +53,7 @@ def show(
 
 @app.command()
 def schema(
-    name: Annotated[SchemaName, typer.Argument(help=_("Which schema to print."))] = SchemaName.CONFIG,
+    name: Annotated[SchemaName, typer.Argument(help=N_("Which schema to print."))] = SchemaName.CONFIG,
 ) -> None:
     """Print the JSON Schema of the settings file or of a result."""
     if name is SchemaName.RESULT:

@@ -16,7 +16,7 @@ import typer
 from sigprobe.commands.support import after_run, cli_values, common
 from sigprobe.commands.support.drive_run import Trip, Wish, is_full, say_files
 from sigprobe.commands.support.signals import caught
-from sigprobe.words.i18n import _
+from sigprobe.words.i18n import N_, _
 
 if TYPE_CHECKING:
     from sigprobe.commands.support.drive_files import RouteFiles
@@ -32,46 +32,49 @@ def drive(
     config: common.ConfigOption = None,
     every: Annotated[
         float | None,
-        typer.Option("--every", metavar="S", min=1, help=_("Seconds from one point to the next (10 by itself).")),
+        typer.Option("--every", metavar="S", min=1, help=N_("Seconds from one point to the next (10 by itself).")),
     ] = None,
     metres: Annotated[
         float | None,
         typer.Option(
-            "--metres", metavar="M", min=10, help=_("Metres from one point to the next; with --every the first counts.")
+            "--metres",
+            metavar="M",
+            min=10,
+            help=N_("Metres from one point to the next; with --every the first counts."),
         ),
     ] = None,
     length: Annotated[
-        str, typer.Option("--for", metavar="TIME", help=_("How long, for example 30m or 1h30m (2h by itself)."))
+        str, typer.Option("--for", metavar="TIME", help=N_("How long, for example 30m or 1h30m (2h by itself)."))
     ] = "",
     points: Annotated[
-        int | None, typer.Option("--points", metavar="N", min=1, help=_("How many points at most."))
+        int | None, typer.Option("--points", metavar="N", min=1, help=N_("How many points at most."))
     ] = None,
     max_data: Annotated[
-        str, typer.Option("--max-data", metavar="MB", help=_("The most data the drive may use, for example 20MB."))
+        str, typer.Option("--max-data", metavar="MB", help=N_("The most data the drive may use, for example 20MB."))
     ] = "",
     only: Annotated[
         list[str] | None,
         typer.Option(
-            "--only", metavar="KIND|NAME", help=_("Only these checks; may be repeated. Speed tests run only so.")
+            "--only", metavar="KIND|NAME", help=N_("Only these checks; may be repeated. Speed tests run only so.")
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="NAME", help=_("Name of the files without ending, or a folder for them.")),
+        typer.Option("--out", metavar="NAME", help=N_("Name of the files without ending, or a folder for them.")),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help=_("Replace files of that name."))] = False,
+    force: Annotated[bool, typer.Option("--force", help=N_("Replace files of that name."))] = False,
     csv_dialect: Annotated[
-        str, typer.Option("--csv-dialect", metavar="plain|excel-id", help=_("CSV for Indonesian Excel: ; and comma."))
+        str, typer.Option("--csv-dialect", metavar="plain|excel-id", help=N_("CSV for Indonesian Excel: ; and comma."))
     ] = "plain",
     tps: Annotated[
-        str, typer.Option("--tps", metavar="ID", help=_("Count the points for this TPS; otherwise for none."))
+        str, typer.Option("--tps", metavar="ID", help=N_("Count the points for this TPS; otherwise for none."))
     ] = "",
-    operator: Annotated[str, typer.Option("--operator", help=_("Mobile operator, where no modem can tell."))] = "",
+    operator: Annotated[str, typer.Option("--operator", help=N_("Mobile operator, where no modem can tell."))] = "",
     no_upload: Annotated[
-        bool, typer.Option("--no-upload", help=_("Keep the results, send nothing at the end."))
+        bool, typer.Option("--no-upload", help=N_("Keep the results, send nothing at the end."))
     ] = False,
     as_json: common.JsonOption = False,
-    ndjson: Annotated[bool, typer.Option("--ndjson", help=_("Print each point as soon as it is on disk."))] = False,
+    ndjson: Annotated[bool, typer.Option("--ndjson", help=N_("Print each point as soon as it is on disk."))] = False,
 ) -> None:
     loaded = common.settings(config)
     if as_json and ndjson:

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from sigprobe.commands.support import common, terminal
-from sigprobe.words.i18n import _
+from sigprobe.words.i18n import N_, _
 
 
 def explain(
-    code: Annotated[str, typer.Argument(metavar="CODE", help=_("A code such as SP-NET-01 or timeout."))],
+    code: Annotated[str, typer.Argument(metavar="CODE", help=N_("A code such as SP-NET-01 or timeout."))],
     *,
     config: common.ConfigOption = None,
 ) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sigprobe.commands.support import common, terminal, transfer_ui
-from sigprobe.words.i18n import _, ngettext, number, size
+from sigprobe.words.i18n import N_, _, ngettext, number, size
 
 if TYPE_CHECKING:
     from sigprobe.buffer import Buffer
@@ -21,11 +21,11 @@ _FAILED = 1
 def export(
     *,
     file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", show_default=False, help=_("The file to write the results to."))
+        Path | None, typer.Argument(metavar="FILE", show_default=False, help=N_("The file to write the results to."))
     ] = None,
     receipts: Annotated[
         Path | None,
-        typer.Option("--receipts", metavar="OUT", help=_("Write receipts for the results carried for others.")),
+        typer.Option("--receipts", metavar="OUT", help=N_("Write receipts for the results carried for others.")),
     ] = None,
     force: transfer_ui.ForceOption = False,
     config: common.ConfigOption = None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 
 from sigprobe.commands.support import common, terminal, transfer_ui
-from sigprobe.words.i18n import _, ngettext, number
+from sigprobe.words.i18n import N_, _, ngettext, number
 
 if TYPE_CHECKING:
     from sigprobe.buffer import Buffer
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def import_(
     *,
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", show_default=False, help=_("A file of results or of receipts."))
+        Path, typer.Argument(metavar="FILE", show_default=False, help=N_("A file of results or of receipts."))
     ],
     config: common.ConfigOption = None,
     as_json: common.JsonOption = False,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sigprobe.words.i18n import _
+from sigprobe.words.i18n import N_, _
 
 if TYPE_CHECKING:
     from sigprobe.config.new import Answers
@@ -22,20 +22,22 @@ TRIES = 5
 def init(
     context: typer.Context,
     *,
-    config: Annotated[Path | None, typer.Option("--config", metavar="F", help=_("The settings file to write."))] = None,
-    tps: Annotated[str, typer.Option("--tps", help=_("Number of the TPS, 13 digits."))] = "",
-    site: Annotated[str, typer.Option("--site", help=_("A name for a place without a TPS number."))] = "",
-    collector: Annotated[str, typer.Option("--collector", metavar="URL", help=_("Address of the collector."))] = "",
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="F", help=N_("The settings file to write."))
+    ] = None,
+    tps: Annotated[str, typer.Option("--tps", help=N_("Number of the TPS, 13 digits."))] = "",
+    site: Annotated[str, typer.Option("--site", help=N_("A name for a place without a TPS number."))] = "",
+    collector: Annotated[str, typer.Option("--collector", metavar="URL", help=N_("Address of the collector."))] = "",
     token_file: Annotated[
-        str, typer.Option("--token-file", metavar="F", help=_("The file with the collector's token."))
+        str, typer.Option("--token-file", metavar="F", help=N_("The file with the collector's token."))
     ] = "",
-    operator: Annotated[str, typer.Option("--operator", help=_("Mobile operator, where no modem can tell."))] = "",
-    lat: Annotated[float | None, typer.Option("--lat", help=_("Latitude, for example -6.91474."))] = None,
-    lon: Annotated[float | None, typer.Option("--lon", help=_("Longitude, for example 107.60981."))] = None,
-    language: Annotated[str, typer.Option("--language", metavar="id|en", help=_("Language on the screen."))] = "",
-    no_input: Annotated[bool, typer.Option("--no-input", "--yes", help=_("Ask nothing; take the defaults."))] = False,
-    force: Annotated[bool, typer.Option("--force", help=_("Replace a settings file that is there."))] = False,
-    test: Annotated[bool, typer.Option("--test", help=_("Run a first test afterwards."))] = False,
+    operator: Annotated[str, typer.Option("--operator", help=N_("Mobile operator, where no modem can tell."))] = "",
+    lat: Annotated[float | None, typer.Option("--lat", help=N_("Latitude, for example -6.91474."))] = None,
+    lon: Annotated[float | None, typer.Option("--lon", help=N_("Longitude, for example 107.60981."))] = None,
+    language: Annotated[str, typer.Option("--language", metavar="id|en", help=N_("Language on the screen."))] = "",
+    no_input: Annotated[bool, typer.Option("--no-input", "--yes", help=N_("Ask nothing; take the defaults."))] = False,
+    force: Annotated[bool, typer.Option("--force", help=N_("Replace a settings file that is there."))] = False,
+    test: Annotated[bool, typer.Option("--test", help=N_("Run a first test afterwards."))] = False,
 ) -> None:
     """Write a first settings file."""
     from sigprobe.config import new

@@ -11,7 +11,7 @@ import typer
 
 from sigprobe.commands import lists
 from sigprobe.commands.support import common, terminal
-from sigprobe.words.i18n import _, ngettext, number
+from sigprobe.words.i18n import N_, _, ngettext, number
 
 if TYPE_CHECKING:
     from sigprobe.buffer import Buffer
@@ -30,15 +30,15 @@ BLANK: Final = frozenset(
 def nearest(
     *,
     config: common.ConfigOption = None,
-    lat: Annotated[float | None, typer.Option("--lat", help=_("Latitude, for example -6.91474."))] = None,
-    lon: Annotated[float | None, typer.Option("--lon", help=_("Longitude, for example 107.60981."))] = None,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1000, help=_("How many points."))] = 5,
+    lat: Annotated[float | None, typer.Option("--lat", help=N_("Latitude, for example -6.91474."))] = None,
+    lon: Annotated[float | None, typer.Option("--lon", help=N_("Longitude, for example 107.60981."))] = None,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1000, help=N_("How many points."))] = 5,
     take_in: Annotated[
         list[Path] | None,
         typer.Option(
             "--import",
             metavar="FILE",
-            help=_("Take in points (CSV, GeoJSON) in place of those kept; repeatable."),
+            help=N_("Take in points (CSV, GeoJSON) in place of those kept; repeatable."),
         ),
     ] = None,
     as_json: common.JsonOption = False,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sigprobe.commands.support import common, terminal
-from sigprobe.words.i18n import _, duration, number, rate
+from sigprobe.words.i18n import N_, _, duration, number, rate
 
 if TYPE_CHECKING:
     from sigprobe.buffer import Buffer
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 def ready(
     *,
     config: common.ConfigOption = None,
-    photos: Annotated[int, typer.Option("--photos", min=1, max=1000, help=_("How many photos."))] = 4,
-    megabytes: Annotated[float, typer.Option("--mb", min=0.01, max=1000, help=_("Megabytes a photo."))] = 3.0,
-    minutes: Annotated[float, typer.Option("--minutes", min=0.1, max=1440, help=_("Within how many minutes."))] = 10.0,
+    photos: Annotated[int, typer.Option("--photos", min=1, max=1000, help=N_("How many photos."))] = 4,
+    megabytes: Annotated[float, typer.Option("--mb", min=0.01, max=1000, help=N_("Megabytes a photo."))] = 3.0,
+    minutes: Annotated[float, typer.Option("--minutes", min=0.1, max=1440, help=N_("Within how many minutes."))] = 10.0,
     within: Annotated[
-        float, typer.Option("--within", metavar="H", min=0.1, max=720, help=_("Use tests of the last H hours."))
+        float, typer.Option("--within", metavar="H", min=0.1, max=720, help=N_("Use tests of the last H hours."))
     ] = 24.0,
     as_json: common.JsonOption = False,
     fail_below: Annotated[
-        float | None, typer.Option("--fail-below", metavar="P", min=0, max=1, help=_("Exit 3 below this probability."))
+        float | None, typer.Option("--fail-below", metavar="P", min=0, max=1, help=N_("Exit 3 below this probability."))
     ] = None,
 ) -> None:
     from sigprobe.verdict.forecast import Task, forecast

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from sigprobe.commands.support import common, terminal
-from sigprobe.words.i18n import _
+from sigprobe.words.i18n import N_, _
 
 EARLIER = 10
 RECENT = 5_000
@@ -19,12 +19,14 @@ RECENT = 5_000
 def report(
     *,
     config: common.ConfigOption = None,
-    last: Annotated[bool, typer.Option("--last", help=_("The last test (as when nothing is said)."))] = False,
-    run: Annotated[str, typer.Option("--run", metavar="ID", help=_("The run to report instead of the last one."))] = "",
+    last: Annotated[bool, typer.Option("--last", help=N_("The last test (as when nothing is said)."))] = False,
+    run: Annotated[
+        str, typer.Option("--run", metavar="ID", help=N_("The run to report instead of the last one."))
+    ] = "",
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="F", help=_("The HTML file to write; the JSON lies beside it."))
+        Path | None, typer.Option("--out", metavar="F", help=N_("The HTML file to write; the JSON lies beside it."))
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help=_("Replace a file of that name."))] = False,
+    force: Annotated[bool, typer.Option("--force", help=N_("Replace a file of that name."))] = False,
     as_json: common.JsonOption = False,
 ) -> None:
     from sigprobe.commands.support.stored_runs import place_of, runs_of

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sigprobe.commands.support import common, terminal
-from sigprobe.words.i18n import _
+from sigprobe.words.i18n import N_, _
 
 if TYPE_CHECKING:
     from sigprobe.buffer import Buffer, Row, State
@@ -19,14 +19,14 @@ def results(
     *,
     config: common.ConfigOption = None,
     as_json: common.JsonOption = False,
-    ndjson: Annotated[bool, typer.Option("--ndjson", help=_("Print the stored lines as they are."))] = False,
-    csv: Annotated[bool, typer.Option("--csv", help=_("Print CSV."))] = False,
+    ndjson: Annotated[bool, typer.Option("--ndjson", help=N_("Print the stored lines as they are."))] = False,
+    csv: Annotated[bool, typer.Option("--csv", help=N_("Print CSV."))] = False,
     csv_dialect: Annotated[
-        str, typer.Option("--csv-dialect", metavar="plain|excel-id", help=_("CSV for Indonesian Excel: ; and comma."))
+        str, typer.Option("--csv-dialect", metavar="plain|excel-id", help=N_("CSV for Indonesian Excel: ; and comma."))
     ] = "plain",
     state: Annotated[
         list[str] | None,
-        typer.Option("--state", metavar="STATE", help=_("Only pending, acked, rejected, carried or damaged ones.")),
+        typer.Option("--state", metavar="STATE", help=N_("Only pending, acked, rejected, carried or damaged ones.")),
     ] = None,
 ) -> None:
     from sigprobe.buffer import State

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from sigprobe.commands.support import common, terminal
-from sigprobe.words.i18n import _
+from sigprobe.words.i18n import N_, _
 
 if TYPE_CHECKING:
     from sigprobe.config import Loaded
@@ -24,11 +24,11 @@ CRON: Final = "cron"
 app = typer.Typer(no_args_is_help=True)
 
 SystemOption = Annotated[
-    bool | None, typer.Option("--system/--user", help=_("For the whole device, or for this user only."))
+    bool | None, typer.Option("--system/--user", help=N_("For the whole device, or for this user only."))
 ]
-AgentOption = Annotated[bool, typer.Option("--agent", help=_("The agent as a service instead of a timer."))]
-DryOption = Annotated[bool, typer.Option("--dry-run", help=_("Show what would be done, and do nothing."))]
-CronOption = Annotated[bool, typer.Option("--cron", help=_("A crontab line, even where systemd runs."))]
+AgentOption = Annotated[bool, typer.Option("--agent", help=N_("The agent as a service instead of a timer."))]
+DryOption = Annotated[bool, typer.Option("--dry-run", help=N_("Show what would be done, and do nothing."))]
+CronOption = Annotated[bool, typer.Option("--cron", help=N_("A crontab line, even where systemd runs."))]
 
 
 @app.command()

@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from sigprobe.commands.support import common, terminal
-from sigprobe.words.i18n import _
+from sigprobe.words.i18n import N_, _
 
 
 def share(
     *,
     config: common.ConfigOption = None,
     run: Annotated[
-        str, typer.Option("--run", metavar="ID", help=_("The run to share; the last one if left out."))
+        str, typer.Option("--run", metavar="ID", help=N_("The run to share; the last one if left out."))
     ] = "",
     as_json: common.JsonOption = False,
 ) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sigprobe.commands.support import common, terminal
-from sigprobe.words.i18n import _, number
+from sigprobe.words.i18n import N_, _, number
 
 if TYPE_CHECKING:
     from sigprobe.buffer import Buffer
@@ -22,16 +22,16 @@ def status(
     config: common.ConfigOption = None,
     as_json: common.JsonOption = False,
     coverage: Annotated[
-        bool, typer.Option("--coverage", help=_("Which TPS of the list have no, an old, or a failed test."))
+        bool, typer.Option("--coverage", help=N_("Which TPS of the list have no, an old, or a failed test."))
     ] = False,
     list_file: Annotated[
         Path | None,
-        typer.Option("--list", metavar="FILE", help=_("Take in a list of TPS (CSV: id, name, lat, lon).")),
+        typer.Option("--list", metavar="FILE", help=N_("Take in a list of TPS (CSV: id, name, lat, lon).")),
     ] = None,
     older_than: Annotated[
-        float, typer.Option("--older-than", metavar="H", min=0, help=_("From how many hours on a test counts as old."))
+        float, typer.Option("--older-than", metavar="H", min=0, help=N_("From how many hours on a test counts as old."))
     ] = 24.0,
-    as_csv: Annotated[bool, typer.Option("--csv", help=_("Print the coverage as CSV."))] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help=N_("Print the coverage as CSV."))] = False,
 ) -> None:
     loaded = common.settings(config)
     out = terminal.current()

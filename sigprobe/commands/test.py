@@ -9,7 +9,7 @@ import typer
 
 from sigprobe.commands.support import after_run, common, terminal
 from sigprobe.commands.support import cli_values as asked
-from sigprobe.words.i18n import _
+from sigprobe.words.i18n import N_, _
 
 if TYPE_CHECKING:
     from sigprobe.buffer import Buffer
@@ -25,28 +25,28 @@ def test(
     *,
     config: common.ConfigOption = None,
     as_json: common.JsonOption = False,
-    ndjson: Annotated[bool, typer.Option("--ndjson", help=_("Print each result as soon as it is on disk."))] = False,
-    csv: Annotated[bool, typer.Option("--csv", help=_("Print CSV."))] = False,
+    ndjson: Annotated[bool, typer.Option("--ndjson", help=N_("Print each result as soon as it is on disk."))] = False,
+    csv: Annotated[bool, typer.Option("--csv", help=N_("Print CSV."))] = False,
     csv_dialect: Annotated[
-        str, typer.Option("--csv-dialect", metavar="plain|excel-id", help=_("CSV for Indonesian Excel: ; and comma."))
+        str, typer.Option("--csv-dialect", metavar="plain|excel-id", help=N_("CSV for Indonesian Excel: ; and comma."))
     ] = "plain",
     only: Annotated[
-        list[str] | None, typer.Option("--only", metavar="KIND|NAME", help=_("Only these checks; may be repeated."))
+        list[str] | None, typer.Option("--only", metavar="KIND|NAME", help=N_("Only these checks; may be repeated."))
     ] = None,
-    tps: Annotated[str, typer.Option("--tps", metavar="ID", help=_("Number of the TPS for this test."))] = "",
-    operator: Annotated[str, typer.Option("--operator", help=_("Mobile operator, where no modem can tell."))] = "",
-    lat: Annotated[float | None, typer.Option("--lat", help=_("Latitude, for example -6.91474."))] = None,
-    lon: Annotated[float | None, typer.Option("--lon", help=_("Longitude, for example 107.60981."))] = None,
-    no_upload: Annotated[bool, typer.Option("--no-upload", help=_("Keep the results, send nothing now."))] = False,
+    tps: Annotated[str, typer.Option("--tps", metavar="ID", help=N_("Number of the TPS for this test."))] = "",
+    operator: Annotated[str, typer.Option("--operator", help=N_("Mobile operator, where no modem can tell."))] = "",
+    lat: Annotated[float | None, typer.Option("--lat", help=N_("Latitude, for example -6.91474."))] = None,
+    lon: Annotated[float | None, typer.Option("--lon", help=N_("Longitude, for example 107.60981."))] = None,
+    no_upload: Annotated[bool, typer.Option("--no-upload", help=N_("Keep the results, send nothing now."))] = False,
     max_data: Annotated[
-        str, typer.Option("--max-data", metavar="MB", help=_("The most data this test may use, for example 20MB."))
+        str, typer.Option("--max-data", metavar="MB", help=N_("The most data this test may use, for example 20MB."))
     ] = "",
     max_time: Annotated[
-        float | None, typer.Option("--max-time", metavar="S", min=1, help=_("The most seconds this test may take."))
+        float | None, typer.Option("--max-time", metavar="S", min=1, help=N_("The most seconds this test may take."))
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help=_("Exit 4 when not everything could be sent."))] = False,
+    strict: Annotated[bool, typer.Option("--strict", help=N_("Exit 4 when not everything could be sent."))] = False,
     fail_below: Annotated[
-        bool, typer.Option("--fail-below", help=_("Exit 3 when the quality is below the threshold."))
+        bool, typer.Option("--fail-below", help=N_("Exit 3 when the quality is below the threshold."))
     ] = False,
 ) -> None:
     loaded = common.settings(config)

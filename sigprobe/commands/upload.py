@@ -12,7 +12,7 @@ import typer
 
 from sigprobe.commands.support import common, terminal
 from sigprobe.runs.setup import read_collectors
-from sigprobe.words.i18n import _, clock_text, duration, ngettext, number, size
+from sigprobe.words.i18n import N_, _, clock_text, duration, ngettext, number, size
 
 if TYPE_CHECKING:
     from sigprobe.buffer import Buffer
@@ -25,11 +25,11 @@ LINE_EVERY_S: Final = 10.0
 def upload(
     *,
     config: common.ConfigOption = None,
-    wait: Annotated[bool, typer.Option("--wait", help=_("Go on until everything is sent."))] = False,
+    wait: Annotated[bool, typer.Option("--wait", help=N_("Go on until everything is sent."))] = False,
     max_time: Annotated[
-        float | None, typer.Option("--max-time", metavar="S", min=1, help=_("The most seconds this may take."))
+        float | None, typer.Option("--max-time", metavar="S", min=1, help=N_("The most seconds this may take."))
     ] = None,
-    again: Annotated[bool, typer.Option("--again", help=_("Send once more what was set aside."))] = False,
+    again: Annotated[bool, typer.Option("--again", help=N_("Send once more what was set aside."))] = False,
     as_json: common.JsonOption = False,
 ) -> None:
     from sigprobe.runs import runner as rounds

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import gettext
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,17 @@ def set_language(language: str) -> None:
         raise ValueError(f"language must be one of {', '.join(LANGUAGES)}")
     _language = language
     _current = load(language)
+
+
+@contextmanager
+def speaking(language: str) -> Iterator[None]:
+    """Use a language inside the block and restore the one before it."""
+    before = _language
+    set_language(language)
+    try:
+        yield
+    finally:
+        set_language(before)
 
 
 def load(language: str) -> gettext.NullTranslations:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import io
 import re
@@ -46,6 +47,46 @@ def indonesian() -> list[tuple[str, str]]:
 def test_catalogues_are_whole() -> None:
     """Every message of the source is translated in both languages, with the same fields and commands."""
     assert catalogues.check() == []
+
+
+def translated_at_import(source: str) -> list[int]:
+    """The lines that translate a text while a module is imported: outside every function body."""
+    lines: list[int] = []
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            # the body runs later; defaults, decorators and annotations belong to the import
+            parts: list[ast.AST | None] = [node.args]
+            if not isinstance(node, ast.Lambda):
+                parts += [*node.decorator_list, node.returns]
+            for part in parts:
+                if part is not None:
+                    visit(part)
+            return
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("_", "ngettext"):
+            lines.append(node.lineno)
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(ast.parse(source))
+    return lines
+
+
+def test_no_text_is_translated_at_import() -> None:
+    """A module is imported once, but the language may change afterwards, so texts are marked and translated later."""
+    early = """A = _("a")
+def f(x: O(help=_("b")), y=_("c")):
+    return _("d")
+class K:
+    t = ngettext("e", "f", 1)
+"""
+    assert translated_at_import(early) == [1, 2, 2, 5], "the control"
+    found = {
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in (ROOT / "sigprobe").rglob("*.py")
+        for line in translated_at_import(path.read_text(encoding="utf-8"))
+    }
+    assert not found
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import typer
 
 from sigprobe.commands.support import logfile, terminal
 from sigprobe.files import locations
-from sigprobe.words.i18n import _
+from sigprobe.words.i18n import N_, _
 
 if TYPE_CHECKING:
     from sigprobe.buffer import Buffer
@@ -26,8 +26,8 @@ SECOND_AGENT: Final = 5
 NOT_SAVED: Final = 6
 INTERRUPTED: Final = 130
 
-ConfigOption = Annotated[Path | None, typer.Option("--config", metavar="F", help=_("The settings file to use."))]
-JsonOption = Annotated[bool, typer.Option("--json", help=_("Print JSON for programs."))]
+ConfigOption = Annotated[Path | None, typer.Option("--config", metavar="F", help=N_("The settings file to use."))]
+JsonOption = Annotated[bool, typer.Option("--json", help=N_("Print JSON for programs."))]
 
 
 def settings(path: Path | None) -> Loaded:

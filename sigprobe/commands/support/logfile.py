@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
@@ -34,6 +36,21 @@ class _AtNeed(logging.Handler):
         if self._file is not None:
             self._file.close()
         super().close()
+
+
+@contextmanager
+def scope() -> Iterator[None]:
+    """Remove on leaving every log handler that was added inside the block."""
+    loggers = (logging.getLogger(), logging.getLogger("sigprobe"))
+    before = [(log, list(log.handlers), log.propagate) for log in loggers]
+    try:
+        yield
+    finally:
+        for log, handlers, propagate in before:
+            for handler in [handler for handler in log.handlers if handler not in handlers]:
+                log.removeHandler(handler)
+                handler.close()
+            log.propagate = propagate
 
 
 def install() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -71,15 +72,28 @@ def look_at_terminal(quiet: int, plain: bool, verbose: bool = False) -> Terminal
 _current = Terminal()
 
 
-def use(terminal: Terminal) -> None:
-    """Make this the terminal of the process. Text that a stream cannot show is replaced, never an error."""
-    global _current  # noqa: PLW0603 - a process has one terminal
+@contextmanager
+def used(terminal: Terminal) -> Iterator[None]:
+    """Make this the terminal inside the block. Replace characters that a stream cannot encode instead of failing."""
+    global _current  # noqa: PLW0603 - one command at a time runs in a process
+    before, streams = _current, (sys.stdout, sys.stderr)
+    errors = [getattr(stream, "errors", None) for stream in streams]
     _current = terminal
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError, ValueError):
-            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    for stream in streams:
+        _on_encoding_error(stream, "replace")
+    try:
+        yield
+    finally:
+        _current = before
+        for stream, handler in zip(streams, errors, strict=True):
+            _on_encoding_error(stream, handler)
+
+
+def _on_encoding_error(stream: TextIO, handler: str | None) -> None:
+    with suppress(AttributeError, ValueError, OSError):  # no text wrapper, closed, or its reader has gone
+        stream.reconfigure(errors=handler)  # type: ignore[attr-defined]
 
 
 def current() -> Terminal:
-    """The terminal of this process."""
+    """Return the terminal of the command that runs."""
     return _current

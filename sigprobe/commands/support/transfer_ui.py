@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sigprobe.commands.support import common, terminal
-from sigprobe.words.i18n import _
+from sigprobe.words.i18n import N_
 
 if TYPE_CHECKING:
     from sigprobe.protocol.transfer_file import CarryError
 
-ForceOption = Annotated[bool, typer.Option("--force", help=_("Replace a file of that name."))]
+ForceOption = Annotated[bool, typer.Option("--force", help=N_("Replace a file of that name."))]
 
 
 def say_fault(error: CarryError, path: Path) -> None:

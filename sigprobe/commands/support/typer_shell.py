@@ -8,7 +8,8 @@ from __future__ import annotations
 import gettext
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import typer
@@ -30,11 +31,21 @@ EVERYWHERE: Final = (
 _PARSERS_OWN: Final = (N_("Options"), N_("Arguments"), N_("Commands"), N_("default: {default}"), N_("required"))
 
 
-def speak_for_parser(language: str) -> None:
-    """Let the parser's own gettext calls find our catalogue."""
+@contextmanager
+def parser_speaking(language: str) -> Iterator[None]:
+    """Let the parser's own gettext calls find our catalogue inside the block."""
+    domain, wanted = gettext.textdomain(), os.environ.get("LANGUAGE")
     gettext.bindtextdomain(DOMAIN, str(LOCALE_DIR))
     gettext.textdomain(DOMAIN)
     os.environ["LANGUAGE"] = language
+    try:
+        yield
+    finally:
+        gettext.textdomain(domain)
+        if wanted is None:
+            os.environ.pop("LANGUAGE", None)
+        else:
+            os.environ["LANGUAGE"] = wanted
 
 
 def _help_option(command: Any, found: Any) -> Any:
@@ -166,8 +177,13 @@ def _localise(app: typer.Typer, path: str) -> None:
 
 
 def _name_values(command: Any) -> None:
-    """Show what an option takes by a word for people instead of a type of Python; choices stay as they are."""
+    """Translate the help of each option, and name what it takes in words for people; choices stay as they are.
+
+    The texts stand untranslated in the commands (`help=N_("…")`), since a module is imported once and a process may
+    use both languages.
+    """
     for param in command.params:
+        param.help = _(param.help) if getattr(param, "help", None) else None
         kind = param.type_descriptor
         if param.metavar is None and param.param_type_name == "option" and not (param.is_flag or kind.is_choice):
             param.metavar = "N" if param.min is not None or param.bare_type() in ("int", "float") else _("TEXT")
