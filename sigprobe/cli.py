@@ -16,6 +16,7 @@ from typing import Final, NoReturn, TextIO
 
 from sigprobe import __version__
 from sigprobe.words import i18n
+from sigprobe.words.i18n import _
 
 USAGE: Final = 2
 FAILED: Final = 1
@@ -63,16 +64,28 @@ def run(words: Sequence[str], *, out: TextIO | None = None, err: TextIO | None =
             terminal.used(terminal.look_at_terminal(quiet, "plain" in everywhere, "verbose" in everywhere))
         )
         if everywhere.get("lang") not in (None, *i18n.LANGUAGES):
-            terminal.current().error(i18n._("--lang takes one of: {choices}").format(choices=", ".join(i18n.LANGUAGES)))
+            terminal.current().error(_("--lang takes one of: {choices}").format(choices=", ".join(i18n.LANGUAGES)))
             return USAGE
+        _warn_of_language(os.environ.get("SIGPROBE_LANG", ""))
         undo.enter_context(typer_shell.parser_speaking(i18n.language()))
         return _dispatch(arguments)
+
+
+def _warn_of_language(wish: str) -> None:
+    """Warn if SIGPROBE_LANG names no language of ours: it has no effect then."""
+    from sigprobe.commands.support import terminal
+
+    if wish and wish not in i18n.LANGUAGES:
+        text = _("SIGPROBE_LANG={value} has no effect; it takes one of: {choices}")
+        said = text.format(value=wish[:20], choices=", ".join(i18n.LANGUAGES))
+        terminal.current().say(_("Warning: {text}").format(text=said))
 
 
 def _dispatch(arguments: list[str]) -> int:
     from typer import Abort, Exit, TyperException
 
     from sigprobe.commands.support import terminal, typer_shell, usage_errors
+    from sigprobe.files.locations import NoHomeError
 
     out = terminal.current()
     if not arguments:
@@ -88,8 +101,16 @@ def _dispatch(arguments: list[str]) -> int:
             return 0
         out.error(usage_errors.explain_usage(error))
         return USAGE
+    except NoHomeError:
+        out.error(
+            _(
+                "This user has no home directory, so there is no place for sigprobe's files. Set HOME, or name the "
+                "files: --config FILE, and buffer.path in the settings."
+            )
+        )
+        return USAGE
     except (KeyboardInterrupt, Abort):
-        out.say(i18n._("Stopped. What was finished is kept."))
+        out.say(_("Stopped. What was finished is kept."))
         return INTERRUPTED
     except BrokenPipeError:
         return FAILED
@@ -107,9 +128,9 @@ def _unexpected(error: Exception) -> int:
         return NOT_SAVED
     path = logfile.record(error)
     terminal.current().error(
-        i18n._("An unexpected fault: {fault}. [SP-INT-01]").format(fault=f"{type(error).__name__}: {error}")
+        _("An unexpected fault: {fault}. [SP-INT-01]").format(fault=f"{type(error).__name__}: {error}")
         + "\n"
-        + i18n._("Please report it with this file: {path}").format(path=path)
+        + _("Please report it with this file: {path}").format(path=path)
     )
     return FAILED
 
@@ -155,19 +176,23 @@ def wanted_language(arguments: list[str], flag: str | None, environ: Mapping[str
 
 
 _LANGUAGE_LINE: Final = re.compile(
-    rb"""^(?:[^#\n]*[{,])?[ \t]*["']?language["']?[ \t]*:[ \t]*["']?(id|en)\b""", re.MULTILINE
+    r"""^(?:[^#\n]*[{,])?[ \t]*["']?language["']?[ \t]*:[ \t]*["']?(id|en)\b""", re.MULTILINE
 )
 
 
 def _language_in_file(arguments: list[str], environ: Mapping[str, str]) -> str | None:
-    from sigprobe.files import locations
+    from sigprobe.files import locations, text_encoding
 
     given = next((b for a, b in pairwise(arguments) if a == "--config"), None)
     given = given or next((a.partition("=")[2] for a in arguments if a.startswith("--config=")), None)
     path = locations.find(None if given is None else Path(given), environ)
     try:
-        text = b"" if path is None or not path.is_file() else path.read_bytes()[:1_000_000]
+        raw = b"" if path is None or not path.is_file() else path.read_bytes()[:1_000_000]
     except (OSError, ValueError):
         return None
+    try:
+        text = text_encoding.decode(raw)
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")  # the fault is reported when the settings are read
     found = _LANGUAGE_LINE.search(text)
-    return None if found is None else found[1].decode()
+    return None if found is None else found[1]

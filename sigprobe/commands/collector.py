@@ -332,9 +332,9 @@ def _open(database: str | None) -> Engine:
 
 
 def _default_database() -> str:
-    from platformdirs import user_data_path
+    from sigprobe.files import locations
 
-    return f"sqlite:///{user_data_path('sigprobe', appauthor=False) / 'collector.db'}"
+    return f"sqlite:///{locations.queue_file().with_name('collector.db')}"
 
 
 def _database_failed(error: Exception) -> NoReturn:

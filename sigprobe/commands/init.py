@@ -43,7 +43,7 @@ def init(
     from sigprobe.config import new
     from sigprobe.files import locations
 
-    path = config or Path(os.environ.get("SIGPROBE_CONFIG", "") or locations.user_file())
+    path = config or Path(os.environ.get("SIGPROBE_CONFIG", "") or locations.own_file())
     asking = not no_input and sys.stdin.isatty()
     if path.exists() and not force:
         _may_replace(path, asking)
@@ -205,7 +205,9 @@ def _with_slash(url: str) -> str:
 
 
 def _full_path(text: str) -> str:
-    return str(Path(text).expanduser().absolute()) if text else ""
+    from sigprobe.files import locations
+
+    return str(locations.expand(text).absolute()) if text else ""
 
 
 def _say_place(text: str, *, asking: bool) -> None:
@@ -230,7 +232,7 @@ def _hide_note(path: Path, config: Path | None) -> None:
     from sigprobe.files import locations
 
     system = locations.system_file()
-    if config is None and path == locations.user_file() and os.access(system, os.F_OK):
+    if config is None and path == locations.own_file() != system and os.access(system, os.F_OK):
         note = _("Note: from now on your commands use this file and no longer {path}.")
         typer.echo(note.format(path=system), err=True)
 

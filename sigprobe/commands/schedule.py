@@ -197,7 +197,7 @@ def _config(loaded: Loaded) -> Path | None:
     from sigprobe.files import locations
 
     path = loaded.path.absolute()
-    return None if path in (locations.system_file(), locations.user_file()) else path
+    return None if path in (locations.system_file(), locations.own_file()) else path
 
 
 def _setup(loaded: Loaded, whole: bool, *, agent: bool) -> Setup:

@@ -97,9 +97,8 @@ def other_queues(mine: Path) -> list[Path]:
     """Queues of the two installs other than the one in use: results may be waiting there unseen."""
     from sigprobe.files import locations
 
-    known = (locations.queue_file(), locations.SYSTEM_QUEUE)
     found = []
-    for path in known:
+    for path in locations.known_queues():
         try:
             if path.exists() and path.resolve() != mine.resolve():
                 found.append(path)

@@ -71,29 +71,38 @@ def load(
     """
     found = locations.find(path, environ, root)
     if found is None:
-        message = _("there is no file here, and none was named.")
-        raise ConfigError([Problem(str(locations.user_file()), None, None, "", message)], missing=True)
-    return parse(_read_file(found), found, environ)
+        try:
+            place, message = locations.user_file(), _("this file does not exist.")
+        except locations.NoHomeError:
+            place = locations.system_file(root)
+            message = _("this file does not exist, and this user has no home directory. Set HOME, or give --config.")
+        # a mistyped SIGPROBE_CONFIG is the likeliest reason
+        slips = " ".join(environment.read(Config, environ).warnings)
+        raise ConfigError([Problem(str(place), None, None, "", message, slips)], missing=True)
+    named = path is None and bool(environ.get("SIGPROBE_CONFIG"))
+    return parse(_read_file(found, named=named), found, environ)
 
 
-def _read_file(path: Path) -> bytes:
+def _read_file(path: Path, *, named: bool) -> bytes:
+    """Read the file; `named` tells that SIGPROBE_CONFIG names it. Raises ConfigError."""
     name = str(path)
+    hint = _("SIGPROBE_CONFIG names this file; correct it, or unset it.") if named else ""
     try:
         if path.exists() and not path.is_file():
             # a directory or a device: reading it fails oddly, or never ends
-            raise ConfigError([Problem(name, None, None, "", _("this is no ordinary file."))])
+            raise ConfigError([Problem(name, None, None, "", _("this is no ordinary file."), hint)])
         with path.open("rb") as stream:
             return stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
         message = _("this file does not exist.")
-        raise ConfigError([Problem(name, None, None, "", message)], missing=True) from None
+        raise ConfigError([Problem(name, None, None, "", message, hint)], missing=True) from None
     except PermissionError:
         message = _("you are not allowed to read this file.")
-        raise ConfigError([Problem(name, None, None, "", message)]) from None
+        raise ConfigError([Problem(name, None, None, "", message, hint)]) from None
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         message = _("this file cannot be read ({reason}).").format(reason=reason)
-        raise ConfigError([Problem(name, None, None, "", message)]) from None
+        raise ConfigError([Problem(name, None, None, "", message, hint)]) from None
 
 
 def parse(raw: bytes, path: Path, environ: Mapping[str, str]) -> Loaded:

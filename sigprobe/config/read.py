@@ -16,6 +16,7 @@ from typing import Any, Final
 import yaml
 
 from sigprobe.config.problems import Key, Problem, dotted, shown
+from sigprobe.files.text_encoding import decode
 from sigprobe.words.i18n import _
 
 MAX_BYTES: Final = 1_000_000
@@ -54,9 +55,10 @@ def read_bytes(raw: bytes, name: str) -> Tree:
     if len(raw) > MAX_BYTES:
         return _only(Problem(name, None, None, "", _("the file is larger than 1 MB; no settings file is.")))
     try:
-        text = raw.decode("utf-8-sig")
+        text = decode(raw)
     except UnicodeDecodeError as error:
-        before = raw[: error.start].decode("utf-8-sig", errors="replace")
+        eight_bit = error.encoding == "utf-8"
+        before = raw[: error.start].decode("utf-8-sig", errors="replace") if eight_bit else ""
         line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
         message = _("the file is not UTF-8 text from here on; save it as UTF-8.")
         return _only(Problem(name, line, column, "", message))

@@ -50,7 +50,7 @@ def check_install(config_path: Path, queue: Path, others: list[Path]) -> Iterato
     kind = _("system install") if system else _("personal install")
     detail = f"{kind}: {config_path}; " + _("queue: {path}").format(path=queue)
     shared = locations.SYSTEM_QUEUE.parent
-    if system and queue == locations.queue_file() != locations.SYSTEM_QUEUE:
+    if system and queue != locations.SYSTEM_QUEUE and queue in locations.known_queues():
         # a second user would have a second queue, and nobody would see it
         detail += "; " + _("this user's own, since there is no {path} to share").format(path=shared)
         owner = f"sudo adduser --system --group --home {shared} --no-create-home sigprobe"

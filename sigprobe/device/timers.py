@@ -16,6 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
+from sigprobe.files import locations
 from sigprobe.files.atomic import write_whole
 
 BEGIN: Final = "# BEGIN sigprobe (written by: sigprobe schedule install)"
@@ -78,11 +79,10 @@ def has_systemd(*, system: bool, which: Callable[[str], str | None] = shutil.whi
 
 
 def unit_directory(*, system: bool) -> Path:
-    """Where the unit files belong."""
+    """Return the directory for unit files. Raises NoHomeError for a user without a home directory."""
     if system:
         return SYSTEM_UNITS
-    home = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
-    return Path(home) / "systemd" / "user"
+    return locations.user_file().parent.parent / "systemd" / "user"
 
 
 def systemd_setup(

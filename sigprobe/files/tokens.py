@@ -1,6 +1,6 @@
-"""Where a collector's token comes from, and whether the file that holds it is kept well.
+"""Read a collector's token from the environment, a private file or the service manager.
 
-A token is never taken from the command line and never written anywhere by the probe.
+A token is never taken from the command line. Only `init` writes one, into a file of mode 0600.
 """
 
 from __future__ import annotations
@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from sigprobe.files import locations
+from sigprobe.files.text_encoding import decode
+
 _TOKEN: Final = re.compile(r"^[\x21-\x7e]{1,512}$")
+_MAX_FILE_BYTES: Final = 4096
+_AROUND: Final = " \t\r\n\f\v\x00\u00a0\u200b\u2060\ufeff"
+"""Blanks and invisible characters that copying and editors leave around a token."""
 
 
 class TokenError(Exception):
@@ -33,21 +39,21 @@ class Token:
     origin: str
 
     def __repr__(self) -> str:
-        """Keep the token out of tracebacks and logs."""
+        """Hide the token from tracebacks and logs."""
         return f"Token(***, {self.origin})"
 
 
 def read_token(token_file: str | None, environ: Mapping[str, str] = os.environ) -> Token | None:
-    """Find the token: SIGPROBE_TOKEN, the configured file, or the service manager's credential.
+    """Return the token from SIGPROBE_TOKEN, the configured file or the service manager's credential.
 
-    None when none of them is there. Raises TokenError for one that is there but must not or cannot be used: a file
-    that others may read or the group may write is refused.
+    None if there is none of them. Raises TokenError for a token that cannot or must not be used: a file that others
+    can read or the group can write is refused.
     """
-    text = environ.get("SIGPROBE_TOKEN", "").strip()
+    text = environ.get("SIGPROBE_TOKEN", "").strip(_AROUND)
     if text:
         return Token(_checked(text, "SIGPROBE_TOKEN"), "environment")
     if token_file:
-        return Token(_from_file(Path(token_file).expanduser(), private=True), "file")
+        return Token(_from_file(locations.expand(token_file), private=True), "file")
     directory = environ.get("CREDENTIALS_DIRECTORY", "")
     if directory:
         path = Path(directory) / "sigprobe-token"
@@ -63,11 +69,15 @@ def _from_file(path: Path, *, private: bool) -> str:
             status = os.fstat(file.fileno())
             if private and os.name == "posix" and status.st_mode & (stat.S_IRWXO | stat.S_IWGRP):
                 raise TokenError("lax", str(path))
-            text = file.read(4096).decode("utf-8", errors="replace").strip()
+            raw = file.read(_MAX_FILE_BYTES)
     except FileNotFoundError:
         raise TokenError("missing", str(path)) from None
     except OSError:
         raise TokenError("unreadable", str(path)) from None
+    try:
+        text = decode(raw).strip(_AROUND)
+    except UnicodeDecodeError:
+        raise TokenError("malformed", str(path)) from None
     if not text:
         raise TokenError("empty", str(path))
     return _checked(text, str(path))

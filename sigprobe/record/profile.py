@@ -7,6 +7,7 @@ and on whose word; it never claims that a regulation says so.
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -151,7 +152,7 @@ def load(name_or_path: str, search_dirs: Sequence[Path] = ()) -> Profile:
 
 def _find(name_or_path: str, search_dirs: Sequence[Path]) -> Path:
     if "/" in name_or_path or "\\" in name_or_path or name_or_path.endswith((".yaml", ".yml")):
-        return Path(name_or_path).expanduser()
+        return Path(os.path.expanduser(name_or_path))  # noqa: PTH111 - Path.expanduser raises without a home directory
     if _NAME.match(name_or_path):
         for directory in (*search_dirs, SHIPPED):
             path = directory / f"{name_or_path}.yaml"

@@ -30,7 +30,10 @@ BAD: dict[str, tuple[str | bytes, list[str]]] = {
         BASE.encode() + b"# caf\xe9\n",
         ["PATH:4:6: the file is not UTF-8 text from here on; save it as UTF-8."],
     ),
-    "utf-16": (BASE.encode("utf-16"), ["PATH:1:1: the file is not UTF-8 text from here on; save it as UTF-8."]),
+    "utf-16-cut": (
+        BASE.encode("utf-16")[:-1],
+        ["PATH:1:1: the file is not UTF-8 text from here on; save it as UTF-8."],
+    ),
     "too large": (b"#" * 1_000_001, ["PATH: the file is larger than 1 MB; no settings file is."]),
     "control character": (BASE + "profile: \x07\n", ["PATH:4:10: a character that may not stand in a text file."]),
     "tab": ("probe:\n\ttps_id: x\n", ["PATH:2:1: a tab; indent with spaces."]),
