@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shutil
@@ -99,6 +100,17 @@ def test_nothing_of_the_workplace_is_in_the_repository() -> None:
             if hit and not hit[0].startswith(EXAMPLES):
                 found.append(f"{path.relative_to(ROOT)}:{number}: {hit[0]}")
     assert not [line for line in found if not line.startswith("tests/test_house.py:")]
+
+
+def test_every_kind_has_the_same_files() -> None:
+    """Options, data and measurement of each kind stand in files of the same names."""
+    for name, kind in KINDS.items():
+        package = f"sigprobe.measure.{name}"
+        assert kind.options.__module__ == f"{package}.options", name
+        assert kind.data.__module__ == f"{package}.data", name
+        assert kind.measure.__module__ == f"{package}.kind", name
+        data = inspect.get_annotations(kind.data)
+        assert data, "the control: the typed dict is read"
 
 
 def test_one_list_drives_all(sigprobe: Run, tmp_path: Path) -> None:

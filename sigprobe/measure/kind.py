@@ -1,8 +1,8 @@
-"""What a measurement kind is made of: its options, its deadline, its share of the data, and what it hands back.
+"""Define the parts of a measurement kind: options, deadline, data estimate and result.
 
-A kind is one file with its own `Options`, a typed dict that describes its `data`, and one function
-`measure(options, context) -> Measured`. A target that fails is a `Measured`; an exception means that the check
-could not be run at all.
+A kind is one package: `options.py` has its `Options`, `data.py` the typed dict of its numbers, and `kind.py` its
+`KIND` with the function `measure(options, context) -> Measured`. A target that fails is a `Measured`. An exception
+means that the check could not be run. `sigprobe.record.kinds` describes the kind for people.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a check will take at most before it has begun: seconds and payload bytes, both directions."""
+    """Upper limits of a check: seconds, and payload bytes of both directions."""
 
     seconds: float
     bytes: int
 
 
 class CommonOptions(BaseModel):
-    """The keys every kind takes. A kind adds its own, with their bounds, in its own file."""
+    """Keys that every kind takes. A kind adds its own, with their bounds, in its `options.py`."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
@@ -57,7 +57,7 @@ class CommonOptions(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a kind hands back. `data` holds every key of the kind's typed dict; what is not known is None."""
+    """Result of one check. `data` holds every key of the kind's typed dict; unknown values are None."""
 
     outcome: Outcome
     data: Mapping[str, Any]

@@ -283,6 +283,16 @@ def test_the_published_schemas_are_in_step(name: str) -> None:
     assert json.loads(published) == json.loads(json.dumps(document)), f"run: {command}"
 
 
+def test_definitions_are_named_after_the_kind() -> None:
+    """The names of the schema's definitions follow the kinds, never the place of a module."""
+    schema = config_schema()
+    kinds = [name for name, kind in KINDS.items() if kind.configurable]
+    assert {f"{name.title()}Options" for name in kinds} <= set(schema["$defs"])
+    assert not [name for name in schema["$defs"] if "__" in name]
+    named = set(re.findall(r'"#/\$defs/([^"]+)"', json.dumps(schema)))
+    assert named <= set(schema["$defs"])
+
+
 def test_the_config_schema_takes_the_example() -> None:
     """The schema is of use in an editor: it takes the example and refuses an unknown key."""
     import jsonschema

@@ -7,28 +7,11 @@ from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Final
 
-from typing_extensions import TypedDict
-
+from sigprobe.measure.dns.data import AskedData
 from sigprobe.net import sockets
 from sigprobe.net.limits import Context
 
 MAX_ANSWERS: Final = 4
-
-
-class AskedData(TypedDict):
-    """One question to one resolver. `answers` are IPv4 addresses; null when nothing usable came.
-
-    `denied_by` is the zone that an answer without records names.
-    """
-
-    host: str
-    resolver: str
-    system: bool
-    rcode: str | None
-    failure: str | None
-    answers: list[str] | None
-    denied_by: str | None
-    query_ms: float | None
 
 
 def ask_all(

@@ -12,8 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from typing_extensions import TypedDict
-
+from sigprobe.measure.dns.data import ComparisonData
 from sigprobe.net import sockets
 from sigprobe.net.limits import Context
 from sigprobe.verdict import dns_consistency
@@ -33,20 +32,6 @@ _LOOK_S: Final = 1.5
 
 Looked = tuple[bool, str | None]
 Ask = Callable[[str, str], Sequence[str]]
-
-
-class ComparisonData(TypedDict):
-    """The system's answer (`system`, `system_rcode`) beside what the others told (`others`).
-
-    `word` is `same`, `differs` or `tampered`; `reason` is why it is `tampered`: `block_page`, `void`, `private`,
-    `nxdomain`, `one_for_all` or `certificate`.
-    """
-
-    word: str
-    reason: str | None
-    system: list[str]
-    system_rcode: str | None
-    others: list[str]
 
 
 def compare(

@@ -5,24 +5,20 @@ The system's own way to look a name up (`getaddrinfo`: hosts file, cache, search
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
-
-from pydantic import Field, field_validator, model_validator
-from typing_extensions import TypedDict
+from typing import TYPE_CHECKING, Any, Final
 
 from sigprobe.measure.dns import compare
-from sigprobe.measure.dns.compare import ComparisonData
-from sigprobe.measure.dns.data import ResolverData
+from sigprobe.measure.dns.data import ComparisonData, DnsData, ResolverData
 from sigprobe.measure.dns.hosts_file import HOSTS, in_hosts_file
+from sigprobe.measure.dns.options import Options
 from sigprobe.measure.dns.servers import RESOLV_CONF, SYSTEM, Server, parse_resolver, parse_server, system_servers
-from sigprobe.measure.kind import CommonOptions, Estimate, Kind, Measured
+from sigprobe.measure.kind import Kind, Measured
 from sigprobe.net import sockets
 from sigprobe.net.limits import Context, rounded
 from sigprobe.record.result import Failure, Outcome
@@ -32,86 +28,7 @@ if TYPE_CHECKING:
     from sigprobe.measure.dns.query import Question, Reply
 
 
-RecordType = Literal["A", "AAAA", "CNAME", "MX", "NS", "TXT", "SOA", "SRV", "PTR", "CAA", "HTTPS"]
 _ADDRESS_TYPES: Final = ("A", "AAAA", "CNAME", "HTTPS")
-
-
-class Options(CommonOptions):
-    """Keys of a `dns` target.
-
-    `resolvers`: `system`; an IP address with or without a port (`[::1]:5353`); `tls://1.1.1.1` for DNS over TLS, with
-    `#name` behind it where the certificate is for a name; `https://…` for DNS over HTTPS.
-    """
-
-    kind: Literal["dns"] = "dns"
-    hostname: Annotated[str, Field(min_length=1, max_length=253)]
-    type: RecordType = "A"
-    resolvers: Annotated[list[str], Field(min_length=1, max_length=8)] = Field(default=[SYSTEM])
-
-    @field_validator("resolvers")
-    @classmethod
-    def _known_resolvers(cls, value: list[str]) -> list[str]:
-        seen: set[Server | None] = set()
-        for text in value:
-            server = None if text == SYSTEM else parse_resolver(text)
-            if server in seen:
-                raise ValueError(f"resolver {text} is given twice")
-            seen.add(server)
-        return value
-
-    @model_validator(mode="after")
-    def _askable(self) -> Options:
-        if not sockets.is_ip(self.hostname):
-            sockets.ascii_hostname(self.hostname)
-        elif self.type != "PTR":
-            raise ValueError(f"hostname {self.hostname} is an address; only type PTR can be asked for it")
-        return self
-
-    def query_name(self) -> str:
-        """The name as it is asked for: punycode; an address becomes its reverse name."""
-        if sockets.is_ip(self.hostname):
-            return ipaddress.ip_address(self.hostname).reverse_pointer
-        return sockets.ascii_hostname(self.hostname)
-
-    def default_timeout_s(self) -> float:
-        """Five seconds for the whole check."""
-        return 5.0
-
-    def configured_address(self) -> str:
-        """The name asked for."""
-        return self.hostname
-
-    def estimate(self) -> Estimate:
-        """Two queries and one full answer for each resolver, and the questions a doubtful answer may take."""
-        doubts = compare.BYTES if self.comparable() else 0
-        return Estimate(self.timeout_s(), 2_000 * len(self.resolvers) + doubts)
-
-    def comparable(self) -> bool:
-        """Whether the system's answer has others to be held against."""
-        return self.type in ("A", "AAAA") and SYSTEM in self.resolvers and len(self.resolvers) > 1
-
-
-class DnsData(TypedDict):
-    """The numbers of the first resolver that answered, `getaddrinfo` beside it, and each resolver's own.
-
-    `query_ms` runs from the send of the query that was answered to its answer. `answers` are the records of the
-    asked type at the end of the CNAME chain, `ttl_s` the smallest TTL of that chain. `getaddrinfo_error` says why
-    `getaddrinfo_ms` is null. `comparison` holds the system's answer against the others', where both are asked for
-    addresses: `same`, `differs`, or `tampered` with its reason (`sigprobe.verdict.dns_consistency` has the rules).
-    """
-
-    type: str
-    resolver: str | None
-    query_ms: float | None
-    rcode: str | None
-    answers: list[str] | None
-    ttl_s: int | None
-    getaddrinfo_ms: float | None
-    getaddrinfo_error: str | None
-    resolvers: list[ResolverData]
-    comparison: ComparisonData | None
-    bytes_sent: int | None
-    bytes_received: int | None
 
 
 def measure(

@@ -6,18 +6,17 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
-from typing_extensions import TypedDict
-
 import sigprobe
-from sigprobe.measure.kind import CommonOptions, Estimate, Kind, Measured
+from sigprobe.measure.http.data import HttpData
+from sigprobe.measure.http.options import Options
+from sigprobe.measure.kind import Kind, Measured
 from sigprobe.net import http_body as body
 from sigprobe.net import sockets
 from sigprobe.net.limits import Context, Deadline, rounded
-from sigprobe.net.urls import TargetUrl, check_url, origin, redirect_target, shown_url
+from sigprobe.net.urls import check_url, origin, redirect_target, shown_url
 from sigprobe.record.result import Failure, Outcome
 
 if TYPE_CHECKING:
@@ -29,82 +28,6 @@ MAX_REDIRECTS: Final = 5
 HEAD_BYTES: Final = 256 * 1024
 """What an answer may take before its body, and a body beyond its payload (chunk sizes, trailers)."""
 READ_BYTES: Final = 64 * 1024
-
-Status = Annotated[int, Field(ge=100, le=599)]
-
-
-class Options(CommonOptions):
-    """Keys of an `http` target. Without `expect_status` 200 to 399 is good; `max_kb` bounds the body read."""
-
-    kind: Literal["http"] = "http"
-    url: TargetUrl
-    method: Literal["GET", "HEAD"] = "GET"
-    expect_status: Status | Annotated[list[Status], Field(min_length=1, max_length=32)] | None = None
-    expect_text: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
-    follow_redirects: bool = False
-    max_kb: Annotated[int, Field(ge=1, le=65_536)] = 2048
-
-    @model_validator(mode="after")
-    def _has_body(self) -> Options:
-        if self.method == "HEAD" and self.expect_text is not None:
-            raise ValueError("expect_text needs method GET: an answer to HEAD has no body")
-        return self
-
-    def default_timeout_s(self) -> float:
-        """Fifteen seconds for the whole check."""
-        return 15.0
-
-    def configured_address(self) -> str:
-        """The URL without fragment and query values."""
-        return shown_url(self.url)
-
-    def estimate(self) -> Estimate:
-        """The body's limit, though most pages are far below it."""
-        return Estimate(self.timeout_s(), 8_000 + (0 if self.method == "HEAD" else self.max_kb * 1024))
-
-
-class TriedData(TypedDict):
-    """One address a connection was tried to; `failure` is its code, null for the address that was used."""
-
-    address: str
-    ms: float
-    failure: str | None
-
-
-class HttpData(TypedDict):
-    """One fetch. The phases are defined in `measure/phases.py`; with redirects they are the last request's.
-
-    `total_ms` runs from before the lookup to the last byte read, redirects included. `bytes_received` is the
-    body as sent (before any content decoding), `headers_bytes` what else arrived above TLS, `body_bytes` the decoded
-    body, `bytes_sent` the request. `body_cut` is true when the body went on beyond `max_kb` or the data budget.
-    `location` is where a redirect points, `redirect_host` its host where that is another one than was asked.
-    """
-
-    status_code: int | None
-    dns_ms: float | None
-    tcp_ms: float | None
-    tls_ms: float | None
-    send_ms: float | None
-    ttfb_ms: float | None
-    total_ms: float | None
-    bytes_received: int | None
-    bytes_sent: int | None
-    headers_bytes: int | None
-    body_bytes: int | None
-    body_cut: bool | None
-    text_found: bool | None
-    http_version: str | None
-    family: str | None
-    address: str | None
-    addresses_tried: list[TriedData]
-    tls_version: str | None
-    tls_cipher: str | None
-    cert_not_after: str | None
-    cert_issuer: str | None
-    location: str | None
-    redirect_host: str | None
-    redirects_followed: int | None
-    proxy: str | None
 
 
 @dataclass(slots=True)

@@ -6,8 +6,7 @@ from typing import Any, Final, Literal, cast
 
 from typing_extensions import TypedDict
 
-from sigprobe.measure.dns.agreement import AskedData
-from sigprobe.measure.path.server_look import PeekData
+from sigprobe.measure.dns.data import AskedData
 
 MAX_BYTES: Final = 48_000
 """What one walk may cost on the interface."""
@@ -81,6 +80,25 @@ class HopData(TypedDict):
     address: str
     rtt_ms: float
     said: str
+
+
+class PeekData(TypedDict):
+    """What one look saw. `clock_offset_s` is the server's time minus ours; `digest` tells equal pages."""
+
+    host: str
+    address: str
+    port: int
+    tls: bool
+    failure: str | None
+    phase: str | None
+    tls_verified: bool | None
+    cert_issuer: str | None
+    cert_not_before: str | None
+    cert_not_after: str | None
+    status_code: int | None
+    redirect_host: str | None
+    clock_offset_s: float | None
+    digest: str | None
 
 
 class WholeData(TypedDict):

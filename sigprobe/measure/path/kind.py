@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from sigprobe.measure.dns import kind as dns
+from sigprobe.measure.dns.options import Options as DnsOptions
 from sigprobe.measure.dns.servers import RESOLV_CONF, SYSTEM, parse_resolver
 from sigprobe.measure.kind import CommonOptions, Kind, Measured
 from sigprobe.measure.path.data import PathData, empty_data
@@ -34,7 +34,7 @@ def options_for(targets: Sequence[CommonOptions], references: Sequence[str], col
             tls = parts.scheme == "https"
             port = parts.port or (443 if tls else 80)
             aims.append(Aim(name=target.name, kind=target.kind, host=parts.hostname or "", port=port, tls=tls))
-        elif isinstance(target, dns.Options):
+        elif isinstance(target, DnsOptions):
             aims.append(Aim(name=target.name, kind="dns", host=target.hostname))
             resolvers += [r for r in target.resolvers if r != SYSTEM]
         else:

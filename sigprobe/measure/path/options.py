@@ -10,8 +10,6 @@ from sigprobe.measure.kind import CommonOptions, Estimate
 from sigprobe.measure.path.data import MAX_BYTES
 
 NAME: Final = "path"
-
-
 MAX_S: Final = 4.8
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sigprobe.measure.dns import agreement
-from sigprobe.measure.dns.agreement import AskedData
+from sigprobe.measure.dns.data import AskedData
 from sigprobe.measure.dns.servers import RESOLV_CONF, parse_resolver, system_servers
 from sigprobe.measure.path.data import ResolverData
 from sigprobe.measure.path.points import is_loopback, place_of

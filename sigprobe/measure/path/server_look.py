@@ -16,9 +16,8 @@ from threading import Event
 from typing import Final
 from urllib.parse import urlsplit
 
-from typing_extensions import TypedDict
-
 import sigprobe
+from sigprobe.measure.path.data import PeekData
 from sigprobe.net import sockets
 from sigprobe.net.limits import Deadline
 from sigprobe.record.result import format_time
@@ -26,25 +25,6 @@ from sigprobe.record.result import format_time
 READ_BYTES: Final = 4096
 TLS_BYTES: Final = 6000
 """About what a TLS handshake with its certificates takes, for the data budget."""
-
-
-class PeekData(TypedDict):
-    """What one look saw. `clock_offset_s` is the server's time minus ours; `digest` tells equal pages."""
-
-    host: str
-    address: str
-    port: int
-    tls: bool
-    failure: str | None
-    phase: str | None
-    tls_verified: bool | None
-    cert_issuer: str | None
-    cert_not_before: str | None
-    cert_not_after: str | None
-    status_code: int | None
-    redirect_host: str | None
-    clock_offset_s: float | None
-    digest: str | None
 
 
 def peek(

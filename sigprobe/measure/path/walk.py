@@ -19,6 +19,7 @@ from sigprobe.measure.path.data import (
     FamilyData,
     GatewayData,
     PathData,
+    PeekData,
     PointData,
     ResolverData,
     WholeData,
@@ -331,7 +332,7 @@ class Walk:
             return []
         return list(self._references()[:2])
 
-    def _web(self, text: str, deadline: Deadline) -> server_look.PeekData | None:
+    def _web(self, text: str, deadline: Deadline) -> PeekData | None:
         at = probes.numeric(text, 80)
         if at is None or place_of(text) != "beyond":
             return None
@@ -362,7 +363,7 @@ class Walk:
                 found.append((aim.host, aim.port, aim.tls, used, strange))
         return list(dict.fromkeys(found))[: max(0, min(4, room))]
 
-    def _look(self, host: str, port: int, tls: bool, address: str, known: str | None) -> server_look.PeekData | None:
+    def _look(self, host: str, port: int, tls: bool, address: str, known: str | None) -> PeekData | None:
         at = probes.numeric(address, port)
         if at is None:
             return None

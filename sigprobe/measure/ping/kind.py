@@ -7,13 +7,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
-from pydantic import Field, StringConstraints
-from typing_extensions import TypedDict
-
-from sigprobe.measure.kind import CommonOptions, Estimate, Kind, Measured
+from sigprobe.measure.kind import Kind, Measured
+from sigprobe.measure.ping.data import PingData
 from sigprobe.measure.ping.mtu import find_mtu
+from sigprobe.measure.ping.options import Options
 from sigprobe.net import routes, sockets
 from sigprobe.net.icmp import (
     Arrival,
@@ -22,7 +21,6 @@ from sigprobe.net.icmp import (
     Method,
     NotPermittedError,
     cause_of,
-    ip_header_bytes,
 )
 from sigprobe.net.limits import Context, Deadline, Progress
 from sigprobe.net.rtt_stats import summarise
@@ -31,9 +29,6 @@ from sigprobe.record.result import Failure, Outcome
 
 DEFAULT_GATEWAY: Final = "default-gateway"
 REPLY_WAIT_S: Final = 2.0
-MTU_S: Final = 15.0
-MTU_ESTIMATE: Final = 24_000
-"""Bytes each way for finding the largest packet on an ordinary link."""
 
 METHODS: Final[tuple[Method, ...]] = ("icmp-dgram", "icmp-raw", "tcp")
 TCP_PORTS: Final = (443, 80)
@@ -41,67 +36,6 @@ TCP_PORTS: Final = (443, 80)
 _STOP_CHECK_S: Final = 0.1
 _PORT_CHOICE_S: Final = 0.8
 _FAMILIES: Final = {None: socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
-
-
-class Options(CommonOptions):
-    """What to ping, how often, how far apart. `size` is the ICMP payload in bytes.
-
-    `df`: packets may not be cut on the way. `find_mtu`: look, after the pings, for the largest packet that passes.
-    """
-
-    kind: Literal["ping"]
-    address: Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[^\s/@?#\[\]]+$")]
-    count: Annotated[int, Field(ge=1, le=1000)] = 10
-    interval_ms: Annotated[int, Field(ge=10, le=10_000)] = 200
-    size: Annotated[int, Field(ge=8, le=65_000)] = 56
-    family: Literal["ipv4", "ipv6"] | None = None
-    df: bool = False
-    find_mtu: bool = False
-
-    def default_timeout_s(self) -> float:
-        """See CommonOptions."""
-        return (self.count * self.interval_ms + 3000) / 1000 + (MTU_S if self.find_mtu else 0)
-
-    def configured_address(self) -> str:
-        """See CommonOptions."""
-        return self.address
-
-    def estimate(self) -> Estimate:
-        """See CommonOptions."""
-        mtu_bytes = 2 * MTU_ESTIMATE if self.find_mtu else 0
-        pings = self.count * 2 * (self.size + 8 + ip_header_bytes(socket.AF_INET6))
-        return Estimate(self.timeout_s(), pings + mtu_bytes)
-
-
-class PingData(TypedDict):
-    """The numbers of one ping check. Times are milliseconds; `rtts_ms` has null for a lost packet."""
-
-    method: str | None
-    method_note: str | None
-    family: str | None
-    size: int
-    df: bool
-    path_mtu: int | None
-    sent: int
-    received: int
-    in_flight: int
-    duplicates: int
-    reordered: int
-    late: int
-    loss_ratio: float | None
-    loss_cause: str | None
-    rtt_min_ms: float | None
-    rtt_avg_ms: float | None
-    rtt_median_ms: float | None
-    rtt_max_ms: float | None
-    rtt_stddev_ms: float | None
-    jitter_ms: float | None
-    jitter_method: str
-    rtts_ms: list[float | None]
-    ttl: int | None
-    tcp_port: int | None
-    bytes_sent: int
-    bytes_received: int
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
 """Kind `video`: download a segmented video (HLS, RFC 8216) as a player would, and say what its viewer would see.
 
-The playlists are read by `measure/hls.py`, the playing is kept account of by `measure/player.py`; nothing is decoded,
+The playlists are read by `hls.py`, the playing is kept account of by `playback.py`; nothing is decoded,
 so any bytes do. With a collector as its target it needs no video at all: that one serves a ladder of random bytes.
 """
 
@@ -8,120 +8,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Final
 
-from pydantic import Field
-from typing_extensions import TypedDict
-
-from sigprobe.measure.http.kind import TriedData
-from sigprobe.measure.kind import CommonOptions, Estimate, Kind, Measured
-from sigprobe.measure.video.data import Ended, RungData
+from sigprobe.measure.kind import Kind, Measured
+from sigprobe.measure.video.data import VideoData, empty_data
+from sigprobe.measure.video.options import MB, Options
 from sigprobe.net import http_client, sockets
 from sigprobe.net.limits import Context, Progress
-from sigprobe.net.urls import TargetUrl, shown_url
 from sigprobe.record.result import Failure, Outcome
 
 if TYPE_CHECKING:
     from sigprobe.measure.video.playback import Show
-
-MB: Final = 1_000_000
-SPARE_S: Final = 10.0
-"""For the name, the connection and the playlists, beside the media."""
-OUR_LADDER: Final = "backend/video/master.m3u8"
-
-
-class Options(CommonOptions):
-    """Keys of a `video` target. A `url` that ends in `/` is a collector's, which serves a ladder of its own.
-
-    `media_s` is how much of the video is downloaded, in seconds of playing; `buffer_s` must lie ahead before playing
-    begins, or goes on after a stall.
-    """
-
-    kind: Literal["video"] = "video"
-    url: TargetUrl
-    media_s: Annotated[float, Field(ge=2, le=280)] = 20
-    buffer_s: Annotated[float, Field(ge=0.5, le=30)] = 4
-    max_mb: Annotated[int, Field(ge=1, le=1000)] = 10
-
-    def default_timeout_s(self) -> float:
-        """Twice as long as the media takes to play, and some time around it."""
-        return 2 * self.media_s + SPARE_S
-
-    def configured_address(self) -> str:
-        """The URL without fragment and query values."""
-        return shown_url(self.url)
-
-    def playlist_url(self) -> str:
-        """Where the ladder is."""
-        parts = urlsplit(self.url)
-        return (
-            self.url + OUR_LADDER if parts.path.endswith("/") and not parts.query and not parts.fragment else self.url
-        )
-
-    def estimate(self) -> Estimate:
-        """All of `max_mb`, which only a fast link uses."""
-        return Estimate(self.timeout_s(), self.max_mb * MB)
-
-
-class VideoData(TypedDict):
-    """What a viewer would have seen. The phases are those of the first request, for the playlist.
-
-    `start_delay_ms` runs from before the lookup until `buffer_s` of media had come; it is null, and `start_failure`
-    says why, when that never was. `stalled_ms` is the time that playing stood still after it had begun, `stall_ratio`
-    its part of stalls and played media together. `mean_bitrate_bps` is the payload of the media that was downloaded
-    over its playing time, `announced_bitrate_bps` the same by what the ladder announced. `segment_bps` is the rate at
-    which segments came. Payload is counted as it crossed the wire, playlists included; `compressed` says whether any
-    segment was packed on the way. `rungs_offered` is 1 where there is no ladder.
-    """
-
-    status_code: int | None
-    dns_ms: float | None
-    tcp_ms: float | None
-    tls_ms: float | None
-    send_ms: float | None
-    ttfb_ms: float | None
-    first_byte_ms: float | None
-    start_delay_ms: float | None
-    start_failure: str | None
-    stalls: int | None
-    stalled_ms: float | None
-    stall_ratio: float | None
-    mean_bitrate_bps: int | None
-    announced_bitrate_bps: int | None
-    segment_bps: int | None
-    switches: int | None
-    media_s: float | None
-    segments: int | None
-    segments_failed: int | None
-    rungs_offered: int | None
-    rungs: list[RungData]
-    live: bool | None
-    reloads: int | None
-    compressed: bool | None
-    bytes_received: int
-    bytes_sent: int
-    headers_bytes: int
-    connections: int | None
-    ended: Ended | None
-    family: str | None
-    address: str | None
-    addresses_tried: list[TriedData]
-    tls_version: str | None
-    cert_not_after: str | None
-    location: str | None
-    redirect_host: str | None
-    redirects_followed: int | None
-
-
-def empty_data() -> dict[str, Any]:
-    """Every key of the kind's data, with nothing known yet."""
-    return {
-        **dict.fromkeys(VideoData.__annotations__),
-        "rungs": [],
-        "addresses_tried": [],
-        **dict.fromkeys(("bytes_received", "bytes_sent", "headers_bytes"), 0),
-    }
 
 
 def measure(

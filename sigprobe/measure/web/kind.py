@@ -1,7 +1,7 @@
 """Kind `web`: a page with everything on its own host that it is made of, fetched as a browser would.
 
 The page first, then its resources over a few connections side by side, each kept open. The resources are those that
-the HTML names (`measure/pageparts.py`): no script is run and no style sheet is read, so what those would ask for in
+the HTML names (`page_parts.py`): no script is run and no style sheet is read, so what those would ask for in
 turn is not counted. Other hosts are counted and never asked.
 """
 
@@ -11,121 +11,22 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from pydantic import Field
-from typing_extensions import TypedDict
-
-from sigprobe.measure.http.kind import TriedData
-from sigprobe.measure.kind import CommonOptions, Estimate, Kind, Measured
+from sigprobe.measure.kind import Kind, Measured
+from sigprobe.measure.web.data import ResourceData, WebData, empty_data
+from sigprobe.measure.web.options import MB, Options
 from sigprobe.net import http_body, http_client, sockets
 from sigprobe.net.limits import Context, Progress
-from sigprobe.net.urls import TargetUrl, same_host, shown_url
+from sigprobe.net.urls import same_host, shown_url
 from sigprobe.record.result import Failure, Outcome
 
 if TYPE_CHECKING:
     from sigprobe.measure.web.page_parts import Part
 
-MB: Final = 1_000_000
 MAX_LISTED: Final = 20
 MAX_SHOWN_URL: Final = 300
-
-
-class Options(CommonOptions):
-    """Keys of a `web` target. `max_mb` bounds page and resources together, both directions."""
-
-    kind: Literal["web"] = "web"
-    url: TargetUrl
-    connections: Annotated[int, Field(ge=1, le=16)] = 6
-    max_resources: Annotated[int, Field(ge=0, le=1000)] = 100
-    max_mb: Annotated[int, Field(ge=1, le=200)] = 10
-
-    def default_timeout_s(self) -> float:
-        """Half a minute for page and resources; nobody waits longer for a page."""
-        return 30.0
-
-    def configured_address(self) -> str:
-        """The URL without fragment and query values."""
-        return shown_url(self.url)
-
-    def estimate(self) -> Estimate:
-        """All of `max_mb`, though most pages are far below it."""
-        return Estimate(self.timeout_s(), self.max_mb * MB)
-
-
-class ResourceData(TypedDict):
-    """One resource: what it is for, its status, the ms from its request to its last byte, its payload as sent.
-
-    `failure` is null for one that came whole; `http_status` came whole, too, but with a status of failure.
-    """
-
-    url: str
-    use: str
-    status_code: int | None
-    ms: float | None
-    bytes_received: int
-    compressed: bool | None
-    failure: str | None
-
-
-class WebData(TypedDict):
-    """A page and its resources. The phases are those of `measure/phases.py`, of the page's last request.
-
-    `first_byte_ms`, `page_ms` and `total_ms` run from before the lookup to the page's first byte, its last byte, and
-    the last byte of everything; `total_ms` is null, and `total_failure` says why, when something did not come whole.
-    Payload is counted as it crossed the wire: `page_bytes`, and with the resources `bytes_received`;
-    `page_compressed` and `resources_compressed` say how much of it was packed on the way. `headers_bytes` is what
-    else arrived above TLS. `resources_left_out` were named by the page and not begun, because of `max_resources`,
-    the data or the time. `resources` lists those that failed first, then the slowest, without query values.
-    """
-
-    status_code: int | None
-    dns_ms: float | None
-    tcp_ms: float | None
-    tls_ms: float | None
-    send_ms: float | None
-    ttfb_ms: float | None
-    first_byte_ms: float | None
-    page_ms: float | None
-    total_ms: float | None
-    total_failure: str | None
-    page_bytes: int | None
-    page_compressed: bool | None
-    bytes_received: int
-    bytes_sent: int
-    headers_bytes: int
-    resources_found: int | None
-    resources_fetched: int | None
-    resources_failed: int | None
-    resources_left_out: int | None
-    resources_compressed: int | None
-    other_host_resources: int | None
-    other_hosts: int | None
-    connections: int | None
-    resources: list[ResourceData]
-    ended: Literal["complete", "resource_cap", "data_cap", "time_cap"] | None
-    family: str | None
-    address: str | None
-    addresses_tried: list[TriedData]
-    tls_version: str | None
-    cert_not_after: str | None
-    location: str | None
-    redirect_host: str | None
-    redirects_followed: int | None
-
-
-_LISTS: Final = ("addresses_tried", "resources")
-_COUNTS: Final = ("bytes_received", "bytes_sent", "headers_bytes", "connections")
-
-
-def empty_data() -> dict[str, Any]:
-    """Every key of the kind's data, with nothing known yet."""
-    return {
-        **dict.fromkeys(WebData.__annotations__),
-        **{name: [] for name in _LISTS},
-        **dict.fromkeys(_COUNTS, 0),
-    }
 
 
 def measure(

@@ -1,0 +1,42 @@
+"""Settings of an `http` target."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from sigprobe.measure.kind import CommonOptions, Estimate
+from sigprobe.net.urls import TargetUrl, shown_url
+
+Status = Annotated[int, Field(ge=100, le=599)]
+
+
+class Options(CommonOptions):
+    """Keys of an `http` target. Without `expect_status` 200 to 399 is good; `max_kb` bounds the body read."""
+
+    kind: Literal["http"] = "http"
+    url: TargetUrl
+    method: Literal["GET", "HEAD"] = "GET"
+    expect_status: Status | Annotated[list[Status], Field(min_length=1, max_length=32)] | None = None
+    expect_text: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
+    follow_redirects: bool = False
+    max_kb: Annotated[int, Field(ge=1, le=65_536)] = 2048
+
+    @model_validator(mode="after")
+    def _has_body(self) -> Options:
+        if self.method == "HEAD" and self.expect_text is not None:
+            raise ValueError("expect_text needs method GET: an answer to HEAD has no body")
+        return self
+
+    def default_timeout_s(self) -> float:
+        """Fifteen seconds for the whole check."""
+        return 15.0
+
+    def configured_address(self) -> str:
+        """The URL without fragment and query values."""
+        return shown_url(self.url)
+
+    def estimate(self) -> Estimate:
+        """The body's limit, though most pages are far below it."""
+        return Estimate(self.timeout_s(), 8_000 + (0 if self.method == "HEAD" else self.max_kb * 1024))

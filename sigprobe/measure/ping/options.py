@@ -1,0 +1,47 @@
+"""Settings of a `ping` target."""
+
+from __future__ import annotations
+
+import socket
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, StringConstraints
+
+from sigprobe.measure.kind import CommonOptions, Estimate
+from sigprobe.net.icmp import (
+    ip_header_bytes,
+)
+
+MTU_S: Final = 15.0
+MTU_ESTIMATE: Final = 24_000
+"""Bytes each way for finding the largest packet on an ordinary link."""
+
+
+class Options(CommonOptions):
+    """What to ping, how often, how far apart. `size` is the ICMP payload in bytes.
+
+    `df`: packets may not be cut on the way. `find_mtu`: look, after the pings, for the largest packet that passes.
+    """
+
+    kind: Literal["ping"]
+    address: Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[^\s/@?#\[\]]+$")]
+    count: Annotated[int, Field(ge=1, le=1000)] = 10
+    interval_ms: Annotated[int, Field(ge=10, le=10_000)] = 200
+    size: Annotated[int, Field(ge=8, le=65_000)] = 56
+    family: Literal["ipv4", "ipv6"] | None = None
+    df: bool = False
+    find_mtu: bool = False
+
+    def default_timeout_s(self) -> float:
+        """See CommonOptions."""
+        return (self.count * self.interval_ms + 3000) / 1000 + (MTU_S if self.find_mtu else 0)
+
+    def configured_address(self) -> str:
+        """See CommonOptions."""
+        return self.address
+
+    def estimate(self) -> Estimate:
+        """See CommonOptions."""
+        mtu_bytes = 2 * MTU_ESTIMATE if self.find_mtu else 0
+        pings = self.count * 2 * (self.size + 8 + ip_header_bytes(socket.AF_INET6))
+        return Estimate(self.timeout_s(), pings + mtu_bytes)

@@ -1,0 +1,50 @@
+"""Numbers that a `throughput` check records."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from typing_extensions import TypedDict
+
+Ended = Literal["converged", "data_cap", "time_cap"]
+
+
+class ThroughputData(TypedDict):
+    """Rates in bit/s of payload; null where none can be stated, with the reason in `…_failure`. Bytes are payload.
+
+    `…_ci_bps` is the 95 % interval of the rate, null when too few samples arrived for one or the rate still grew when
+    the data cap was reached: then it is what the last round trip carried, and the link carries more. `ended` is the
+    less good of the two directions' reasons. `upload_counted_by`: `server` (bytes that arrived there), `tcp_info`
+    (bytes acknowledged), `client` (the engine's own count). `retransmits` counts segments of the upload.
+    """
+
+    engine: str
+    server: str | None
+    streams: int | None
+    download_bps: int | None
+    download_ci_bps: list[int] | None
+    upload_bps: int | None
+    upload_ci_bps: list[int] | None
+    bytes_received: int
+    bytes_sent: int
+    download_s: float | None
+    upload_s: float | None
+    idle_rtt_ms: float | None
+    loaded_rtt_ms: float | None
+    ended: Ended | None
+    ended_download: Ended | None
+    ended_upload: Ended | None
+    download_failure: str | None
+    upload_failure: str | None
+    upload_counted_by: Literal["server", "tcp_info", "client"] | None
+    retransmits: int | None
+
+
+def empty_data(engine: str) -> dict[str, Any]:
+    """Every key of the kind's data, with nothing known yet."""
+    return {
+        **dict.fromkeys(ThroughputData.__annotations__),
+        "engine": engine,
+        "bytes_received": 0,
+        "bytes_sent": 0,
+    }

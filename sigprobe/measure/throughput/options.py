@@ -1,0 +1,60 @@
+"""Settings of a `throughput` target."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal, Self
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import Field, model_validator
+
+from sigprobe.measure.kind import CommonOptions, Estimate
+
+MB: Final = 1_000_000
+SPARE_S: Final = 10.0
+"""For the name, the connection and the latency at rest, beside the two directions."""
+
+
+class Options(CommonOptions):
+    """What a throughput target may say. `max_mb` is for both directions together, `max_s` for each.
+
+    `url` is an http or https address for engine `http`, `host:port` for engine `iperf3`.
+    """
+
+    kind: Literal["throughput"] = "throughput"
+    engine: Literal["http", "speedtest", "iperf3"] = "http"
+    url: Annotated[str, Field(max_length=2000)] | None = None
+    direction: Literal["both", "download", "upload"] = "both"
+    streams: Annotated[int, Field(ge=1, le=16)] | None = None
+    max_mb: Annotated[int, Field(ge=1, le=10_000)] = 30
+    max_s: Annotated[float, Field(gt=0, le=120)] = 8
+
+    @model_validator(mode="after")
+    def _url_fits(self) -> Self:
+        if self.engine == "http":
+            parts = urlsplit(self.url or "")
+            if parts.scheme.lower() not in ("http", "https") or not parts.hostname:
+                raise ValueError("url must be an http or https address for engine http")
+            _ = parts.port  # raises ValueError when it is no port
+        if self.engine == "iperf3":
+            from sigprobe.measure.throughput.iperf3 import host_port
+
+            host_port(self.url or "")
+        return self
+
+    def default_timeout_s(self) -> float:
+        """Both directions and some time around them."""
+        return 2 * self.max_s + SPARE_S
+
+    def configured_address(self) -> str:
+        """The URL without userinfo, query and fragment; the engine's service where there is no URL."""
+        if self.url is None:
+            return "speedtest.net"
+        if self.engine == "iperf3":
+            return self.url.removeprefix("iperf3://").rstrip("/")
+        parts = urlsplit(self.url)
+        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+    def estimate(self) -> Estimate:
+        """All of `max_mb`; the seconds of the directions asked for, and two for the rest."""
+        ways = 2 if self.direction == "both" else 1
+        return Estimate(min(self.timeout_s(), ways * self.max_s + 2), self.max_mb * MB)
