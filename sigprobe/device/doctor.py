@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -19,6 +20,7 @@ from sigprobe.files import locations
 from sigprobe.net import routes
 from sigprobe.places.tps_messages import doubt
 from sigprobe.protocol import batches
+from sigprobe.record.plausible_time import RELEASED, is_plausible_timestamp
 from sigprobe.record.result import parse_time
 from sigprobe.words.i18n import _, duration, number, size
 
@@ -250,6 +252,11 @@ def check_queue(path: Path, max_mb: int) -> Iterator[Finding]:
 def check_clock(server_time_s: float | None, error_s: float, synced: bool | None, now_s: float) -> Finding:
     """Whether this device's clock can be trusted, by the collector's where that was reached."""
     fix = "sudo timedatectl set-ntp true"
+    if not is_plausible_timestamp(now_s):
+        shown = datetime.fromtimestamp(now_s, UTC).strftime("%Y-%m-%d")
+        detail = _("the date {date} cannot be right: this version is of {released}")
+        released = RELEASED.strftime("%Y-%m-%d")
+        return Finding(_("Clock"), "fail", detail.format(date=shown, released=released), fix)
     if server_time_s is not None:
         off = now_s - server_time_s
         detail = _("{s} s from the collector's clock (± {e} s)").format(s=number(off, 1), e=number(error_s, 1))

@@ -28,7 +28,7 @@ class Fix:
     """A position as its source told it. Degrees WGS 84, metres.
 
     `at_s` is the moment of the fix on the monotonic clock; None for a position that was typed and not measured.
-    `time` is the receiver's own time (RFC 3339 UTC).
+    `time` is the receiver's own time (RFC 3339 UTC); None if it told none, or one that cannot be true.
     """
 
     lat: float

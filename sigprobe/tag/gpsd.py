@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from sigprobe.record.plausible_time import is_plausible
 from sigprobe.record.result import format_time, parse_time
 from sigprobe.tag.fix import Fix, is_position, taken_at
 
@@ -111,7 +112,8 @@ class Talk:
             lon=lon,
             source="gpsd",
             at_s=taken_at(now, self.wall(), when.timestamp()),
-            time=format_time(when),
+            # a receiver with a wrong count of weeks still knows its position
+            time=format_time(when) if is_plausible(when) else None,
             alt_m=_first(report, "altMSL", "altHAE", "alt") if mode >= 3 else None,
             accuracy_m=_accuracy(report),
             mode="3d" if mode >= 3 else "2d",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from sigprobe.record.plausible_time import is_plausible
 from sigprobe.record.result import format_time
 from sigprobe.tag.fix import Fix, is_position, taken_at
 
@@ -159,7 +160,10 @@ class Talk:
         )
 
     def _dated(self, now: float, time: str) -> datetime | None:
-        """The moment of a time of day, by the date of an RMC close by; midnight may lie between the two."""
+        """The moment of a time of day, by the date of a recent RMC; None without a plausible date.
+
+        Midnight may lie between the two.
+        """
         if self._date is None or now - self._date[0] > _TOGETHER_S:
             return None
         base = self._date[2]
@@ -168,7 +172,8 @@ class Talk:
             return None
         if when - base < timedelta(hours=-12):
             when += timedelta(days=1)
-        return when
+        # a receiver with a wrong count of weeks still knows its position
+        return when if is_plausible(when) else None
 
 
 def _number(text: str) -> float | None:

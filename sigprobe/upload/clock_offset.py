@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from sigprobe.files.atomic import note_state, read_state
+from sigprobe.record.plausible_time import is_plausible_timestamp
 from sigprobe.upload.report import Report
 
 DRIFT: Final = 50e-6
@@ -65,6 +66,16 @@ def estimate(
     return round((known[0] + boot - now()) * 1000, 3), round(known[1], 3)
 
 
+def last_known_time_s(path: Path) -> float | None:
+    """The latest true time that a receipt has told, in this boot or an earlier one; None when there was none."""
+    document = read_state(path)
+    try:
+        told = float(document["true_at_boot_s"]) + float(document["learnt_at_boottime_s"])
+    except (ValueError, TypeError, LookupError, OverflowError):
+        return None
+    return told if is_plausible_timestamp(told) else None
+
+
 def _read(path: Path, boot_id: str, boot: float) -> tuple[float, float] | None:
     """(the true time at boot in seconds, its error by now in milliseconds), when it was learnt in this boot."""
     document = read_state(path)
@@ -75,6 +86,7 @@ def _read(path: Path, boot_id: str, boot: float) -> tuple[float, float] | None:
     except (ValueError, TypeError, LookupError, OverflowError):
         return None
     usable = all(map(math.isfinite, (true_at_boot, error, learnt))) and error >= 0.0 and learnt <= boot
+    usable = usable and is_plausible_timestamp(true_at_boot + learnt)
     if not usable or document.get("boot_id") != boot_id:
         return None
     return true_at_boot, error + (boot - learnt) * DRIFT * 1000

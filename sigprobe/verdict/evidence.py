@@ -11,8 +11,9 @@ from functools import cached_property
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
+from sigprobe.record.plausible_time import is_plausible
 from sigprobe.record.profile import Profile
-from sigprobe.record.result import RUN_KIND, Network, Outcome, Result
+from sigprobe.record.result import RUN_KIND, Network, Outcome, Result, parse_time
 from sigprobe.verdict.readings import Reading, is_number, shortfalls
 
 
@@ -138,6 +139,12 @@ class Facts:
         if any(proves(r) and distance(r) is Distance.FAR for r in self.answered):
             return True
         return False if self.walked or self.failed else None
+
+    @cached_property
+    def impossible_dates(self) -> list[Result]:
+        """Results that claim to be older than this version of the program, or many years newer."""
+        started = [(r, parse_time(r.started_at)) for r in (*self.walks, *self.seen)]
+        return [r for r, when in started if when is not None and not is_plausible(when)]
 
     @cached_property
     def clock_offsets_s(self) -> dict[str, float]:

@@ -113,8 +113,10 @@ def _away(facts: Facts) -> bool:
 
 
 def _clock(facts: Facts) -> Verdict | None:
-    """The device's clock: by receipts or GPS (tags), by the dates of servers, or by certificates alone."""
+    """The device's clock: by its date alone, by receipts or GPS (tags), by servers' dates, or by certificates."""
     timed = [r for r in facts.failed if code(r) in _TIME_CODES]
+    if facts.impossible_dates:
+        return say(LOCAL, "clock_wrong", 0.99, facts.impossible_dates)
     tags = [r.tags.clock for r in (*facts.walks, *facts.seen)]
     for clock in tags:
         if clock.offset_est_ms is not None:

@@ -515,7 +515,7 @@ CODES: Final[Mapping[str, Code]] = _table(
     (
         "clock_wrong",
         "SP-CLK-01",
-        N_("This device's clock differs from the server's."),
+        N_("The date or time of this device is wrong."),
         N_("Switch on automatic date and time."),
     ),
     (

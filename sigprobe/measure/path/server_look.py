@@ -6,10 +6,11 @@ It sees what is wrong with a certificate that a proper check refused, so nothing
 from __future__ import annotations
 
 import hashlib
+import re
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from threading import Event
@@ -20,9 +21,21 @@ import sigprobe
 from sigprobe.measure.path.data import PeekData
 from sigprobe.net import sockets
 from sigprobe.net.limits import Deadline
+from sigprobe.record.plausible_time import is_plausible_timestamp
 from sigprobe.record.result import format_time
 
 READ_BYTES: Final = 4096
+CACHE_DOUBT_S: Final = 60.0
+"""From here on a date that came through a proxy may be that of a stored copy."""
+_CACHE_MARKS: Final = (
+    "x-cache",
+    "x-cache-lookup",
+    "cf-cache-status",
+    "cache-status",
+    "x-proxy-cache",
+    "x-varnish-cache",
+)
+_STALE_WARNINGS: Final = ("110", "111", "112", "113")
 TLS_BYTES: Final = 6000
 """About what a TLS handshake with its certificates takes, for the data budget."""
 
@@ -105,7 +118,8 @@ def _ask(
 ) -> int:
     request = (
         f"{method} / HTTP/1.1\r\nHost: {host}\r\nUser-Agent: sigprobe/{sigprobe.__version__}\r\n"
-        "Accept: */*\r\nConnection: close\r\n\r\n"
+        # the server's own date is asked for, not that of a cache's copy
+        "Accept: */*\r\nCache-Control: no-cache\r\nConnection: close\r\n\r\n"
     ).encode()
     sock.settimeout(max(0.01, deadline.remaining()))
     sock.sendall(request)
@@ -124,7 +138,7 @@ def _ask(
         return len(request) + len(answer)
     data["status_code"] = int(words[1])
     headers = {k.strip().lower(): v.strip() for k, _, v in (line.partition(":") for line in lines[1:])}
-    data["clock_offset_s"] = clock_offset_s(headers.get("date"), wall())
+    data["clock_offset_s"] = offset_told(headers, wall())
     data["redirect_host"] = _elsewhere(host, headers.get("location"))
     if body:
         data["digest"] = hashlib.sha256(body).hexdigest()[:16]
@@ -132,7 +146,7 @@ def _ask(
 
 
 def clock_offset_s(date: str | None, now_s: float) -> float | None:
-    """A server's `Date` minus this device's time, in seconds; None without a usable date."""
+    """Return a server's `Date` minus this device's time, in seconds; None without a usable date."""
     if not date:
         return None
     try:
@@ -141,6 +155,27 @@ def clock_offset_s(date: str | None, now_s: float) -> float | None:
         return round(when.replace(tzinfo=when.tzinfo or UTC).timestamp() + 0.5 - now_s, 1)
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
+
+
+def offset_told(headers: Mapping[str, str], now_s: float) -> float | None:
+    """Return the offset by the `Date` of an answer; None if that does not tell the present time.
+
+    `headers` have small names. A cache repeats the date at which it stored an answer, so a cached answer tells nothing;
+    a proxy that does not say whether it answered from its cache is believed only where it confirms this clock.
+    """
+    offset = clock_offset_s(headers.get("date"), now_s)
+    if offset is None or _from_cache(headers) or not is_plausible_timestamp(now_s + offset):
+        return None
+    return None if "via" in headers and abs(offset) > CACHE_DOUBT_S else offset
+
+
+def _from_cache(headers: Mapping[str, str]) -> bool:
+    """Whether the answer says that a cache stored it (RFC 9111: `Age`, `Warning`; and what caches add of their own)."""
+    age = headers.get("age", "0").split(",")[0].strip()
+    if age != "0" or headers.get("warning", "").strip()[:3] in _STALE_WARNINGS:
+        return True
+    marks = ",".join(headers.get(name, "") for name in _CACHE_MARKS).lower()
+    return re.search(r"\b(hit|stale|revalidated|updating)\b", marks) is not None
 
 
 def _elsewhere(host: str, location: str | None) -> str | None:

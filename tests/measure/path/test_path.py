@@ -246,6 +246,32 @@ def test_a_servers_date_tells_the_clocks_error(date: str | None, expected: float
     assert server_look.clock_offset_s(date, 1000.0) == expected
 
 
+NOW_S = 1795845600.0  # 2026-11-28 06:00 UTC
+THEN = "Sat, 28 Nov 2026 04:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"date": THEN}, -7199.5),
+        ({"date": THEN, "age": "0"}, -7199.5),
+        ({"date": THEN, "x-cache": "MISS from proxy"}, -7199.5),
+        ({"date": "Sat, 28 Nov 2026 06:00:00 GMT", "via": "1.1 google"}, 0.5),
+        ({"date": THEN, "age": "7200"}, None),
+        ({"date": THEN, "age": "no number"}, None),
+        ({"date": THEN, "via": "1.1 varnish"}, None),
+        ({"date": THEN, "x-cache": "HIT from squid"}, None),
+        ({"date": THEN, "cf-cache-status": "STALE"}, None),
+        ({"date": THEN, "cache-status": "edge; hit; ttl=5"}, None),
+        ({"date": THEN, "warning": '110 - "Response is stale"'}, None),
+        ({"date": "Thu, 01 Jan 1970 00:00:00 GMT"}, None),
+        ({"date": "Sat, 28 Nov 2099 06:00:00 GMT"}, None),
+    ],
+)
+def test_the_date_of_a_stored_copy_tells_nothing(headers: dict[str, str], expected: float | None) -> None:
+    assert server_look.offset_told(headers, NOW_S) == expected
+
+
 def test_an_address_of_a_family_that_is_not_there_is_none() -> None:
     """A scope that is no interface makes no exception."""
     assert probes.numeric("fe80::1%nowhere9", 53) is None
