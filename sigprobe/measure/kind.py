@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -49,6 +49,10 @@ class CommonOptions(BaseModel):
     def estimate(self) -> Estimate:
         """What the check takes at most, for the first line on the screen and for the data budget."""
         raise NotImplementedError
+
+    def lighter(self) -> Self:
+        """The same check with less data, for a drive that repeats it every few seconds."""
+        return self
 
     def timeout_s(self) -> float:
         """The bound of the whole check in seconds."""

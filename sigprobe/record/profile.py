@@ -1,7 +1,7 @@
-"""Named, dated threshold files: from a measured value to one of four words.
+"""Read profiles: named, dated files of thresholds that turn a measured value into one of four words.
 
-A profile is a small YAML file that anybody may copy and change. It says what is enough for one purpose, since when,
-and on whose word; it never claims that a regulation says so.
+A profile is a small YAML file to copy and change. It states what is enough for one purpose, since when, and its
+source. It never claims that a regulation says so.
 """
 
 from __future__ import annotations
@@ -16,6 +16,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+from sigprobe.record import kinds
+from sigprobe.record.kinds import HIGHER, LOWER
+from sigprobe.record.messages import N_
+
 SHIPPED: Final = Path(__file__).parent / "profiles"
 DEFAULT: Final = "sirekap-need"
 
@@ -29,24 +33,12 @@ class Word(StrEnum):
     BAD = "bad"
 
 
-LOWER: Final = "lower"
-HIGHER: Final = "higher"
-
 METRICS: Final[Mapping[str, str]] = {
-    "latency_ms": LOWER,
-    "jitter_ms": LOWER,
-    "loss_ratio": LOWER,
-    "dns_ms": LOWER,
-    "http_total_ms": LOWER,
-    "web_total_ms": LOWER,
-    "video_start_ms": LOWER,
-    "stall_ratio": LOWER,
-    "download_bps": HIGHER,
-    "upload_bps": HIGHER,
+    **{number.metric: number.better for number in kinds.numbers()},
     "rsrp_dbm": HIGHER,
     "rssi_dbm": HIGHER,
 }
-"""What a profile may grade, and which way is better."""
+"""Each metric that a profile may grade, and which direction is better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +95,6 @@ class Profile:
         else:
             word = Word.BAD
         return Grade(word, bounds.fair, direction)
-
-
-def N_(message: str) -> str:
-    """Mark a message for the catalogues; the screen translates it, since this floor imports nothing."""
-    return message
 
 
 class ProfileError(Exception):

@@ -1,6 +1,6 @@
-"""Progress while a test runs: on a terminal a live line per step that freezes when it is done; elsewhere one line each.
+"""Show the progress of a test: on a terminal one live line per step, elsewhere one line per finished check.
 
-Everything goes to stderr, so that stdout stays the result.
+All of it goes to stderr, so that stdout holds only the result.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
+from sigprobe.record import kinds
 from sigprobe.record.profile import Profile
 from sigprobe.record.result import Result
 from sigprobe.render import words
@@ -110,7 +111,7 @@ class Live:
         self._freeze([self._show(line) for line in final_lines(result, self._profile)])
 
     def cleared(self, name: str) -> None:
-        """A check is done, and its line goes without a trace: another line tells of it."""
+        """Remove the live line of a finished check; another line replaces it."""
         with self._lock:
             self._steps.pop(name, None)
 
@@ -131,7 +132,7 @@ class Live:
         display.refresh()
 
     def lines(self) -> list[str]:
-        """The moving part as it stands now: one line per running step, then the countdown."""
+        """The moving part now: one line per running step, then the countdown."""
         with self._lock:
             drawn = [self._show(_line(name, step)) for name, step in self._steps.items()]
         if self._end_s is not None:
@@ -171,16 +172,9 @@ class Live:
         )
 
 
-def _phase(phase: str) -> str:
-    known = {
-        "idle": _("waiting time without load"),
-        "download": _("download"),
-        "upload": _("upload"),
-        "ping": "ping",
-        "page": _("page"),
-        "video": _("video"),
-    }
-    return known.get(phase, words.clean(phase))
+def _phase(kind: str, phase: str) -> str:
+    known = kinds.info(kind).phases
+    return _(known[phase]) if phase in known else words.clean(phase)
 
 
 def _line(name: str, step: _Step) -> str:
@@ -193,7 +187,7 @@ def _line(name: str, step: _Step) -> str:
         else:
             value = f"{step.value:g} {step.unit or ''}".strip()
     done = "" if step.fraction is None else words.percent(round(min(1.0, max(0.0, step.fraction)), 2))
-    title = f"{words.clean(name)} {_phase(step.phase)}".strip()
+    title = f"{words.clean(name)} {_phase(step.kind, step.phase)}".strip()
     return f"{words.pad(title, 34)} {words.pad(value, 11, right=True)}  {words.pad(words.spark(step.curve), 9)} {done}"
 
 

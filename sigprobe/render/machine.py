@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
+from sigprobe.record import kinds
 from sigprobe.record.result import is_at_least
 from sigprobe.verdict import Verdict
 
@@ -111,30 +112,19 @@ _ENVELOPE: Final[Mapping[str, tuple[str, ...]]] = {
     "clock_synced": ("tags", "clock", "synced"),
     "software_version": ("software", "version"),
 }
-_DATA: Final = (
-    *("sent", "received", "loss_ratio", "rtt_min_ms", "rtt_avg_ms", "rtt_median_ms", "rtt_max_ms", "rtt_stddev_ms"),
-    *("jitter_ms", "method", "resolver", "query_ms", "rcode", "ttl_s", "getaddrinfo_ms"),
-    *("status_code", "dns_ms", "tcp_ms", "tls_ms", "send_ms", "ttfb_ms", "total_ms", "tls_version", "cert_not_after"),
-    *("engine", "streams", "download_bps", "upload_bps", "bytes_received", "bytes_sent", "download_s", "upload_s"),
-    *("idle_rtt_ms", "loaded_rtt_ms", "ended", "upload_counted_by", "data_used_bytes"),
-    *("first_byte_ms", "page_ms", "page_bytes", "resources_found", "resources_fetched", "resources_failed"),
-    *("start_delay_ms", "stalls", "stalled_ms", "stall_ratio", "mean_bitrate_bps", "switches", "media_s"),
-)
-_DEEPER: Final[Mapping[str, tuple[str, ...]]] = {
+_DATA: Final = tuple(dict.fromkeys(name for kind in kinds.KINDS.values() for name in kind.columns))
+_VERDICT: Final[Mapping[str, tuple[str, ...]]] = {
     "verdict_owner": ("data", "verdict", "owner"),
     "verdict_cause": ("data", "verdict", "cause"),
     "verdict_confidence": ("data", "verdict", "confidence"),
-    "answers_compared": ("data", "comparison", "word"),
-    "answer_system": ("data", "comparison", "system"),
-    "answer_others": ("data", "comparison", "others"),
 }
 _PATHS: Final[Mapping[str, tuple[str, ...]]] = {
     **_ENVELOPE,
     **{name: ("data", name) for name in _DATA},
-    **_DEEPER,
+    **_VERDICT,
 }
-_AT_LEAST: Final = {"download_at_least": "download_bps", "upload_at_least": "upload_bps"}
-CSV_COLUMNS: Final = (*_PATHS, *_AT_LEAST, "data_json")
+_LATER: Final = {column.name: column for kind in kinds.KINDS.values() for column in kind.later_columns}
+CSV_COLUMNS: Final = (*_PATHS, *_LATER, "data_json")
 """The columns, in order. New ones are added before `data_json`, never taken away or renamed.
 
 Each is the field of the same name in the record; `target` and `address` are the target's, `location_…`, `clock_…`,
@@ -161,12 +151,12 @@ def _cells(record: Mapping[str, Any], excel: bool) -> Iterator[str]:
     for path in _PATHS.values():
         yield _cell(_at(record, path), excel)
     data = record.get("data")
-    for rate in _AT_LEAST.values():
+    for column in _LATER.values():
+        value = _at(data, column.path)
         # a record of another make may hold anything here
-        if isinstance(data, Mapping) and data.get(rate) is not None:
-            yield _cell(is_at_least(data, rate), excel)
-        else:
-            yield ""
+        if column.at_least and isinstance(data, Mapping) and value is not None:
+            value = is_at_least(data, column.path[0])
+        yield _cell(value, excel)
     yield json.dumps(record.get("data"), ensure_ascii=False, separators=(",", ":"))
 
 

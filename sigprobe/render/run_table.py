@@ -1,4 +1,4 @@
-"""The table of a run: one row per thing a person asks about, never more than twelve."""
+"""Build the table of a run: one row per headline number, at most twelve rows."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from sigprobe.record import kinds
+from sigprobe.record.kinds import TableLine, is_number
 from sigprobe.record.profile import Grade, Profile, Word
 from sigprobe.record.result import RUN_KIND, Network, Outcome, Result
 from sigprobe.render import words
@@ -58,72 +60,52 @@ def result_rows(result: Result, profile: Profile | None, *, alone: bool = False)
         yield Row(label, "", mark, words.word(mark), _curve(result) if mark == words.FAILED else (), (code,))
         return
     found = {r.metric: r for r in readings(result, profile)}
-    if result.kind == "ping":
-        yield from _ping(result, found, label, alone)
-    elif result.kind == "throughput":
-        yield from _throughput(result, found, alone)
-    elif result.kind == "web":
-        yield _web(result, found.get("web_total_ms"), label)
-    elif result.kind == "video":
-        yield from _video(result, found, label, alone)
-    elif result.failure is not None and result.failure.code == "tampered":
+    if result.failure is not None and result.failure.code == "tampered":
         # a false answer may come as fast as it likes
         yield Row(label, "", Word.BAD, _("false answer"), notes=_codes(result))
-    else:
-        reading = found.get("dns_ms") or found.get("http_total_ms")
-        yield (
-            _graded(label, reading, _codes(result))
-            if reading
-            else Row(label, "", Word.GOOD, _("answered"), notes=_codes(result))
-        )
-
-
-def _ping(result: Result, found: dict[str, Reading], label: str, alone: bool) -> Iterator[Row]:
-    jitter = found.get("jitter_ms")
-    notes = (_("jitter {value}").format(value=words.millis(jitter.value)),) if jitter else ()
-    latency = found.get("latency_ms")
-    yield _graded(label, latency, notes, _curve(result)) if latency else Row(label, "–", notes=_codes(result))
-    loss = found.get("loss_ratio")
-    if loss is not None and (alone or loss.value > 0):
-        yield _graded(_named(_("Packet loss"), result, alone), loss, ())
-
-
-def _throughput(result: Result, found: dict[str, Reading], alone: bool) -> Iterator[Row]:
-    for metric, label in (("download_bps", _("Download")), ("upload_bps", _("Upload"))):
-        reading = found.get(metric)
-        if reading is not None:
-            yield _graded(_named(label, result, alone), reading, ())
-        elif result.outcome is Outcome.DEGRADED:
-            yield Row(_named(label, result, alone), "–", words.FAILED, _("not measured"), notes=_codes(result))
-
-
-def _web(result: Result, whole: Reading | None, label: str) -> Row:
-    """The time of page and parts; what did not all come has none, and says so."""
-    notes = _codes(result)
-    parts, found = result.data.get("resources_fetched"), result.data.get("resources_found")
-    if isinstance(parts, int) and isinstance(found, int):
-        notes = (_("{n} of {total} parts").format(n=parts, total=found), *notes)
-    first = result.data.get("first_byte_ms")
-    if result.outcome is Outcome.DEGRADED:  # never a good word beside a page that lacks parts, however fast it came
-        value = "–" if whole is None else words.millis(whole.value)
-        return Row(label, value, words.FAILED, _("incomplete"), notes=notes)
-    if whole is not None:
-        return _graded(label, whole, notes)
-    value = words.millis(first) if isinstance(first, int | float) else ""
-    return Row(label, value, Word.GOOD, _("answered"), notes=notes)
-
-
-def _video(result: Result, found: dict[str, Reading], label: str, alone: bool) -> Iterator[Row]:
-    """When the video began to play, and how much of it stood still."""
-    start, stalls = found.get("video_start_ms"), found.get("stall_ratio")
-    rate = result.data.get("mean_bitrate_bps")
-    notes = (words.quantity("mean_bitrate_bps", rate),) if isinstance(rate, int) else ()
-    if start is None:
-        yield Row(label, "–", words.FAILED, _("not played"), notes=_codes(result))
         return
-    yield _graded(label, start, (*notes, *_codes(result)))
-    if stalls is not None and (alone or stalls.value > 0):
-        yield _graded(_named(_("Video stalls"), result, alone), stalls, ())
+    lines = list(_lines(result, found, label, alone))
+    yield from lines or [Row(label, "", Word.GOOD, _("answered"), notes=_codes(result))]
+
+
+def _lines(result: Result, found: dict[str, Reading], label: str, alone: bool) -> Iterator[Row]:
+    """The rows that the kind's entry in `kinds` asks for."""
+    for index, line in enumerate(kinds.info(result.kind).lines):
+        title = _named(_(line.label), result, alone) if line.label else label
+        reading = found.get(line.metric)
+        curve = () if index else _curve(result)
+        if line.incomplete and result.outcome is Outcome.DEGRADED:
+            value = "–" if reading is None else words.quantity(line.metric, reading.value)
+            notes = (*_notes(line, result), *_codes(result))
+            yield Row(title, value, words.FAILED, _(line.incomplete), notes=notes)
+        elif reading is None:
+            yield from _absent(line, result, title)
+        elif alone or reading.value > 0 or not line.only_above_zero:
+            codes = _codes(result) if line.with_code else ()
+            yield _graded(title, reading, (*_notes(line, result), *codes), curve)
+
+
+def _absent(line: TableLine, result: Result, title: str) -> Iterator[Row]:
+    """The row in place of a missing number, if there is one."""
+    absent = line.absent
+    if absent is None or (absent.only_when_degraded and result.outcome is not Outcome.DEGRADED):
+        return
+    if absent.good:
+        other = result.data.get(absent.instead)
+        value = words.quantity(absent.instead, other) if is_number(other) else ""
+        yield Row(title, value, Word.GOOD, _(absent.word), notes=(*_notes(line, result), *_codes(result)))
+    else:
+        yield Row(title, "–", words.FAILED if absent.word else "", _(absent.word), notes=_codes(result))
+
+
+def _notes(line: TableLine, result: Result) -> tuple[str, ...]:
+    filled = []
+    for note in line.notes:
+        values = [(name, key, result.data.get(key)) for name, key in note.fields.items()]
+        shown = {name: words.quantity(key, value) for name, key, value in values if is_number(value)}
+        if len(shown) == len(values):
+            filled.append(_(note.text).format(**shown))
+    return tuple(filled)
 
 
 def _signal(view: RunView) -> Iterator[Row]:
@@ -167,21 +149,14 @@ def _row(
 
 
 def _label(result: Result, alone: bool) -> str:
-    name = words.clean(result.target.name)
-    if result.kind == "http":
-        secure = (result.target.address or "").lower().startswith("https:")
-        return f"{name} ({'HTTPS' if secure else 'HTTP'})"
-    if result.kind == "path":
-        return _("Way to the internet")  # every run has one; its name says nothing to a person
-    titles = {
-        "ping": _("Latency"),
-        "dns": "DNS",
-        "throughput": _("Speed"),
-        "web": _("Whole page"),
-        "video": _("Video start"),
-    }
-    title = titles.get(result.kind)
-    return f"{name} ({words.clean(result.kind)})" if title is None else _named(title, result, alone)
+    info = kinds.info(result.kind)
+    if info.label:
+        return _named(_(info.label), result, alone or not info.named)
+    kind = words.clean(result.kind)
+    if info.title:
+        scheme = (result.target.address or "").partition("://")[0].lower()
+        kind = scheme.upper() if scheme in ("http", "https") else _(info.title)
+    return f"{words.clean(result.target.name)} ({kind})"
 
 
 def _named(title: str, result: Result, alone: bool) -> str:
@@ -193,7 +168,7 @@ def _codes(result: Result) -> tuple[str, ...]:
 
 
 def _curve(result: Result) -> tuple[float | None, ...]:
-    times = result.data.get("rtts_ms")
+    times = result.data.get(kinds.info(result.kind).curve)
     if not isinstance(times, list | tuple):
         return ()
-    return tuple(float(t) if isinstance(t, int | float) and not isinstance(t, bool) else None for t in times)
+    return tuple(float(t) if is_number(t) else None for t in times)

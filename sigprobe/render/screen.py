@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
+from sigprobe.record import kinds
 from sigprobe.record.profile import Word
 from sigprobe.record.result import RUN_KIND, Outcome, Result, Tags
 from sigprobe.render import words
@@ -42,18 +43,6 @@ _HEADLINES: Final = {
     "uncertain": N_("SOMETHING IS WRONG, THE CAUSE IS NOT CERTAIN"),
     "nothing_measured": N_("NOTHING WAS MEASURED"),
     "below_need": N_("THE CONNECTION WORKS, BUT NOT WELL ENOUGH"),
-}
-_SHORT_OF: Final = {
-    "upload_bps": N_("THE INTERNET IS SLOW WHEN UPLOADING"),
-    "download_bps": N_("THE INTERNET IS SLOW WHEN DOWNLOADING"),
-    "loss_ratio": N_("THE INTERNET LOSES PACKETS"),
-    "latency_ms": N_("THE INTERNET ANSWERS SLOWLY"),
-    "http_total_ms": N_("THE SERVICE ANSWERS SLOWLY"),
-    "web_total_ms": N_("PAGES LOAD SLOWLY"),
-    "stall_ratio": N_("VIDEO KEEPS STOPPING"),
-    "video_start_ms": N_("VIDEO STARTS SLOWLY"),
-    "dns_ms": N_("NAMES ARE LOOKED UP SLOWLY (DNS)"),
-    "jitter_ms": N_("THE CONNECTION IS UNSTEADY"),
 }
 _UPLOADS: Final = {
     "kept": "collector_unreachable",
@@ -191,9 +180,9 @@ def headline_of(view: RunView) -> str:
     cause = view.verdict.cause
     if cause == "below_need":
         short = {reading.metric for reading in shortfalls(view.results, view.profile)}
-        metric = next((m for m in _SHORT_OF if m in short), None)
-        if metric is not None:
-            return _(_SHORT_OF[metric])
+        named = [number for number in kinds.numbers() if number.metric in short and number.short]
+        if named:
+            return _(min(named, key=lambda number: number.rank).short)
     if view.verdict.owner == NONE and only_nearby(view.results):
         return _("WHAT WAS TESTED HERE ANSWERS, BUT THE INTERNET WAS NOT TESTED")
     if cause in _HEADLINES:

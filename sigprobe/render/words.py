@@ -171,14 +171,14 @@ def percent(ratio: float) -> str:
 
 
 def quantity(metric: str, value: float) -> str:
-    """A graded value with its unit, as it stands on the screen."""
+    """A value with its unit, which is the end of its name; without one, a plain number."""
     if metric.endswith("_bps"):
         return rate(value)
-    if metric in ("loss_ratio", "stall_ratio"):
+    if metric.endswith("_ratio"):
         return percent(value)
     if metric.endswith("_dbm"):
         return f"{number(value)} dBm"
-    return millis(value)
+    return millis(value) if metric.endswith("_ms") else number(value)
 
 
 def limit(metric: str, value: float) -> str:

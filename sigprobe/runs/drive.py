@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from sigprobe.places.geometry import distance_m
+from sigprobe.record import kinds
 from sigprobe.record.result import Location
 from sigprobe.runs.route import Ended, Odometer, Point
 from sigprobe.tag.fix import Fix, is_zero, location
@@ -31,9 +32,6 @@ LATE_S: Final = 5.0
 """How much older than it is a fix may look, by a clock that is a little fast."""
 LOOK_S: Final = 0.25
 
-PINGS: Final = 5
-PING_INTERVAL_MS: Final = 200
-BODY_KB: Final = 16
 LONGEST_MS: Final = 8_000
 """A check that takes longer than this tells nothing about the place it began at."""
 
@@ -177,26 +175,16 @@ class Drive:
 
 
 def light(options: CommonOptions) -> CommonOptions:
-    """The same check, small enough to be repeated on the way: few pings, the head of a page, a short deadline.
-
-    A page whose text is looked for is read as far as the settings say. What fills the link is left as it is.
-    """
-    if options.kind not in ("ping", "dns", "http"):
+    """The same check, small enough to be repeated on the way. A kind that is too heavy for it is left as it is."""
+    if not kinds.info(options.kind).in_drive:
         return options
-    change: dict[str, object] = {}
-    if options.kind == "ping":
-        change["count"] = min(getattr(options, "count", PINGS), PINGS)
-        change["interval_ms"] = min(getattr(options, "interval_ms", PING_INTERVAL_MS), PING_INTERVAL_MS)
-        change["find_mtu"] = False
-    if options.kind == "http" and getattr(options, "expect_text", None) is None:
-        change["max_kb"] = min(getattr(options, "max_kb", BODY_KB), BODY_KB)
-    changed = options.model_copy(update=change)
-    return changed.model_copy(update={"timeout_ms": round(min(changed.timeout_s() * 1000, LONGEST_MS))})
+    small = options.lighter()
+    return small.model_copy(update={"timeout_ms": round(min(small.timeout_s() * 1000, LONGEST_MS))})
 
 
 def light_checks(checks: Sequence[CommonOptions]) -> tuple[CommonOptions, ...]:
-    """The checks of the settings that a drive repeats unless told otherwise: pings, names and pages."""
-    return tuple(light(options) for options in checks if options.kind in ("ping", "dns", "http"))
+    """The checks of the settings that a drive repeats unless told otherwise: all that are light enough."""
+    return tuple(light(options) for options in checks if kinds.info(options.kind).in_drive)
 
 
 def bytes_for(checks: Sequence[CommonOptions]) -> int:

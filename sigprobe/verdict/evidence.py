@@ -11,10 +11,11 @@ from functools import cached_property
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
+from sigprobe.record.kinds import is_number
 from sigprobe.record.plausible_time import is_plausible
 from sigprobe.record.profile import Profile
 from sigprobe.record.result import RUN_KIND, Network, Outcome, Result, parse_time
-from sigprobe.verdict.readings import Reading, is_number, shortfalls
+from sigprobe.verdict.readings import Reading, shortfalls
 
 
 class Distance(IntEnum):

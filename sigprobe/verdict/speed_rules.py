@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from sigprobe.record.kinds import is_number
 from sigprobe.record.result import Result, is_at_least
 from sigprobe.verdict.evidence import PAGE_TIMES, PAGES, Facts, code, host_of
-from sigprobe.verdict.readings import is_number
 from sigprobe.verdict.verdict import LOCAL, OPERATOR, UNCERTAIN, Verdict, say
 
 OWN_TRAFFIC_BPS: Final = 300_000.0

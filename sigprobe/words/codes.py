@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from sigprobe.record.messages import N_
 from sigprobe.words import verdict_codes
-from sigprobe.words.verdict_codes import N_
 
 
 @dataclass(frozen=True, slots=True)

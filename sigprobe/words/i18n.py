@@ -14,8 +14,11 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Final
 
+from sigprobe.record import messages
+
 LANGUAGES: Final = ("id", "en")
 DOMAIN: Final = "sigprobe"
+N_ = messages.N_
 LOCALE_DIR: Final = Path(__file__).parent / "locale"
 
 _current: gettext.NullTranslations = gettext.NullTranslations()
@@ -73,11 +76,6 @@ def _(message: str) -> str:
 def ngettext(one: str, many: str, count: int) -> str:
     """The message for `count` things in the language in use."""
     return _current.ngettext(one, many, count)
-
-
-def N_(message: str) -> str:
-    """Mark a message for the catalogues without translating it yet."""
-    return message
 
 
 def number(value: float, digits: int = 0, lang: str | None = None) -> str:

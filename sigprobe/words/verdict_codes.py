@@ -7,11 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-
-def N_(message: str) -> str:
-    """Mark a message for the catalogues."""
-    return message
-
+from sigprobe.record.messages import N_
 
 ROWS: Final[tuple[tuple[str, str, str, str], ...]] = (
     # --- nobody's

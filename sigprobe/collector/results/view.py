@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sigprobe import places
 from sigprobe.collector.store import StoredResult, Tally
+from sigprobe.record import kinds
 from sigprobe.record.result import RUN_KIND, format_time, is_at_least
 from sigprobe.words import i18n
 from sigprobe.words.codes import CODES
@@ -27,16 +28,7 @@ OUTCOMES: Final[Mapping[str, tuple[str, str]]] = {
 }
 """Symbol and word of each outcome: never colour alone."""
 
-_KINDS: Final[Mapping[str, str]] = {
-    "ping": N_("Ping"),
-    "dns": N_("DNS"),
-    "http": N_("Web"),
-    "throughput": N_("Speed"),
-    "web": N_("Whole page"),
-    "video": N_("Video"),
-    "path": N_("Way to the internet"),
-    RUN_KIND: N_("Verdict"),
-}
+_RUN_TITLE: Final = N_("Verdict")
 _MOST: Final = 1e15
 
 
@@ -88,6 +80,7 @@ def row(stored: StoredResult, lang: str, _: Translate) -> Row:
     target = _object(record.get("target"))
     name = _string(target.get("name"))
     is_run = stored.kind == RUN_KIND
+    info = kinds.info(stored.kind)
     code = stored.verdict_cause if is_run else stored.failure_code
     known = CODES.get(code or "")
     return Row(
@@ -98,12 +91,12 @@ def row(stored: StoredResult, lang: str, _: Translate) -> Row:
         started=started_text(stored.started_at, lang),
         place=stored.tps_id or stored.site,
         region=_region(stored.tps_id),
-        kind=_(_KINDS[stored.kind]) if stored.kind in _KINDS else stored.kind,
-        target=None if is_run or stored.kind == "path" else name,
+        kind=_(_RUN_TITLE if is_run else info.title) or stored.kind,
+        target=name if info.named and not is_run else None,
         badge=_verdict_badge(stored.verdict_owner, stored.outcome, _) if is_run else badge(stored.outcome, _),
         sentence=(_sentence(_(known.sentence), name, _) if known is not None else code) or None,
         screen_code=known.screen if known is not None and code != "healthy" else None,
-        numbers=_numbers(stored.kind, _object(record.get("data")), lang, _),
+        numbers=_numbers(info, _object(record.get("data")), lang, _),
         operator=stored.operator_name or stored.operator_plmn,
         location=_location(stored.lat, stored.lon, lang),
         carrier=stored.carrier,
@@ -186,41 +179,26 @@ def _number(value: object) -> float | None:
     return float(value)
 
 
-def _numbers(kind: str, data: Mapping[str, Any], lang: str, _: Translate) -> str | None:
+def _numbers(info: kinds.KindInfo, data: Mapping[str, Any], lang: str, _: Translate) -> str | None:
     """The one or two numbers that say most about a check; None when it has none."""
+    parts = [_part(part, data, lang, _) for part in info.summary]
+    return " · ".join(part for part in (*parts, _both_answers(data.get("comparison"), _)) if part) or None
 
-    def first(*names: str) -> float | None:
-        return next((value for value in map(_number, map(data.get, names)) if value is not None), None)
 
-    def millis(value: float | None) -> str | None:
-        return None if value is None else f"{i18n.number(value, 0 if value >= 10 else 1, lang)} ms"
-
-    parts: list[str | None] = []
-    if kind == "ping":
-        loss = first("loss_ratio")
-        parts.append(millis(first("rtt_median_ms", "rtt_avg_ms")))
-        if loss:
-            parts.append(f"{i18n.number(100 * loss, 0, lang)} % {_('lost')}")
-    elif kind == "dns":
-        parts.append(millis(first("query_ms", "getaddrinfo_ms")))
-        parts.append(_both_answers(data.get("comparison"), _))
-    elif kind == "http":
-        status = first("status_code")
-        parts.append(None if status is None else f"HTTP {status:.0f}")
-        parts.append(millis(first("total_ms")))
-    elif kind == "web":
-        parts.append(millis(first("total_ms", "page_ms")))
-    elif kind == "video":
-        rate, stalls = first("mean_bitrate_bps"), first("stalls")
-        parts.append(millis(first("start_delay_ms")))
-        parts.append(None if stalls is None else f"{stalls:.0f} × {_('stall')}")
-        parts.append(None if rate is None else i18n.rate(rate, lang))
-    elif kind == "throughput":
-        for arrow, name in (("↓", "download_bps"), ("↑", "upload_bps")):
-            speed = first(name)
-            least = "≥ " if is_at_least(data, name) else ""
-            parts.append(None if speed is None else f"{arrow} {least}{i18n.rate(speed, lang)}")
-    return " · ".join(part for part in parts if part) or None
+def _part(part: kinds.Part, data: Mapping[str, Any], lang: str, _: Translate) -> str | None:
+    key, value = next(((k, v) for k in part.keys if (v := _number(data.get(k))) is not None), (None, None))
+    if key is None or value is None or (part.hide_zero and not value):
+        return None
+    if key.endswith("_bps"):
+        shown = i18n.rate(value, lang)
+    elif key.endswith("_ms"):
+        shown = f"{i18n.number(value, 0 if value >= 10 else 1, lang)} ms"
+    elif key.endswith("_ratio"):
+        shown = f"{i18n.number(100 * value, 0, lang)} %"
+    else:
+        shown = f"{value:.0f}"
+    least = "≥ " if part.may_be_at_least and is_at_least(data, key) else ""
+    return _(part.text).format(value=least + shown)
 
 
 def _both_answers(compared: object, _: Translate) -> str | None:

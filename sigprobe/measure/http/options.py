@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -10,6 +10,10 @@ from sigprobe.measure.kind import CommonOptions, Estimate
 from sigprobe.net.urls import TargetUrl, shown_url
 
 Status = Annotated[int, Field(ge=100, le=599)]
+
+
+LIGHT_KB: Final = 16
+"""At most so much of a page at each point of a drive."""
 
 
 class Options(CommonOptions):
@@ -40,3 +44,9 @@ class Options(CommonOptions):
     def estimate(self) -> Estimate:
         """The body's limit, though most pages are far below it."""
         return Estimate(self.timeout_s(), 8_000 + (0 if self.method == "HEAD" else self.max_kb * 1024))
+
+    def lighter(self) -> Self:
+        """The head of the page; all of it where a text is looked for."""
+        if self.expect_text is not None:
+            return self
+        return self.model_copy(update={"max_kb": min(self.max_kb, LIGHT_KB)})

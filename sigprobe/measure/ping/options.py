@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, StringConstraints
 
@@ -15,6 +15,11 @@ from sigprobe.net.icmp import (
 MTU_S: Final = 15.0
 MTU_ESTIMATE: Final = 24_000
 """Bytes each way for finding the largest packet on an ordinary link."""
+
+
+LIGHT_COUNT: Final = 5
+LIGHT_INTERVAL_MS: Final = 200
+"""At most so many packets, so far apart, at each point of a drive."""
 
 
 class Options(CommonOptions):
@@ -45,3 +50,12 @@ class Options(CommonOptions):
         mtu_bytes = 2 * MTU_ESTIMATE if self.find_mtu else 0
         pings = self.count * 2 * (self.size + 8 + ip_header_bytes(socket.AF_INET6))
         return Estimate(self.timeout_s(), pings + mtu_bytes)
+
+    def lighter(self) -> Self:
+        """Few pings, and no search for the MTU."""
+        fewer = {
+            "count": min(self.count, LIGHT_COUNT),
+            "interval_ms": min(self.interval_ms, LIGHT_INTERVAL_MS),
+            "find_mtu": False,
+        }
+        return self.model_copy(update=fewer)
