@@ -143,7 +143,9 @@ def test_a_link_that_comes_up_is_used_within_five_seconds(tmp_path: Path, spawn:
         netns.join(here, there, 9)
         here.ip("link", "set", "lo", "up")
         server = spawn(
-            there.command(sys.executable, "-m", "tests.support.stand_in_collector", "10.87.9.2", str(tmp_path / "server.pem")),
+            there.command(
+                sys.executable, "-m", "tests.support.stand_in_collector", "10.87.9.2", str(tmp_path / "server.pem")
+            ),
             stdout=subprocess.PIPE,
             cwd=ROOT,
         )

@@ -177,7 +177,7 @@ def standin(
 
 
 def main() -> None:
-    """`python -m tests.support.stand_in_collector ADDRESS CERT_AND_KEY`: serve TLS, print the port, then the time of each batch."""
+    """Serve TLS, print the port, then the time of each batch: `… stand_in_collector ADDRESS CERT_AND_KEY`."""
     address, certificate = sys.argv[1:]
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
