@@ -1,4 +1,4 @@
-"""Who this queue belongs to: the probe's id, the boot, and the rights of the files."""
+"""Read or create the probe's id, read the boot's, and set the rights of the queue's files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from sigprobe.files.atomic import sync_directory
+from sigprobe.files.atomic import sync_directory, write_whole
 
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _UUID: Final = re.compile(r"^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
@@ -83,6 +83,17 @@ def probe_id(directory: Path, mint: Callable[[], str]) -> str:
         _offer(path, mint() + "\n")
         sync_directory(directory)
     raise OSError(f"{path} cannot be made")
+
+
+def replace_probe_id(directory: Path, name: str) -> None:
+    """Replace `probe-id` in one step, durably. Raises OSError."""
+    replace_file(directory / "probe-id", name + "\n")
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Replace a small file of the queue in one step, durably, with the rights of the queue's files. Raises OSError."""
+    write_whole(path, text, file_mode(path.parent))
+    sync_directory(path.parent)
 
 
 def _offer(path: Path, text: str) -> None:

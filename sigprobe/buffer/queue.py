@@ -81,6 +81,11 @@ class Buffer:
         return self._file.probe_id
 
     @property
+    def identity_renewed(self) -> bool:
+        """True when this object gave a copy of another device's queue an id of its own."""
+        return self._file.identity_renewed
+
+    @property
     def boot_id(self) -> str | None:
         """The boot this process lives in."""
         return self._file.boot_id

@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 
 import apsw
 
-from sigprobe.buffer import identity, quarantine, reserve_file, salvage, schema
+from sigprobe.buffer import identity, machine, quarantine, reserve_file, salvage, schema
 from sigprobe.buffer.durability import Guard, choose_guard, connect
 from sigprobe.buffer.errors import DAMAGE, DiskFullError, UnreadableError, is_full, is_unreadable, translate
 from sigprobe.buffer.lock import FileLock
@@ -64,6 +64,8 @@ class QueueFile:
         """Grows with every connection: positions learned from an older one may mean nothing now."""
         self.set_aside_now = False
         self.salvaged = 0
+        self.identity_renewed = False
+        """True when this object found a copy of another device's queue, and gave it an id of its own."""
         self.reserved = False
         """True while the ballast lies there whole, as far as this process has heard."""
         self._now = now
@@ -75,7 +77,7 @@ class QueueFile:
         self._to_salvage = False
         try:
             identity.make_directory(self.directory)
-            self.probe_id = self._with_room(lambda: identity.probe_id(self.directory, lambda: str(uuid.uuid4())))
+            self.probe_id = self._with_room(self._identify)
             self.boot_id = identity.boot_id()
             self._lock = FileLock(self.configured_path.with_name(self.configured_path.name + ".lock"))
             self._with_room(self._open)
@@ -84,6 +86,13 @@ class QueueFile:
         except (apsw.Error, OSError) as error:
             raise translate(error, self.directory) from error
         self.keep_ballast()
+
+    def _identify(self) -> str:
+        """Return the probe's id: made at first use, made anew on another machine or in a copied directory."""
+        name = identity.probe_id(self.directory, lambda: str(uuid.uuid4()))
+        name, renewed = machine.bind(self.directory, name, self.time())
+        self.identity_renewed = self.identity_renewed or renewed
+        return name
 
     def time(self) -> str:
         """Now, as it is written into rows."""
@@ -310,7 +319,8 @@ class QueueFile:
         if fresh:
             identity.create_file(self.path)
         self._db, self.guard = connect(self.path, guard, new_id(self._now()), vfs=self._vfs)
-        self.stream_id = schema.read_stream(self._db)
+        schema.read_stream(self._db)
+        self.stream_id = schema.stream_of(self._db, self.probe_id, new_id(self._now()))
         if not fresh and (check or self._check_is_due(self._db)):
             self._check(self._db)
         self._path_text = str(self.path)

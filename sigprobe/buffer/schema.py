@@ -116,3 +116,32 @@ def read_stream(db: apsw.Connection) -> str:
     if mark is not None and mark[1].decode() == name and int(mark[2]) >= next_seq:
         raise apsw.CorruptError("the stream's counter is behind its last record")
     return name
+
+
+def stream_of(db: apsw.Connection, probe_id: str, fresh: str) -> str:
+    """Return the stream in which `probe_id` counts its records; a queue that had another probe's id gets `fresh`.
+
+    The records measured under the former id keep their bytes, and so their place in the former stream.
+    """
+    if _owner(db) == probe_id:
+        return read_stream(db)
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            former = _owner(db)  # another process may have changed it in the meantime
+            if former not in (None, probe_id):
+                db.execute("UPDATE stream SET stream_id = ?, next_seq = 1", (fresh,))
+            db.execute("INSERT OR REPLACE INTO note VALUES ('probe_id', ?)", (probe_id,))
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+    except (apsw.FullError, apsw.ReadOnlyError):
+        pass  # the new id alone keeps places apart; the stream follows when there is room
+    return read_stream(db)
+
+
+def _owner(db: apsw.Connection) -> str | None:
+    raw = db.execute("SELECT CAST(value AS BLOB) FROM note WHERE name = 'probe_id'").get
+    return raw.decode("ascii", errors="replace") if isinstance(raw, bytes) else None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from sigprobe import places
 from sigprobe.buffer import Buffer, StorageError, sqlite_is_fixed, sqlite_version
+from sigprobe.buffer.machine import renewal
 from sigprobe.files import locations
 from sigprobe.net import routes
 from sigprobe.places.tps_messages import doubt
@@ -230,6 +231,10 @@ def check_queue(path: Path, max_mb: int) -> Iterator[Finding]:
         yield Finding(
             _("Set aside"), "warn", number(stats.rejected + stats.damaged), "sigprobe results --state rejected --json"
         )
+    moved = renewal(path.parent)
+    if moved is not None:
+        detail = _("this queue was copied from another device; since {at} this device has a probe id of its own")
+        yield Finding(_("Probe id"), "warn", detail.format(at=moved[0][:10]), "sigprobe schedule install")
     if stats.set_aside_files:
         yield Finding(
             _("Quarantine"),

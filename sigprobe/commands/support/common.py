@@ -69,6 +69,8 @@ def open_buffer(loaded: Loaded) -> Buffer:
                 ).format(path=path, command='sudo usermod -aG sigprobe "$USER"')
             )
         raise typer.Exit(NOT_SAVED) from None
+    if buffer.identity_renewed:
+        terminal.current().error(copied_queue())
     if buffer.set_aside_now:
         terminal.current().say(
             _("The queue file was damaged. It was set aside in {path}; {n} results were saved out of it.").format(
@@ -76,6 +78,14 @@ def open_buffer(loaded: Loaded) -> Buffer:
             )
         )
     return buffer
+
+
+def copied_queue() -> str:
+    """Return what is said once where the queue turns out to be a copy from another device."""
+    return _(
+        "This queue was copied from another device or directory. From now on this device has a probe id of its own; "
+        "earlier results are still sent under the old id. If tests run automatically, run: sigprobe schedule install"
+    )
 
 
 def open_backoff(buffer: Buffer) -> Backoff:
