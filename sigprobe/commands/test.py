@@ -9,6 +9,7 @@ import typer
 
 from sigprobe.commands.support import after_run, common, terminal
 from sigprobe.commands.support import cli_values as asked
+from sigprobe.record.kinds import Way, way
 from sigprobe.words.i18n import N_, _
 
 if TYPE_CHECKING:
@@ -277,7 +278,7 @@ def _exit_code(
         return common.INTERRUPTED
     if strict and (pending or (sent is not None and sent.stopped is not None)):
         return common.NOT_ACKNOWLEDGED
-    asked = [r for r in results if r.kind != "path"]  # what was asked for is enough, however it was reached
+    asked = [r for r in results if way(r.kind) is not Way.WALK]  # what was asked for is enough, however it was reached
     if fail_below and (shortfalls(asked, profile) or any(r.outcome is Outcome.FAILED for r in asked)):
         return common.BELOW_THRESHOLD
     return 0

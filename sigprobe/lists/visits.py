@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from sigprobe.record import kinds
 from sigprobe.record.result import RUN_KIND, parse_time
 
 Position = tuple[float, float]
 
-PATH_KIND: Final = "path"
 _UNTRUSTED: Final = frozenset({"zero", "useless_accuracy"})
 
 
@@ -69,7 +69,7 @@ def visits(rows: Iterable[tuple[bytes, bool]]) -> list[Visit]:
             run.verdict = _object(_object(record.get("data")).get("verdict"))
         else:
             run.outcomes.add(str(record.get("outcome")))
-        if record.get("kind") == PATH_KIND:
+        if kinds.way(str(record.get("kind"))) is kinds.Way.WALK:
             run.path = str(record.get("outcome"))
     return [_visit(run_id, run) for run_id, run in runs.items()]
 

@@ -67,7 +67,7 @@ def point_line(point: Point, zone: str, width: int = 80) -> str:
         words.pad(place_text(point.location), _PLACE_WIDTH),
         words.pad(kilometres(point.distance_m), 8, right=True),
         words.pad(f"{symbol} {grade_word(point.grade)}", _WORD_WIDTH),
-        "" if point.latency_ms is None else words.millis(point.latency_ms),
+        headline_number(point),
         signal_text(point),
     ]
     if point.grade not in (Word.GOOD, Word.FAIR) and point.codes:
@@ -75,20 +75,24 @@ def point_line(point: Point, zone: str, width: int = 80) -> str:
     return words.fit("  ".join(part for part in parts if part), width - 1)
 
 
+def headline_number(point: Point) -> str:
+    """The latency of a point, else the first other number that was measured there; empty without any."""
+    order = sorted(point.numbers, key=lambda metric: metric != "latency_ms")
+    return words.quantity(order[0], point.numbers[order[0]]) if order else ""
+
+
 def point_plain(point: Point, zone: str) -> str:
     """The same for a screen reader: words and commas, no symbols and no columns."""
-    latency = (
-        None
-        if point.latency_ms is None
-        else _("{number} milliseconds").format(number=words.millis(point.latency_ms).removesuffix(" ms"))
-    )
+    shown = headline_number(point)
+    if shown.endswith(" ms"):
+        shown = _("{number} milliseconds").format(number=shown.removesuffix(" ms"))
     parts = [
         _("Point {n}").format(n=point.number),
         time_of_day(point.at, zone),
         grade_word(point.grade),
         place_text(point.location),
         kilometres(point.distance_m),
-        latency,
+        shown,
         signal_text(point),
         *(words.screen_code(code) for code in point.codes),
     ]

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sigprobe.record.kinds import Way, way
 from sigprobe.render import words
 from sigprobe.render.html_page import facts, page, safe, section, table
 from sigprobe.render.route_map import Spot, svg
@@ -101,7 +102,7 @@ def _measurements(view: RunView) -> str:
 
 
 def _path(view: RunView) -> str:
-    data: Mapping[str, Any] = next((r.data for r in view.results if r.kind == "path"), {})
+    data: Mapping[str, Any] = next((r.data for r in view.results if way(r.kind) is Way.WALK), {})
     steps: list[tuple[str, str, str]] = []
     if data.get("interface"):
         steps.append((_("Interface"), str(data["interface"]), str(data.get("ipv4") or data.get("ipv6") or "")))

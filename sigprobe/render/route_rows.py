@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from sigprobe.record import kinds
 from sigprobe.record.result import Location
 from sigprobe.render.machine import Dialect, csv_line
 from sigprobe.runs.route import Point, Stretch, Summary, pieces
@@ -21,6 +22,10 @@ _NETWORK: Final = (
     *("interface", "access", "rat", "registration", "roaming", "rssi_dbm", "rsrp_dbm", "rsrq_db", "sinr_db"),
     *("cell_id", "area_code"),
 )
+_NUMBERS: Final = ("latency_ms", "loss_ratio", "dns_ms", "http_total_ms", "download_bps", "upload_bps")
+_AT_LEAST: Final = {"download_at_least": "download_bps", "upload_at_least": "upload_bps"}
+_LATER_NUMBERS: Final = tuple(n.metric for n in kinds.numbers() if n.metric not in _NUMBERS)
+"""The other numbers that a profile can grade; they stand behind the first columns, whose order is published."""
 
 
 def row(drive_id: str, point: Point) -> dict[str, Any]:
@@ -35,14 +40,8 @@ def row(drive_id: str, point: Point) -> dict[str, Any]:
         "distance_m": point.distance_m,
         "service": point.service,
         "grade": point.grade or None,
-        "latency_ms": point.latency_ms,
-        "loss_ratio": point.loss_ratio,
-        "dns_ms": point.dns_ms,
-        "http_total_ms": point.http_total_ms,
-        "download_bps": point.download_bps,
-        "upload_bps": point.upload_bps,
-        "download_at_least": None if point.download_bps is None else "download_bps" in point.at_least,
-        "upload_at_least": None if point.upload_bps is None else "upload_bps" in point.at_least,
+        **{metric: point.numbers.get(metric) for metric in _NUMBERS},
+        **{column: rate in point.at_least if rate in point.numbers else None for column, rate in _AT_LEAST.items()},
         "verdict_owner": point.verdict.owner,
         "verdict_cause": point.verdict.cause,
         "verdict_confidence": point.verdict.confidence,
@@ -53,6 +52,7 @@ def row(drive_id: str, point: Point) -> dict[str, Any]:
         **{name: getattr(network, name) for name in _NETWORK},
         "data_used_bytes": point.data_used_bytes,
         "saved": point.saved,
+        **{metric: point.numbers.get(metric) for metric in _LATER_NUMBERS},
     }
 
 
@@ -119,10 +119,10 @@ def _flat(value: Any) -> Any:
 
 
 CSV_COLUMNS: Final = (
-    *("drive_id", "point", "run_id", "started_at", *_PLACE, "distance_m", "service", "grade", "latency_ms"),
-    *("loss_ratio", "dns_ms", "http_total_ms", "download_bps", "upload_bps", "verdict_owner", "verdict_cause"),
+    *("drive_id", "point", "run_id", "started_at", *_PLACE, "distance_m", "service", "grade"),
+    *(*_NUMBERS, "verdict_owner", "verdict_cause"),
     *("verdict_confidence", "failure_codes", "checks", "operator_plmn", "operator_name", *_NETWORK),
-    *("data_used_bytes", "saved", "download_at_least", "upload_at_least"),
+    *("data_used_bytes", "saved", *_AT_LEAST, *_LATER_NUMBERS),
 )
 """The columns, in order. New ones are added at the end, never taken away or renamed."""
 

@@ -5,12 +5,13 @@ Pure functions over the results of each point's run; no I/O and no words.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Final, Literal
 
 from sigprobe.places.geometry import distance_m
+from sigprobe.record.kinds import Way, way
 from sigprobe.record.profile import Profile, Word
 from sigprobe.record.result import RUN_KIND, Location, Network, Outcome, Result
 from sigprobe.verdict import Reading, Verdict, readings
@@ -42,8 +43,9 @@ class Point:
     """One row of a drive. `at_s` is its start on the monotonic clock, `at` the same by the wall clock (RFC 3339 UTC).
 
     `location` is None where there was no fresh fix. `service`: something beyond the gateway answered; None when
-    nothing was asked. `at_least` names the rates that are only lower bounds. `grade` is good, fair, poor, bad (no
-    service), or empty (nothing measured). `distance_m` is the way from the start along the known positions.
+    nothing was asked. `numbers` are by metric; `at_least` names those that are only lower bounds.
+    `grade` is good, fair, poor, bad (no service), or empty
+    (nothing measured). `distance_m` is the way from the start along the known positions.
     """
 
     number: int
@@ -55,12 +57,7 @@ class Point:
     checks: tuple[Check, ...]
     service: bool | None
     grade: str
-    latency_ms: float | None
-    loss_ratio: float | None
-    dns_ms: float | None
-    http_total_ms: float | None
-    download_bps: float | None
-    upload_bps: float | None
+    numbers: Mapping[str, float]
     at_least: frozenset[str]
     verdict: Verdict
     distance_m: float
@@ -83,7 +80,9 @@ def has_service(results: Sequence[Result]) -> bool | None:
     answered = [r for r in asked if r.outcome is not Outcome.FAILED]
     if not asked:
         return None
-    return any(r.kind != "dns" for r in answered) or (bool(answered) and all(r.kind == "dns" for r in asked))
+    return any(way(r.kind) is not Way.NAME for r in answered) or (
+        bool(answered) and all(way(r.kind) is Way.NAME for r in asked)
+    )
 
 
 def grade_of(results: Sequence[Result], profile: Profile | None) -> str:
@@ -104,7 +103,7 @@ def grade_of(results: Sequence[Result], profile: Profile | None) -> str:
 def _asks_beyond(result: Result) -> bool:
     if result.kind == RUN_KIND or result.outcome is Outcome.SKIPPED:
         return False
-    return result.kind == "path" or distance(result) is not Distance.LINK
+    return way(result.kind) is Way.WALK or distance(result) is not Distance.LINK
 
 
 def _counts(reading: Reading) -> bool:
@@ -148,18 +147,13 @@ def point_of(
                 r.kind,
                 str(r.outcome),
                 None if r.failure is None else r.failure.code,
-                r.kind == "path" or distance(r) is not Distance.LINK,
+                way(r.kind) is Way.WALK or distance(r) is not Distance.LINK,
             )
             for r in results
         ),
         service=has_service(results),
         grade=grade_of(results, profile),
-        latency_ms=first.get("latency_ms"),
-        loss_ratio=first.get("loss_ratio"),
-        dns_ms=first.get("dns_ms"),
-        http_total_ms=first.get("http_total_ms"),
-        download_bps=first.get("download_bps"),
-        upload_bps=first.get("upload_bps"),
+        numbers=first,
         at_least=frozenset(at_least),
         verdict=verdict,
         distance_m=round(way_m, 1),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from sigprobe.record.kinds import Way, way
 from sigprobe.record.result import Outcome, Result
 from sigprobe.verdict import dns_consistency
 from sigprobe.verdict.evidence import Facts, Row, code, host_of, ip
@@ -26,7 +27,9 @@ def dead(facts: Facts) -> Verdict | None:
     rows = _own_servers(facts)
     if not rows or any(row.get("answers") for row in rows) or not facts.beyond or _forwarder_is_fine(facts):
         return None
-    nameless = [r for r in facts.failed if code(r) in ("name_not_found", "timeout", "dns_timeout") or r.kind == "dns"]
+    nameless = [
+        r for r in facts.failed if code(r) in ("name_not_found", "timeout", "dns_timeout") or way(r.kind) is Way.NAME
+    ]
     half = [r for r in facts.answered if code(r) == "dns_some_failed"]
     if not nameless and not half:
         return None
@@ -89,7 +92,7 @@ def compared(facts: Facts, host: str) -> dns_consistency.Compared | None:
 def hosts_file(facts: Facts) -> Verdict | None:
     """This device's own hosts file sends a name that fails elsewhere than every name server."""
     for host in facts.path.get("fixed_names") or ():
-        failed = [r for r in facts.failed if host_of(r) == host and r.kind != "dns"]
+        failed = [r for r in facts.failed if host_of(r) == host and way(r.kind) is not Way.NAME]
         told, own = _everywhere(facts, str(host)), _in_file(facts, str(host))
         if failed and told and own and not told & own:
             return say(LOCAL, "hosts_file", 0.9, failed, facts.walks)
@@ -188,4 +191,4 @@ def failing_name_alone(facts: Facts, host: str) -> bool:
 
 def looked_up(results: list[Result]) -> Result | None:
     """A name that was found well, at every resolver asked."""
-    return next((r for r in results if r.kind == "dns" and r.outcome is Outcome.OK), None)
+    return next((r for r in results if way(r.kind) is Way.NAME and r.outcome is Outcome.OK), None)

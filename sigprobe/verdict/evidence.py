@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
-from sigprobe.record.kinds import is_number
+from sigprobe.record.kinds import Way, is_number, way
 from sigprobe.record.plausible_time import is_plausible
 from sigprobe.record.profile import Profile
 from sigprobe.record.result import RUN_KIND, Network, Outcome, Result, parse_time
@@ -34,8 +34,6 @@ _NEAR_NETWORKS: Final = tuple(
     ipaddress.ip_network(text)
     for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
 )
-PAGES: Final = frozenset({"http", "web", "video"})
-"""Kinds that ask a web server, and tell alike of the way to it."""
 PAGE_TIMES: Final = frozenset({"http_total_ms", "web_total_ms"})
 SILENT: Final = frozenset({"no_reply", "timeout", "packet_loss", "host_unreachable", "filtered"})
 
@@ -67,8 +65,8 @@ class Facts:
         self.profile = profile
         self.left_out = [r for r in results if r.kind != RUN_KIND and r.outcome is Outcome.SKIPPED]
         seen = [r for r in results if r.kind != RUN_KIND and r.outcome is not Outcome.SKIPPED]
-        self.walks = [r for r in seen if r.kind == "path"]
-        self.seen = [r for r in seen if r.kind != "path"]
+        self.walks = [r for r in seen if way(r.kind) is Way.WALK]
+        self.seen = [r for r in seen if way(r.kind) is not Way.WALK]
         self.failed = [r for r in self.seen if r.outcome is Outcome.FAILED]
         self.answered = [r for r in self.seen if r.outcome is not Outcome.FAILED]
         self.path: Row = self.walks[0].data if self.walks else {}
@@ -123,7 +121,7 @@ class Facts:
     @cached_property
     def tls_fine(self) -> list[Result]:
         """Pages from beyond this network over a verified connection: nothing in between can have made them up."""
-        pages = [r for r in self.answered if r.kind in PAGES and r.data.get("tls_version")]
+        pages = [r for r in self.answered if way(r.kind) is Way.PAGE and r.data.get("tls_version")]
         return [r for r in pages if distance(r) > Distance.LINK]
 
     @cached_property
@@ -189,7 +187,7 @@ class Facts:
                 yield Rtts(str(row.get("address")), int(row["sent"]), _numbers(row.get("rtts_ms")))
         for result in self.seen:
             near = distance(result) is Distance.LINK
-            if result.kind == "ping" and near is gateway and is_number(result.data.get("sent")):
+            if way(result.kind) is Way.ECHO and near is gateway and is_number(result.data.get("sent")):
                 where = result.target.address_used or result.target.address or ""
                 yield Rtts(where, int(result.data["sent"]), _numbers(result.data.get("rtts_ms")))
 
@@ -232,23 +230,23 @@ def proves(result: Result) -> bool:
     A resolver may answer from its cache or stand inside the operator's network; a plain page may come from a
     captive portal, so over a distance only TLS counts.
     """
-    if result.kind == "dns":
+    if way(result.kind) is Way.NAME:
         return False
-    if result.kind in PAGES:
+    if way(result.kind) is Way.PAGE:
         return result.data.get("tls_version") is not None or distance(result) is not Distance.FAR
     return True
 
 
 def only_icmp_silent(result: Result) -> bool:
     """True for a ping without a reply: many hosts and firewalls drop ICMP, so alone it says little."""
-    return result.kind == "ping" and result.data.get("method") != "tcp" and code(result) in SILENT
+    return way(result.kind) is Way.ECHO and result.data.get("method") != "tcp" and code(result) in SILENT
 
 
 def distance(result: Result) -> Distance:
     """How far away the target of a result is."""
     if result.target.address == "default-gateway":
         return Distance.LINK
-    if result.kind == "dns":
+    if way(result.kind) is Way.NAME:
         return Distance.FAR  # the address used is the resolver's, the question is about a name elsewhere
     if host_of(result) == "localhost":
         return Distance.SELF

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from sigprobe.record.kinds import Way, measures_rate, way
 from sigprobe.record.profile import Profile
 from sigprobe.record.result import Outcome, Result
 from sigprobe.verdict import dns_rules, service_rules, speed_rules
-from sigprobe.verdict.evidence import PAGES, Distance, Facts, code, distance, only_icmp_silent
+from sigprobe.verdict.evidence import Distance, Facts, code, distance, only_icmp_silent
 from sigprobe.verdict.verdict import COLLECTOR, LOCAL, NONE, OPERATOR, UNCERTAIN, Verdict, say
 
 Rule = Callable[[Facts], Verdict | None]
@@ -88,7 +89,7 @@ def _weak(facts: Facts) -> bool:
 def _no_link(facts: Facts) -> Verdict | None:
     """No interface, no address, no default route: as the walk saw it, else as the kernel told each check."""
     path = facts.path
-    outside = [r for r in facts.answered if distance(r) is not Distance.SELF and r.kind != "dns"]
+    outside = [r for r in facts.answered if distance(r) is not Distance.SELF and way(r.kind) is not Way.NAME]
     if not outside and not facts.points:
         everything = [*facts.failed, *facts.walks]
         if path.get("connected") is False and facts.failed:
@@ -153,11 +154,11 @@ def _portal(facts: Facts) -> Verdict | None:
     pages = [
         str(r.data["redirect_host"])
         for r in facts.seen
-        if r.kind in PAGES and _sent_away(r) and not r.data.get("tls_version")
+        if way(r.kind) is Way.PAGE and _sent_away(r) and not r.data.get("tls_version")
     ]
     asked = {str(row.get("host")) for row in plain if row.get("redirect_host")}
     same = {row["digest"] for row in plain if row.get("digest") and row.get("status_code") == 200}
-    troubled = [r for r in facts.failed if r.kind in PAGES or r.kind == "throughput"]
+    troubled = [r for r in facts.failed if way(r.kind) is Way.PAGE or measures_rate(r.kind)]
     told = any(row.get("status_code") == 511 for row in plain) or any(
         r.data.get("status_code") == 511 for r in troubled
     )
@@ -183,7 +184,7 @@ def _sent_away(result: Result) -> bool:
 
 
 def _all_web_failed(facts: Facts) -> bool:
-    web = [r for r in facts.seen if r.kind in PAGES]
+    web = [r for r in facts.seen if way(r.kind) is Way.PAGE]
     return bool(web) and all(r.outcome is Outcome.FAILED for r in web)
 
 
@@ -215,7 +216,7 @@ def _interception(facts: Facts) -> Verdict | None:
 def _nothing_beyond(facts: Facts) -> Verdict | None:
     if facts.beyond is not False or not facts.walked or not (facts.failed or facts.rows("references")):
         return None
-    if facts.answered and any(distance(r) is not Distance.LINK and r.kind != "dns" for r in facts.answered):
+    if facts.answered and any(distance(r) is not Distance.LINK and way(r.kind) is not Way.NAME for r in facts.answered):
         return None
     if facts.hop_beyond:
         return say(OPERATOR, "dead_after_hop", 0.85, facts.failed, facts.walks)
@@ -238,7 +239,7 @@ def _mtu(facts: Facts) -> Verdict | None:
 
 
 def _stalled(result: Result) -> bool:
-    connected = result.data.get("tcp_ms") is not None or result.kind == "throughput"
+    connected = result.data.get("tcp_ms") is not None or measures_rate(result.kind)
     return connected and code(result) in ("timeout", "reset", "http_truncated", "too_slow", "tls_failed")
 
 
@@ -281,7 +282,7 @@ def _ping_unanswered(facts: Facts) -> Verdict | None:
         return None
     # nobody is accused here, so a page without TLS is proof enough; a resolver's answer is not
     farthest = max(distance(r) for r in silent)
-    proof = [r for r in facts.answered if r.kind not in ("ping", "dns") and distance(r) >= farthest]
+    proof = [r for r in facts.answered if way(r.kind) not in (Way.ECHO, Way.NAME) and distance(r) >= farthest]
     if not proof:
         return say(UNCERTAIN, "uncertain", 0.0, silent, facts.answered)
     short = list({s.result.id: s.result for s in facts.short}.values())

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from sigprobe.record.kinds import Way, way
 from sigprobe.record.result import Outcome, Result
 from sigprobe.verdict import dns_rules
 from sigprobe.verdict.evidence import (
     PAGE_TIMES,
-    PAGES,
     Distance,
     Facts,
     code,
@@ -47,7 +47,7 @@ def several(facts: Facts) -> Verdict | None:
     failed = _loud(facts)
     if len({host_of(r) for r in failed}) < 2:
         return None
-    proof = [r for r in facts.answered if proves(r) and distance(r) is Distance.FAR and r.kind != "ping"]
+    proof = [r for r in facts.answered if proves(r) and distance(r) is Distance.FAR and way(r.kind) is not Way.ECHO]
     cause = "several_targets_failed" if proof and facts.walked else "uncertain"
     return say(UNCERTAIN, cause, 0.5 if proof and facts.walked else 0.0, failed, facts.answered, facts.walks)
 
@@ -64,7 +64,7 @@ def one(facts: Facts) -> Verdict | None:
         if found is None:
             return say(UNCERTAIN, "uncertain", 0.0, failed, facts.answered, facts.walks)
         proofs.append(found)
-        if found.kind in ("ping", "path"):
+        if way(found.kind) in (Way.ECHO, Way.WALK):
             confidence = 0.6
     cause = _cause(failed)
     if not facts.beyond and cause != "service_name":
@@ -96,7 +96,7 @@ def _loud(facts: Facts) -> list[Result]:
 def nameless(result: Result) -> bool:
     """A page whose address was not even found in time: nothing was said to its service."""
     tried = result.data.get("addresses_tried")
-    return result.kind in PAGES and code(result) == "timeout" and tried is not None and not tried
+    return way(result.kind) is Way.PAGE and code(result) == "timeout" and tried is not None and not tried
 
 
 def _cause(failed: Sequence[Result]) -> str:
@@ -127,7 +127,7 @@ def _proof_against(failure: Result, facts: Facts) -> Result | None:
     if near is Distance.LINK or failure.data.get("proxy") or failure.data.get("status_code") in _GATEKEEPERS:
         return None  # the gateway, a proxy, or somebody who lets nobody in: then it may be no service's job
     host = host_of(failure)
-    if failure.kind == "dns":
+    if way(failure.kind) is Way.NAME:
         # a resolver that is silent or refuses is not the service; only SERVFAIL for its name alone points at it
         known = dns_rules.looked_up(answered)
         if what != "dns_servfail":
@@ -140,7 +140,7 @@ def _proof_against(failure: Result, facts: Facts) -> Result | None:
     if dns_rules.fixed(facts, host) and not dns_rules.agreed(facts, host):
         return None  # the hosts file may have sent us to somebody else
     far_enough = [r for r in answered if proves(r) and distance(r) >= near and distance(r) is not Distance.LINK]
-    over_tcp = [r for r in far_enough if r.kind != "ping"]
+    over_tcp = [r for r in far_enough if way(r.kind) is not Way.ECHO]
     walk = _walk_over_tcp(facts) if near is Distance.FAR else None
     if what in _ITS_OWN_WORD:
         # an error page without TLS may be a portal's, so there a ping is not enough

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from sigprobe.record.kinds import is_number
+from sigprobe.record.kinds import Way, is_number, measures_rate, way
 from sigprobe.record.result import Result, is_at_least
-from sigprobe.verdict.evidence import PAGE_TIMES, PAGES, Facts, code, host_of
+from sigprobe.verdict.evidence import PAGE_TIMES, Facts, code, host_of
 from sigprobe.verdict.verdict import LOCAL, OPERATOR, UNCERTAIN, Verdict, say
 
 OWN_TRAFFIC_BPS: Final = 300_000.0
@@ -68,10 +68,10 @@ def small_rate(facts: Facts) -> Verdict | None:
     if not _near_is_fine(facts) or (facts.excess_ms or 0.0) >= LONG_WAY_MS or not is_number(near):
         return None
     assert near is not None
-    slow = [r for r in facts.answered if r.kind == "throughput" and _small(r)]
-    slow += [r for r in facts.failed if r.kind == "throughput" or (r.kind == "video" and code(r) == "too_slow")]
+    slow = [r for r in facts.answered if measures_rate(r.kind) and _small(r)]
+    slow += [r for r in facts.failed if measures_rate(r.kind) or code(r) == "too_slow"]
     dragging = [s.result for s in facts.short if s.metric in PAGE_TIMES]
-    dragging += [r for r in facts.failed if r.kind in PAGES and code(r) in ("timeout", "http_truncated")]
+    dragging += [r for r in facts.failed if way(r.kind) is Way.PAGE and code(r) in ("timeout", "http_truncated")]
     narrow = is_number(far) and float(far or 0) < SMALL_BPS and float(near) >= NEAR_TIMES * float(far or 0)
     # one slow page alone is its service's
     if narrow and (slow or len({host_of(r) for r in dragging}) > 1):
@@ -116,4 +116,4 @@ def _loss(facts: Facts) -> float:
 
 
 def _pings(facts: Facts) -> list[Result]:
-    return [r for r in facts.seen if r.kind == "ping"]
+    return [r for r in facts.seen if way(r.kind) is Way.ECHO]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sigprobe.record.kinds import Way, way
 from sigprobe.record.result import Result
 
 NONE: Final = "none"
@@ -38,6 +39,6 @@ class Verdict:
 
 def say(owner: str, cause: str, confidence: float, *groups: Sequence[Result]) -> Verdict:
     """A verdict whose first group holds the targets concerned; all groups are its evidence."""
-    names = dict.fromkeys(r.target.name for r in groups[0] if r.kind != "path") if groups else {}
+    names = dict.fromkeys(r.target.name for r in groups[0] if way(r.kind) is not Way.WALK) if groups else {}
     ids = dict.fromkeys(r.id for group in groups for r in group)
     return Verdict(owner, cause, confidence, tuple(ids), tuple(names))

@@ -16,6 +16,7 @@ from sigprobe.collector.store import corrections
 from sigprobe.collector.store.rows import Filters, NewResult, StoredResult, Tally, sound_text
 from sigprobe.collector.store.schema import receive_order, results, tallies, tokens, upsert
 from sigprobe.protocol.batches import ACCEPTED, CONFLICT, DUPLICATE
+from sigprobe.record.result import RUN_KIND
 
 _TOKEN_USE_GRAIN: Final = timedelta(hours=1)
 _CHUNK: Final = 500
@@ -103,7 +104,7 @@ def _chunks(items: Sequence[str]) -> Iterator[list[str]]:
 def _count(connection: Connection, rows: Sequence[NewResult], now: datetime) -> None:
     counted: Counter[tuple[str, str, str]] = Counter()
     for row in rows:
-        if row.kind == "run":
+        if row.kind == RUN_KIND:
             continue
         place = row.tps_id or row.site
         operator = row.operator_name or row.operator_plmn

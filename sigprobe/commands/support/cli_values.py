@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import typer
 
 from sigprobe.commands.support import common, terminal
+from sigprobe.record.kinds import measures_rate
 from sigprobe.words.i18n import _
 
 if TYPE_CHECKING:
@@ -69,4 +70,4 @@ def size_bytes(text: str) -> int:
 
 def needs_token(loaded: Loaded, targets: tuple[CommonOptions, ...]) -> bool:
     """Whether a check may want the token of a collector."""
-    return bool(loaded.config.upload.collectors) and any(t.kind == "throughput" for t in targets)
+    return bool(loaded.config.upload.collectors) and any(measures_rate(t.kind) for t in targets)

@@ -20,6 +20,7 @@ from sigprobe.measure.path.data import PathData, empty_data
 from sigprobe.measure.path.options import NAME, Aim, Options, Seen
 from sigprobe.net import sockets
 from sigprobe.net.limits import Context
+from sigprobe.record.kinds import Way, way
 from sigprobe.record.result import Failure, Outcome, Result
 
 
@@ -54,7 +55,7 @@ def informed(options: CommonOptions, results: Iterable[Result]) -> CommonOptions
             name=r.target.name,
             code=None if r.failure is None or r.outcome is Outcome.DEGRADED else r.failure.code,
             # what answers a name is a resolver, near or far: no proof of a way to anything else
-            address=None if r.kind == "dns" and not _is_fixed(options, r) else r.target.address_used,
+            address=None if way(r.kind) is Way.NAME and not _is_fixed(options, r) else r.target.address_used,
         )
         for r in results
     ]

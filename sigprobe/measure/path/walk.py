@@ -38,6 +38,7 @@ from sigprobe.measure.path.points import (
 from sigprobe.net import interfaces, routes, sockets
 from sigprobe.net.limits import Context, Deadline
 from sigprobe.net.urls import origin
+from sigprobe.record.kinds import Way, way
 
 if TYPE_CHECKING:
     from sigprobe.measure.path.options import Options
@@ -48,7 +49,6 @@ PORTS: Final = (443, 53)
 
 _FIRST_S: Final = 2.3  # for everything that is asked of everybody
 _ECHOES: Final = 10
-_OVER_WEB: Final = ("http", "web", "video", "throughput")
 _TRAIN_BYTES: Final = 2 * 1500 * 5 + 500
 _INTERVAL_S: Final = 0.1
 _ECHO_WAIT_S: Final = 1.0
@@ -347,7 +347,7 @@ class Walk:
         room = (MAX_BYTES - self.used - _TRAIN_BYTES) // server_look.TLS_BYTES
         for aim in self.options.targets:
             mine = seen.get(aim.name)
-            if aim.kind not in _OVER_WEB or not aim.port or (mine is not None and mine.code is None):
+            if way(aim.kind) not in (Way.PAGE, Way.STREAM) or not aim.port or (mine is not None and mine.code is None):
                 continue
             used = bare(mine.address) if mine is not None else None
             rows = [row for row in self.data["names"] if row["host"] == aim.host and row["answers"]]
