@@ -82,7 +82,9 @@ def links(folder: Path, count: int) -> list[float]:
     took = []
     with netns.namespace("probe") as here, netns.namespace("centre") as there, processes() as spawn:
         netns.join(here, there, 10)
-        command = there.command(sys.executable, "-m", "tests.upload.standin", "10.87.10.2", str(folder / "server.pem"))
+        command = there.command(
+            sys.executable, "-m", "tests.support.stand_in_collector", "10.87.10.2", str(folder / "server.pem")
+        )
         server = spawn(command, stdout=subprocess.PIPE, cwd=ROOT)
         port = server.stdout.readline().strip()
         names = here.run("ip", "-o", "link").stdout

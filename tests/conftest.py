@@ -14,6 +14,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.support.command_line import Run, in_process, own_process
 from tests.support.requirements import needs, needs_root
 from tests.support.running_site import Site
 
@@ -107,30 +108,19 @@ def spawn() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 
 @pytest.fixture
-def sigprobe() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the command line as a user does, in its own process; never raises on an exit code."""
-
-    def run(
-        *args: str, env: dict[str, str] | None = None, timeout: float = 120, **options: object
-    ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(  # type: ignore[call-overload,no-any-return]
-            [sys.executable, "-m", "sigprobe", *args],
-            text=True,
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-            timeout=timeout,
-            check=False,
-            env={**os.environ, **(env or {})},
-            **options,
-        )
-
-    return run
+def sigprobe() -> Run:
+    """Run the command line as a user types it, in this process; returns what `subprocess.run` would."""
+    return in_process
 
 
 @pytest.fixture
-def site(
-    tmp_path: Path, sigprobe: Callable[..., subprocess.CompletedProcess[str]], free_port: Callable[[], int]
-) -> Iterator[Site]:
+def sigprobe_process() -> Run:
+    """Run the command line in a process of its own: for what the interpreter, the kernel or another thread does."""
+    return own_process
+
+
+@pytest.fixture
+def site(tmp_path: Path, sigprobe: Run, free_port: Callable[[], int]) -> Iterator[Site]:
     """A running collector with its tokens; stopped when the test ends."""
     site = Site(tmp_path, sigprobe, free_port())
     site.start()

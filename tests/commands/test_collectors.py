@@ -138,7 +138,7 @@ def test_what_is_no_receipt_acknowledges_nothing(
         config = settings(PING, upload=collector(url, token_file))
         kept = sigprobe("test", "--json", "--only", "ping", "--no-upload", "--config", str(config))
         assert json.loads(kept.stdout)["pending"] == 2
-        done = sigprobe("upload", "--config", str(config), "--lang", "id", timeout=60)
+        done = sigprobe("upload", "--config", str(config), "--lang", "id")
     assert bodies, "the batch must have been sent"
     assert done.returncode == 4, done.stderr
     assert code in done.stderr

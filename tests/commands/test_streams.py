@@ -68,12 +68,12 @@ def test_quiet_on_failure(settings: Settings, sigprobe: Run, tmp_path: Path) -> 
     ],
     ids=str,
 )
-def test_no_console_makes_it_fail(env: dict[str, str], settings: Settings, sigprobe: Run) -> None:
+def test_no_console_makes_it_fail(env: dict[str, str], settings: Settings, sigprobe_process: Run) -> None:
     """Whatever the console can show, every command ends as it would elsewhere; symbols have words and ASCII forms."""
     config = str(settings(PING, CLOSED, {**CLOSED, "name": "tak-ada"}))
     for command in (["test"], ["status"], ["results"], ["explain", "SP-NET-01"], ["test", "--plain"], ["--help"]):
         flags = [] if command[0].startswith("--") else ["--config", config]
-        done = sigprobe(*command, *flags, "--lang", "id", env=env, errors="strict", encoding="latin-1")
+        done = sigprobe_process(*command, *flags, "--lang", "id", env=env, errors="strict", encoding="latin-1")
         assert done.returncode == 0, done.stderr
         assert "Traceback" not in done.stderr
         if "ascii" in env.values() or env.get("LC_ALL") == "C":

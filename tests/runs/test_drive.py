@@ -414,7 +414,9 @@ def test_a_formula_stays_text(settings: Settings, driving: Drives) -> None:
 # --- the screen ---------------------------------------------------------------------------------------------
 
 
-def test_the_screen_in_both_languages(on_the_road: Car, settings: Settings, sigprobe: Run, tmp_path: Path) -> None:
+def test_the_screen_in_both_languages(
+    on_the_road: Car, settings: Settings, sigprobe: Run, sigprobe_process: Run, tmp_path: Path
+) -> None:
     """A line a point on stderr, the sums on stdout, within 80 columns; --plain without symbols; -q nothing."""
     config = settings(on_the_road.port)
     options = (
@@ -444,7 +446,7 @@ def test_the_screen_in_both_languages(on_the_road: Car, settings: Settings, sigp
     assert re.search(r"^Point 1, \d\d:\d\d:\d\d, good", done.stderr, re.MULTILINE)
     done = sigprobe(*options, "-q")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    done = sigprobe(*options, "--lang", "id", env={"PYTHONIOENCODING": "ascii"})
+    done = sigprobe_process(*options, "--lang", "id", env={"PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0 and (done.stdout + done.stderr).isascii() and "?" not in done.stdout
 
 
