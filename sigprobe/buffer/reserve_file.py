@@ -16,7 +16,7 @@ from sigprobe.buffer import identity
 BALLAST_BYTES: Final = 256 * 1024
 RESERVE_BYTES: Final = 128 * 1024
 """No result may bring the disk, with the free pages in the queue's file, below it. What is decided on a full disk goes
-in small transactions of 50 kB of -wal at most; `tests/faults/test_fulldisk.py` settles whole queues in it."""
+in small transactions of 50 kB of -wal at most; `tests/trials/faults/test_fulldisk.py` settles whole queues in it."""
 
 _CHUNK: Final = 64 * 1024
 

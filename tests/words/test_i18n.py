@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from sigprobe.words import i18n
 from sigprobe.words.codes import CODES
+from tests.support.at_import import nodes_at_import
 
 ROOT = Path(__file__).parents[2]
 WHEN = datetime(2026, 11, 27, 7, 5, tzinfo=UTC)
@@ -51,25 +52,11 @@ def test_catalogues_are_whole() -> None:
 
 def translated_at_import(source: str) -> list[int]:
     """The lines that translate a text while a module is imported: outside every function body."""
-    lines: list[int] = []
-
-    def visit(node: ast.AST) -> None:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            # the body runs later; defaults, decorators and annotations belong to the import
-            parts: list[ast.AST | None] = [node.args]
-            if not isinstance(node, ast.Lambda):
-                parts += [*node.decorator_list, node.returns]
-            for part in parts:
-                if part is not None:
-                    visit(part)
-            return
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("_", "ngettext"):
-            lines.append(node.lineno)
-        for child in ast.iter_child_nodes(node):
-            visit(child)
-
-    visit(ast.parse(source))
-    return lines
+    return [
+        node.lineno
+        for node in nodes_at_import(ast.parse(source))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("_", "ngettext")
+    ]
 
 
 def test_no_text_is_translated_at_import() -> None:

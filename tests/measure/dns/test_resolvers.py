@@ -57,7 +57,7 @@ def test_each_is_asked_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """The forwarder answers for lack of its server with SERVFAIL; the dead server behind it is found silent."""
     with dns_server(records(rcode="SERVFAIL")) as stub, dns_server(silence) as dead:
         at = {"stub": [(stub.host, stub.port)], "behind": [(dead.host, dead.port)]}
-        monkeypatch.setattr(dns, "system_servers", lambda path: at[path.name])
+        monkeypatch.setattr(resolvers, "system_servers", lambda path: at[path.name])
         monkeypatch.setattr(resolvers, "is_loopback", lambda host: True)
         monkeypatch.setattr(resolvers, "behind", lambda servers, files: at["behind"])
         options = Options(targets=(Aim(name="a", kind="http", host="kpu.test"),))

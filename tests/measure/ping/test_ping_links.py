@@ -147,8 +147,9 @@ def test_packets_that_may_not_be_cut_are_not() -> None:
 
 SCRIPT = """
 import json
-from sigprobe.measure.kind import Context, Deadline
-from sigprobe.measure.ping import Options, measure
+from sigprobe.measure.ping.kind import measure
+from sigprobe.measure.ping.options import Options
+from sigprobe.net.limits import Context, Deadline
 options = Options(kind="ping", name="x", address="127.0.0.1", count=60, interval_ms=30)
 print("begun", flush=True)
 print(json.dumps(dict(measure(options, Context(Deadline.after(20))).data)))

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 
 from sigprobe.measure.kind import Measured
 from sigprobe.measure.throughput import kind
+from sigprobe.measure.throughput import speedtest as engine
 from sigprobe.net.limits import Context, DataBudget, Deadline
 from sigprobe.record.result import Outcome
 from sigprobe.words.codes import CODES
@@ -144,7 +145,7 @@ def test_the_data_cap_holds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_timeout_is_not_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the package would print 0.00 there is null and a reason, and the other direction keeps its number."""
-    monkeypatch.setattr("sigprobe.measure.throughput.speedtest.SOCKET_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(engine, "SOCKET_TIMEOUT_S", 0.5)
     with vendor(Vendor(download_hangs=True), monkeypatch):
         measured = check()
     assert (measured.outcome, measured.failure and measured.failure.code) == (Outcome.DEGRADED, "one_direction")

@@ -21,14 +21,16 @@ from sigprobe.buffer import Buffer
 from sigprobe.collector import store
 from sigprobe.upload import Backoff, Collector, Mode, Report, drain
 from tests.support.collector_client import make_result
+from tests.support.taken_away import hold_patch
 from tests.trials.faults.trial import hold
 
 _SERVE: Final = "from sigprobe.commands.collector import app; app(prog_name='sigprobe collector')"
 SILENT: Final = """
-from sigprobe.collector.results import api as reading
+from sigprobe.collector.results import api as reading, pages
 def broken(cursor):
     raise LookupError(cursor)
 reading.read_cursor = broken
+pages.read_cursor = broken
 """
 """A patch for a `Site`: a collector that does not expect a wrong cursor."""
 _PLAIN: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -55,7 +57,7 @@ class Site:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/"
         self.process: subprocess.Popen[bytes] | None = None
-        self._patch = patch
+        self._patch = hold_patch(patch)
         engine = store.open_store(self.database)
         try:
             self.token = store.create_token(engine, f"laptop-{self.port}", store.PROBE)

@@ -6,9 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
-
-import pytest
+from typing import Any, Final
 
 from sigprobe.buffer import Buffer
 from sigprobe.measure.ping.kind import Options, measure
@@ -17,6 +15,7 @@ from sigprobe.record.result import format_time
 from sigprobe.upload import Backoff, Collector, Report, Upload
 from tests.support.records import record
 from tests.support.stand_in_collector import Sent, receipt, standin
+from tests.support.taken_away import taken_away
 from tests.trials.faults.trial import Trial, hold
 
 YEAR_S: Final = 365.25 * 86400
@@ -84,9 +83,7 @@ def hold_known(folder: Path, wrong_s: float, way_out_s: float, way_back_s: float
     return error
 
 
-def test_the_offset_is_known_within_half_the_round_trip(
-    tmp_path: Path, trial: Callable[..., Trial], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_offset_is_known_within_half_the_round_trip(tmp_path: Path, trial: Callable[..., Trial]) -> None:
     """Clocks up to 20 years off, over links slow in one direction only: within half a round trip and a second."""
     t = trial(10, "offset learnt from a receipt", short=5, full=200)
     worst = 0.0
@@ -100,8 +97,11 @@ def test_the_offset_is_known_within_half_the_round_trip(
             worst = max(worst, error - sum(ways) / 2)
     (home := tmp_path / "control").mkdir()
     learn = Report.learn_time
-    with monkeypatch.context() as patch, t.expect_failure("offset"):
-        # the server's time taken for that of the sending, as if the way there took nothing
-        patch.setattr(Report, "learn_time", lambda self, got, span, at, boot: learn(self, got, 0.0, at, boot))
+
+    def no_way(self: Report, got: Any, _span: float, at: Any, boot: Any) -> Any:
+        """Take the server's time for that of the sending, as if the way there took no time."""
+        return learn(self, got, 0.0, at, boot)
+
+    with t.expect_failure("offset"), taken_away(Report, "learn_time", no_way):
         hold_known(home, 0.0, 2.5, 0.0)
     t.report(worst_beyond_half_s=round(worst, 3))

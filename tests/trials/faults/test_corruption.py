@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import apsw
-import pytest
 
 from sigprobe.buffer import Buffer, State, Verdicts, schema
 from sigprobe.record.result import Result
 from tests.support.records import record
+from tests.support.taken_away import taken_away
 from tests.trials.faults.trial import Trial, hold
 
 
@@ -151,10 +151,13 @@ def test_corruption_never_stops_collection(tmp_path: Path, trial: Callable[..., 
         shutil.rmtree(path.parent)
     path = tmp_path / "newer-control" / "b.db"
     lines = _newer(path, t.random)
-    with t.expect_failure("newer-touched"), pytest.MonkeyPatch.context() as patch:
-        # a queue that takes every version for one that it knows
-        patch.setattr(schema, "VERSION", schema.HIGHEST_VERSION)
-        patch.setattr(schema, "MIGRATIONS", ("SELECT 1",) * schema.HIGHEST_VERSION)
+    steps = ("SELECT 1",) * schema.HIGHEST_VERSION
+    # a queue that takes every version for one that it knows; VERSION is made of MIGRATIONS, so both are replaced
+    with (
+        t.expect_failure("newer-touched"),
+        taken_away(schema, "VERSION", schema.HIGHEST_VERSION),
+        taken_away(schema, "MIGRATIONS", steps, copied_by=(schema.__name__,)),
+    ):
         _use_beside(path, lines)
     with t.expect_failure("altered"):
         _altered_row_control(tmp_path / "control" / "b.db", t.random)

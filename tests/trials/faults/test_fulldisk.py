@@ -13,6 +13,7 @@ import pytest
 from sigprobe.buffer import Buffer, DiskFullError, State, StorageError, Verdicts, reserve_file
 from sigprobe.buffer.queue_file import QueueFile
 from tests.support.records import record
+from tests.support.taken_away import taken_away
 from tests.trials.faults.trial import Trial, hold
 
 COLLECTOR = "https://collector.example/"
@@ -97,8 +98,7 @@ def _a_week_later(buffer: Buffer) -> None:
 def test_full_disk_refuses_loudly(small_disk: Path, trial: Callable[..., Trial]) -> None:
     """A disk of 2 MB is filled and freed: every refusal is said, nothing is lost, every ack is kept."""
     t = trial(3, "full disk", short=8, full=200)
-    with t.expect_failure("ack-lost"), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reserve_file, "keep", lambda path: False)
+    with t.expect_failure("ack-lost"), taken_away(reserve_file, "keep", lambda path: False):
         for number in range(20):
             home = small_disk / f"control{number}"
             _cycle(home / "b.db", small_disk / "filler", set(), set(), t)
@@ -197,8 +197,7 @@ def test_full_disk_and_cron(small_disk: Path, trial: Callable[..., Trial]) -> No
         for path in [filler, *place.glob("*")]:
             path.unlink(missing_ok=True)
 
-    with t.expect_failure("ack-lost"), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(QueueFile, "hold_reserve", lambda self, size: None)
+    with t.expect_failure("ack-lost"), taken_away(QueueFile, "hold_reserve", lambda self, size: None):
         for _ in range(8):  # what is drawn may just fit
             clear()
             _by_cron(place / "b.db", filler, t, backlog=1, agent=False)

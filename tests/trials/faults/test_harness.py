@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.trials.faults import trial as trials
 from tests.trials.faults.trial import (
     BEGIN,
     END,
@@ -35,9 +36,9 @@ def test_control_passes_only_for_the_named_reason() -> None:
 
 def test_a_loss_is_recorded_and_raised(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A soak that finds a loss writes it down before it fails."""
-    monkeypatch.setattr("harness.SOAK", True)
-    monkeypatch.setattr("harness.SHARE", 1.0)
-    monkeypatch.setattr("harness.save", lambda finding: save(finding, tmp_path))
+    monkeypatch.setattr(trials, "SOAK", True)
+    monkeypatch.setattr(trials, "SHARE", 1.0)
+    monkeypatch.setattr(trials, "save", lambda finding: save(finding, tmp_path))
     trial = Trial(1, "kill -9", short=5, full=1000)
     assert trial.n == 1000
     with pytest.raises(PromiseBrokenError, match="2 in 1000"):

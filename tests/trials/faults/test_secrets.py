@@ -19,6 +19,7 @@ import psycopg
 import pytest
 
 from sigprobe.collector.store import StoreError, open_store
+from tests.support.taken_away import hold_patch
 from tests.trials.faults.fake_collectors import LIARS, LyingServer, honest
 from tests.trials.faults.fault_site import Site
 from tests.trials.faults.trial import Trial, hold
@@ -112,7 +113,7 @@ class Watch:
 def run_probe(watch: Watch, *args: str, patch: str = "", env: Mapping[str, str] | None = None) -> int:
     """Run a verb in its own process and keep what it says; its exit code."""
     done = subprocess.run(
-        [sys.executable, "-c", f"{patch}\nfrom sigprobe.cli import main\nmain()", *args],
+        [sys.executable, "-c", f"{hold_patch(patch)}\nfrom sigprobe.cli import main\nmain()", *args],
         env={**os.environ, **(env or {})},
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -15,6 +15,7 @@ from sigprobe.protocol import batches
 from sigprobe.record.result import new_id
 from sigprobe.upload import Collector, Upload
 from tests.support.collector_client import make_result
+from tests.support.taken_away import taken_away
 from tests.trials.faults.cutting_proxy import Proxy
 from tests.trials.faults.fault_site import Site, drain_until_empty, hold_once, queue, records, upload
 from tests.trials.faults.trial import SOAK, Trial, hold
@@ -101,15 +102,12 @@ def drain_with(run: Trial, site: Site, folder: Path, bad: Sequence[Poison], coun
         return proxy.exchanges
 
 
-def test_one_in_a_thousand(
-    trial: Callable[..., Trial], site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_in_a_thousand(trial: Callable[..., Trial], site: Site, tmp_path: Path) -> None:
     """One record that spoils its batch: found by halving, set aside with its reason, all others accepted."""
     run = trial(7, "one poison record in 1,000", short=2, full=40)
     requests = [drain_with(run, site, tmp_path / f"{n}", [run.random.choice(WHOLE)]) for n in range(run.n)]
-    with run.expect_failure("never-empty"):
-        # without knowing its own refusals from a portal's, a probe sends the same batch for ever
-        monkeypatch.setattr(batches, "read_problem", lambda *_: None)
+    # without knowing its own refusals from a portal's, a probe sends the same batch for ever
+    with run.expect_failure("never-empty"), taken_away(batches, "read_problem", lambda *_: None):
         drain_with(run, site, tmp_path / "control", [_no_number])
     run.report(0, most_requests=max(requests))
 
@@ -159,14 +157,13 @@ def _behind_a_gateway(run: Trial, site: Site, folder: Path) -> None:
 
 
 def test_a_gateway_that_loses_a_header_condemns_nothing(
-    trial: Callable[..., Trial], site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trial: Callable[..., Trial], site: Site, tmp_path: Path
 ) -> None:
     """A refusal of everything is no verdict on any record: all stay, and go once the way is whole again."""
     run = trial(7, "a gateway that loses the digest", short=3, full=40)
     for n in range(run.n):
         _behind_a_gateway(run, site, tmp_path / f"{n}")
-    with run.expect_failure("good-ones-set-aside"):
-        # without a look at what else the collector takes, each refusal is taken for the record's own fault
-        monkeypatch.setattr(Upload, "_leave_out", _condemn)
+    # without a look at what else the collector takes, each refusal is taken for the record's own fault
+    with run.expect_failure("good-ones-set-aside"), taken_away(Upload, "_leave_out", _condemn):
         _behind_a_gateway(run, site, tmp_path / "control")
     run.report(0)

@@ -4,7 +4,7 @@ A test says its short and its full count once, `SIGPROBE_SOAK=1` chooses the ful
 tenth of it, which the table shows by its N. Everything random comes from one seed, printed, and given again by
 `SIGPROBE_SEED`. "0 lost in N" is published with its 95 % bound, 3/N.
 
-`python tests/faults/harness.py table` writes the table of the newest soak figures into `docs/reliability.md`.
+`python -m tests.trials.faults.trial table` writes the table of the newest soak figures into `docs/reliability.md`.
 """
 
 from __future__ import annotations
