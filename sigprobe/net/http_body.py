@@ -1,4 +1,4 @@
-"""The body of a page: its content encoding undone and its charset applied, whatever a server claims."""
+"""Decode the body of an answer: content encoding, then charset."""
 
 from __future__ import annotations
 
@@ -16,8 +16,18 @@ _TEXT_CODECS: Final = re.compile(
 )
 
 
+_BOMS: Final = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
+_PLAIN: Final = frozenset({"", "identity", "none", "binary", "8bit", "7bit", "utf-8", "utf8", "us-ascii", "iso-8859-1"})
+"""Names that servers write for a body that is not packed; only the first two are right."""
+_WINDOWS: Final = {"gzip": (31,), "x-gzip": (31,), "deflate": (15, -15)}  # some send deflate without its header
+MAX_LAYERS: Final = 4
+
+
 def text_of(content: bytes, content_type: str) -> str:
-    """A body as text: in the charset that header or page names, else UTF-8. What does not fit is replaced."""
+    """Decode a body: by its byte order mark, else the charset of header or page, else UTF-8; errors are replaced."""
+    for mark, charset in _BOMS:
+        if content.startswith(mark):
+            return content[len(mark) :].decode(charset, "replace")
     named = _CHARSET.search(content_type) or _CHARSET.search(content[:1024].decode("ascii", "replace"))
     for charset in (named.group(1) if named else "utf-8", "utf-8"):
         # only charsets: Python also knows codecs that are slow or no text at all
@@ -29,15 +39,36 @@ def text_of(content: bytes, content_type: str) -> str:
     return content.decode("utf-8", "replace")
 
 
-def decoded(body: bytes, encoding: str) -> bytes:
-    """Undo gzip or deflate, which some servers send unasked; at most `MAX_DECODED_BYTES`."""
-    modes = {"gzip": 31, "x-gzip": 31, "deflate": 15}
-    mode = modes.get(encoding.strip().lower())
-    if mode is None:
-        return body
-    for wbits in (mode, -15):  # some servers send deflate without its header
-        try:
-            return zlib.decompressobj(wbits).decompress(body, MAX_DECODED_BYTES)
-        except zlib.error:
-            continue
+def decoded(body: bytes, encoding: str) -> bytes | None:
+    """Undo gzip and deflate, also one on the other; at most `MAX_DECODED_BYTES`.
+
+    None where that is not possible: `br`, `zstd`, `compress` and others, which some servers send unasked, and bytes
+    that are not what the header says.
+    """
+    names = [name.strip().lower() for name in encoding.split(",")]
+    packed = [name for name in names if name not in _PLAIN]
+    if len(packed) > MAX_LAYERS or any(name not in _WINDOWS for name in packed):
+        return None
+    for name in reversed(packed):  # listed in the order in which they were applied
+        found = None if body else b""
+        for window in _WINDOWS[name]:
+            found = _inflated(body, window) if found is None else found
+        if found is None:
+            return None
+        body = found
     return body
+
+
+def _inflated(body: bytes, window: int) -> bytes | None:
+    """Unpack every member of a stream; what was cut short gives what there is of it. None for something else."""
+    found = bytearray()
+    while body and len(found) < MAX_DECODED_BYTES:
+        stream = zlib.decompressobj(window)
+        try:
+            found += stream.decompress(body, MAX_DECODED_BYTES - len(found))
+        except zlib.error:
+            return bytes(found) if found else None
+        if not stream.eof:
+            break
+        body = stream.unused_data if window == 31 else b""
+    return bytes(found)

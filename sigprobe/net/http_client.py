@@ -17,8 +17,11 @@ from urllib.parse import urlsplit
 
 import sigprobe
 from sigprobe.net import sockets
+from sigprobe.net.challenge import challenge
+from sigprobe.net.cookies import ChainCookies
+from sigprobe.net.http1 import MAX_HEAD_BYTES
 from sigprobe.net.limits import Context, DataBudget, Deadline
-from sigprobe.net.urls import check_url, origin, redirect_target, same_host, shown_url
+from sigprobe.net.urls import MAX_REDIRECTS, check_url, origin, redirect_target, same_host, shown_url
 from sigprobe.record.result import Failure
 
 if TYPE_CHECKING:
@@ -26,8 +29,7 @@ if TYPE_CHECKING:
 
     from sigprobe.net.http_trace import Trace
 
-MAX_REDIRECTS: Final = 5
-HEAD_BYTES: Final = 256 * 1024
+HEAD_BYTES: Final = MAX_HEAD_BYTES
 READ_BYTES: Final = 64 * 1024
 DRAIN_BYTES: Final = 16 * 1024
 """What is read of a redirect's own body, so that its connection can serve the next request."""
@@ -172,15 +174,13 @@ class Connection:
     """One connection at a time, kept open between requests; for one thread. Close it, or use it in a `with`."""
 
     def __init__(self, client: Client) -> None:
-        from http.cookiejar import DefaultCookiePolicy
-
         from sigprobe.net.http_trace import Trace, session
 
         self._client = client
         context = client.context
         self.trace = Trace(context.deadline, context.stop, client.purse, 0, resolve=client.look_up, clock=client.clock)
         self._session = session(self.trace)
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        self._cookies = ChainCookies()
 
     def __enter__(self) -> Self:
         return self
@@ -193,6 +193,7 @@ class Connection:
     def close(self) -> None:
         """Close the connection."""
         self._session.close()
+        self.trace.settle()
 
     def get(
         self,
@@ -207,6 +208,7 @@ class Connection:
         `byte_range` is (offset, length). Raises nothing for a server that fails: `code` says how.
         """
         begun, received, followed = self._client.clock(), 0, 0
+        self._cookies = ChainCookies()  # kept within this chain of redirects only
         while True:
             got = self._once(url, max_bytes, keep, byte_range)
             target = redirect_target(url, got.status, got.headers) if got.code is None else None
@@ -244,7 +246,7 @@ class Connection:
         import requests
         import urllib3
 
-        from sigprobe.net import http_trace
+        from sigprobe.net import http1, http_trace
 
         client, trace = self._client, self.trace
         trace.renew()
@@ -253,11 +255,14 @@ class Connection:
             self._allow(HEAD_BYTES)
             if urlsplit(url).scheme == "https":
                 trace.context = client.secure(url)
-            response = self._session.get(
-                url, headers=client.headers(url, byte_range), stream=True, allow_redirects=False, timeout=None
-            )
+            said = client.headers(url, byte_range)
+            cookie = self._cookies.header(url)
+            if cookie is not None:
+                said["Cookie"] = cookie
+            response = self._session.get(url, headers=said, stream=True, allow_redirects=False, timeout=None)
             with response:
                 got.status, got.headers = response.status_code, response.headers
+                self._cookies.take(url, response.raw.headers.getlist("Set-Cookie"), got.headers.get("Date"))
                 onwards = redirect_target(url, got.status, got.headers) is not None
                 self._read(response, got, DRAIN_BYTES if onwards else max_bytes, keep)
         except http_trace.FetchError as error:
@@ -266,6 +271,8 @@ class Connection:
             got.code, got.detail = "bad_response", f"no end of the headers within {HEAD_BYTES} bytes"
             if client.purse.exhausted():
                 got.code, got.detail = client.purse.reason(), "the data allowed ended in the headers"
+        except http1.ProtocolError as error:
+            got.code, got.detail = "bad_response", str(error)
         except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException) as error:
             failed = http_trace.protocol_error(error)
             got.code, got.detail = failed.code, failed.detail
@@ -325,6 +332,9 @@ def failure_of(got: Fetched, purse: Purse) -> Failure | None:
         return Failure(got.code, got.detail)
     if got.location is not None:
         return Failure("redirect_elsewhere", f"to {urlsplit(got.location).hostname}")
+    mark = challenge(got.headers)
+    if mark is not None:
+        return Failure("http_challenge", f"status {got.status}, {mark}")
     if got.status is None or not 200 <= got.status < 300:
         return Failure("http_status", f"status {got.status}")
     if got.cut:

@@ -3,7 +3,7 @@
 It imports requests and urllib3 at the top, so it is itself imported only by a check that runs. The phases:
 
 - `dns_ms`: the system's lookup of the host; null for an address.
-- `tcp_ms`: connect to the address that answered, from SYN to established; failed addresses are listed apart.
+- `tcp_ms`: connect to the address that answered, from SYN to established; other addresses are listed apart.
 - `tls_ms`: the handshake, certificate check included, from ClientHello until the connection is usable.
 - `send_ms`: from handing the request to the kernel until all of it is handed over.
 - `ttfb_ms`: from there until the first byte of the answer was read.
@@ -27,11 +27,11 @@ from typing import Any, ClassVar, Final, TypeVar
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from sigprobe.net import sockets
+from sigprobe.net import http1, sockets, tls
+from sigprobe.net.http_response import Response
 from sigprobe.net.limits import DataBudget, Deadline, rounded
 from sigprobe.record.result import format_time
 
@@ -54,15 +54,6 @@ class LimitError(Exception):
     """The bytes allowed for now have all arrived."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tried:
-    """One address that a connection was tried to; `code` is None for the one that was used."""
-
-    address: str
-    ms: float
-    code: str | None
-
-
 @dataclass(slots=True)
 class Trace:
     """What one request went through. Bytes are those above TLS; `max_bytes` bounds what may arrive."""
@@ -81,7 +72,7 @@ class Trace:
     tls_ms: float | None = None
     send_ms: float | None = None
     ttfb_ms: float | None = None
-    tried: list[Tried] = field(default_factory=list)
+    tried: list[sockets.Attempt] = field(default_factory=list)
     address: sockets.Address | None = None
     tls_version: str | None = None
     tls_cipher: str | None = None
@@ -90,6 +81,7 @@ class Trace:
     first_byte_s: float | None = None
     bytes_sent: int = 0
     bytes_received: int = 0
+    _race: sockets.Race | None = None
     _opened: float | None = None
     _last_read: float | None = None
     _send_start: float | None = None
@@ -102,7 +94,8 @@ class Trace:
         return (self._last_read - self._opened) * 1000
 
     def way(self) -> dict[str, Any]:
-        """What the request says of the way to its server, in the names that every kind over HTTP has."""
+        """Path facts of the request, under the names that every kind over HTTP has."""
+        self.settle()
         return {
             "dns_ms": rounded(self.dns_ms),
             "tcp_ms": rounded(self.tcp_ms),
@@ -111,10 +104,24 @@ class Trace:
             "ttfb_ms": rounded(self.ttfb_ms),
             "family": None if self.address is None else ("ipv6" if self.address.family == socket.AF_INET6 else "ipv4"),
             "address": None if self.address is None else str(self.address),
-            "addresses_tried": [{"address": t.address, "ms": round(t.ms, 3), "failure": t.code} for t in self.tried],
+            "addresses_tried": [
+                {"address": str(t.address), "ms": round(t.ms, 3), "failure": t.code} for t in self.tried
+            ],
+            "tcp_ipv4_ms": self._family_ms(socket.AF_INET),
+            "tcp_ipv6_ms": self._family_ms(socket.AF_INET6),
             "tls_version": self.tls_version,
+            "tls_cipher": self.tls_cipher,
             "cert_not_after": self.cert_not_after,
         }
+
+    def _family_ms(self, family: int) -> float | None:
+        """The shortest connect over one family; None when there was none."""
+        return rounded(min((t.ms for t in self.tried if t.connected and t.address.family == family), default=None))
+
+    def settle(self) -> None:
+        """Close connections that were overtaken by the one in use, and note the time of those that came through."""
+        if self._race is not None:
+            self._race.settle()
 
     def renew(self) -> None:
         """Forget the times of the last request: the connection is to serve another one."""
@@ -122,7 +129,7 @@ class Trace:
         self.send_ms = self.ttfb_ms = self.first_byte_s = self._send_start = self._send_end = None
 
     def open(self, host: str, port: int) -> socket.socket:
-        """Look the host up and connect to its addresses in turn, each with its share of the deadline."""
+        """Look the host up and connect to the first of its addresses that answers (RFC 8305)."""
         self._opened = self.clock()
         try:
             found = self.resolve(host, port, self.deadline, self.stop)
@@ -134,62 +141,38 @@ class Trace:
         if found.error is not None or not found.addresses:
             raise FetchError("name_not_found", found.error)
         self.phase = "tcp"
-        first: OSError | None = None
-        addresses = found.addresses[:MAX_ADDRESSES]
-        for index, address in enumerate(addresses):
-            others = len(addresses) - index - 1
-            # a share is kept for what comes after the connection, too
-            share = self.deadline.within(self.deadline.remaining() / (others + 2 if others else 1))
-            try:
-                return self._connect(address, share)
-            except sockets.StoppedError:
-                raise FetchError("interrupted", "tcp") from None
-            except OSError as error:
-                first = first or error
-        assert first is not None
-        raise self._failed(first)
-
-    def _connect(self, address: sockets.Address, share: Deadline) -> PlainSocket:
-        start = self.clock()
-        code: str | None = None
-        sock: PlainSocket | None = None
+        self.settle()
+        self._race = sockets.Race(self.deadline, self.stop, make=_plain_socket, clock=self.clock)
+        self._race.attempts = self.tried
         try:
-            sock = PlainSocket(address.family, socket.SOCK_STREAM)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            start = self.clock()
-            sockets.connect(sock, address.sockaddr, share, self.stop)
-        except BaseException as error:
-            if sock is not None:
-                sock.close()
-            code = sockets.code_of(error) if isinstance(error, OSError) else None
-            raise
-        else:
-            self.tcp_ms = (self.clock() - start) * 1000
-            self.address = address
-            sock.trace = self
-            return sock
-        finally:
-            self.tried.append(Tried(str(address), (self.clock() - start) * 1000, code))
+            sock, self.address, self.tcp_ms = self._race.run(found.addresses[:MAX_ADDRESSES])
+        except sockets.StoppedError:
+            raise FetchError("interrupted", "tcp") from None
+        except OSError as error:
+            raise self._failed(error) from None
+        assert isinstance(sock, PlainSocket)
+        sock.trace = self
+        return sock
 
     def secure(self, sock: socket.socket, host: str) -> ssl.SSLSocket:
         """Shake hands over TLS and keep what the certificate says. The host is verified, always."""
         self.phase = "tls"
         assert self.context is not None
-        tls = self.context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
-        assert isinstance(tls, SecureSocket)
-        tls.trace = self
+        wrapped = self.context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+        assert isinstance(wrapped, SecureSocket)
+        wrapped.trace = self
         try:
             start = self.clock()
-            self._until_done(tls, tls.do_handshake)
+            self._until_done(wrapped, wrapped.do_handshake)
             self.tls_ms = (self.clock() - start) * 1000
         except BaseException:
-            tls.close()
+            wrapped.close()
             raise
-        self.tls_version = tls.version()
-        cipher = tls.cipher()
+        self.tls_version = wrapped.version()
+        cipher = wrapped.cipher()
         self.tls_cipher = cipher[0] if cipher else None
-        self.cert_not_after, self.cert_issuer = certificate_facts(tls.getpeercert() or {})
-        return tls
+        self.cert_not_after, self.cert_issuer = certificate_facts(wrapped.getpeercert() or {})
+        return wrapped
 
     def send(self, sock: socket.socket, count: int, call: Callable[[], None]) -> None:
         """Write the request, or a part of it."""
@@ -249,11 +232,17 @@ class Trace:
         if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
             return FetchError("reset", f"closed in phase {self.phase}")
         if isinstance(error, ssl.SSLError):
-            return FetchError("tls_failed", error.reason or str(error))
+            return FetchError(sockets.tls_code(error), error.reason or str(error))
         code = sockets.code_of(error)
         if code is None:  # this device's own trouble, such as too many open files
             raise RuntimeError(sockets.reason_of(error)) from error
         return FetchError(code, f"{sockets.reason_of(error)} in phase {self.phase}")
+
+
+def _plain_socket(address: sockets.Address) -> socket.socket:
+    sock = PlainSocket(address.family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
 
 
 class PlainSocket(socket.socket):
@@ -289,15 +278,11 @@ class SecureSocket(ssl.SSLSocket):
 
 
 def secure_context(ca_file: str | None = None) -> ssl.SSLContext:
-    """A client context that verifies chain and host, TLS 1.2 at least, against `ca_file` or the public issuers.
-
-    Raises FetchError when the file cannot be read.
-    """
+    """A verifying client context of this module's sockets. Raises FetchError when the CA file cannot be read."""
     try:
-        context = ssl.create_default_context(cafile=ca_file or DEFAULT_CA_BUNDLE_PATH)
+        context = tls.client_context(ca_file)
     except OSError as error:  # a file that holds no certificate is an SSLError, which is one, too
         raise FetchError("tls_failed", f"CA file: {sockets.reason_of(error)}") from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.sslsocket_class = SecureSocket
     return context
 
@@ -326,11 +311,14 @@ def protocol_error(error: BaseException) -> FetchError:
             return FetchError("http_truncated", "the body ended too early")
         if isinstance(cause, http.client.RemoteDisconnected):
             return FetchError("reset", "closed without an answer")
+        if isinstance(cause, http1.ProtocolError):
+            return FetchError("bad_response", str(cause))
     return FetchError("bad_response", type(causes[-1]).__name__)
 
 
 class _PlainConnection(HTTPConnection):
     trace: ClassVar[Trace]
+    response_class = Response
 
     def _new_conn(self) -> socket.socket:
         return self.trace.open(self._dns_host, self.port)
@@ -338,6 +326,7 @@ class _PlainConnection(HTTPConnection):
 
 class _SecureConnection(HTTPSConnection):
     trace: ClassVar[Trace]
+    response_class = Response
 
     def connect(self) -> None:
         # urllib3's own connects and shakes hands in one step, with one timeout for each
@@ -375,7 +364,10 @@ def session(trace: Trace) -> requests.Session:
 
     The answer's body is unread when used with `stream=True`; close the session to close the connection.
     """
+    from http.cookiejar import DefaultCookiePolicy
+
     fresh = _TracedSession()
+    fresh.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # net/cookies.py keeps those of a chain
     fresh.trust_env = False
     fresh.headers.clear()
     fresh.adapters.clear()

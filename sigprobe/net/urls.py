@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated
-from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
+from typing import Annotated, Final
+from urllib.parse import SplitResult, quote, urljoin, urlsplit, urlunsplit
 
 from pydantic import AfterValidator, Field
 
 from sigprobe.net import sockets
+
+
+MAX_REDIRECTS: Final = 20
+"""As many as browsers follow."""
 
 
 def check_url(url: str) -> SplitResult:
@@ -53,23 +57,69 @@ def origin(url: str) -> str:
 
 
 def same_host(url: str, other: str) -> bool:
-    """True when two usable URLs name one host; scheme and port may differ."""
-    return _host(url) == _host(other)
+    """Whether two URLs name one host. Scheme and port may differ, and so may `www.`: sites are reached both ways."""
+    try:
+        return bare_host(url) == bare_host(other)
+    except ValueError:
+        return False
 
 
-def _host(url: str) -> str:
+def bare_host(url: str) -> str:
+    """The host of a URL in ASCII and lower case, without `www.`. Raises ValueError for no host name."""
     host = (urlsplit(url).hostname or "").lower()
-    return host if sockets.is_ip(host) else sockets.ascii_hostname(host)
+    if sockets.is_ip(host):
+        return host
+    name = sockets.ascii_hostname(host)
+    rest = name.removeprefix("www.")
+    return rest if "." in rest else name
 
 
 def redirect_target(url: str, status: int | None, headers: Mapping[str, str] | None) -> str | None:
-    """Where an answer to `url` sends on, as an absolute URL without userinfo and fragment; None when nowhere."""
+    """Where an answer to `url` sends on, as an absolute URL without userinfo and fragment; None when nowhere.
+
+    `Location` is read as browsers read it (WHATWG URL): blanks around it are dropped, those within and other
+    characters are percent-encoded as UTF-8, and backslashes count as slashes.
+    """
     if headers is None or status not in (301, 302, 303, 307, 308):
         return None
     # header bytes come as Latin-1, whatever they were
-    text = headers.get("Location", "").encode("latin-1", "replace").decode("utf-8", "replace")
+    text = headers.get("Location", "").encode("latin-1", "replace").decode("utf-8", "surrogateescape")
+    text = re.sub(r"[\t\r\n]", "", text.strip(_BLANKS))
+    if not text:
+        return None
     try:
-        parts = urlsplit(urljoin(url, text))
+        parts = urlsplit(urljoin(url, _plain_reference(text, urlsplit(url).scheme)))
+        host = (parts.hostname or "").rstrip(".")
+        netloc = parts.netloc.rpartition("@")[2]
+        if host and not host.isascii():
+            netloc = netloc.lower().replace(parts.hostname or "", sockets.ascii_hostname(host))
     except ValueError:
         return None
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="")) if text else None
+    encoded = parts._replace(
+        netloc=netloc,
+        path=quote(parts.path, safe=_KEPT_IN_PATH, errors="surrogateescape") or "/" * (parts.scheme in ("http", "https")),
+        query=quote(parts.query, safe=_KEPT_IN_QUERY, errors="surrogateescape"),
+        fragment="",
+    )
+    return urlunsplit(encoded)
+
+
+_BLANKS: Final = "".join(map(chr, range(0x21)))
+_KEPT_IN_PATH: Final = "%/:;=@!$&'()*+,[]|~^`{}"
+_KEPT_IN_QUERY: Final = _KEPT_IN_PATH + "?\\"
+_SCHEME: Final = re.compile(r"(https?):([/\\]*)", re.I)
+
+
+def _plain_reference(text: str, base_scheme: str) -> str:
+    """A reference with the slashes that RFC 3986 wants: `https:\\\\x`, `http:/x` and `\\x` are common."""
+    found = _SCHEME.match(text)
+    scheme, rest = ("", text) if found is None else (found[1].lower(), text[found.end(1) + 1 :])
+    head, mark, query = re.match(r"([^?#]*)([?#]?)(.*)", rest, re.S).groups()  # type: ignore[union-attr]
+    if found is not None or not re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", text):
+        head = head.replace("\\", "/")
+    rest = head + mark + query
+    if found is None:
+        return re.sub(r"^//+", "//", rest)
+    if scheme == base_scheme and not rest.startswith("//"):
+        return rest  # `http:path` is relative to a base of the same scheme
+    return f"{scheme}://{rest.lstrip('/')}"

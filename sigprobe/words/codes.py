@@ -129,6 +129,12 @@ CODES: Final[Mapping[str, Code]] = _table(
         N_("{name} sent an answer that could not be understood."),
         N_("Check that the address in the settings is the right one."),
     ),
+    (
+        "slower",
+        "SP-TGT-07",
+        N_("Another address of {name} answered first."),
+        N_("No action needed."),
+    ),
     # --- names
     (
         "name_not_found",
@@ -190,6 +196,12 @@ CODES: Final[Mapping[str, Code]] = _table(
         N_("The name server (DNS) of this network gives a false answer for {name}."),
         N_("Enter no password there; set 1.1.1.1 as the DNS server of this device, then test again."),
     ),
+    (
+        "dns_library_only",
+        "SP-DNS-11",
+        N_("This device finds the address of {name}, but its DNS server did not answer the check directly."),
+        N_("No action needed if pages open; otherwise contact the network administrator."),
+    ),
     # --- web and TLS
     (
         "http_status",
@@ -226,6 +238,18 @@ CODES: Final[Mapping[str, Code]] = _table(
         "SP-WEB-06",
         N_("Parts of the page {name} did not arrive."),
         N_("Try again; if it stays so, tell whoever runs the page."),
+    ),
+    (
+        "http_challenge",
+        "SP-WEB-07",
+        N_("{name} is protected against automatic access, so this check could not reach the page itself."),
+        N_("Open the page in a browser to check it, or use an address without this protection in the settings."),
+    ),
+    (
+        "http_unreadable",
+        "SP-WEB-08",
+        N_("{name} answered in a compressed format that this check cannot read."),
+        N_("The service works; remove expect_text from the settings, or check the page in a browser."),
     ),
     (
         "playlist_invalid",
@@ -273,7 +297,25 @@ CODES: Final[Mapping[str, Code]] = _table(
         "tls_failed",
         "SP-TLS-05",
         N_("No secure connection to {name} could be made."),
-        N_("Check this device's date and time, then try another network."),
+        N_("Try another network; if the problem continues, contact the service operator."),
+    ),
+    (
+        "tls_refused",
+        "SP-TLS-06",
+        N_("{name} refused the secure connection."),
+        N_("Nothing is wrong with this device; contact the service operator."),
+    ),
+    (
+        "tls_too_old",
+        "SP-TLS-07",
+        N_("{name} offers only TLS versions that are too old to be safe."),
+        N_("Do not enter passwords there; contact the service operator."),
+    ),
+    (
+        "tls_not_spoken",
+        "SP-TLS-08",
+        N_("{name} answered, but not with a secure connection (TLS)."),
+        N_("Check the address and port in the settings; a login page of the network may also be in the way."),
     ),
     # --- throughput
     (

@@ -6,7 +6,10 @@ from typing_extensions import TypedDict
 
 
 class TriedData(TypedDict):
-    """One address a connection was tried to; `failure` is its code, null for the address that was used."""
+    """One address a connection was tried to; `failure` is its code, null for the address that was used.
+
+    `slower` was overtaken by another address; `ms` is then its handshake, or how long it had been silent.
+    """
 
     address: str
     ms: float
@@ -18,7 +21,9 @@ class HttpData(TypedDict):
 
     `total_ms` runs from before the lookup to the last byte read, redirects included. `bytes_received` is the
     body as sent (before any content decoding), `headers_bytes` what else arrived above TLS, `body_bytes` the decoded
-    body, `bytes_sent` the request. `body_cut` is true when the body went on beyond `max_kb` or the data budget.
+    body (null where its encoding cannot be undone), `bytes_sent` the request. `body_cut` is true when the body went on
+    beyond `max_kb` or the data budget. `tcp_ipv4_ms` and `tcp_ipv6_ms` are the shortest connect over either family,
+    null where none came about.
     `location` is where a redirect points, `redirect_host` its host where that is another one than was asked.
     """
 
@@ -39,6 +44,8 @@ class HttpData(TypedDict):
     family: str | None
     address: str | None
     addresses_tried: list[TriedData]
+    tcp_ipv4_ms: float | None
+    tcp_ipv6_ms: float | None
     tls_version: str | None
     tls_cipher: str | None
     cert_not_after: str | None

@@ -15,18 +15,21 @@ from sigprobe.measure.http.options import Options
 from sigprobe.measure.kind import Kind, Measured
 from sigprobe.net import http_body as body
 from sigprobe.net import sockets
+from sigprobe.net.challenge import challenge
+from sigprobe.net.cookies import ChainCookies
+from sigprobe.net.http1 import MAX_HEAD_BYTES
 from sigprobe.net.limits import Context, Deadline, rounded
-from sigprobe.net.urls import check_url, origin, redirect_target, shown_url
+from sigprobe.net.urls import MAX_REDIRECTS, check_url, origin, redirect_target, same_host, shown_url
 from sigprobe.record.result import Failure, Outcome
 
 if TYPE_CHECKING:
     import requests
+    from urllib3 import HTTPHeaderDict
 
     from sigprobe.net.http_trace import FetchError, Trace
 
-MAX_REDIRECTS: Final = 5
-HEAD_BYTES: Final = 256 * 1024
-"""What an answer may take before its body, and a body beyond its payload (chunk sizes, trailers)."""
+HEAD_BYTES: Final = MAX_HEAD_BYTES
+"""Limit of what an answer may take before its body, and a body beyond its payload (chunk sizes, trailers)."""
 READ_BYTES: Final = 64 * 1024
 
 
@@ -39,6 +42,7 @@ class _Answer:
     status: int | None = None
     http_version: str | None = None
     headers: Mapping[str, str] | None = None
+    raw_fields: HTTPHeaderDict | None = None
     body: bytes | None = None
     decoded: bytes | None = None
     cut: bool | None = None
@@ -59,13 +63,15 @@ def measure(
 ) -> Measured:
     """Fetch the URL once. A server that fails in any way is a `failed` result with the numbers known so far.
 
-    Nothing is sent that was not configured: no token, no cookie, no header of the environment; no proxy is used.
+    No token and no header of the environment is sent, and no proxy is used. Cookies are sent back within the chain of
+    redirects that set them, and dropped at its end.
     """
     if context.budget.exhausted():
         return Measured(Outcome.SKIPPED, _data(None, 0, None, None), Failure("data_budget"))
     from sigprobe.net.http_trace import FetchError, Trace
 
     url, followed = options.url, 0
+    cookies = ChainCookies()
     total_ms = 0.0
     while True:
         trace = Trace(
@@ -76,7 +82,7 @@ def measure(
             resolve=resolve,
             clock=clock,
         )
-        answer = _fetch(url, options, context, trace)
+        answer = _fetch(url, options, context, trace, cookies)
         total_ms += trace.total_ms() or 0
         target = answer.location() if options.follow_redirects and answer.error is None else None
         if target is None:
@@ -89,13 +95,18 @@ def measure(
         if followed == MAX_REDIRECTS:
             answer.error = FetchError("redirect_limit", f"more than {MAX_REDIRECTS} redirects")
             break
+        if answer.raw_fields is not None:
+            cookies.take(url, answer.raw_fields.getlist("Set-Cookie"), answer.raw_fields.get("Date"))
         url, followed = target, followed + 1
     found: bool | None = None
     if answer.body is not None and answer.headers is not None:
         answer.decoded = body.decoded(answer.body, answer.headers.get("Content-Encoding", ""))
         if options.expect_text is not None and answer.error is None:
-            text = body.text_of(answer.decoded, answer.headers.get("Content-Type", ""))
-            found = options.expect_text in text
+            # bytes that are not what their header says may still be plain text
+            content = answer.body if answer.decoded is None else answer.decoded
+            found = options.expect_text in body.text_of(content, answer.headers.get("Content-Type", ""))
+            if answer.decoded is None and not found:
+                found = None
     data = _data(answer, followed, total_ms if answer.error is None else None, found)
     used = str(answer.trace.address) if answer.trace.address else None
     if answer.error is not None:
@@ -103,17 +114,21 @@ def measure(
         outcome = Outcome.SKIPPED if left_out else Outcome.FAILED
         return Measured(outcome, data, Failure(answer.error.code, answer.error.detail), used)
     failure = _judge(options, answer, found)
-    return Measured(Outcome.OK if failure is None else Outcome.FAILED, data, failure, used)
+    if failure is None:
+        return Measured(Outcome.OK, data, None, used)
+    # the service has answered, only not in a way that a check can judge
+    unjudged = failure.code in ("http_challenge", "http_unreadable")
+    return Measured(Outcome.DEGRADED if unjudged else Outcome.FAILED, data, failure, used)
 
 
-def _fetch(url: str, options: Options, context: Context, trace: Trace) -> _Answer:
+def _fetch(url: str, options: Options, context: Context, trace: Trace, cookies: ChainCookies) -> _Answer:
     """Make one request and read its answer within the limits."""
     import http.client
 
     import requests
     import urllib3
 
-    from sigprobe.net import http_trace
+    from sigprobe.net import http1, http_trace
 
     answer = _Answer(url, trace)
     limit = options.max_kb * 1024
@@ -123,6 +138,9 @@ def _fetch(url: str, options: Options, context: Context, trace: Trace) -> _Answe
         "Accept-Encoding": "identity",
         "Connection": "close",
     }
+    cookie = cookies.header(url)
+    if cookie is not None:
+        headers["Cookie"] = cookie
     try:
         if url.startswith("https:"):
             trace.context = http_trace.secure_context(context.ca_files.get(origin(url)))
@@ -133,7 +151,7 @@ def _fetch(url: str, options: Options, context: Context, trace: Trace) -> _Answe
             with response:
                 answer.status = response.status_code
                 answer.http_version = {10: "1.0", 11: "1.1"}.get(response.raw.version)
-                answer.headers = response.headers
+                answer.headers, answer.raw_fields = response.headers, response.raw.headers
                 if answer.location() is None or not options.follow_redirects:
                     _read_body(response, answer, limit)
     except http_trace.FetchError as error:
@@ -142,10 +160,14 @@ def _fetch(url: str, options: Options, context: Context, trace: Trace) -> _Answe
         answer.error = http_trace.FetchError("bad_response", f"no end of the headers within {HEAD_BYTES} bytes")
         if context.budget.exhausted():
             answer.error = http_trace.FetchError("data_budget", "the data budget ended in the headers")
+    except http1.ProtocolError as error:
+        answer.error = http_trace.FetchError("bad_response", str(error))
     except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException) as error:
         answer.error = http_trace.protocol_error(error)
     except ValueError as error:  # what the URL or a header turned out to be
         answer.error = http_trace.FetchError("bad_response", type(error).__name__)
+    finally:
+        trace.settle()
     return answer
 
 
@@ -178,8 +200,14 @@ def _judge(options: Options, answer: _Answer, found: bool | None) -> Failure | N
     assert status is not None
     wanted = options.expect_status
     good = range(200, 400) if wanted is None else wanted if isinstance(wanted, list) else [wanted]
+    mark = challenge(answer.headers)
+    if mark is not None and (wanted is None or status not in good):
+        return Failure("http_challenge", f"status {status}, {mark}")
     if status not in good:
         return Failure("http_status", f"status {status}")
+    if found is None and options.expect_text is not None:
+        assert answer.headers is not None
+        return Failure("http_unreadable", f"Content-Encoding {answer.headers.get('Content-Encoding', '')[:40]}")
     if found is False:
         part = f"the first {len(answer.body or b'')} bytes of the body" if answer.cut else "the body"
         return Failure("http_text", f"the expected text is not in {part}")
@@ -196,7 +224,7 @@ def _data(answer: _Answer | None, followed: int, total_ms: float | None, found: 
     if answer is None:
         return data
     trace, location = answer.trace, answer.location()
-    other = None if location is None else urlsplit(location).hostname
+    elsewhere = location is not None and not same_host(answer.url, location)
     received = None if trace.ttfb_ms is None else trace.bytes_received
     data.update(trace.way())
     data.update(
@@ -207,10 +235,9 @@ def _data(answer: _Answer | None, followed: int, total_ms: float | None, found: 
         body_bytes=None if answer.decoded is None else len(answer.decoded),
         body_cut=answer.cut,
         http_version=answer.http_version,
-        tls_cipher=trace.tls_cipher,
         cert_issuer=trace.cert_issuer,
         location=None if location is None else shown_url(location)[:500],
-        redirect_host=other if other != urlsplit(answer.url).hostname else None,
+        redirect_host=urlsplit(location).hostname if elsewhere and location is not None else None,
         redirects_followed=followed,
     )
     return data

@@ -75,7 +75,7 @@ def _outcome(show: Show, wanted_s: float, data: dict[str, Any], context: Context
         return Measured(Outcome.OK, data, None, used)  # what the data allowed was played
     if started and show.ended is None:
         failure = Failure("video_incomplete", f"{failure.code}: {failure.detail}"[:300])
-    if started or failure.code == "redirect_elsewhere":
+    if started or failure.code in ("redirect_elsewhere", "http_challenge", "http_unreadable"):
         return Measured(Outcome.DEGRADED, data, failure, used)
     return Measured(Outcome.FAILED, data, failure, used)
 

@@ -73,9 +73,12 @@ class Show:
         self.failure = _failure(got, self._client.purse)
         if self.failure is not None:
             return got, None
+        content = http_body.decoded(got.body, got.encoding or "")
+        if content is None:
+            self.failure = Failure("http_unreadable", f"Content-Encoding {got.encoding or ''}"[:80])
+            return got, None
         try:
-            text = http_body.decoded(got.body, got.encoding or "").decode("utf-8", "replace")
-            return got, hls.parse(text, got.url)
+            return got, hls.parse(content.decode("utf-8", "replace"), got.url)
         except hls.PlaylistError as error:
             self.failure = Failure("playlist_invalid", str(error))
             return got, None

@@ -63,7 +63,10 @@ class WebData(TypedDict):
     family: str | None
     address: str | None
     addresses_tried: list[TriedData]
+    tcp_ipv4_ms: float | None
+    tcp_ipv6_ms: float | None
     tls_version: str | None
+    tls_cipher: str | None
     cert_not_after: str | None
     location: str | None
     redirect_host: str | None

@@ -38,7 +38,8 @@ def measure(
 ) -> Measured:
     """Fetch the page and its resources. A server that fails in any way is a result with the numbers known so far.
 
-    Nothing is sent that was not configured: no token, no cookie, no header of the environment; no proxy is used.
+    No token and no header of the environment is sent, and no proxy is used. Cookies are sent back within the chain of
+    redirects that set them, and dropped at its end.
     """
     data = empty_data()
     if context.stop.is_set():
@@ -61,11 +62,18 @@ def measure(
         if failure is not None:
             left_out = failure.code in ("interrupted", "data_budget", "data_cap")
             outcome = Outcome.SKIPPED if left_out else Outcome.FAILED
-            if failure.code == "redirect_elsewhere" or page.cut:
+            if failure.code in ("redirect_elsewhere", "http_challenge") or page.cut:
                 outcome = Outcome.DEGRADED  # its server has answered
             data["total_failure"] = failure.code
             return Measured(outcome, data, failure, used)
-        own, others = _parts(page, context)
+        content = http_body.decoded(page.body, page.encoding or "")
+        if content is None:
+            # whole, but what it is made of is not known
+            data["total_failure"] = "http_unreadable"
+            return Measured(
+                Outcome.DEGRADED, data, Failure("http_unreadable", f"Content-Encoding {page.encoding or ''}"[:80]), used
+            )
+        own, others = _parts(page, content, context)
         chosen = own[: options.max_resources]
         data["other_host_resources"] = len(others)
         data["other_hosts"] = len({urlsplit(part.url).hostname for part in others})
@@ -78,14 +86,14 @@ def measure(
     return _outcome(data, client, len(own) > len(chosen), used)
 
 
-def _parts(page: http_client.Fetched, context: Context) -> tuple[list[Part], list[Part]]:
+def _parts(page: http_client.Fetched, content: bytes, context: Context) -> tuple[list[Part], list[Part]]:
     """The page's resources on its own host, and on others."""
     from sigprobe.measure.web.page_parts import parts_of
 
     kind = page.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind not in ("", "text/html", "application/xhtml+xml"):
         return [], []
-    text = http_body.text_of(http_body.decoded(page.body, page.encoding or ""), page.headers.get("Content-Type", ""))
+    text = http_body.text_of(content, page.headers.get("Content-Type", ""))
     found = parts_of(text, page.url, stop=lambda: context.deadline.expired() or context.stop.is_set())
     own = [part for part in found if same_host(part.url, page.url) and part.url != page.url]
     others = [part for part in found if not same_host(part.url, page.url)]
