@@ -11,11 +11,15 @@ from typing import Any
 
 from sigprobe.net import http1
 
+_UNREAD = "UNKNOWN"
+"""The status of `http.client` before the head was read."""
+
 
 class Response(http.client.HTTPResponse):
     """An answer that is read within our own limits. Set it as `response_class` of a connection."""
 
-    _method: str
+    _method: str | None
+    status: Any
     fp: Any
     chunk_left: int | None
     length: int | None
@@ -24,7 +28,7 @@ class Response(http.client.HTTPResponse):
 
     def begin(self) -> None:
         """Read the head of the final answer. Raises ProtocolError, or RemoteDisconnected when nothing came."""
-        if self.headers is not None:
+        if self.status != _UNREAD:
             return
         head = self._read_head()
         self.code = self.status = head.status
@@ -82,7 +86,7 @@ class Response(http.client.HTTPResponse):
 
 
 class _Empty:
-    """A file without lines, closed together with the one it stands for."""
+    """A file without further lines; everything else is the file it stands for."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -90,8 +94,8 @@ class _Empty:
     def readline(self, _limit: int = -1) -> bytes:
         return b""
 
-    def close(self) -> None:
-        self._file.close()
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
 
 
 def _message(head: http1.Head) -> http.client.HTTPMessage:

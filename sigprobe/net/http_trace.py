@@ -31,6 +31,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from sigprobe.net import http1, sockets, tls
+from sigprobe.net.connect_race import Attempt, Race
 from sigprobe.net.http_response import Response
 from sigprobe.net.limits import DataBudget, Deadline, rounded
 from sigprobe.record.result import format_time
@@ -72,7 +73,7 @@ class Trace:
     tls_ms: float | None = None
     send_ms: float | None = None
     ttfb_ms: float | None = None
-    tried: list[sockets.Attempt] = field(default_factory=list)
+    tried: list[Attempt] = field(default_factory=list)
     address: sockets.Address | None = None
     tls_version: str | None = None
     tls_cipher: str | None = None
@@ -81,7 +82,7 @@ class Trace:
     first_byte_s: float | None = None
     bytes_sent: int = 0
     bytes_received: int = 0
-    _race: sockets.Race | None = None
+    _race: Race | None = None
     _opened: float | None = None
     _last_read: float | None = None
     _send_start: float | None = None
@@ -142,7 +143,7 @@ class Trace:
             raise FetchError("name_not_found", found.error)
         self.phase = "tcp"
         self.settle()
-        self._race = sockets.Race(self.deadline, self.stop, make=_plain_socket, clock=self.clock)
+        self._race = Race(self.deadline, self.stop, make=_plain_socket, clock=self.clock)
         self._race.attempts = self.tried
         try:
             sock, self.address, self.tcp_ms = self._race.run(found.addresses[:MAX_ADDRESSES])

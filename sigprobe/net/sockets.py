@@ -10,10 +10,9 @@ import re
 import selectors
 import socket
 import ssl
-import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -39,7 +38,7 @@ def wait_slice(deadline: Deadline, stop: threading.Event) -> float:
     return min(SLICE_S, left)
 
 
-_STARTED: Final = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", errno.EWOULDBLOCK)})
+STARTED: Final = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", errno.EWOULDBLOCK)})
 
 
 def connect(sock: socket.socket, address: Any, deadline: Deadline, stop: threading.Event) -> None:
@@ -47,7 +46,7 @@ def connect(sock: socket.socket, address: Any, deadline: Deadline, stop: threadi
     wait_slice(deadline, stop)
     sock.setblocking(False)
     code = sock.connect_ex(address)
-    if code in _STARTED:
+    if code in STARTED:
         with selectors.DefaultSelector() as selector:
             selector.register(sock, selectors.EVENT_WRITE)
             while not selector.select(wait_slice(deadline, stop)):
@@ -102,7 +101,9 @@ _TLS_REASONS: Final = {
     **dict.fromkeys(
         ("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "WRONG_SSL_VERSION", "VERSION_TOO_LOW"), "tls_too_old"
     ),
-    **dict.fromkeys(("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "UNKNOWN_PROTOCOL"), "tls_not_spoken"),
+    **dict.fromkeys(
+        ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "UNKNOWN_PROTOCOL"), "tls_not_spoken"
+    ),
 }
 
 
@@ -114,174 +115,6 @@ def tls_code(error: ssl.SSLError) -> str:
     """
     reason = error.reason or ""
     return _TLS_REASONS.get(reason) or ("tls_refused" if "ALERT" in reason else "tls_failed")
-
-
-# --- several addresses --------------------------------------------------------------------------------------
-
-STAGGER_S: Final = 0.25
-"""The head start of one address before the next is tried (RFC 8305, 5)."""
-
-
-@dataclass(slots=True)
-class Attempt:
-    """One connect to one address. `code` is None for the one that is used, `slower` for one that was overtaken."""
-
-    address: Address
-    ms: float
-    code: str | None
-    connected: bool = False
-
-
-@dataclass(slots=True)
-class _Pending:
-    sock: socket.socket
-    address: Address
-    started_s: float
-
-
-def by_turns(addresses: Sequence[Address]) -> list[Address]:
-    """The addresses with the families by turns, the first one's family first (RFC 8305, 4)."""
-    first = [a for a in addresses if a.family == addresses[0].family]
-    others = [a for a in addresses if a.family != addresses[0].family]
-    mixed: list[Address] = []
-    for index in range(max(len(first), len(others))):
-        mixed += first[index : index + 1] + others[index : index + 1]
-    return mixed
-
-
-class Race:
-    """Connect to several addresses, each a quarter second after the one before; the first that answers wins.
-
-    `attempts` lists them in the order of their start. Connections that were overtaken stay open until `settle`, so
-    that the time of the other family is known as well.
-    """
-
-    def __init__(
-        self,
-        deadline: Deadline,
-        stop: threading.Event,
-        *,
-        make: Callable[[Address], socket.socket] | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.attempts: list[Attempt] = []
-        self._deadline = deadline
-        self._stop = stop
-        self._make = make or (lambda address: socket.socket(address.family, socket.SOCK_STREAM))
-        self._clock = clock
-        self._overtaken: list[tuple[_Pending, Attempt]] = []
-        self._won_s = 0.0
-
-    def run(self, addresses: Sequence[Address]) -> tuple[socket.socket, Address, float]:
-        """Return the connected socket, its address and its ms. Raises the first OSError, TimeoutError, StoppedError."""
-        waiting = by_turns(addresses)
-        stagger_s = min(STAGGER_S, self._deadline.remaining() / (len(waiting) + 2))
-        pending: dict[int, _Pending] = {}
-        rows: dict[Address, Attempt] = {}
-        first_error: OSError | None = None
-        next_s = self._clock()
-        with selectors.DefaultSelector() as selector:
-            try:
-                while waiting or pending:
-                    now = self._clock()
-                    if waiting and (now >= next_s or not pending):
-                        address = waiting.pop(0)
-                        row = rows[address] = Attempt(address, 0.0, None)
-                        self.attempts.append(row)
-                        next_s = now + stagger_s
-                        try:
-                            one = self._start(address)
-                        except OSError as error:
-                            first_error = first_error or error
-                            row.code = code_of(error) or "host_unreachable"
-                            next_s = now
-                            continue
-                        pending[one.sock.fileno()] = one
-                        selector.register(one.sock, selectors.EVENT_WRITE)
-                    slice_s = wait_slice(self._deadline, self._stop)
-                    if waiting:
-                        slice_s = min(slice_s, max(0.0, next_s - self._clock()))
-                    for key, _ in selector.select(slice_s):
-                        now = self._clock()
-                        one = pending.pop(key.fd)
-                        selector.unregister(one.sock)
-                        row = rows[one.address]
-                        row.ms = (now - one.started_s) * 1000
-                        code = one.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-                        if code == 0:
-                            one.sock.setblocking(True)
-                            self._won_s, row.connected = row.ms / 1000, True
-                            self._note_overtaken(pending, rows, now)
-                            return one.sock, one.address, row.ms
-                        one.sock.close()
-                        error = OSError(code, os.strerror(code))
-                        first_error = first_error or error
-                        row.code = code_of(error) or "host_unreachable"
-                        next_s = now
-            except TimeoutError:
-                self._give_up(pending, rows, "timeout")
-                raise first_error or TimeoutError() from None
-            except BaseException:
-                self._give_up(pending, rows, "interrupted")
-                raise
-        assert first_error is not None
-        raise first_error
-
-    def settle(self) -> None:
-        """Close what was overtaken. One that has connected meanwhile gets the time its handshake took.
-
-        One that was silent for much longer than the winner took counts as `timeout`, else as `slower`.
-        """
-        for one, attempt in self._overtaken:
-            took_s = _handshake_s(one.sock)
-            waited_s = self._clock() - one.started_s
-            attempt.connected = took_s is not None
-            attempt.ms = (waited_s if took_s is None else took_s) * 1000
-            if took_s is None and waited_s >= max(0.8 * STAGGER_S, 5 * self._won_s):
-                attempt.code = "timeout"
-            one.sock.close()
-        self._overtaken.clear()
-
-    def _start(self, address: Address) -> _Pending:
-        sock = self._make(address)
-        try:
-            sock.setblocking(False)
-            started_s = self._clock()
-            code = sock.connect_ex(address.sockaddr)
-            if code and code not in _STARTED:
-                raise OSError(code, os.strerror(code))
-        except BaseException:
-            sock.close()
-            raise
-        return _Pending(sock, address, started_s)
-
-    def _note_overtaken(self, pending: dict[int, _Pending], rows: dict[Address, Attempt], now: float) -> None:
-        for one in pending.values():
-            row = rows[one.address]
-            row.ms, row.code = (now - one.started_s) * 1000, "slower"
-            self._overtaken.append((one, row))
-
-    def _give_up(self, pending: dict[int, _Pending], rows: dict[Address, Attempt], code: str) -> None:
-        for one in pending.values():
-            row = rows[one.address]
-            row.ms, row.code = (self._clock() - one.started_s) * 1000, code
-            one.sock.close()
-
-
-_TCP_INFO_RTT: Final = 68
-"""Offset of `tcpi_rtt` (microseconds) in Linux' `struct tcp_info`."""
-
-
-def _handshake_s(sock: socket.socket) -> float | None:
-    """The round trip that the kernel took from a finished handshake; None while there is none, or no such number."""
-    try:
-        sock.getpeername()
-        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
-    except (OSError, AttributeError):
-        return None
-    if len(info) < _TCP_INFO_RTT + 4:
-        return None
-    return int.from_bytes(info[_TCP_INFO_RTT : _TCP_INFO_RTT + 4], sys.byteorder) / 1e6 or None
 
 
 # --- names --------------------------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ from pydantic import AfterValidator, Field
 
 from sigprobe.net import sockets
 
-
 MAX_REDIRECTS: Final = 20
 """As many as browsers follow."""
 
@@ -97,7 +96,8 @@ def redirect_target(url: str, status: int | None, headers: Mapping[str, str] | N
         return None
     encoded = parts._replace(
         netloc=netloc,
-        path=quote(parts.path, safe=_KEPT_IN_PATH, errors="surrogateescape") or "/" * (parts.scheme in ("http", "https")),
+        path=quote(parts.path, safe=_KEPT_IN_PATH, errors="surrogateescape")
+        or "/" * (parts.scheme in ("http", "https")),
         query=quote(parts.query, safe=_KEPT_IN_QUERY, errors="surrogateescape"),
         fragment="",
     )

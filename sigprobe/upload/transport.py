@@ -19,6 +19,7 @@ from urllib.parse import urljoin
 
 if TYPE_CHECKING:
     import requests
+    from urllib3.connection import HTTPConnection
 
 MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 CONNECT_S: Final = 10.0
@@ -135,13 +136,19 @@ def open_channel(collector: Collector) -> Channel:
 
     line = Line()
 
+    from sigprobe.net.http_response import Response
+
     class Plain(HTTPConnection):
+        response_class = Response
+
         def _new_conn(self) -> socket.socket:
-            return line.remember(super()._new_conn())
+            return line.remember(_connect(self))
 
     class Secure(HTTPSConnection):
+        response_class = Response
+
         def _new_conn(self) -> socket.socket:
-            return line.remember(super()._new_conn())
+            return line.remember(_connect(self))
 
     class PlainPool(HTTPConnectionPool):
         ConnectionCls = Plain
@@ -180,6 +187,38 @@ def open_channel(collector: Collector) -> Channel:
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return Channel(session, line)
+
+
+def _connect(connection: HTTPConnection) -> socket.socket:
+    """Connect to the first address that answers: a dead IPv6 path costs a quarter second, not the whole wait."""
+    from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+
+    from sigprobe.net import sockets
+    from sigprobe.net.connect_race import Race
+    from sigprobe.net.limits import Deadline
+
+    timeout_s = connection.timeout if isinstance(connection.timeout, int | float) else CONNECT_S
+    deadline, stop = Deadline.after(timeout_s), threading.Event()
+    late = f"no connection to {connection.host} within {timeout_s:g} s"
+    host, port = connection._dns_host, connection.port
+    found = sockets.look_up(host, port, deadline, stop, getaddrinfo=socket.getaddrinfo)
+    if found.error == "timeout":
+        raise ConnectTimeoutError(connection, late)
+    if not found.addresses:
+        unknown = socket.gaierror(found.error or "no address")
+        raise NameResolutionError(connection.host, connection, unknown) from unknown
+    race = Race(deadline, stop)
+    try:
+        sock, _, _ = race.run(found.addresses)
+    except TimeoutError as error:
+        raise ConnectTimeoutError(connection, late) from error
+    except OSError as error:
+        raise NewConnectionError(connection, f"Failed to establish a new connection: {error}") from error
+    finally:
+        race.settle()
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.settimeout(timeout_s)
+    return sock
 
 
 def post(
@@ -242,6 +281,8 @@ def _exchange(
     import requests
     import urllib3
 
+    from sigprobe.net import http1
+
     try:
         answer = session.post(
             url,
@@ -255,7 +296,8 @@ def _exchange(
             rtt = clock() - started
             chunks: list[bytes] = []
             size = 0
-            for chunk in answer.iter_content(64 * 1024):
+            # read1 reads chunk by chunk with our own parser; iter_content would use that of urllib3
+            while chunk := answer.raw.read1(64 * 1024, decode_content=True):
                 chunks.append(chunk)
                 size += len(chunk)
                 if size > MAX_ANSWER_BYTES:
@@ -264,6 +306,8 @@ def _exchange(
                     raise TransportError("timeout", "the answer took too long")
             body, crossed = b"".join(chunks), answer.raw.tell()
             return Reply(answer.status_code, answer.headers, body, rtt, clock() - started, crossed)
+    except http1.ProtocolError as error:
+        raise TransportError("reset", _detail(error), "bad_response") from error
     except requests.exceptions.SSLError as error:
         raise TransportError("tls", _detail(error), _why(error) or "tls_failed") from error
     except requests.exceptions.Timeout as error:
@@ -301,11 +345,13 @@ _WHY: Final = {
 
 def _why(error: BaseException) -> str | None:
     """The failure code that says in plain words what an error of requests was; None where there is none."""
-    from sigprobe.net.sockets import certificate_code
+    from sigprobe.net.sockets import certificate_code, tls_code
 
     for link in _chain(error):
         if isinstance(link, ssl.SSLCertVerificationError):
             return certificate_code(link.verify_code, "tls_untrusted")
+        if isinstance(link, ssl.SSLError) and not isinstance(link, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+            return tls_code(link)
         if isinstance(link, socket.gaierror):
             return "name_not_found"
         if isinstance(link, OSError) and link.errno in _WHY:

@@ -133,7 +133,7 @@ CODES: Final[Mapping[str, Code]] = _table(
         "slower",
         "SP-TGT-07",
         N_("Another address of {name} answered first."),
-        N_("No action needed."),
+        N_("No action is needed."),
     ),
     # --- names
     (

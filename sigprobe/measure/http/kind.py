@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from sigprobe.net.http_trace import FetchError, Trace
 
 HEAD_BYTES: Final = MAX_HEAD_BYTES
-"""Limit of what an answer may take before its body, and a body beyond its payload (chunk sizes, trailers)."""
+FRAMING_BYTES: Final = 256 * 1024
+"""Limit of what a body may take beyond its payload: chunk sizes, trailers."""
 READ_BYTES: Final = 64 * 1024
 
 
@@ -176,7 +177,7 @@ def _read_body(response: requests.Response, answer: _Answer, limit: int) -> None
     from sigprobe.net.http_trace import LimitError
 
     trace = answer.trace
-    room = limit + HEAD_BYTES
+    room = limit + FRAMING_BYTES
     left = trace.budget.left_bytes()
     trace.max_bytes = trace.bytes_received + (room if left is None else min(room, left))
     content = bytearray()

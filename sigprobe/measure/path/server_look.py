@@ -20,11 +20,15 @@ from urllib.parse import urlsplit
 import sigprobe
 from sigprobe.measure.path.data import PeekData
 from sigprobe.net import sockets
+from sigprobe.net.http1 import HeadParser, ProtocolError
 from sigprobe.net.limits import Deadline
+from sigprobe.net.tls import client_context
+from sigprobe.net.urls import redirect_target, same_host
 from sigprobe.record.plausible_time import is_plausible_timestamp
 from sigprobe.record.result import format_time
 
 READ_BYTES: Final = 4096
+"""Of a page. The head may be longer: what it says of the place to go to may stand behind many cookies."""
 CACHE_DOUBT_S: Final = 60.0
 """From here on a date that came through a proxy may be that of a stored copy."""
 _CACHE_MARKS: Final = (
@@ -84,7 +88,7 @@ def peek(
                     data["phase"] = "tls"
                     used += TLS_BYTES
                     plain.settimeout(max(0.01, deadline.remaining()))
-                    sock = _context(verify, ca_file).wrap_socket(plain, server_hostname=host)
+                    sock = client_context(ca_file, verify=verify).wrap_socket(plain, server_hostname=host)
                     data["tls_verified"] = verify
                     _certificate(sock, data)
                 data["phase"] = "answer"
@@ -95,22 +99,11 @@ def peek(
             data["failure"] = sockets.certificate_code(error.verify_code)
             verify = False
             continue  # once more without trust, to see whose certificate it is and what time the server has
-        except ssl.SSLError:
-            data["failure"] = data["failure"] or "tls_failed"
+        except ssl.SSLError as error:
+            data["failure"] = data["failure"] or sockets.tls_code(error)
         except OSError as error:
             data["failure"] = data["failure"] or sockets.code_of(error) or "host_unreachable"
         return data, used
-
-
-def _context(verify: bool, ca_file: str | None) -> ssl.SSLContext:
-    if verify:
-        from requests.utils import DEFAULT_CA_BUNDLE_PATH
-
-        return ssl.create_default_context(cafile=ca_file or DEFAULT_CA_BUNDLE_PATH)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 def _ask(
@@ -123,26 +116,32 @@ def _ask(
     ).encode()
     sock.settimeout(max(0.01, deadline.remaining()))
     sock.sendall(request)
-    answer = b""
-    while len(answer) < READ_BYTES and not (method == "HEAD" and b"\r\n\r\n" in answer):
-        sock.settimeout(max(0.01, deadline.remaining()))
-        piece = sock.recv(READ_BYTES - len(answer))
-        if not piece:
-            break
-        answer += piece
-    head, _, body = answer.partition(b"\r\n\r\n")
-    lines = head.decode("latin-1").split("\r\n")
-    words = lines[0].split(" ", 2)
-    if not lines[0].startswith("HTTP/") or len(words) < 2 or not words[1].isdigit():
-        data["failure"] = data["failure"] or ("bad_response" if answer else "reset")
-        return len(request) + len(answer)
-    data["status_code"] = int(words[1])
-    headers = {k.strip().lower(): v.strip() for k, _, v in (line.partition(":") for line in lines[1:])}
-    data["clock_offset_s"] = offset_told(headers, wall())
-    data["redirect_host"] = _elsewhere(host, headers.get("location"))
+    parser = HeadParser(method)
+    received, body = 0, b""
+    try:
+        while parser.head is None or (len(body) < READ_BYTES and parser.head.length != len(body)):
+            sock.settimeout(max(0.01, deadline.remaining()))
+            piece = sock.recv(READ_BYTES)
+            received += len(piece)
+            if not piece:
+                break
+            if parser.head is not None:
+                body += piece
+            else:
+                body = parser.feed(piece) or b""
+    except ProtocolError:
+        data["failure"] = data["failure"] or "bad_response"
+        return len(request) + received
+    head = parser.head
+    if head is None:
+        data["failure"] = data["failure"] or ("bad_response" if received else "reset")
+        return len(request) + received
+    data["status_code"] = head.status
+    data["clock_offset_s"] = offset_told(head.headers, wall())
+    data["redirect_host"] = _elsewhere(host, head.headers.get("location"))
     if body:
-        data["digest"] = hashlib.sha256(body).hexdigest()[:16]
-    return len(request) + len(answer) + 100
+        data["digest"] = hashlib.sha256(body[:READ_BYTES]).hexdigest()[:16]
+    return len(request) + received + 100
 
 
 def clock_offset_s(date: str | None, now_s: float) -> float | None:
@@ -180,12 +179,10 @@ def _from_cache(headers: Mapping[str, str]) -> bool:
 
 def _elsewhere(host: str, location: str | None) -> str | None:
     """The host a redirect leads to when it is another one, `www.` aside."""
-    try:
-        other = urlsplit(location or "").hostname
-    except ValueError:
-        return None
-    same = other is None or other.removeprefix("www.") == host.lower().removeprefix("www.")
-    return None if same else str(other)[:253]
+    base = f"http://[{host}]/" if ":" in host else f"http://{host}/"
+    target = redirect_target(base, 302, {"Location": location or ""})
+    other = None if target is None else urlsplit(target).hostname
+    return None if other is None or target is None or same_host(base, target) else other[:253]
 
 
 # --- certificates -------------------------------------------------------------------------------------------

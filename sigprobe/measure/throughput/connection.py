@@ -15,14 +15,13 @@ import struct
 import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
-from sigprobe.net.sockets import Address, certificate_code, code_of, reason_of
+from sigprobe.net.http1 import ChunkParser, Head, HeadParser, ProtocolError
+from sigprobe.net.sockets import Address, certificate_code, code_of, reason_of, tls_code
 
 READ: Final = selectors.EVENT_READ
 WRITE: Final = selectors.EVENT_WRITE
-MAX_HEAD_BYTES: Final = 32 * 1024
 
 Life = Generator[int, int, None]
 
@@ -44,19 +43,8 @@ def as_fault(error: OSError) -> FaultError:
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return FaultError("reset", "the connection was closed")
     if isinstance(error, ssl.SSLError):
-        return FaultError("tls_failed", error.reason or str(error))
+        return FaultError(tls_code(error), error.reason or str(error))
     return FaultError(code_of(error) or "reset", reason_of(error))
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The head of an answer. `length` is None when the body is chunked or ends with the connection."""
-
-    status: int
-    headers: dict[str, str]
-    chunked: bool
-    length: int | None
-    keep_alive: bool
 
 
 class Connection:
@@ -124,46 +112,56 @@ class Connection:
         except ssl.SSLZeroReturnError:
             return 0
 
-    def head(self) -> Generator[int, int, Head]:
+    def head(self, method: str = "GET") -> Generator[int, int, Head]:
         """Read the head of an answer; what came behind it stays for the body."""
-        buffer = bytearray()
+        parser = HeadParser(method)
         view = memoryview(bytearray(4096))
-        while (end := buffer.find(b"\r\n\r\n")) < 0 or end == 0:
-            if buffer.startswith(b"\r\n"):
-                del buffer[:2]  # the end of a chunked body before it
-                continue
-            if len(buffer) > MAX_HEAD_BYTES or not b"HTTP/1.".startswith(buffer[:7]):
-                raise FaultError("bad_response", "not HTTP: " + repr(bytes(buffer[:40])))
+        while True:
             count = self.receive_into(view)
             if count is None:
                 yield READ
-            elif count == 0:
+                continue
+            if count == 0:
                 raise FaultError("reset", "closed before it answered")
-            else:
-                buffer += view[:count]
-        self.rest = bytes(buffer[end + 4 :]) + self.rest
-        return _read_head(bytes(buffer[:end]))
+            try:
+                rest = parser.feed(view[:count])
+            except ProtocolError as error:
+                raise FaultError("bad_response", str(error)) from None
+            if rest is not None:
+                self.rest = rest + self.rest
+                assert parser.head is not None
+                return parser.head
 
-    def body(self, head: Head, view: memoryview, got: Callable[[int], int]) -> Life:
-        """Read a body into `view` over and over; `got` counts payload bytes and says how many are still wanted."""
-        chunks = Chunks() if head.chunked else None
+    def body(self, head: Head, view: memoryview, got: Callable[[int], int], keep: bytearray | None = None) -> Life:
+        """Read a body into `view` over and over; `got` counts payload bytes and says how many are still wanted.
+
+        `keep` takes the payload itself.
+        """
+        chunks = ChunkParser() if head.chunked else None
         left = head.length
         while left != 0 and not (chunks and chunks.done):
             wanted = got(0)  # asked for each time: other streams use the same room
-            if wanted <= 0:
+            if wanted <= 0 and not (chunks and chunks.payload_done):
                 return
-            most = min(len(view), wanted if left is None else min(wanted, left))
+            most = min(len(view), max(1, wanted) if left is None else min(wanted, left))
             count = self.receive_into(view[:most])
             if count is None:
                 yield READ
                 continue
             if count == 0:
-                if left is None and chunks is None:
+                if left is None and (chunks is None or chunks.payload_done):
                     return
                 raise FaultError("reset", "closed in the middle of its answer")
             if left is not None:
                 left -= count
-            got(chunks.feed(view[:count]) if chunks else count)
+            if chunks is None:
+                if keep is not None:
+                    keep += view[:count]
+                got(count)
+            else:
+                got(_feed(chunks, view[:count], keep))
+                if chunks.unused:
+                    self.rest = bytes(view[count - chunks.unused : count]) + self.rest
             if left != 0 and not self.rest and not (chunks and chunks.done):
                 # one receive per turn: the other streams, the clock and the cap all wait their turn
                 yield READ
@@ -194,73 +192,11 @@ def _raise(code: int) -> None:
         raise OSError(code, os.strerror(code))
 
 
-class Chunks:
-    """Reads chunked framing from pieces of any size and counts the payload in them."""
-
-    __slots__ = ("_left", "_line", "_skip", "done")
-
-    def __init__(self) -> None:
-        self.done = False
-        self._left = 0
-        self._skip = 0
-        self._line = bytearray()
-
-    def feed(self, piece: memoryview) -> int:
-        """Take the next piece; payload bytes in it. Raises FaultError when it is no chunked framing."""
-        payload, at = 0, 0
-        while at < len(piece) and not self.done:
-            if self._left:
-                step = min(self._left, len(piece) - at)
-                payload += step
-                self._left -= step
-                self._skip = 0 if self._left else 2
-            elif self._skip:
-                step = min(self._skip, len(piece) - at)
-                self._skip -= step
-            else:
-                step = self._size_line(piece[at : at + 64])
-            at += step
-        return payload
-
-    def _size_line(self, piece: memoryview) -> int:
-        found = bytes(piece).find(b"\n")
-        step = len(piece) if found < 0 else found + 1
-        self._line += piece[:step]
-        if found >= 0:
-            text = bytes(self._line).split(b";")[0].strip()
-            self._line.clear()
-            try:
-                self._left = int(text, 16)
-            except ValueError:
-                raise FaultError("bad_response", "broken chunked body") from None
-            if self._left < 0:
-                raise FaultError("bad_response", "broken chunked body")
-            self.done = self._left == 0
-        elif len(self._line) > 256:
-            raise FaultError("bad_response", "broken chunked body")
-        return step
-
-
-def _read_head(raw: bytes) -> Head:
-    first, *lines = raw.decode("latin-1").split("\r\n")
-    version, _, rest = first.partition(" ")
-    status = rest[:3]
-    if not (status.isascii() and status.isdigit()):
-        raise FaultError("bad_response", f"not HTTP: {first[:40]!r}")
-    headers: dict[str, str] = {}
-    for line in lines:
-        name, _, value = line.partition(":")
-        headers[name.strip().lower()] = value.strip()
-    chunked = "chunked" in headers.get("transfer-encoding", "").lower()
-    length = headers.get("content-length", "")
-    if length and not (length.isascii() and length.isdigit()):
-        raise FaultError("bad_response", f"Content-Length {length[:40]!r}")
-    tokens = headers.get("connection", "").lower()
-    keep = "close" not in tokens and (version != "HTTP/1.0" or "keep-alive" in tokens)
-    size = None if chunked or not length else int(length)
-    if int(status) in (204, 304):
-        size = 0
-    return Head(int(status), headers, chunked, size, keep and (chunked or size is not None))
+def _feed(chunks: ChunkParser, piece: memoryview, keep: bytearray | None) -> int:
+    try:
+        return chunks.feed(piece, keep)
+    except ProtocolError as error:
+        raise FaultError("bad_response", str(error)) from None
 
 
 class Loop:

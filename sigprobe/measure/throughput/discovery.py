@@ -12,8 +12,10 @@ from itertools import pairwise
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from sigprobe.measure.throughput.connection import Connection, FaultError, Head, Life, Loop
+from sigprobe.measure.throughput.connection import Connection, FaultError, Life, Loop
 from sigprobe.measure.throughput.server import Server, check_status
+from sigprobe.net.connect_race import STAGGER_S, by_turns
+from sigprobe.net.http1 import Head
 from sigprobe.net.limits import Context, Deadline
 from sigprobe.net.sockets import (
     Address,
@@ -24,11 +26,11 @@ from sigprobe.net.sockets import (
     look_up,
     wait_slice,
 )
+from sigprobe.net.tls import client_context
 
 CONTROL_S: Final = 10.0
 """The longest wait for anything that is not the transfer itself."""
 
-STAGGER_S: Final = 0.25
 IDLE_PROBES: Final = 3
 MAX_BODY: Final = 256 * 1024
 
@@ -62,13 +64,8 @@ def tls_context(url: str, context: Context) -> ssl.SSLContext | None:
     """Verifying TLS for an https URL, by the collector's own CA where one is configured; None for http."""
     if urlsplit(url).scheme.lower() != "https":
         return None
-    ca_file = of_origin(context.ca_files, url)
-    if ca_file is None:
-        import certifi
-
-        ca_file = certifi.where()
     try:
-        return ssl.create_default_context(cafile=ca_file)
+        return client_context(of_origin(context.ca_files, url))
     except OSError as error:
         raise FaultError("tls_failed", f"CA file: {error}") from error
 
@@ -122,7 +119,7 @@ def race(
     address's fault when none answers.
     """
     loop = Loop()
-    waiting = list(addresses)
+    waiting = by_turns(addresses)
     won: list[tuple[Address, float]] = []
     faults: list[FaultError] = []
     next_start = clock()
@@ -225,19 +222,9 @@ def _exchange(
     yield from connection.send_all(request)
     head = yield from connection.head()
     body = bytearray()
-    view = memoryview(bytearray(16 * 1024))
-    if not head.chunked:
-
-        def keep(count: int) -> int:
-            body.extend(view[:count])
-            return MAX_BODY - len(body)
-
-        yield from connection.body(head, view, keep)
-        if head.length is not None and head.length > len(body):
-            head = replace(head, keep_alive=False)
-    else:
+    yield from connection.body(head, memoryview(bytearray(16 * 1024)), lambda _: MAX_BODY - len(body), body)
+    if (head.chunked and len(body) >= MAX_BODY) or (head.length is not None and head.length > len(body)):
         head = replace(head, keep_alive=False)
-        body.extend(connection.rest)
     answer.append((head, bytes(body)))
 
 

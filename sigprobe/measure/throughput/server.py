@@ -5,7 +5,9 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass
 
-from sigprobe.measure.throughput.connection import FaultError, Head
+from sigprobe.measure.throughput.connection import FaultError
+from sigprobe.net.challenge import challenge
+from sigprobe.net.http1 import Head
 from sigprobe.net.sockets import Address
 
 
@@ -37,8 +39,11 @@ class Server:
 
 
 def check_status(head: Head) -> None:
-    """Raise FaultError for an answer that is none of a speed test's."""
+    """Raise FaultError for an answer that does not belong to a speed test."""
     status = head.status
+    mark = challenge(head.headers)
+    if mark is not None:
+        raise FaultError("http_challenge", f"HTTP {status}, {mark}", status)
     if status == 200:
         return
     if status in (429, 503):

@@ -14,12 +14,15 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http.client import BadStatusLine
 from typing import Any, Final, Literal
 from urllib.error import HTTPError, URLError
 
 from sigprobe.measure.kind import Measured
 from sigprobe.measure.throughput.connection import FaultError, as_fault
 from sigprobe.measure.throughput.convergence import MIN_BYTES
+from sigprobe.net.http1 import ProtocolError
+from sigprobe.net.http_response import Response
 from sigprobe.net.limits import Context, DataBudget, Progress
 from sigprobe.record.result import Failure, Outcome
 
@@ -114,6 +117,17 @@ class _Meter:
             raise
         self._count(len(piece))
         return piece
+
+
+class _Answer(Response):
+    """An answer read by our own parser, with its errors in the package's terms."""
+
+    def begin(self) -> None:
+        """Read the head. Raises BadStatusLine."""
+        try:
+            super().begin()
+        except ProtocolError as error:
+            raise BadStatusLine(str(error)) from error
 
 
 class _MeteredAnswer:
@@ -216,6 +230,8 @@ def _work(
 ) -> None:
     import speedtest
 
+    for connection in (speedtest.SpeedtestHTTPConnection, speedtest.SpeedtestHTTPSConnection):
+        connection.response_class = _Answer
     test = speedtest.Speedtest(timeout=SOCKET_TIMEOUT_S, secure=True, shutdown_event=stop)
     test.get_servers()
     if stop.is_set():
