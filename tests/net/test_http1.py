@@ -33,7 +33,11 @@ def parsed(wire: bytes, method: str = "GET", step: int | None = None) -> tuple[h
         (b"\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", 200, ()),
         (b"\xef\xbb\xbfHTTP/1.1 200 OK\r\n\r\n", 200, ()),
         (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", 200, (100,)),
-        (b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", 200, (102, 103)),
+        (
+            b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+            200,
+            (102, 103),
+        ),
         (b"HTTP/1.1 101 Switching\r\n\r\n", 101, ()),
         (b"HTTP/1.1 999 Denied\r\n\r\n", 999, ()),
     ],
