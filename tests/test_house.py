@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import graphlib
 import inspect
 import json
 import re
@@ -11,6 +13,7 @@ import sys
 from pathlib import Path
 
 from sigprobe.measure import KINDS
+from sigprobe.record import kinds as record_kinds
 from tests.support.requirements import ROOT, missing
 from tests.support.running_site import Run
 
@@ -60,6 +63,59 @@ def test_arrows_point_downwards() -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"Contracts: [1-9]\d* kept, 0 broken", done.stdout)
+
+
+def imports_of(path: Path, modules: dict[str, Path]) -> set[str]:
+    """The modules of the package that a file imports, anywhere in it, under TYPE_CHECKING too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            while name and name not in modules:
+                name = name.rpartition(".")[0]  # noqa: PLW2901 - from a name to the module that holds it
+            found |= {name} if name else set()
+    return found
+
+
+def circles(arrows: dict[str, set[str]]) -> list[str]:
+    """The first circle of imports, as the modules on it; empty where there is none."""
+    try:
+        graphlib.TopologicalSorter(arrows).prepare()
+    except graphlib.CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_no_circle_of_imports() -> None:
+    """No file leads back to itself, neither by imports inside functions nor by those for type checkers alone."""
+    paths = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
+    modules = {name.removesuffix(".__init__"): path for name, path in paths.items()}
+    arrows = {name: imports_of(path, modules) - {name} for name, path in modules.items()}
+    assert sum(map(len, arrows.values())) > 500, "the control: the imports were read"
+    assert circles(arrows) == []
+    assert circles({**arrows, "sigprobe.record.kinds": {"sigprobe.verdict.readings"}}), "the control: one is found"
+
+
+def test_no_chain_of_kinds() -> None:
+    """Outside the packages of the kinds and their table, no code compares a kind with a name."""
+    chain = re.compile(r"\bkind (?:==|!=|in|not in) [(\"'{]*[\"'](?:" + "|".join(KINDS) + r")[\"']")
+    assert chain.search('if result.kind == "ping":') and chain.search('kind in ("dns", "http")'), "the control"
+    own = PACKAGE / "measure"
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in PACKAGE.rglob("*.py")
+        if own not in path.parents
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if chain.search(line)
+    ]
+    assert found == []
+    assert list(record_kinds.KINDS) == list(KINDS), "every kind of the registry is described for people"
 
 
 def tracked() -> list[Path]:

@@ -1,4 +1,4 @@
-"""The durable queue: put, peek, settle, stats; and the data counters.
+"""Keep results in one durable SQLite queue until a collector has acknowledged them.
 
 Two sentences carry it: *a row leaves the queue only after the collector has committed its id*; *inserting the
 same id twice changes nothing*. Everything that belongs to a queue lies beside its file: `probe-id`,

@@ -1,1 +1,1 @@
-"""The verbs of the command line, one file each. Their tops import nothing heavy: a verb loads what it needs."""
+"""Run the verbs of the command line, one file each; a verb imports what it needs."""

@@ -1,6 +1,6 @@
-"""The configuration: found, read, overridden by the environment, checked, with the origin of every key.
+"""Find, read and check the configuration; keep the origin of every key.
 
-`load` is the one way in. It judges the text alone; files that the text names (tokens, CAs) are not opened here.
+`load` is the one entry point. It checks the text only: files that the text names (tokens, CAs) are not opened here.
 """
 
 from __future__ import annotations

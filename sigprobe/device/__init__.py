@@ -1,0 +1,1 @@
+"""Check this device and install its timers: doctor, systemd, cron."""

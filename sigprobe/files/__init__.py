@@ -1,0 +1,1 @@
+"""Find the places of files, and read and write small files safely."""

@@ -1,4 +1,4 @@
-"""Lists that people bring as files: their own TPS, and points where a signal is to be had."""
+"""Read and write lists that people bring as files: their TPS, and points with a signal."""
 
 from sigprobe.lists.points import read_points
 from sigprobe.lists.problems import Fault, ListError

@@ -1,4 +1,4 @@
-"""The measurement kinds: the one literal registry, and the one way to run any of them."""
+"""Measure: one package per kind, and the registry `KINDS` that runs any of them."""
 
 from __future__ import annotations
 

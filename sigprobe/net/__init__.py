@@ -1,0 +1,1 @@
+"""Reach the network: sockets, HTTP, ICMP, routes, interfaces, time and data limits."""

@@ -1,4 +1,4 @@
-"""TPS codes to places, PLMN codes to operators. All tables are dated: codes, names and owners change."""
+"""Look up places and operators: TPS codes, regencies, PLMN codes, distances."""
 
 from sigprobe.places.areas import Place, TableInfo, place, regency_name, table_info
 from sigprobe.places.near_misses import near_misses

@@ -1,0 +1,1 @@
+"""Define the wire and file formats that probe and collector share: batches, receipts, transfer files."""

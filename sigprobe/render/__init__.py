@@ -1,1 +1,1 @@
-"""What people and programs see: the screen, the live line, the status, and the one serializer for machines."""
+"""Draw results for people and serialize them for programs."""

@@ -1,0 +1,1 @@
+"""Run checks: one test, repeated tests of the agent, the points of a drive."""

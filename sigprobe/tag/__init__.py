@@ -1,4 +1,4 @@
-"""Who, where, when and over what: the tags every result carries."""
+"""Tag results with identity, position, time, network and operator."""
 
 from __future__ import annotations
 

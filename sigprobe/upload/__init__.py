@@ -1,4 +1,4 @@
-"""Send the queue to a collector, and take a record off it only on a verified receipt."""
+"""Send the queue to a collector; remove a record only after a verified receipt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One line about a run: whose job is it? A pure function over the run's results, without I/O and without words.
+"""Decide from a run's results what is wrong and who is responsible; a pure function without text.
 
 A wrong accusation is worse than none: it sends people to the wrong party on an election day. So an operator or a
 service is named only on evidence that fits nothing else; whatever stays open is `uncertain`. Causes are rows of

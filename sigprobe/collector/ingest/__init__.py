@@ -1,0 +1,1 @@
+"""Receive batches, store each record once, and answer with its status."""

@@ -1,0 +1,1 @@
+"""Show stored results: API, pages and their views."""

@@ -1,0 +1,1 @@
+"""Serve the other end of the speed, page and video checks."""

@@ -1,4 +1,4 @@
-"""The only way to the collector's database: SQLite by default, PostgreSQL by URL, the same code for both."""
+"""Reach the collector's database: SQLite by default, PostgreSQL by URL, one code for both."""
 
 from sigprobe.collector.store.engine import AddressError, StoreError, open_store
 from sigprobe.collector.store.login_sessions import (

@@ -1,0 +1,1 @@
+"""Shared parts of the collector's web application: settings, state, errors, templates, styles."""

@@ -1,0 +1,1 @@
+"""Shared parts of the verbs: terminal, values, usage errors, signals, log file."""

@@ -1,0 +1,1 @@
+"""Look names up at one or several resolvers, and compare their answers."""

@@ -1,0 +1,1 @@
+"""Fetch one page, and time each phase."""

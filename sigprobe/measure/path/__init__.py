@@ -1,0 +1,1 @@
+"""Follow the network path from this device outwards, step by step."""

@@ -1,0 +1,1 @@
+"""Measure round-trip time, loss and jitter to a host."""

@@ -1,0 +1,1 @@
+"""Measure download and upload rates within limits of bytes and seconds."""

@@ -1,0 +1,1 @@
+"""Download a segmented video and simulate its playback."""

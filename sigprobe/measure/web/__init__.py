@@ -1,0 +1,1 @@
+"""Fetch a page with its resources, as a browser does."""
