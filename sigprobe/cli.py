@@ -84,7 +84,8 @@ def _warn_of_language(wish: str) -> None:
 def _dispatch(arguments: list[str]) -> int:
     from typer import Abort, Exit, TyperException
 
-    from sigprobe.commands.support import terminal, typer_shell, usage_errors
+    from sigprobe.commands.support import draw, terminal, typer_shell, usage_errors
+    from sigprobe.commands.support.command_result import CommandError
     from sigprobe.files.locations import NoHomeError
 
     out = terminal.current()
@@ -93,6 +94,8 @@ def _dispatch(arguments: list[str]) -> int:
     try:
         code = typer_shell.root().main(arguments, prog_name="sigprobe", standalone_mode=False)
         return code if isinstance(code, int) else 0
+    except CommandError as error:
+        return draw.error(error)
     except Exit as stop:
         return stop.exit_code
     except TyperException as error:
@@ -104,13 +107,13 @@ def _dispatch(arguments: list[str]) -> int:
     except NoHomeError:
         out.error(
             _(
-                "This user has no home directory, so there is no place for sigprobe's files. Set HOME, or name the "
-                "files: --config FILE, and buffer.path in the settings."
+                "This user has no home directory, so sigprobe has no place for its files. Set HOME, or give "
+                "the files: --config FILE, and buffer.path in the settings."
             )
         )
         return USAGE
     except (KeyboardInterrupt, Abort):
-        out.say(_("Stopped. What was finished is kept."))
+        out.say(_("Stopped. Finished checks are stored."))
         return INTERRUPTED
     except BrokenPipeError:
         return FAILED
@@ -121,14 +124,15 @@ def _dispatch(arguments: list[str]) -> int:
 def _unexpected(error: Exception) -> int:
     from sigprobe.buffer.errors import StorageError
     from sigprobe.commands.support import logfile, terminal
-    from sigprobe.commands.support.common import NOT_SAVED, say_code
+    from sigprobe.commands.support.exit_codes import NOT_SAVED
+    from sigprobe.commands.support.sentences import queue_text
 
     if isinstance(error, StorageError):
-        say_code(error.code, str(error))
+        terminal.current().error(queue_text(error, None, saves=False))
         return NOT_SAVED
     path = logfile.record(error)
     terminal.current().error(
-        _("An unexpected fault: {fault}. [SP-INT-01]").format(fault=f"{type(error).__name__}: {error}")
+        _("Unexpected error: {fault}. [SP-INT-01]").format(fault=f"{type(error).__name__}: {error}")
         + "\n"
         + _("Please report it with this file: {path}").format(path=path)
     )

@@ -96,7 +96,7 @@ def test_an_unexpected_fault_is_a_sentence_and_leaves_nothing(monkeypatch: pytes
     def broken(*_args: object) -> None:
         raise RuntimeError("broken for the test")
 
-    monkeypatch.setattr("sigprobe.commands.support.common.settings", broken)
+    monkeypatch.setattr("sigprobe.commands.support.opening.settings", broken)
     before = {name: look() for name, look in STATE.items()}
     code, said, complaint = call("status")
     assert (code, said) == (1, "")

@@ -1,4 +1,4 @@
-"""`sigprobe agent`: test on a schedule and send whenever there is a way, until told to stop."""
+"""`sigprobe agent`: run tests on a schedule and upload whenever there is a connection, until stopped."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import typer
-
-from sigprobe.commands.support import common, terminal
+from sigprobe.commands.support import draw, opening, options, sentences, terminal
+from sigprobe.commands.support.command_result import CommandError, CommandResult
+from sigprobe.commands.support.exit_codes import INTERRUPTED, SECOND_AGENT
 from sigprobe.commands.support.signals import caught
 from sigprobe.device.sd_notify import ALIVE, READY, STOPPING, notify, status
 from sigprobe.runs.setup import backoff_of, read_collectors
@@ -23,38 +24,49 @@ if TYPE_CHECKING:
     from sigprobe.config import Loaded
     from sigprobe.net.connectivity import Watch
     from sigprobe.record.profile import Profile
+    from sigprobe.runs.agent import Agent
     from sigprobe.upload import Report
 
 
-def agent(*, config: common.ConfigOption = None) -> None:
+@dataclass(frozen=True, slots=True)
+class Stopped(CommandResult):
+    """A stopped agent: everything it had to say was said while it ran."""
+
+    code: int
+
+    @property
+    def exit_code(self) -> int:
+        """130 after Ctrl-C, 0 after SIGTERM."""
+        return self.code
+
+
+def agent(*, config: options.ConfigOption = None) -> CommandResult:
     import filelock
 
     from sigprobe.net.connectivity import Watch
     from sigprobe.runs import agent as loop
 
-    loaded = common.settings(config)
-    profile = common.load_profile(loaded)
-    with common.open_buffer(loaded) as buffer, Watch() as watch:
+    loaded = opening.settings(config)
+    profile = opening.load_profile(loaded)
+    with opening.open_buffer(loaded, saves=True) as buffer, Watch() as watch:
         queue = buffer.configured_path
         alone = filelock.FileLock(loop.lock_file(queue), timeout=0, mode=0o660)
         try:
             alone.acquire()
         except filelock.Timeout:
-            terminal.current().error(
-                _("Another agent is already at work on this queue ({path}). One is enough.").format(path=queue)
-            )
-            raise typer.Exit(common.SECOND_AGENT) from None
+            text = _("Another agent is already running on this queue ({path}). One is enough.").format(path=queue)
+            raise CommandError(text, exit_code=SECOND_AGENT) from None
         try:
             with _signals(watch) as signals:
                 _Work(loaded, profile, buffer, watch, signals, config).run()
         finally:
             notify(STOPPING)
             alone.release()
-    raise typer.Exit(common.INTERRUPTED if signals.by_hand else 0)
+    return Stopped(INTERRUPTED if signals.by_hand else 0)
 
 
 class _Signals:
-    """What the signals of this process ask for."""
+    """The state that signals set: stop, reload, and whether Ctrl-C was pressed."""
 
     def __init__(self) -> None:
         self.stop = threading.Event()
@@ -62,7 +74,7 @@ class _Signals:
         self.by_hand = False
 
     def handle(self, number: int, _frame: object) -> None:
-        """Take note. An Event is set by another thread: this one may be holding its lock right now."""
+        """Store the signal. An Event is set by another thread: this one may be holding its lock right now."""
         wanted = self.stop
         if number == getattr(signal, "SIGHUP", None):
             wanted = self.reload
@@ -85,7 +97,7 @@ def _signals(watch: Watch) -> Iterator[_Signals]:
 
 
 class _Work:
-    """The deeds of one agent: what the loop calls, and what is said about it."""
+    """The actions that the agent's loop calls, and their messages."""
 
     def __init__(
         self,
@@ -104,12 +116,12 @@ class _Work:
         self._config = config
         self._said: dict[str, object] = {}
         self._zone = _zone(loaded)
-        self._agent: Any = None
+        self._agent: Agent | None = None
         self._unnoted = 0  # answers in a row that could not be noted
         self._rest_until = float("-inf")
 
     def run(self) -> None:
-        """Go on until a signal ends it."""
+        """Run until a signal ends it."""
         from sigprobe.runs import agent as loop
 
         self._agent = loop.Agent(
@@ -128,8 +140,8 @@ class _Work:
         every = self._loaded.config.schedule.every_min
         terminal.current().say(
             ngettext(
-                "The agent is at work: a test every {n} minute. Ctrl-C ends it.",
-                "The agent is at work: a test every {n} minutes. Ctrl-C ends it.",
+                "Agent is running: a test every {n} minute. Ctrl-C stops it.",
+                "Agent is running: a test every {n} minutes. Ctrl-C stops it.",
                 every,
             ).format(n=every)
         )
@@ -141,9 +153,10 @@ class _Work:
         return self._loaded.config.schedule.every_min * 60.0
 
     def alive(self, next_in_s: float) -> None:
-        """Tell the service manager that the loop turns, and when the next test is."""
+        """Report to the service manager that the loop runs, and when the next test is."""
         from sigprobe.runs import agent as loop
 
+        assert self._agent is not None
         due = self._agent.next_run_at
         if self._said.get("due") == due:
             notify(ALIVE)
@@ -154,7 +167,7 @@ class _Work:
         text = _("Next test at {time}").format(time=clock_text(when, self._zone, with_date=False))
         notify(ALIVE, status(text))
 
-    # --- deeds ----------------------------------------------------------------------------------------------
+    # --- actions --------------------------------------------------------------------------------------------
 
     def test(self) -> None:
         """One session, as `sigprobe test` runs it."""
@@ -170,13 +183,13 @@ class _Work:
             report = rounds.measure(self._loaded, plan, self._buffer, hooks, stop=self._signals.stop)
             self._buffer.prune()
         except StorageError as error:
-            common.say_code(error.code, str(error))
+            sentences.say_code(error.code, str(error))
             return
         if report.storage_error is not None:
-            common.say_code(report.storage_error.code, str(report.storage_error))
+            sentences.say_code(report.storage_error.code, str(report.storage_error))
         elif report.saved:
             self._rest_until = float("-inf")  # what could keep these results can keep an answer, too
-        text = ngettext("Tested: {n} result kept.", "Tested: {n} results kept.", report.saved)
+        text = ngettext("Tested: {n} result stored.", "Tested: {n} results stored.", report.saved)
         terminal.current().say(text.format(n=number(report.saved)))
 
     def send(self, give_way_s: float) -> float:
@@ -193,7 +206,7 @@ class _Work:
             if not self._loaded.config.upload.collectors or not self._buffer.pending():
                 return loop.LOOK_S
             senders, trouble, _env = read_collectors(self._loaded)
-            self._once("tokens", [f"{t.url}: {common.token_sentence(t.reason, t.path)}" for t in trouble])
+            self._once("tokens", [f"{t.url}: {sentences.token_sentence(t.reason, t.path)}" for t in trouble])
             if not senders:
                 return loop.LOOK_S
             report = rounds.send(
@@ -205,14 +218,14 @@ class _Work:
             )
         except UnnotedError as error:
             if not self._unnoted:
-                common.say_code(error.code, str(error))
+                sentences.say_code(error.code, str(error))
             self._unnoted += 1
             # kept here as well: where there is no room, the memory beside the queue cannot be written either
             rest = max(loop.LOOK_S, span_s(self._unnoted))
             self._rest_until = loop.device_clock() + rest
             return rest
         except StorageError as error:
-            common.say_code(error.code, str(error))
+            sentences.say_code(error.code, str(error))
             return loop.LOOK_S
         if report.batches:
             self._unnoted = 0
@@ -228,13 +241,12 @@ class _Work:
         return max(1.0, jitter.next_try_s(memory, urls, self._buffer.probe_id, link_up=bool(self._watch.ways)))
 
     def link_up(self) -> None:
-        """A way out has come: what failed before is tried at once."""
-
+        """A connection appeared: retry failed uploads at once."""
         urls = [entry.url for entry in self._loaded.config.upload.collectors]
         backoff_of(self._buffer.configured_path).link_came_up(urls)
 
     def reload(self) -> float:
-        """Read the settings anew; mistakes are said, and the old settings kept. Returns the period in seconds."""
+        """Reload the settings; report mistakes and keep the old settings then. Returns the period in seconds."""
         from sigprobe.config import ConfigError, load, report
         from sigprobe.record.profile import ProfileError
         from sigprobe.record.profile import load as load_profile
@@ -243,23 +255,25 @@ class _Work:
         out = terminal.current()
         try:
             loaded = load(self._config)
-            profile = load_profile(loaded.config.profile, common.profile_dirs(loaded))
+            profile = load_profile(loaded.config.profile, opening.profile_dirs(loaded))
         except ConfigError as error:
             out.error(report(error))
         except ProfileError as error:
-            out.error(str(error))
+            from sigprobe.render.words import fill
+
+            out.error(fill(_(error.message), error.values))
         else:
             if queue_path(loaded) != self._buffer.configured_path:
-                out.error(_("buffer.path cannot change while the agent runs; start it again for that."))
+                out.error(_("buffer.path cannot change while the agent is running; restart it for that."))
             self._loaded, self._profile, self._zone = loaded, profile, _zone(loaded)
             self._said.pop("due", None)
-            out.say(_("The settings were read anew."))
+            out.say(_("Settings reloaded."))
             self._say_environment()
             return self._period_s()
-        out.error(_("The agent goes on with the settings it had."))
+        out.error(_("The agent keeps its previous settings."))
         return self._period_s()
 
-    # --- what is said, once for each change -----------------------------------------------------------------
+    # --- messages, once for each change ---------------------------------------------------------------------
 
     def _once(self, topic: str, lines: list[str]) -> None:
         if self._said.get(topic) != lines:
@@ -271,7 +285,7 @@ class _Work:
         from sigprobe.runs.setup import read_collectors
 
         _senders, _trouble, from_environment = read_collectors(self._loaded)
-        self._once("environment", [common.token_in_environment()] if from_environment else [])
+        self._once("environment", [sentences.token_in_environment()] if from_environment else [])
 
     def _say(self, report: Report) -> None:
         out = terminal.current()
@@ -279,24 +293,26 @@ class _Work:
             text = ngettext("{n} result sent, {pending} waiting.", "{n} results sent, {pending} waiting.", report.sent)
             out.say(text.format(n=number(report.sent), pending=number(report.pending)))
         if report.rejected:
-            common.say_code("set_aside", None)
+            sentences.say_code("set_aside", None)
         if report.sent or report.rejected or self._said.get("unchecked") != report.time_unchecked:
             self._said["unchecked"] = list(report.time_unchecked)
-            common.say_unchecked(report)
+            for note in sentences.unchecked_dates(report):
+                draw.message(note)
         if self._said.get("refused") != report.refused:
             self._said["refused"] = list(report.refused)
             for url in report.refused:
-                common.say_code("collector_token", url)
+                terminal.current().error(f"{url}: {sentences.code_text('collector_token')}")
         code = None if report.stopped in ("interrupted", "collector_token") else report.stopped
         if code is not None and self._said.get("stopped") != code:
-            common.say_code(code, report.detail)
+            sentences.say_code(code, report.detail)
         self._said["stopped"] = code
         if "clock" not in self._said and report.clock_offset_ms is not None:
             from sigprobe.runs.clock import clock_is_wrong
 
             if clock_is_wrong(report):
                 self._said["clock"] = True
-                common.say_clock(report)
+                for note in sentences.wrong_clock(report):
+                    draw.message(note)
 
 
 def _tell_alive() -> None:

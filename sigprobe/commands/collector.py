@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from sigprobe.commands.support import common, terminal, transfer_ui
+from sigprobe.commands.support import options, terminal, transfer_ui
+from sigprobe.commands.support.command_result import CommandError, CommandResult, Json, Message, Output, Screen
+from sigprobe.commands.support.exit_codes import FAILED, USAGE
 from sigprobe.words.i18n import N_, _, ngettext, number
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from sigprobe.collector.ingest.file_import import Imported
+    from sigprobe.collector.store import Token
 
 app = typer.Typer(
-    help=N_("Run the monitoring server that takes results in, and manage its tokens."),
+    help=N_("Run the collector that receives results, and manage its tokens."),
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -61,6 +65,120 @@ class Throughput(StrEnum):
     OFF = "off"
 
 
+@dataclass(frozen=True, slots=True)
+class Carried(CommandResult):
+    """Results from a file, now in the database; `receipts` is the file of receipts, if any."""
+
+    done: Imported
+    receipts: Path | None
+    compact = True
+
+    def _counts(self) -> dict[str, int]:
+        return {name: self.done.statuses[name] for name in ("accepted", "duplicate", "rejected", "conflict")}
+
+    def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
+        """A warning for results that were not accepted, with examples."""
+        counts = self._counts()
+        bad = counts["rejected"] + counts["conflict"]
+        if bad and output.for_people:
+            text = ngettext("Warning: {n} result was not accepted:", "Warning: {n} results were not accepted:", bad)
+            examples = (f"  {name}: {reason}" for name, reason in self.done.examples)
+            yield Message("\n".join([text.format(n=number(bad)), *examples]), error=True)
+
+    def text(self, screen: Screen) -> str:
+        """How many results are new, how many were known, and where the receipts are."""
+        counts = self._counts()
+        text = ngettext(
+            "{n} result imported, {known} already known.",
+            "{n} results imported, {known} already known.",
+            counts["accepted"],
+        ).format(n=number(counts["accepted"]), known=number(counts["duplicate"]))
+        if self.receipts is not None:
+            more = _("The receipts are in {file}. On the device the results come from: sigprobe import {file}")
+            text += "\n" + more.format(file=self.receipts)
+        return text
+
+    def document(self) -> Json:
+        """The same for programs."""
+        return {
+            "records": self.done.lines,
+            **self._counts(),
+            "examples": [{"id": name, "reason": reason} for name, reason in self.done.examples],
+            "receipts_file": None if self.receipts is None else str(self.receipts),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class NewToken(CommandResult):
+    """A new token; this is the only time it is printed."""
+
+    secret: str
+    always = True
+
+    def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
+        """The warning that it is shown once."""
+        yield Message(_("Keep this token now: it cannot be shown again."))
+
+    def text(self, screen: Screen) -> str:
+        """The token alone."""
+        return self.secret
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens(CommandResult):
+    """All tokens without their secrets, as a table with a head."""
+
+    tokens: Sequence[Token]
+
+    def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
+        """What to do where there is no token yet."""
+        if not self.tokens and output.for_people:
+            yield Message(_("There is no token yet. Create one: sigprobe collector token create --probe NAME"))
+
+    def text(self, screen: Screen) -> str:
+        """One line a token."""
+        from sigprobe.record.result import format_time
+        from sigprobe.render.words import columns, pad
+
+        if not self.tokens:
+            return ""
+        rows = [(_("NAME"), _("ROLE"), _("CREATED"), _("LAST USED"), _("STATE"))]
+        for token in self.tokens:
+            used = _("never") if token.last_used_at is None else format_time(token.last_used_at)
+            state = _("in use") if token.revoked_at is None else _("revoked")
+            rows.append((token.name, token.role, format_time(token.created_at), used, state))
+        widths = [max(columns(row[column]) for row in rows) for column in range(len(rows[0]))]
+        lines = ("  ".join(pad(text, width) for text, width in zip(row, widths, strict=True)) for row in rows)
+        return "\n".join(line.rstrip() for line in lines)
+
+    def document(self) -> Json:
+        """The same for programs."""
+        from sigprobe.record.result import format_time
+
+        return [
+            {
+                "name": token.name,
+                "role": token.role,
+                "created_at": format_time(token.created_at),
+                "last_used_at": None if token.last_used_at is None else format_time(token.last_used_at),
+                "revoked_at": None if token.revoked_at is None else format_time(token.revoked_at),
+            }
+            for token in self.tokens
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked(CommandResult):
+    """A token that is no longer valid."""
+
+    name: str
+
+    def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
+        """When it stops working."""
+        text = _("The token {name} is revoked; the server refuses it within a minute.")
+        yield Message(text.format(name=self.name))
+
+
 @app.command()
 def serve(
     *,
@@ -70,22 +188,23 @@ def serve(
     tls_cert: Annotated[Path | None, typer.Option(metavar="F", help=N_("Certificate chain, PEM."))] = None,
     tls_key: Annotated[Path | None, typer.Option(metavar="F", help=N_("Private key, PEM."))] = None,
     behind_proxy: Annotated[
-        bool, typer.Option("--behind-proxy", help=N_("A proxy of yours in front does TLS and forwards the address."))
+        bool,
+        typer.Option("--behind-proxy", help=N_("Your own proxy in front does TLS and forwards the client address.")),
     ] = False,
-    only: Annotated[Only | None, typer.Option(help=N_("Serve only one half."))] = None,
+    only: Annotated[Only | None, typer.Option(help=N_("Run only one half of the server."))] = None,
     throughput: Annotated[
         Throughput | None,
-        typer.Option(help=N_("Who may use the speed test; default: open on loopback, token elsewhere.")),
+        typer.Option(help=N_("Access to the speed test; default: open on loopback, token elsewhere.")),
     ] = None,
     throughput_daily_mb: Annotated[
         int, typer.Option(min=0, help=N_("Speed-test MB per address and day; 0 allows none."))
     ] = 1000,
-) -> None:
-    """Serve until Ctrl-C or SIGTERM."""
+) -> CommandResult:
+    """Run the server until Ctrl-C or SIGTERM."""
     if (tls_cert is None) != (tls_key is None):
-        _fail(_("--tls-cert and --tls-key belong together; please give both."), 2)
+        raise CommandError(_("--tls-cert and --tls-key must be given together."))
     if behind_proxy and tls_cert is not None:
-        _fail(_("Please give either --behind-proxy or --tls-cert, not both."), 2)
+        raise CommandError(_("Give either --behind-proxy or --tls-cert, not both."))
     engine = _open(database)
     from sigprobe.collector import store
     from sigprobe.collector.access.checks import is_loopback
@@ -101,7 +220,7 @@ def serve(
         bound = bind(host, port)
     except ServeError as error:
         engine.dispose()
-        _fail(str(error), 1)
+        raise CommandError(str(error), exit_code=FAILED) from None
     settings = Settings(
         only=None if only is None else only.value,
         throughput=mode.value,
@@ -111,26 +230,29 @@ def serve(
         secure_cookies=tls is not None or behind_proxy,
     )
     if plain_public:
-        _say(
+        terminal.current().say(
             _(
-                "Warning: without TLS on an address that others can reach, results and pages are refused. "
-                "Give --tls-cert and --tls-key, or --behind-proxy."
+                "Warning: without TLS on a public address, results and pages are refused. Give --tls-cert "
+                "and --tls-key, or --behind-proxy."
             )
         )
     name = f"[{host}]" if ":" in host else host
     url = f"{'http' if tls is None else 'https'}://{name}:{bound.getsockname()[1]}/"
 
     def ready() -> None:
-        _say(_("The collector serves on {url}").format(url=url))
+        terminal.current().say(_("The collector is running at {url}").format(url=url))
         if only is not Only.THROUGHPUT and not plain_public and sys.stderr.isatty():
             once = store.create_once(engine)
-            _say(_("Open the page (once, within 10 minutes): {url}").format(url=f"{url}login?once={once}"))
+            terminal.current().say(
+                _("Open the page (once, within 10 minutes): {url}").format(url=f"{url}login?once={once}")
+            )
 
     try:
         with bound:
             run(create_app(settings, engine), bound, tls=tls, ready=ready)
     finally:
         engine.dispose()
+    return CommandResult()
 
 
 @app.command("import")
@@ -142,19 +264,19 @@ def import_file(
     receipts: Annotated[
         Path | None,
         typer.Option(
-            "--receipts", metavar="OUT", help=N_("Write receipts, to be imported where the results come from.")
+            "--receipts", metavar="OUT", help=N_("Write receipts, to be imported on the device the results come from.")
         ),
     ] = None,
-    force: transfer_ui.ForceOption = False,
+    force: options.ForceOption = False,
     carrier: Annotated[
-        str, typer.Option("--carrier", metavar="NAME", help=N_("Who brought the file; it is kept with each result."))
+        str, typer.Option("--carrier", metavar="NAME", help=N_("Name of the carrier; it is stored with each result."))
     ] = "import",
     database: DatabaseOption = None,
-    as_json: common.JsonOption = False,
-) -> None:
-    """Take in results that were carried here in a file."""
+    as_json: options.JsonOption = False,
+) -> CommandResult:
+    """Import results that were carried here in a file."""
     if not _NAME.fullmatch(carrier):
-        _fail(_("A name is 1 to 64 letters, digits, dots, dashes and underscores, for example laptop-1."), 2)
+        raise CommandError(_("A name is 1 to 64 letters, digits, dots, dashes and underscores, for example laptop-1."))
     engine = _open(database)
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -164,33 +286,14 @@ def import_file(
         done = _import(engine, file, receipts, carrier, force=force)
     except transfer_file.CarryError as error:
         writing = error.code in ("file_exists", "file_full", "file_unwritable")
-        transfer_ui.say_fault(error, receipts if writing and receipts is not None else file)
-        raise typer.Exit(1 if writing else 2) from None
+        text = transfer_ui.fault_text(error, receipts if writing and receipts is not None else file)
+        raise CommandError(text, exit_code=FAILED if writing else USAGE) from None
     except SQLAlchemyError as error:
-        _say(_("Import {file} again when the database works: nothing is doubled.").format(file=file))
-        _database_failed(error)
+        again = _("Import {file} again when the database works: nothing is stored twice.").format(file=file)
+        raise CommandError(again, _database_text(error), exit_code=FAILED) from None
     finally:
         engine.dispose()
-    counts = {name: done.statuses[name] for name in ("accepted", "duplicate", "rejected", "conflict")}
-    if as_json:
-        examples = [{"id": name, "reason": reason} for name, reason in done.examples]
-        document = {"records": done.lines, **counts, "examples": examples}
-        typer.echo(json.dumps({**document, "receipts_file": None if receipts is None else str(receipts)}))
-        return
-    out = terminal.current()
-    text = ngettext(
-        "{n} result taken in, {known} known already.",
-        "{n} results taken in, {known} known already.",
-        counts["accepted"],
-    )
-    out.show(text.format(n=number(counts["accepted"]), known=number(counts["duplicate"])))
-    bad = counts["rejected"] + counts["conflict"]
-    if bad:
-        text = ngettext("Warning: {n} result was not taken:", "Warning: {n} results were not taken:", bad)
-        out.error("\n".join([text.format(n=number(bad)), *(f"  {name}: {reason}" for name, reason in done.examples)]))
-    if receipts is not None:
-        text = _("The receipts are in {file}. On the device the results come from: sigprobe import {file}")
-        out.show(text.format(file=receipts))
+    return Carried(done, receipts)
 
 
 def _import(engine: Engine, file: Path, receipts: Path | None, carrier: str, *, force: bool) -> Imported:
@@ -226,13 +329,13 @@ def create_token(
     admin: Annotated[
         str | None, typer.Option(metavar="NAME", help=N_("A token that reads results and opens the page."))
     ] = None,
-) -> None:
+) -> CommandResult:
     """Create a token and print it once, alone on the last line."""
     if (probe is None) == (admin is None):
-        _fail(_("Please give either --probe NAME or --admin NAME."), 2)
+        raise CommandError(_("Give either --probe NAME or --admin NAME."))
     name = probe if probe is not None else admin or ""
     if not _NAME.fullmatch(name):
-        _fail(_("A name is 1 to 64 letters, digits, dots, dashes and underscores, for example laptop-1."), 2)
+        raise CommandError(_("A name is 1 to 64 letters, digits, dots, dashes and underscores, for example laptop-1."))
     engine = _open(database)
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -241,55 +344,42 @@ def create_token(
     try:
         secret = store.create_token(engine, name, store.PROBE if probe is not None else store.ADMIN)
     except store.NameTakenError:
-        _fail(
+        raise CommandError(
             _(
                 "A token named {name} is in use. Choose another name, or revoke it first: "
                 "sigprobe collector token revoke {name}"
-            ).format(name=name),
-            2,
-        )
+            ).format(name=name)
+        ) from None
     except SQLAlchemyError as error:
-        _database_failed(error)
+        raise CommandError(_database_text(error), exit_code=FAILED) from None
     finally:
         engine.dispose()
-    _say(_("Keep this token now: it cannot be shown again."))
-    typer.echo(secret)
+    return NewToken(secret)
 
 
 @token_app.command("list")
-def list_tokens(database: DatabaseOption = None) -> None:
+def list_tokens(database: DatabaseOption = None, as_json: options.JsonOption = False) -> CommandResult:
     """List all tokens, without their secrets."""
     engine = _open(database)
     from sqlalchemy.exc import SQLAlchemyError
 
     from sigprobe.collector import store
-    from sigprobe.record.result import format_time
 
     try:
         found = store.list_tokens(engine)
     except SQLAlchemyError as error:
-        _database_failed(error)
+        raise CommandError(_database_text(error), exit_code=FAILED) from None
     finally:
         engine.dispose()
-    if not found:
-        _say(_("There is no token yet. Create one: sigprobe collector token create --probe NAME"))
-        return
-    rows = [(_("NAME"), _("ROLE"), _("CREATED"), _("LAST USED"), _("STATE"))]
-    for token in found:
-        used = _("never") if token.last_used_at is None else format_time(token.last_used_at)
-        state = _("in use") if token.revoked_at is None else _("revoked")
-        rows.append((token.name, token.role, format_time(token.created_at), used, state))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        typer.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    return Tokens(found)
 
 
 @token_app.command("revoke")
 def revoke_token(
     name: Annotated[str, typer.Argument(metavar="NAME", help=N_("The token's name."))],
     database: DatabaseOption = None,
-) -> None:
-    """Take a token out of use for good; a running server refuses it within a minute."""
+) -> CommandResult:
+    """Revoke a token; a running server refuses it within a minute."""
     engine = _open(database)
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -298,12 +388,14 @@ def revoke_token(
     try:
         done = store.revoke_token(engine, name)
     except SQLAlchemyError as error:
-        _database_failed(error)
+        raise CommandError(_database_text(error), exit_code=FAILED) from None
     finally:
         engine.dispose()
     if not done:
-        _fail(_("No token named {name} is in use. To see all: sigprobe collector token list").format(name=name), 2)
-    _say(_("The token {name} is revoked; the server refuses it within a minute.").format(name=name))
+        raise CommandError(
+            _("No token named {name} is in use. To list all: sigprobe collector token list").format(name=name)
+        )
+    return Revoked(name)
 
 
 def _open(database: str | None) -> Engine:
@@ -314,38 +406,28 @@ def _open(database: str | None) -> Engine:
         import sqlalchemy  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError:
-        _fail(_("The collector is not installed. Please run: pip install 'sigprobe[collector]'"), 1)
+        text = _("The collector is not installed. Please run: pip install 'sigprobe[collector]'")
+        raise CommandError(text, exit_code=FAILED) from None
     from sigprobe.collector import store
 
     try:
         return store.open_store(database or _default_database())
     except store.AddressError:
-        _fail(
-            _(
-                "The database address cannot be read. In user name and password every special character must be "
-                "percent-encoded ({examples}): postgresql://USER:PASSWORD@HOST/NAME"
-            ).format(examples="@ = %40, % = %25, / = %2F"),
-            1,
-        )
+        text = _(
+            "The database address cannot be read. In user name and password every special character must be "
+            "percent-encoded ({examples}): postgresql://USER:PASSWORD@HOST/NAME"
+        ).format(examples="@ = %40, % = %25, / = %2F")
+        raise CommandError(text, exit_code=FAILED) from None
     except store.StoreError as error:
-        _fail(str(error), 1)
+        raise CommandError(str(error), exit_code=FAILED) from None
 
 
 def _default_database() -> str:
-    from sigprobe.files import locations
+    from platformdirs import user_data_path
 
-    return f"sqlite:///{locations.queue_file().with_name('collector.db')}"
-
-
-def _database_failed(error: Exception) -> NoReturn:
-    # the driver's own words: the full text would hold statement and parameters
-    _fail(_("The database failed: {reason}").format(reason=getattr(error, "orig", None) or type(error).__name__), 1)
+    return f"sqlite:///{user_data_path('sigprobe', appauthor=False) / 'collector.db'}"
 
 
-def _say(message: str) -> None:
-    typer.echo(message, err=True)
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    _say(message)
-    raise typer.Exit(code)
+def _database_text(error: Exception) -> str:
+    # only what the driver says: the full text would hold statement and parameters
+    return _("The database failed: {reason}").format(reason=getattr(error, "orig", None) or type(error).__name__)

@@ -1,52 +1,75 @@
-"""`sigprobe doctor`: check this device, with one fix to paste for each fault."""
+"""`sigprobe doctor`: check this device; each fault comes with one command that fixes it."""
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import typer
-
-from sigprobe.commands.support import common, terminal
+from sigprobe.commands.support import draw, opening, options, sentences, terminal
+from sigprobe.commands.support.command_result import CommandResult, Json, Message, Output, Screen
+from sigprobe.commands.support.exit_codes import FAILED
 from sigprobe.files import locations
-from sigprobe.words.i18n import _
+from sigprobe.words.i18n import N_, _
 
 if TYPE_CHECKING:
     from sigprobe.config import Loaded
-    from sigprobe.device.doctor import Finding
+    from sigprobe.device.doctor import Finding, State, Text
 
 
-def doctor(*, config: common.ConfigOption = None, as_json: common.JsonOption = False) -> None:
-    loaded = common.settings(config)
+@dataclass(frozen=True, slots=True)
+class Examined(CommandResult):
+    """The findings of all checks."""
+
+    found: Sequence[Finding]
+
+    @property
+    def exit_code(self) -> int:
+        """1 when a check failed, else 0."""
+        return FAILED if any(finding.state == "fail" for finding in self.found) else 0
+
+    def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
+        """Under `-q`, one line for each failed check."""
+        for finding in self.found if screen.quiet and output.for_people else ():
+            if finding.state == "fail":
+                yield Message(f"{finding.name}: {finding.detail} > {finding.fix}", error=True)
+
+    def text(self, screen: Screen) -> str:
+        """One line a check, its fix below it, and the log file."""
+        from sigprobe.render.status import DoctorLine, doctor_text
+
+        lines = [
+            DoctorLine(f.name, f.state, f.detail, _fix(f), f.technical if screen.verbose else None) for f in self.found
+        ]
+        text = doctor_text(lines, ascii=screen.ascii, plain=screen.plain)
+        return text + _("Log file: {path}").format(path=locations.log_file())
+
+    def document(self) -> Json:
+        """The findings for programs: `check` and `data` are the same in every language."""
+        return [
+            {
+                "check": f.check,
+                "name": f.name_en,
+                "state": f.state,
+                "detail": f.detail_en,
+                "fix": _fix(f),
+                "data": f.technical,
+            }
+            for f in self.found
+        ]
+
+
+def doctor(*, config: options.ConfigOption = None, as_json: options.JsonOption = False) -> CommandResult:
+    loaded = opening.settings(config)
     out = terminal.current()
     found: list[Finding] = []
     for finding in _findings(loaded):
         found.append(finding)
-        if out.err_tty and not out.quiet:
-            out.say(f"{'...' if out.err_ascii else '…'} {finding.name}")
-    if as_json:
-        out.result(
-            json.dumps(
-                [{"name": f.name, "state": f.state, "detail": f.detail, "fix": _fix(f)} for f in found],
-                ensure_ascii=True,
-                indent=2,
-            )
-        )
-    else:
-        from sigprobe.render.status import DoctorLine, doctor_text
-
-        lines = [DoctorLine(f.name, f.state, f.detail, _fix(f)) for f in found]
-        out.show(doctor_text(lines, ascii=out.ascii, plain=out.plain))
-        out.show(_("Log file: {path}").format(path=locations.log_file()))
-        if out.quiet:
-            for finding in found:
-                if finding.state == "fail":
-                    out.error(f"{finding.name}: {finding.detail} > {finding.fix}")
-    raise typer.Exit(1 if any(f.state == "fail" for f in found) else 0)
+        if out.err_tty:
+            draw.message(Message(f"{'...' if out.err_ascii else '…'} {finding.name}"))
+    return Examined(found)
 
 
 def _fix(finding: Finding) -> str | None:
@@ -59,7 +82,7 @@ def _findings(loaded: Loaded) -> Iterator[Finding]:
     from sigprobe.tag.clock import read_clock
 
     settings = loaded.config
-    path = common.buffer_path(loaded)
+    path = opening.buffer_path(loaded)
     yield checks.check_python()
     yield from checks.check_install(loaded.path, path, other_queues(path))
     yield from checks.check_queue(path, settings.buffer.max_mb)
@@ -120,24 +143,48 @@ def _collectors(loaded: Loaded) -> Iterator[tuple[Finding, float | None, float]]
     from sigprobe.upload import Collector
 
     if not loaded.config.upload.collectors:
-        yield checks.Finding(_("Collector"), "warn", _("none is configured"), "sigprobe init"), None, 0.0
+        none = checks.Finding("collector", N_("Collector"), "warn", lambda: _("none is configured"), "sigprobe init")
+        yield none, None, 0.0
     for entry in loaded.config.upload.collectors:
         collector = Collector(entry.url, None, entry.ca_file, entry.allow_unchecked_time, loaded.config.upload.proxy)
         if collector.time_unchecked:
-            detail = _("{url}: the dates are not checked, as allow_unchecked_time asks for").format(url=entry.url)
-            fix = "sigprobe config show --origin | grep allow_unchecked_time"
-            yield checks.Finding(_("Certificate dates"), "warn", detail, fix), None, 0.0
+            yield _unchecked_dates(entry.url), None, 0.0
         try:
             token = read_token(entry.token_file)
         except TokenError as error:
             fix = f"chmod 600 {error.path}" if error.reason == "lax" else f"ls -l {error.path}"
-            detail = f"{entry.url}: {common.token_sentence(error.reason, error.path)}"
-            yield checks.Finding(_("Token"), "fail", detail, fix), None, 0.0
+            yield _token(entry.url, "fail", _why_not(error.reason, error.path), fix), None, 0.0
             continue
         if token is None:
-            detail = f"{entry.url}: {common.token_sentence('none', '')}"
-            yield checks.Finding(_("Token"), "fail", detail, "sigprobe config show --origin"), None, 0.0
+            yield _token(entry.url, "fail", _why_not("none", ""), "sigprobe config show --origin"), None, 0.0
             continue
-        state: checks.State = "warn" if token.origin == "environment" else "ok"
-        yield checks.Finding(_("Token"), state, f"{entry.url}: {token.origin}", "unset SIGPROBE_TOKEN"), None, 0.0
+        state: State = "warn" if token.origin == "environment" else "ok"
+        yield _token(entry.url, state, _origin(token.origin), "unset SIGPROBE_TOKEN"), None, 0.0
         yield checks.check_collector(replace(collector, token=token.text))
+
+
+def _token(url: str, state: State, text: Text, fix: str) -> Finding:
+    from sigprobe.device.doctor import Finding
+
+    return Finding("token", N_("Token"), state, lambda: f"{url}: {text()}", fix)
+
+
+def _why_not(reason: str, path: str) -> Text:
+    return lambda: sentences.token_sentence(reason, path)
+
+
+def _origin(origin: str) -> Text:
+    """Return where a token comes from."""
+    return lambda: _("from SIGPROBE_TOKEN") if origin == "environment" else _("read from its file")
+
+
+def _unchecked_dates(url: str) -> Finding:
+    from sigprobe.device.doctor import Finding
+
+    return Finding(
+        "certificate_dates",
+        N_("Certificate dates"),
+        "warn",
+        lambda: _("{url}: the dates are not checked, as allow_unchecked_time asks for").format(url=url),
+        "sigprobe config show --origin | grep allow_unchecked_time",
+    )

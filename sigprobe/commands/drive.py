@@ -1,4 +1,4 @@
-"""`sigprobe drive`: test again and again on the way; stop by itself; leave a map, GeoJSON and CSV."""
+"""`sigprobe drive`: repeated tests while travelling; it stops by itself and leaves a map, GeoJSON and CSV."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from sigprobe.commands.support import after_run, cli_values, common
-from sigprobe.commands.support.drive_run import Trip, Wish, is_full, say_files
+from sigprobe.commands.support import after_run, cli_values, opening, options
+from sigprobe.commands.support.command_result import CommandError, CommandResult, Dialect
+from sigprobe.commands.support.drive_run import Trip, Wish, files_text, is_full
+from sigprobe.commands.support.exit_codes import NOT_SAVED, USAGE
 from sigprobe.commands.support.signals import caught
 from sigprobe.words.i18n import N_, _
 
@@ -29,58 +31,54 @@ _SPAN: Final = re.compile(r"^(?:(\d+)\s*h)?\s*(?:(\d+)\s*m(?:in)?)?\s*(?:(\d+)\s
 
 def drive(
     *,
-    config: common.ConfigOption = None,
+    config: options.ConfigOption = None,
     every: Annotated[
         float | None,
-        typer.Option("--every", metavar="S", min=1, help=N_("Seconds from one point to the next (10 by itself).")),
+        typer.Option("--every", metavar="S", min=1, help=N_("Seconds between points. [default: 10]")),
     ] = None,
     metres: Annotated[
         float | None,
         typer.Option(
-            "--metres",
-            metavar="M",
-            min=10,
-            help=N_("Metres from one point to the next; with --every the first counts."),
+            "--metres", metavar="M", min=10, help=N_("Metres between points; with --every, what comes first counts.")
         ),
     ] = None,
     length: Annotated[
-        str, typer.Option("--for", metavar="TIME", help=N_("How long, for example 30m or 1h30m (2h by itself)."))
+        str, typer.Option("--for", metavar="TIME", help=N_("Duration, for example 30m or 1h30m. [default: 2h]"))
     ] = "",
     points: Annotated[
-        int | None, typer.Option("--points", metavar="N", min=1, help=N_("How many points at most."))
+        int | None, typer.Option("--points", metavar="N", min=1, help=N_("Stop after this many points."))
     ] = None,
     max_data: Annotated[
-        str, typer.Option("--max-data", metavar="MB", help=N_("The most data the drive may use, for example 20MB."))
+        str, typer.Option("--max-data", metavar="MB", help=N_("Data limit of the drive, for example 20MB."))
     ] = "",
     only: Annotated[
         list[str] | None,
         typer.Option(
-            "--only", metavar="KIND|NAME", help=N_("Only these checks; may be repeated. Speed tests run only so.")
+            "--only",
+            metavar="KIND|NAME",
+            help=N_("Only these checks; may be repeated. Speed tests run only if named here."),
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="NAME", help=N_("Name of the files without ending, or a folder for them.")),
+        typer.Option("--out", metavar="NAME", help=N_("File name without extension, or a folder for the files.")),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help=N_("Replace files of that name."))] = False,
-    csv_dialect: Annotated[
-        str, typer.Option("--csv-dialect", metavar="plain|excel-id", help=N_("CSV for Indonesian Excel: ; and comma."))
-    ] = "plain",
+    force: options.ForceOption = False,
+    csv_dialect: options.DialectOption = "plain",
     tps: Annotated[
-        str, typer.Option("--tps", metavar="ID", help=N_("Count the points for this TPS; otherwise for none."))
+        str,
+        typer.Option(
+            "--tps", metavar="ID", help=N_("Record the points for this TPS; without this option, for no TPS.")
+        ),
     ] = "",
-    operator: Annotated[str, typer.Option("--operator", help=N_("Mobile operator, where no modem can tell."))] = "",
+    operator: options.OperatorOption = "",
     no_upload: Annotated[
-        bool, typer.Option("--no-upload", help=N_("Keep the results, send nothing at the end."))
+        bool, typer.Option("--no-upload", help=N_("Store the results, send nothing at the end."))
     ] = False,
-    as_json: common.JsonOption = False,
+    as_json: options.JsonOption = False,
     ndjson: Annotated[bool, typer.Option("--ndjson", help=N_("Print each point as soon as it is on disk."))] = False,
-) -> None:
-    loaded = common.settings(config)
-    if as_json and ndjson:
-        cli_values.usage(_("Choose one of --json and --ndjson."))
-    if csv_dialect not in ("plain", "excel-id"):
-        cli_values.usage(_("--csv-dialect takes plain or excel-id."))
+) -> CommandResult:
+    loaded = opening.settings(config)
     wish = Wish(
         checks=_checks(loaded, only or []),
         every_s=every,
@@ -91,21 +89,20 @@ def drive(
         tps_id=cli_values.tps_id(tps) if tps else None,
         operator=operator,
     )
-    profile = common.load_profile(loaded)
-    form = "json" if as_json else "ndjson" if ndjson else ""
-    with common.open_buffer(loaded) as buffer, _signals() as stop:
-        senders = common.collectors(loaded) if not no_upload or cli_values.needs_token(loaded, wish.checks) else []
-        trip = Trip(loaded, profile, buffer, senders, wish, form, stop)
+    profile = opening.load_profile(loaded)
+    with opening.open_buffer(loaded, saves=True) as buffer, _signals() as stop:
+        senders = opening.collectors(loaded) if not no_upload or cli_values.needs_token(loaded, wish.checks) else []
+        trip = Trip(loaded, profile, buffer, senders, wish, stop)
         trip.look_at_budget()
-        trip.files = _files(trip, out, csv_dialect, force=force)
+        trip.files = _files(trip, out, "excel-id" if csv_dialect == "excel-id" else "plain", force=force)
         trip.announce()
         trip.go()
         sent = None
         if not no_upload and trip.ended != "stopped" and trip.fault is None and senders:
             sent = after_run.send(buffer, senders)
-        trip.tell(sent, no_upload=no_upload)
+        driven = trip.result(sent, no_upload=no_upload)
         buffer.prune()
-    raise typer.Exit(trip.exit_code)
+    return driven
 
 
 # --- what was asked for -------------------------------------------------------------------------------------
@@ -118,7 +115,9 @@ def _checks(loaded: Loaded, only: list[str]) -> tuple[CommonOptions, ...]:
         return tuple(light(options) for options in cli_values.chosen(loaded, only))
     checks = light_checks(loaded.config.checks())
     if not checks:
-        cli_values.usage(_("The settings have no ping, dns or http target, which a drive repeats. Choose with --only."))
+        cli_values.usage(
+            _("The settings have no ping, dns or http target that a drive can repeat. Choose checks with --only.")
+        )
     return checks
 
 
@@ -133,7 +132,7 @@ def _seconds(text: str) -> float:
     return float(total)
 
 
-def _files(trip: Trip, out: Path | None, dialect: Any, *, force: bool) -> RouteFiles:
+def _files(trip: Trip, out: Path | None, dialect: Dialect, *, force: bool) -> RouteFiles:
     from sigprobe.commands.support.drive_files import RouteFiles, without_suffix
 
     name = f"sigprobe-drive-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
@@ -141,21 +140,20 @@ def _files(trip: Trip, out: Path | None, dialect: Any, *, force: bool) -> RouteF
     files = RouteFiles(base, trip.drive_id, trip.who, trip.zone, trip.profile, dialect)
     taken = files.taken()
     if taken is not None and not force:
-        cli_values.usage(_("{path} is there already; to replace it, add --force.").format(path=taken))
+        cli_values.usage(_("{path} already exists; to overwrite it, add --force.").format(path=taken))
     try:
         base.parent.mkdir(parents=True, exist_ok=True)
         files.open(replace=force)
     except FileExistsError as error:
-        cli_values.usage(_("{path} is there already; to replace it, add --force.").format(path=error.filename))
+        cli_values.usage(_("{path} already exists; to overwrite it, add --force.").format(path=error.filename))
     except OSError as error:
-        say_files(error)
-        raise typer.Exit(common.NOT_SAVED if is_full(error) else common.USAGE) from None
+        raise CommandError(files_text(error), exit_code=NOT_SAVED if is_full(error) else USAGE) from None
     return files
 
 
 @contextmanager
 def _signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C, SIGTERM and a closed terminal set; the second time they end the process at once."""
+    """Return an event that Ctrl-C, SIGTERM and SIGHUP set; a second signal ends the process at once."""
     stop = threading.Event()
 
     def handle(number: int, _frame: object) -> None:

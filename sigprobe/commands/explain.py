@@ -2,29 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sigprobe.commands.support import common, terminal
+from sigprobe.commands.support import options
+from sigprobe.commands.support.command_result import CommandError, CommandResult, Json, Screen
 from sigprobe.words.i18n import N_, _
+
+if TYPE_CHECKING:
+    from sigprobe.words.codes import Code
+
+
+@dataclass(frozen=True, slots=True)
+class Explained(CommandResult):
+    """One code with its meaning, or all codes."""
+
+    codes: Sequence[Code]
+    listed: bool
+
+    def text(self, screen: Screen) -> str:
+        """The meaning and the advice of one code; one line a code for the list."""
+        from sigprobe.render.status import codes_text, explain_text
+
+        if self.listed:
+            return codes_text(self.codes, ascii=screen.ascii, plain=screen.plain)
+        return explain_text(self.codes[0], ascii=screen.ascii, plain=screen.plain)
+
+    def document(self) -> Json:
+        """The same for programs: the codes only, since sentences depend on the language."""
+        found = [{"code": code.code, "screen": code.screen} for code in self.codes]
+        return found if self.listed else found[0]
 
 
 def explain(
-    code: Annotated[str, typer.Argument(metavar="CODE", help=N_("A code such as SP-NET-01 or timeout."))],
+    code: Annotated[
+        str, typer.Argument(metavar="CODE", show_default=False, help=N_("A code such as SP-NET-01 or timeout."))
+    ] = "",
     *,
-    config: common.ConfigOption = None,
-) -> None:
-    from sigprobe.render.status import explain_text
+    config: options.ConfigOption = None,
+    as_json: options.JsonOption = False,
+) -> CommandResult:
     from sigprobe.words.codes import CODES, find_code
 
-    out = terminal.current()
+    if not code:
+        return Explained(sorted(CODES.values(), key=lambda entry: entry.screen), listed=True)
     found = find_code(code)
-    if found is None:
-        names = [name for entry in CODES.values() for name in (entry.code, entry.screen)]
-        near = get_close_matches(code, names, 1, cutoff=0.5) or get_close_matches(code.upper(), names, 1)
-        text = _("There is no code {name}.").format(name=code)
-        out.error(text + (" " + _("Did you mean {names}?").format(names=near[0]) if near else ""))
-        raise typer.Exit(common.USAGE)
-    out.show(explain_text(found, ascii=out.ascii))
+    if found is not None:
+        return Explained([found], listed=False)
+    names = [name for entry in CODES.values() for name in (entry.code, entry.screen)]
+    near = get_close_matches(code, names, 1, cutoff=0.5) or get_close_matches(code.upper(), names, 1)
+    text = _("There is no code {name}.").format(name=code)
+    more = _("Did you mean {names}?").format(names=near[0]) if near else _("To list all codes: sigprobe explain")
+    raise CommandError(f"{text} {more}")

@@ -1,21 +1,79 @@
-"""`sigprobe export`: the results that wait, into a file for a stick; or receipts for those carried for others."""
+"""`sigprobe export`: write pending results to a file, or receipts for results carried for others."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sigprobe.commands.support import common, terminal, transfer_ui
+from sigprobe.commands.support import opening, options, transfer_ui
+from sigprobe.commands.support.command_result import CommandError, CommandResult, Json, Message, Output, Screen
+from sigprobe.commands.support.exit_codes import FAILED
 from sigprobe.words.i18n import N_, _, ngettext, number, size
 
 if TYPE_CHECKING:
     from sigprobe.buffer import Buffer
     from sigprobe.upload.offline import Exported
 
-_FAILED = 1
+
+@dataclass(frozen=True, slots=True)
+class Written(CommandResult):
+    """What was written: results, receipts, or both."""
+
+    file: Path | None
+    results: Exported | None
+    receipts_file: Path | None
+    receipts: Exported | None
+    compact = True
+
+    def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
+        """A warning for results that were left out."""
+        if self.results is not None and self.results.damaged:
+            text = ngettext(
+                "Warning: {n} damaged result was left out.",
+                "Warning: {n} damaged results were left out.",
+                self.results.damaged,
+            )
+            yield Message(text.format(n=number(self.results.damaged)), error=True)
+
+    def text(self, screen: Screen) -> str:
+        """How many results and receipts are in which file."""
+        lines: list[str] = []
+        done = self.results
+        if done is not None and not done.records:
+            lines.append(_("No results are waiting. {file} was written and is empty.").format(file=self.file))
+        elif done is not None:
+            text = ngettext("{n} result is in {file} ({size}).", "{n} results are in {file} ({size}).", done.records)
+            lines.append(text.format(n=number(done.records), file=self.file, size=size(done.file_bytes)))
+            lines.append(_("They also stay in the queue of this device until the collector has them."))
+        if self.receipts is not None:
+            count = self.receipts.records
+            text = ngettext("{n} receipt is in {file}.", "{n} receipts are in {file}.", count)
+            lines.append(text.format(n=number(count), file=self.receipts_file))
+        return "\n".join(lines)
+
+    def hints(self, screen: Screen) -> Iterable[Message]:
+        """The command for the other device."""
+        if self.results is not None and self.results.records:
+            yield Message(_("Next, on another laptop: sigprobe import {file}").format(file=self.file))
+        if self.receipts is not None and self.receipts.records:
+            text = _("Next, on the device they come from: sigprobe import {file}")
+            yield Message(text.format(file=self.receipts_file))
+
+    def document(self) -> Json:
+        """The same for programs."""
+        done, given = self.results, self.receipts
+        return {
+            "file": None if self.file is None else str(self.file),
+            "records": None if done is None else done.records,
+            "damaged": None if done is None else done.damaged,
+            "file_bytes": None if done is None else done.file_bytes,
+            "receipts_file": None if self.receipts_file is None else str(self.receipts_file),
+            "receipts": None if given is None else given.records,
+        }
 
 
 def export(
@@ -25,37 +83,19 @@ def export(
     ] = None,
     receipts: Annotated[
         Path | None,
-        typer.Option("--receipts", metavar="OUT", help=N_("Write receipts for the results carried for others.")),
+        typer.Option("--receipts", metavar="OUT", help=N_("Write receipts for results carried for other devices.")),
     ] = None,
-    force: transfer_ui.ForceOption = False,
-    config: common.ConfigOption = None,
-    as_json: common.JsonOption = False,
-) -> None:
+    force: options.ForceOption = False,
+    config: options.ConfigOption = None,
+    as_json: options.JsonOption = False,
+) -> CommandResult:
     if file is None and receipts is None:
-        terminal.current().error(_("Name the file to write to, for example: sigprobe export results.ndjson.gz"))
-        raise typer.Exit(common.USAGE)
-    loaded = common.settings(config)
-    with common.open_buffer(loaded) as buffer:
+        raise CommandError(_("Give the file to write, for example: sigprobe export results.ndjson.gz"))
+    loaded = opening.settings(config)
+    with opening.open_buffer(loaded) as buffer:
         done = None if file is None else _write_results(buffer, file, force=force)
         given = None if receipts is None else _write_receipts(buffer, receipts, force=force)
-    if as_json:
-        terminal.current().result(
-            json.dumps(
-                {
-                    "file": None if file is None else str(file),
-                    "records": None if done is None else done.records,
-                    "damaged": None if done is None else done.damaged,
-                    "file_bytes": None if done is None else done.file_bytes,
-                    "receipts_file": None if receipts is None else str(receipts),
-                    "receipts": None if given is None else given.records,
-                }
-            )
-        )
-        return
-    if done is not None:
-        _say_results(done, file)
-    if given is not None:
-        _say_receipts(given, receipts)
+    return Written(file, done, receipts, given)
 
 
 def _write_results(buffer: Buffer, path: Path, *, force: bool) -> Exported:
@@ -65,8 +105,7 @@ def _write_results(buffer: Buffer, path: Path, *, force: bool) -> Exported:
         with transfer_ui.Bar(_("Writing"), buffer.pending()) as bar:
             return offline.export_results(buffer, path, overwrite=force, progress=bar.show)
     except offline.CarryError as error:
-        transfer_ui.say_fault(error, path)
-        raise typer.Exit(_FAILED) from None
+        raise CommandError(transfer_ui.fault_text(error, path), exit_code=FAILED) from None
 
 
 def _write_receipts(buffer: Buffer, path: Path, *, force: bool) -> Exported:
@@ -75,28 +114,4 @@ def _write_receipts(buffer: Buffer, path: Path, *, force: bool) -> Exported:
     try:
         return offline.export_receipts(buffer, path, overwrite=force)
     except offline.CarryError as error:
-        transfer_ui.say_fault(error, path)
-        raise typer.Exit(_FAILED) from None
-
-
-def _say_results(done: Exported, path: Path | None) -> None:
-    out = terminal.current()
-    if done.damaged:
-        text = ngettext(
-            "Warning: {n} damaged result was left out.", "Warning: {n} damaged results were left out.", done.damaged
-        )
-        out.error(text.format(n=number(done.damaged)))
-    if not done.records:
-        out.show(_("No results are waiting. {file} is written and holds none.").format(file=path))
-        return
-    text = ngettext("{n} result is in {file} ({size}).", "{n} results are in {file} ({size}).", done.records)
-    out.show(text.format(n=number(done.records), file=path, size=size(done.file_bytes)))
-    out.show(_("They also keep waiting on this device until the collector has them."))
-    out.say(_("Next, on another laptop: sigprobe import {file}").format(file=path))
-
-
-def _say_receipts(done: Exported, path: Path | None) -> None:
-    text = ngettext("{n} receipt is in {file}.", "{n} receipts are in {file}.", done.records)
-    terminal.current().show(text.format(n=number(done.records), file=path))
-    if done.records:
-        terminal.current().say(_("Next, on the device they come from: sigprobe import {file}").format(file=path))
+        raise CommandError(transfer_ui.fault_text(error, path), exit_code=FAILED) from None

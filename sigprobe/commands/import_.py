@@ -1,14 +1,17 @@
-"""`sigprobe import`: take in the results of another device, or receipts for one's own."""
+"""`sigprobe import`: import the results of another device, or receipts for the results of this one."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from sigprobe.commands.support import common, terminal, transfer_ui
+from sigprobe.commands.support import opening, options, sentences, transfer_ui
+from sigprobe.commands.support.command_result import CommandError, CommandResult, Json, Message, Output, Screen
+from sigprobe.commands.support.exit_codes import NOT_SAVED
 from sigprobe.words.i18n import N_, _, ngettext, number
 
 if TYPE_CHECKING:
@@ -17,125 +20,162 @@ if TYPE_CHECKING:
     from sigprobe.upload.offline import Receipted, TakenIn
 
 
+@dataclass(frozen=True, slots=True)
+class ImportedResults(CommandResult):
+    """Results of another device, now in this queue."""
+
+    done: TakenIn
+    probe_id: str | None
+    pending: int
+    compact = True
+
+    def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
+        """A warning for each kind of result that was not imported, with examples."""
+        if not output.for_people:
+            return
+        done = self.done
+        if done.conflicting:
+            text = ngettext(
+                "Warning: {n} result is already here with different content; the stored one is kept.",
+                "Warning: {n} results are already here with different content; the stored ones are kept.",
+                done.conflicting,
+            )
+            yield Message(text.format(n=number(done.conflicting)), error=True)
+        if done.refused:
+            text = ngettext(
+                "Warning: {n} result was left out because no collector would accept it.",
+                "Warning: {n} results were left out because no collector would accept them.",
+                done.refused,
+            )
+            yield Message(text.format(n=number(done.refused)), error=True)
+        for name, reason in done.examples:
+            yield Message(f"  {name}: {reason}", error=True)
+
+    def text(self, screen: Screen) -> str:
+        """How many results are new and how many were already there."""
+        text = ngettext(
+            "{n} result imported, {known} already known.", "{n} results imported, {known} already known.", self.done.new
+        )
+        return text.format(n=number(self.done.new), known=number(self.done.known))
+
+    def hints(self, screen: Screen) -> Iterable[Message]:
+        """The next command."""
+        if self.done.new:
+            yield Message(_("Next: sigprobe upload"))
+
+    def document(self) -> Json:
+        """The same for programs."""
+        done = self.done
+        return {
+            "kind": "results",
+            "probe_id": self.probe_id,
+            "records": done.records,
+            "new": done.new,
+            "known": done.known,
+            "conflicting": done.conflicting,
+            "refused": done.refused,
+            "examples": [{"id": name, "reason": reason} for name, reason in done.examples],
+            "pending": self.pending,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedReceipts(CommandResult):
+    """Receipts for results of this device."""
+
+    done: Receipted
+    pending: int
+    compact = True
+
+    def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
+        """A message for receipts without effect."""
+        if not output.for_people:
+            return
+        unfit = self.done.unknown + self.done.other_bytes
+        if unfit:
+            text = ngettext(
+                "{n} receipt matches no result of this device and was ignored.",
+                "{n} receipts match no result of this device and were ignored.",
+                unfit,
+            )
+            yield Message(text.format(n=number(unfit)), error=True)
+        if self.done.not_taken:
+            text = ngettext(
+                "{n} result was not accepted by the collector and is unchanged here.",
+                "{n} results were not accepted by the collector and are unchanged here.",
+                self.done.not_taken,
+            )
+            yield Message(text.format(n=number(self.done.not_taken)), error=True)
+
+    def text(self, screen: Screen) -> str:
+        """How many results the collector has."""
+        done = self.done
+        text = ngettext(
+            "According to this file the collector already has {n} result; it stays on this device but will not be "
+            "sent again.",
+            "According to this file the collector already has {n} results; they stay on this device but will not be "
+            "sent again.",
+            done.carried,
+        )
+        lines = [text.format(n=number(done.carried))]
+        if done.known:
+            text = ngettext("{n} had already been confirmed.", "{n} had already been confirmed.", done.known)
+            lines.append(text.format(n=number(done.known)))
+        return "\n".join(lines)
+
+    def document(self) -> Json:
+        """The same for programs."""
+        done = self.done
+        return {
+            "kind": "receipts",
+            "receipts": done.receipts,
+            "carried": done.carried,
+            "known": done.known,
+            "unknown": done.unknown,
+            "other_bytes": done.other_bytes,
+            "not_taken": done.not_taken,
+            "pending": self.pending,
+        }
+
+
 def import_(
     *,
     file: Annotated[
         Path, typer.Argument(metavar="FILE", show_default=False, help=N_("A file of results or of receipts."))
     ],
-    config: common.ConfigOption = None,
-    as_json: common.JsonOption = False,
-) -> None:
+    config: options.ConfigOption = None,
+    as_json: options.JsonOption = False,
+) -> CommandResult:
     from sigprobe.buffer import StorageError
     from sigprobe.protocol import transfer_file
     from sigprobe.upload import offline
 
-    loaded = common.settings(config)
-    document: dict[str, Any]
-    with common.open_buffer(loaded) as buffer:
+    loaded = opening.settings(config)
+    with opening.open_buffer(loaded, saves=True) as buffer:
         try:
             with transfer_file.opened(file) as opened:
                 verified = offline.verify(opened)
                 if verified.header.format == transfer_file.RESULTS:
-                    document = _take_in(buffer, opened, verified, as_json=as_json)
-                else:
-                    document = _apply(buffer, opened, verified, as_json=as_json)
+                    return _import_results(buffer, opened, verified)
+                return _import_receipts(buffer, opened, verified)
         except transfer_file.CarryError as error:
-            transfer_ui.say_fault(error, file)
-            raise typer.Exit(common.USAGE) from None
+            raise CommandError(transfer_ui.fault_text(error, file)) from None
         except StorageError as error:
-            common.say_code(error.code, str(error))
-            terminal.current().error(_("Then import {file} again: nothing is doubled.").format(file=file))
-            raise typer.Exit(common.NOT_SAVED) from None
-        if as_json:
-            terminal.current().result(json.dumps({**document, "pending": buffer.pending()}))
+            again = _("Then import {file} again: nothing is stored twice.").format(file=file)
+            raise CommandError(sentences.code_text(error.code, str(error)), again, exit_code=NOT_SAVED) from None
 
 
-def _take_in(buffer: Buffer, file: BinaryIO, verified: Verified, *, as_json: bool) -> dict[str, Any]:
+def _import_results(buffer: Buffer, file: BinaryIO, verified: Verified) -> ImportedResults:
     from sigprobe.upload import offline
 
-    with transfer_ui.Bar(_("Taking in"), verified.count) as bar:
+    with transfer_ui.Bar(_("Importing"), verified.count) as bar:
         done = offline.take_in(buffer, file, verified, progress=bar.show)
-    if not as_json:
-        _say_results(done)
-    return {
-        "kind": "results",
-        "probe_id": verified.header.probe_id,
-        "records": done.records,
-        "new": done.new,
-        "known": done.known,
-        "conflicting": done.conflicting,
-        "refused": done.refused,
-        "examples": [{"id": name, "reason": reason} for name, reason in done.examples],
-    }
+    return ImportedResults(done, verified.header.probe_id, buffer.pending())
 
 
-def _apply(buffer: Buffer, file: BinaryIO, verified: Verified, *, as_json: bool) -> dict[str, Any]:
+def _import_receipts(buffer: Buffer, file: BinaryIO, verified: Verified) -> ImportedReceipts:
     from sigprobe.upload import offline
 
     with transfer_ui.Bar(_("Reading receipts"), verified.count) as bar:
         done = offline.apply_receipts(buffer, file, verified, progress=bar.show)
-    if not as_json:
-        _say_receipts(done)
-    return {
-        "kind": "receipts",
-        "receipts": done.receipts,
-        "carried": done.carried,
-        "known": done.known,
-        "unknown": done.unknown,
-        "other_bytes": done.other_bytes,
-        "not_taken": done.not_taken,
-    }
-
-
-def _say_results(done: TakenIn) -> None:
-    out = terminal.current()
-    text = ngettext(
-        "{n} result taken in, {known} known already.", "{n} results taken in, {known} known already.", done.new
-    )
-    out.show(text.format(n=number(done.new), known=number(done.known)))
-    if done.conflicting:
-        text = ngettext(
-            "Warning: {n} result is here already with other contents; the one here stays.",
-            "Warning: {n} results are here already with other contents; the ones here stay.",
-            done.conflicting,
-        )
-        out.error(text.format(n=number(done.conflicting)))
-    if done.refused:
-        text = ngettext(
-            "Warning: {n} result was left out because no collector would take it.",
-            "Warning: {n} results were left out because no collector would take them.",
-            done.refused,
-        )
-        out.error(text.format(n=number(done.refused)))
-    for name, reason in done.examples:
-        out.error(f"  {name}: {reason}")
-    if done.new:
-        out.say(_("Next: sigprobe upload"))
-
-
-def _say_receipts(done: Receipted) -> None:
-    out = terminal.current()
-    text = ngettext(
-        "{n} result is with the collector, says this file; it is kept and no longer waits.",
-        "{n} results are with the collector, says this file; they are kept and no longer wait.",
-        done.carried,
-    )
-    out.show(text.format(n=number(done.carried)))
-    if done.known:
-        text = ngettext("{n} was settled before.", "{n} were settled before.", done.known)
-        out.show(text.format(n=number(done.known)))
-    unfit = done.unknown + done.other_bytes
-    if unfit:
-        text = ngettext(
-            "{n} receipt fits no result of this device and changed nothing.",
-            "{n} receipts fit no result of this device and changed nothing.",
-            unfit,
-        )
-        out.error(text.format(n=number(unfit)))
-    if done.not_taken:
-        text = ngettext(
-            "{n} result was not taken by the collector and stays as it is.",
-            "{n} results were not taken by the collector and stay as they are.",
-            done.not_taken,
-        )
-        out.error(text.format(n=number(done.not_taken)))
+    return ImportedReceipts(done, buffer.pending())

@@ -1,22 +1,47 @@
-"""`sigprobe init`: a first settings file from at most six questions, each a flag too."""
+"""`sigprobe init`: create the settings file from at most six questions; every answer also has a flag."""
 
 from __future__ import annotations
 
+import errno
 import os
+import shlex
 import sys
+import textwrap
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
+from typer.core import TyperGroup
 
-from sigprobe.words.i18n import N_, _
+from sigprobe.commands.support import options, sentences, terminal
+from sigprobe.commands.support.command_result import CommandError, CommandResult, Screen
+from sigprobe.words.i18n import N_, _, language
 
 if TYPE_CHECKING:
     from sigprobe.config.new import Answers
 
-TRIES = 5
+TRIES: Final = 5
+YES: Final = ("y", "yes", "ya")
+Changes: TypeAlias = "dict[str, str] | dict[str, float]"
+
+
+@dataclass(frozen=True, slots=True)
+class Initialised(CommandResult):
+    """A new settings file: the next command, or the exit code of the first test."""
+
+    next_command: str | None
+    code: int = 0
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the first test, else 0."""
+        return self.code
+
+    def text(self, screen: Screen) -> str:
+        """The next command."""
+        return "" if self.next_command is None else _("Next: {command}").format(command=self.next_command)
 
 
 def init(
@@ -31,15 +56,17 @@ def init(
     token_file: Annotated[
         str, typer.Option("--token-file", metavar="F", help=N_("The file with the collector's token."))
     ] = "",
-    operator: Annotated[str, typer.Option("--operator", help=N_("Mobile operator, where no modem can tell."))] = "",
-    lat: Annotated[float | None, typer.Option("--lat", help=N_("Latitude, for example -6.91474."))] = None,
-    lon: Annotated[float | None, typer.Option("--lon", help=N_("Longitude, for example 107.60981."))] = None,
-    language: Annotated[str, typer.Option("--language", metavar="id|en", help=N_("Language on the screen."))] = "",
-    no_input: Annotated[bool, typer.Option("--no-input", "--yes", help=N_("Ask nothing; take the defaults."))] = False,
-    force: Annotated[bool, typer.Option("--force", help=N_("Replace a settings file that is there."))] = False,
+    operator: options.OperatorOption = "",
+    lat: options.LatOption = None,
+    lon: options.LonOption = None,
+    wanted: Annotated[str, typer.Option("--language", metavar="id|en", help=N_("Language on the screen."))] = "",
+    no_input: Annotated[
+        bool, typer.Option("--no-input", "--yes", help=N_("Ask no questions; use the defaults."))
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help=N_("Overwrite an existing settings file."))] = False,
     test: Annotated[bool, typer.Option("--test", help=N_("Run a first test afterwards."))] = False,
-) -> None:
-    """Write a first settings file."""
+) -> CommandResult:
+    """Create the settings file."""
     from sigprobe.config import new
     from sigprobe.files import locations
 
@@ -55,7 +82,7 @@ def init(
         operator=operator,
         lat=lat,
         lon=lon,
-        language=language,
+        language=wanted or language(),
     )
     if asking:
         answers = _ask_all(answers, path)
@@ -67,12 +94,14 @@ def init(
     try:
         new.write(path, new.render(answers))
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise _refusal(_("{path} cannot be written ({reason}).").format(path=path, reason=reason)) from None
-    typer.echo(_("Settings written: {path}").format(path=path))
+        # mkdir reports a file in the place of a directory as "exists"
+        known = NotADirectoryError(errno.ENOTDIR, "") if isinstance(error, FileExistsError) else error
+        reason = sentences.system_reason(known)
+        raise _refusal(_("cannot write {path}: {reason}.").format(path=path, reason=reason)) from None
+    terminal.current().show(_("Settings saved: {path}").format(path=path))
     _say_place(answers.tps_id, asking=asking)
     _hide_note(path, config)
-    _finish(context, path, config, test=test, asking=asking)
+    return _finish(context, path, config, test=test, asking=asking)
 
 
 def _ask_all(answers: Answers, path: Path) -> Answers:
@@ -103,7 +132,7 @@ def _ask_all(answers: Answers, path: Path) -> Answers:
         )
     if not answers.operator:
         answers = _ask(
-            _("Mobile operator, if no modem can tell (empty: let the modem tell)"),
+            _("Mobile operator, if no modem reports it (empty: read it from the modem)"),
             answers,
             ("operator",),
             lambda text: {"operator": text},
@@ -122,7 +151,7 @@ def _ask(
     question: str,
     answers: Answers,
     keys: tuple[str, ...],
-    read: Callable[[str], dict[str, Any] | None],
+    read: Callable[[str], Changes | None],
     *,
     default: str = "",
     needed: bool = False,
@@ -131,39 +160,39 @@ def _ask(
     from sigprobe.config.new import faults
 
     for _try in range(TRIES):
-        text = _line(f"{question} [{default}]: " if default else f"{question}: ") or default
+        text = _line(f"{question} [{default}]:" if default else f"{question}:") or default
         if not text:
             if not needed:
                 return answers
-            typer.echo(_("  An answer is needed here."), err=True)
+            terminal.current().error(_("  An answer is needed here."))
             continue
         changes = read(text)
         if changes is None:
-            typer.echo(_("  That could not be understood."), err=True)
+            terminal.current().error(_("  That answer was not understood."))
             continue
         tried = replace(answers, **changes)
         problems = faults(tried, keys=keys)
         if not problems:
             return tried
         for problem in problems:
-            typer.echo(f"  {problem.message}", err=True)
+            terminal.current().error(_wrapped(f"  {problem.message}"))
     raise _refusal(_("no usable answer after {count} tries.").format(count=TRIES))
 
 
 def _line(prompt: str) -> str:
-    """One line from the terminal; the prompt goes to stderr, since stdout is for the result."""
-    typer.echo(prompt, nl=False, err=True)
+    """Read one line from the terminal; the prompt goes to stderr, because stdout is for the result."""
+    terminal.current().prompt(_wrapped(prompt) + " ")
     try:
         line = sys.stdin.readline()
     except UnicodeDecodeError:
         return "\N{REPLACEMENT CHARACTER}"
     if not line:
-        typer.echo("", err=True)
+        terminal.current().error("")
         raise _refusal(_("the input ended before all questions were answered."))
     return line.strip()
 
 
-def _position(text: str) -> dict[str, Any] | None:
+def _position(text: str) -> Changes | None:
     """Latitude and longitude; a decimal comma is read too when a space or ; stands between the two."""
     for separator in (";", None, ","):
         parts = [part.strip(" ,;") for part in text.split(separator) if part.strip(" ,;")]
@@ -177,8 +206,8 @@ def _position(text: str) -> dict[str, Any] | None:
 
 def _may_replace(path: Path, asking: bool) -> None:
     if not asking:
-        raise _refusal(_("{path} is already there; to replace it, add --force.").format(path=path))
-    reply = _line(_("{path} is already there. Replace it? (y/N) ").format(path=path)).lower()
+        raise _refusal(_("{path} already exists; to overwrite it, add --force.").format(path=path))
+    reply = _line(_("{path} already exists. Overwrite it? (y/N)").format(path=path)).lower()
     if reply not in ("y", "yes", "ya"):
         raise _refusal(_("nothing was changed."))
 
@@ -221,10 +250,10 @@ def _say_place(text: str, *, asking: bool) -> None:
     tps_id = parse_tps(text)
     place = places.place(tps_id).full
     if asking and place is not None:
-        typer.echo(f"TPS {tps_id}: {place}", err=True)
+        terminal.current().say(f"TPS {tps_id}: {place}")
     unlisted = doubt(tps_id)
     if unlisted:
-        typer.echo(_("Warning: {text}").format(text=unlisted), err=True)
+        terminal.current().say(_wrapped(_("Warning: {text}").format(text=unlisted)))
 
 
 def _hide_note(path: Path, config: Path | None) -> None:
@@ -233,25 +262,37 @@ def _hide_note(path: Path, config: Path | None) -> None:
 
     system = locations.system_file()
     if config is None and path == locations.own_file() != system and os.access(system, os.F_OK):
-        note = _("Note: from now on your commands use this file and no longer {path}.")
-        typer.echo(note.format(path=system), err=True)
+        note = _("Note: from now on your commands use this file instead of {path}.")
+        terminal.current().say(_wrapped(note.format(path=system)))
 
 
-def _finish(context: typer.Context, path: Path, config: Path | None, *, test: bool, asking: bool) -> None:
+def _finish(context: typer.Context, path: Path, config: Path | None, *, test: bool, asking: bool) -> Initialised:
     """Run a first test when it is wanted, else name the next command."""
     arguments = ["test", *(["--config", str(path)] if config is not None else [])]
     top = context.find_root()
-    root: Any = top.command
-    runnable = root.get_command(top, "test") is not None
+    group = top.command
+    assert isinstance(group, TyperGroup)
+    runnable = group.get_command(top, "test") is not None
     if not test and asking and runnable:
-        test = _line(_("Run a first test now? (Y/n) ")).lower() in ("", "y", "yes", "ya")
-    if test and runnable:
-        raise typer.Exit(int(root.main(args=arguments, prog_name="sigprobe", standalone_mode=False) or 0))
-    typer.echo(_("Next: sigprobe {command}").format(command=" ".join(arguments)))
+        test = _line(_("Run a first test now? (Y/n)")).lower() in ("", *YES)
+    if not test or not runnable:
+        return Initialised(f"sigprobe {shlex.join(arguments)}")
+    code = group.main(args=arguments, prog_name="sigprobe", standalone_mode=False)
+    return Initialised(None, code if isinstance(code, int) else 0)
 
 
-def _refusal(*sentences: str) -> typer.Exit:
-    """Say on stderr why there is no new file; the caller raises what comes back."""
-    for sentence in sentences:
-        typer.echo(f"sigprobe init: {sentence}", err=True)
-    return typer.Exit(2)
+def _wrapped(text: str) -> str:
+    """Wrap a message for the terminal at words; a path stays whole. Elsewhere the text stays one line."""
+    out = terminal.current()
+    if not out.err_tty:
+        return text
+    indent = " " * (len(text) - len(text.lstrip()))
+    lines = textwrap.wrap(
+        text, max(40, out.err_width - 1), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(lines)
+
+
+def _refusal(*texts: str) -> CommandError:
+    """Return the error that says why there is no new file."""
+    return CommandError(*(_wrapped(f"sigprobe init: {text}") for text in texts))

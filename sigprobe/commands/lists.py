@@ -1,4 +1,4 @@
-"""What the verbs share that take lists in: reading a file with all its faults said, and keeping it beside the queue."""
+"""Import lists for commands: read a file, report all its faults, and store it next to the queue."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-import typer
-
-from sigprobe.commands.support import common, terminal
+from sigprobe.commands.support import sentences, terminal
+from sigprobe.commands.support.command_result import CommandError
+from sigprobe.commands.support.exit_codes import FAILED
 from sigprobe.words.i18n import _, ngettext, number
 
 if TYPE_CHECKING:
@@ -19,60 +19,57 @@ if TYPE_CHECKING:
 Entry = TypeVar("Entry")
 
 HISTORY: Final = 20_000
-"""How many records are looked at, the newest ones: two thousand tests and more."""
+"""Newest records that are searched: two thousand tests and more."""
 
 
 def read_file(path: Path, read: Callable[[bytes], tuple[list[Entry], list[Fault]]]) -> list[Entry]:
-    """The entries of a file; its warnings go to stderr, and with any fault all faults do, and exit 2."""
+    """Read the entries of a file; its warnings go to stderr. Raises CommandError with all faults."""
     from sigprobe.lists import ListError
 
     try:
         raw = path.read_bytes()
     except OSError as error:
-        common.say_code("file_unreadable", error.strerror or str(error), name=path)
-        raise typer.Exit(common.USAGE) from None
+        reason = sentences.system_reason(error)
+        text = sentences.code_text("file_unreadable", name=path)
+        raise CommandError(f"{text}\n" + _("Reason: {reason}").format(reason=reason)) from None
     try:
         entries, notes = read(raw)
     except ListError as error:
-        terminal.current().error("\n".join(_said(path, error.faults)))
-        common.say_code("list_invalid", name=path)
-        raise typer.Exit(common.USAGE) from None
+        faults = "\n".join(_said(path, error.faults))
+        raise CommandError(faults, sentences.code_text("list_invalid", name=path)) from None
     for line in _said(path, notes, _("Warning: {text}")):
         terminal.current().say(line)
     return entries
 
 
 def keep(queue: Path, entries: Sequence[Station] | Sequence[Point]) -> Path:
-    """Keep a list beside the queue, or say why not and exit 1."""
+    """Store a list next to the queue. Raises CommandError."""
     from sigprobe import lists
     from sigprobe.buffer import StorageError
 
     try:
         return lists.keep(queue, entries)
     except (OSError, StorageError) as error:
-        terminal.current().error(
-            _("The list could not be kept beside the queue ({reason}).").format(
-                reason=getattr(error, "strerror", None) or str(error)
-            )
-        )
-        raise typer.Exit(1) from None
+        reason = sentences.system_reason(error)
+        text = _("The list could not be stored next to the queue ({reason}).").format(reason=reason)
+        raise CommandError(text, exit_code=FAILED) from None
 
 
 def kept(queue: Path, read: Callable[[Path], list[Entry]]) -> list[Entry]:
-    """A kept list; one that cannot be read any more counts as none, and that is said."""
+    """Read a stored list; an unreadable one counts as empty, with a warning."""
     from sigprobe.lists import ListError
 
     try:
         return read(queue)
     except (OSError, ListError) as error:
-        terminal.current().say(_("Warning: {text}").format(text=_("a kept list cannot be read: {reason}")).format(
-            reason=error
-        ))  # fmt: skip
+        reason = sentences.system_reason(error)
+        text = _("Warning: a stored list cannot be read: {reason}").format(reason=reason)
+        terminal.current().say(text)
         return []
 
 
 def records(buffer: Buffer, newest: int | None = HISTORY) -> Iterator[tuple[bytes, bool]]:
-    """The kept records as history wants them, oldest first; damaged ones are left out."""
+    """Yield the stored records as (line, own), oldest first, without damaged ones."""
     from sigprobe.buffer import State
 
     wanted = [state for state in State if state is not State.DAMAGED]

@@ -1,8 +1,9 @@
-"""`sigprobe nearest`: the nearest points with a signal, from one's own tests and from lists. Needs no network."""
+"""`sigprobe nearest`: the nearest points with a signal, from stored tests and lists. Needs no network."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from sigprobe.commands import lists
-from sigprobe.commands.support import common, terminal
+from sigprobe.commands.support import opening, options, terminal
+from sigprobe.commands.support.command_result import CommandError, CommandResult, Json, Screen
 from sigprobe.words.i18n import N_, _, ngettext, number
 
 if TYPE_CHECKING:
@@ -27,52 +29,63 @@ BLANK: Final = frozenset(
 """The verdict causes under which it helps to know where there is a signal."""
 
 
+@dataclass(frozen=True, slots=True)
+class Nearest(CommandResult):
+    """The nearest points, and the position they were ranked from; None after an import without a position."""
+
+    here: Standpoint | None
+    found: Sequence[Near]
+    now: datetime
+
+    def text(self, screen: Screen) -> str:
+        """One entry a point, the nearest first."""
+        from sigprobe.render.nearest import nearest_text
+
+        if self.here is None:
+            return ""
+        return nearest_text(self.here, self.found, self.now, ascii=screen.ascii, plain=screen.plain)
+
+    def document(self) -> Json:
+        """The same for programs."""
+        from sigprobe.render.nearest import nearest_json
+
+        if self.here is None:
+            return {"position": None, "points": []}
+        return nearest_json(self.here, self.found, self.now)
+
+
 def nearest(
     *,
-    config: common.ConfigOption = None,
-    lat: Annotated[float | None, typer.Option("--lat", help=N_("Latitude, for example -6.91474."))] = None,
-    lon: Annotated[float | None, typer.Option("--lon", help=N_("Longitude, for example 107.60981."))] = None,
+    config: options.ConfigOption = None,
+    lat: options.LatOption = None,
+    lon: options.LonOption = None,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1000, help=N_("How many points."))] = 5,
     take_in: Annotated[
         list[Path] | None,
         typer.Option(
             "--import",
             metavar="FILE",
-            help=N_("Take in points (CSV, GeoJSON) in place of those kept; repeatable."),
+            help=N_("Import points (CSV, GeoJSON) and replace the stored ones; may be repeated."),
         ),
     ] = None,
-    as_json: common.JsonOption = False,
-) -> None:
-    loaded = common.settings(config)
-    if (lat is None) != (lon is None):
-        _usage(_("--lat and --lon belong together."))
-    if lat is not None and lon is not None and not (-90 <= lat <= 90 and -180 <= lon <= 180):
-        _usage(_("--lat takes -90 to 90, --lon -180 to 180, in degrees."))
-    with common.open_buffer(loaded) as buffer:
+    as_json: options.JsonOption = False,
+) -> CommandResult:
+    loaded = opening.settings(config)
+    given = options.position(lat, lon)
+    with opening.open_buffer(loaded) as buffer:
         if take_in:
-            _take_in(buffer, take_in)
-        here = _standpoint(loaded, buffer, None if lat is None or lon is None else (lat, lon))
+            _import(buffer, take_in)
+        here = _standpoint(loaded, buffer, given)
         if here is None:
             if take_in:
-                return
-            _usage(
-                _("No position is known yet. Give it: {command}").format(
-                    command="sigprobe nearest --lat -6.9 --lon 107.6"
-                )
-            )
-            return
-        found = _ranked(buffer, here.lat, here.lon, limit)
-    from sigprobe.render.nearest import nearest_json, nearest_text
-
-    out, now = terminal.current(), datetime.now(UTC)
-    if as_json:
-        out.result(json.dumps(nearest_json(here, found, now), ensure_ascii=True, indent=2))
-    else:
-        out.show(nearest_text(here, found, now, ascii=out.ascii, plain=out.plain))
+                return Nearest(None, (), datetime.now(UTC))
+            command = "sigprobe nearest --lat -6.9 --lon 107.6"
+            raise CommandError(_("No position is known yet. Give it: {command}").format(command=command))
+        return Nearest(here, _ranked(buffer, here.lat, here.lon, limit), datetime.now(UTC))
 
 
 def after_blank_spot(loaded: Loaded, buffer: Buffer, report: RunReport) -> str | None:
-    """The sentence that ends the verdict of a blank spot: the nearest known signal; None when none is known."""
+    """Return the sentence about the nearest known signal after a blank spot; None when none is known."""
     from sigprobe.lists import visits
     from sigprobe.render.nearest import nearest_sentence
 
@@ -91,23 +104,19 @@ def _plain(lat: float, lon: float, reasons: tuple[str, ...]) -> dict[str, object
     return {"lat": lat, "lon": lon, "quality_reasons": list(reasons)}
 
 
-def _usage(text: str) -> None:
-    terminal.current().error(text)
-    raise typer.Exit(common.USAGE)
-
-
-def _take_in(buffer: Buffer, files: list[Path]) -> None:
+def _import(buffer: Buffer, files: list[Path]) -> None:
     from sigprobe.lists import read_points
 
     points = list(dict.fromkeys(point for file in files for point in lists.read_file(file, read_points)))
     path = lists.keep(buffer.configured_path, points)
-    taken = ngettext("{n} point taken in; it is kept at {path}.", "{n} points taken in; they are kept at {path}.",
-                     len(points))  # fmt: skip
+    taken = ngettext(
+        "{n} point imported; it is stored at {path}.", "{n} points imported; they are stored at {path}.", len(points)
+    )
     terminal.current().say(taken.format(n=number(len(points)), path=path))
 
 
 def _standpoint(loaded: Loaded, buffer: Buffer, given: tuple[float, float] | None) -> Standpoint | None:
-    """Where one stands: as given, the last position kept, the TPS's own in the list, the one in the settings."""
+    """Return the position to rank from: given, newest stored, the TPS's own in the list, or from the settings."""
     from sigprobe.lists import kept_tps, visits
     from sigprobe.render.nearest import Standpoint
 

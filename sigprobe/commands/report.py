@@ -1,76 +1,107 @@
-"""`sigprobe report`: one file for a ticket, from a test that was kept."""
+"""`sigprobe report`: one file for a ticket, from a stored test."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sigprobe.commands.support import common, terminal
+from sigprobe.commands.support import opening, options, sentences, terminal
+from sigprobe.commands.support.command_result import CommandError, CommandResult, Json, Screen
+from sigprobe.commands.support.exit_codes import FAILED
 from sigprobe.words.i18n import N_, _
+
+if TYPE_CHECKING:
+    from sigprobe.render.report import Evidence
+    from sigprobe.render.view import RunView
 
 EARLIER = 10
 RECENT = 5_000
-"""Records that are looked through for the last run and those before it at its place: a queue may hold a year."""
+"""Records that are searched for the last run and for earlier runs at its place: a queue may hold a year."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reported(CommandResult):
+    """The report of one run; `page` and `data` are the files it was written to, None with `--json`."""
+
+    view: RunView
+    evidence: Evidence
+    page: Path | None = None
+    data: Path | None = None
+    compact = True
+
+    def text(self, screen: Screen) -> str:
+        """The names of the files."""
+        return (
+            _("Report for the ticket: {path}").format(path=self.page)
+            + "\n"
+            + _("The same for programs: {path}").format(path=self.data)
+        )
+
+    def document(self) -> Json:
+        """The whole report."""
+        from sigprobe.render.report import report_json
+
+        return report_json(self.view, self.evidence)
 
 
 def report(
     *,
-    config: common.ConfigOption = None,
-    last: Annotated[bool, typer.Option("--last", help=N_("The last test (as when nothing is said)."))] = False,
+    config: options.ConfigOption = None,
+    last: Annotated[bool, typer.Option("--last", help=N_("The last test (the default)."))] = False,
     run: Annotated[
         str, typer.Option("--run", metavar="ID", help=N_("The run to report instead of the last one."))
     ] = "",
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="F", help=N_("The HTML file to write; the JSON lies beside it."))
+        Path | None, typer.Option("--out", metavar="F", help=N_("HTML file to write; the JSON is saved next to it."))
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help=N_("Replace a file of that name."))] = False,
-    as_json: common.JsonOption = False,
-) -> None:
+    force: options.ForceOption = False,
+    as_json: options.JsonOption = False,
+) -> CommandResult:
     from sigprobe.commands.support.stored_runs import place_of, runs_of
-    from sigprobe.files.atomic import write_whole
-    from sigprobe.render.report import Evidence, report_html, report_json
+    from sigprobe.render.report import Evidence
     from sigprobe.render.stored_run import view_of
 
-    loaded = common.settings(config)
-    profile = common.load_profile(loaded)
-    shown = terminal.current()
+    loaded = opening.settings(config)
+    profile = opening.load_profile(loaded)
     if last and run:
-        shown.error(_("Choose one of --last and --run."))
-        raise typer.Exit(common.USAGE)
-    with common.open_buffer(loaded) as buffer:
+        raise CommandError(_("Choose one of --last and --run."))
+    with opening.open_buffer(loaded) as buffer:
         runs = runs_of(buffer, None if run else RECENT)
     chosen = run or next(reversed(runs), "")
     if chosen not in runs:
-        shown.error(
-            _("There is no such test on this device. Run: sigprobe test")
-            if run
-            else _("There is no test yet. Run: sigprobe test")
-        )
-        raise typer.Exit(common.USAGE)
+        if run:
+            raise CommandError(_("There is no such test on this device. To list all: sigprobe results"))
+        raise CommandError(_("There is no test yet. Run: sigprobe test"))
     lines = runs[chosen]
     records = [json.loads(line) for line in lines]
     tps_id = records[0].get("tags", {}).get("tps_id")
-    view = view_of(records, profile, common.place_name(tps_id))
+    view = view_of(records, profile, sentences.place_name(tps_id))
     same = [name for name in runs if name != chosen and place_of(runs[name]) == place_of(lines)][-EARLIER:]
     earlier = [view_of([json.loads(line) for line in runs[name]], profile, None) for name in same]
-    evidence = Evidence(lines, earlier)
-    if as_json:
-        shown.result(json.dumps(report_json(view, evidence)))
-        return
-    path = out or Path(f"sigprobe-{tps_id or 'report'}-{view.started_at:%Y%m%d-%H%M%S}.html")
-    other = path.with_suffix(".json")
-    taken = next((p for p in (path, other) if p.exists() and not force), None)
+    made = Reported(view, Evidence(lines, earlier))
+    if not terminal.current().output.for_people:
+        return made
+    page = out or Path(f"sigprobe-{tps_id or 'report'}-{view.started_at:%Y%m%d-%H%M%S}.html")
+    return _written(made, page, force=force)
+
+
+def _written(made: Reported, page: Path, *, force: bool) -> Reported:
+    """Write the page and its JSON. Raises CommandError."""
+    from sigprobe.files.atomic import write_whole
+    from sigprobe.render.report import report_html
+
+    data = page.with_suffix(".json")
+    taken = next((path for path in (page, data) if path.exists() and not force), None)
     if taken is not None:
-        shown.error(_("{path} is there already; to replace it, add --force.").format(path=taken))
-        raise typer.Exit(common.USAGE)
+        raise CommandError(_("{path} already exists; to overwrite it, add --force.").format(path=taken))
     try:
-        write_whole(path, report_html(view, evidence), 0o644)
-        write_whole(other, json.dumps(report_json(view, evidence), indent=2) + "\n", 0o644)
+        write_whole(page, report_html(made.view, made.evidence), 0o644)
+        write_whole(data, json.dumps(made.document(), indent=2) + "\n", 0o644)
     except OSError as error:
-        shown.error(_("The report could not be written: {reason}").format(reason=error.strerror or error))
-        raise typer.Exit(1) from None
-    shown.show(_("Report for the ticket: {path}").format(path=path))
-    shown.show(_("The same for programs: {path}").format(path=other))
+        text = _("The report could not be written: {reason}")
+        raise CommandError(text.format(reason=sentences.system_reason(error)), exit_code=FAILED) from None
+    return Reported(made.view, made.evidence, page, data)

@@ -1,92 +1,98 @@
-"""`sigprobe results`: what is kept on this device."""
+"""`sigprobe results`: the records that are stored on this device."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sigprobe.commands.support import common, terminal
+from sigprobe.commands.support import opening, options
+from sigprobe.commands.support.command_result import CommandError, CommandResult, Dialect, Json, Screen
 from sigprobe.words.i18n import N_, _
 
 if TYPE_CHECKING:
-    from sigprobe.buffer import Buffer, Row, State
+    from sigprobe.buffer import Row, State
+    from sigprobe.config import Loaded
+
+
+@dataclass(frozen=True, slots=True)
+class Stored(CommandResult):
+    """The stored records of some states. They are read while they are printed, so that memory stays flat."""
+
+    loaded: Loaded
+    states: Sequence[State]
+
+    def text(self, screen: Screen) -> str:
+        """The last records as a table."""
+        from sigprobe import places
+        from sigprobe.render.status import LAST, ListedResult, results_text
+
+        with opening.open_buffer(self.loaded) as buffer:
+            rows = list(buffer.rows(*self.states, newest=LAST))
+        return results_text(
+            [ListedResult(json.loads(row.line), row.state.name.lower()) for row in rows],
+            chosen=bool(self.states),
+            zone=places.zone(self.loaded.config.probe.tps_id),
+            ascii=screen.ascii,
+            plain=screen.plain,
+        )
+
+    def json(self) -> Iterable[str]:
+        """A list of all records with their state in the queue."""
+        between = "["
+        for row in self._rows():
+            yield f"{between}{json.dumps(_with_state(row), ensure_ascii=True)}"
+            between = "\n,"
+        yield "\n]" if between != "[" else "[]"
+
+    def lines(self) -> Iterable[str]:
+        """The stored lines, unchanged."""
+        return (row.line.decode() for row in self._rows())
+
+    def table(self, dialect: Dialect) -> Iterable[str]:
+        """One row a record."""
+        from sigprobe.render import machine
+
+        return machine.csv_rows((row.line for row in self._rows()), dialect)
+
+    def _rows(self) -> Iterator[Row]:
+        with opening.open_buffer(self.loaded) as buffer:
+            yield from buffer.rows(*self.states)
 
 
 def results(
     *,
-    config: common.ConfigOption = None,
-    as_json: common.JsonOption = False,
-    ndjson: Annotated[bool, typer.Option("--ndjson", help=N_("Print the stored lines as they are."))] = False,
-    csv: Annotated[bool, typer.Option("--csv", help=N_("Print CSV."))] = False,
-    csv_dialect: Annotated[
-        str, typer.Option("--csv-dialect", metavar="plain|excel-id", help=N_("CSV for Indonesian Excel: ; and comma."))
-    ] = "plain",
+    config: options.ConfigOption = None,
+    as_json: options.JsonOption = False,
+    ndjson: Annotated[bool, typer.Option("--ndjson", help=N_("Print the stored lines unchanged."))] = False,
+    csv: options.CsvOption = False,
+    csv_dialect: options.DialectOption = "plain",
     state: Annotated[
         list[str] | None,
-        typer.Option("--state", metavar="STATE", help=N_("Only pending, acked, rejected, carried or damaged ones.")),
+        typer.Option(
+            "--state", metavar="STATE", help=N_("Only this state: pending, acked, rejected, carried or damaged.")
+        ),
     ] = None,
-) -> None:
+) -> CommandResult:
     from sigprobe.buffer import State
 
-    loaded = common.settings(config)
+    loaded = opening.settings(config)
     known = {s.name.lower(): s for s in State}
     wrong = next((word for word in state or [] if word.lower() not in known), None)
-    if wrong is not None or csv_dialect not in ("plain", "excel-id") or as_json + ndjson + csv > 1:
-        if wrong is not None:
-            text = _("--state {word}: choose from {names}").format(word=wrong, names=", ".join(known))
-        elif csv_dialect not in ("plain", "excel-id"):
-            text = _("--csv-dialect takes plain or excel-id.")
-        else:
-            text = _("Choose one of --json, --ndjson and --csv.")
-        terminal.current().error(text)
-        raise typer.Exit(common.USAGE)
-    states = [known[word.lower()] for word in state or []]
-    with common.open_buffer(loaded) as buffer:
-        if as_json or ndjson or csv:
-            for text in _machine(buffer, states, csv_dialect, as_json=as_json, csv=csv):
-                terminal.current().result(text)
-        else:
-            _screen(buffer, states, loaded.config.probe.tps_id)
+    if wrong is not None:
+        raise CommandError(_("--state {word}: choose from {names}").format(word=wrong, names=", ".join(known)))
+    return Stored(loaded, [known[word.lower()] for word in state or []])
 
 
-def _machine(buffer: Buffer, states: list[State], dialect: Any, *, as_json: bool, csv: bool) -> Iterator[str]:
-    """All records of the states, oldest first, without a limit; memory stays flat."""
-    if csv:
-        from sigprobe.render import machine
-
-        for text in machine.csv_rows((row.line for row in buffer.rows(*states)), dialect):
-            yield text.rstrip("\n")
-        return
-    if not as_json:
-        for row in buffer.rows(*states):
-            yield row.line.decode()
-        return
-    between = "["
-    for row in buffer.rows(*states):
-        yield between + json.dumps(_with_state(row), ensure_ascii=True)
-        between = ","
-    yield "]" if between == "," else "[]"
-
-
-def _with_state(row: Row) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads(row.line)
+def _with_state(row: Row) -> Json:
     return {
         "state": row.state.name.lower(),
         "stored_at": row.put_at,
         "settled_at": row.at,
         "collector": row.collector,
         "reason": row.reason,
-        "result": record,
+        "result": json.loads(row.line),
     }
-
-
-def _screen(buffer: Buffer, states: list[State], tps_id: str | None) -> None:
-    from sigprobe import places
-    from sigprobe.render.status import LAST, ListedResult, results_text
-
-    out = terminal.current()
-    listed = [ListedResult(json.loads(row.line), row.state.name.lower()) for row in buffer.rows(*states, newest=LAST)]
-    out.show(results_text(listed, chosen=bool(states), zone=places.zone(tps_id), ascii=out.ascii, plain=out.plain))

@@ -1,81 +1,125 @@
-"""`sigprobe schedule`: let this device test by itself, with a timer, a cron line, or the agent as a service."""
+"""`sigprobe schedule`: run tests automatically, with a timer, a cron line, or the agent as a service."""
 
 from __future__ import annotations
 
 import shlex
 import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from sigprobe.commands.support import common, terminal
+from sigprobe.commands.support import opening, options, sentences
+from sigprobe.commands.support.command_result import CommandResult, Message, Output, Screen
+from sigprobe.commands.support.exit_codes import DONE, FAILED
 from sigprobe.words.i18n import N_, _
 
 if TYPE_CHECKING:
     from sigprobe.config import Loaded
     from sigprobe.device.timers import Setup
 
-FAILED: Final = 1
 AGENT: Final = "agent"
 TIMER: Final = "timer"
 CRON: Final = "cron"
 
 app = typer.Typer(no_args_is_help=True)
 
+
+@dataclass(slots=True)
+class Scheduled(CommandResult):
+    """What was installed, shown or removed, line by line, and what went wrong."""
+
+    shown: list[str] = field(default_factory=list)
+    notes: list[Message] = field(default_factory=list)
+    code: int = DONE
+
+    @property
+    def exit_code(self) -> int:
+        """1 when the schedule could not be changed, else 0."""
+        return self.code
+
+    def show(self, text: str) -> None:
+        """Add a line of the result."""
+        self.shown.append(text)
+
+    def warn(self, text: str, *, error: bool = True) -> None:
+        """Add a message for stderr."""
+        self.notes.append(Message(text, error=error))
+
+    def fail(self, *texts: str) -> Scheduled:
+        """Add why the schedule could not be changed; the exit code is then 1."""
+        self.notes += [Message(text, error=True) for text in texts]
+        self.code = FAILED
+        return self
+
+    def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
+        """Warnings and errors."""
+        return self.notes
+
+    def text(self, screen: Screen) -> str:
+        """The lines in their order."""
+        return "\n".join(self.shown)
+
+
 SystemOption = Annotated[
     bool | None, typer.Option("--system/--user", help=N_("For the whole device, or for this user only."))
 ]
-AgentOption = Annotated[bool, typer.Option("--agent", help=N_("The agent as a service instead of a timer."))]
-DryOption = Annotated[bool, typer.Option("--dry-run", help=N_("Show what would be done, and do nothing."))]
-CronOption = Annotated[bool, typer.Option("--cron", help=N_("A crontab line, even where systemd runs."))]
+AgentOption = Annotated[bool, typer.Option("--agent", help=N_("Run the agent as a service instead of a timer."))]
+DryOption = Annotated[bool, typer.Option("--dry-run", help=N_("Only show what would be done."))]
+CronOption = Annotated[bool, typer.Option("--cron", help=N_("Use a crontab line even if systemd is running."))]
 
 
 @app.command()
 def install(
     *,
-    config: common.ConfigOption = None,
+    config: options.ConfigOption = None,
     system: SystemOption = None,
     agent: AgentOption = False,
     cron: CronOption = False,
     dry_run: DryOption = False,
-) -> None:
-    """Install the timer, the crontab line or the agent in place of the others; doing it again changes nothing."""
+) -> CommandResult:
+    """Install the timer, the crontab line or the agent and remove the others."""
     from sigprobe.device import timers
 
-    loaded = common.settings(config)
+    loaded = opening.settings(config)
     whole = _whole_device(loaded, system)
-    out = terminal.current()
+    done = Scheduled()
     wanted = loaded.config.schedule.every_min
     if not agent and timers.even(wanted) != wanted:
-        out.say(
-            _("Timers and cron know no {wanted} minutes; every {every} minutes is used.").format(
+        done.warn(
+            _("Timers and cron do not support a {wanted}-minute interval; {every} minutes are used.").format(
                 wanted=wanted, every=timers.even(wanted)
-            )
+            ),
+            error=False,
         )
     try:
         kept = CRON if cron else AGENT if agent else TIMER
         if not cron and timers.has_systemd(system=whole):
-            _install_units(_setup(loaded, whole, agent=agent), dry_run=dry_run)
+            _install_units(_setup(loaded, whole, agent=agent), done, dry_run=dry_run)
         elif agent:
-            out.error(_("The agent as a service needs systemd. Start it by other means with: sigprobe agent"))
-            raise typer.Exit(FAILED)
+            return done.fail(_("The agent as a service needs systemd. Start it in another way with: sigprobe agent"))
+        elif shutil.which("crontab") is None:
+            line = _cron_line(loaded)
+            return done.fail(_("This device has neither systemd nor cron. Use another scheduler for this line:"), line)
         else:
             kept = CRON
-            _install_cron(loaded, dry_run=dry_run)
-        _replace(loaded, whole, kept, dry_run=dry_run)
+            _install_cron(loaded, done, dry_run=dry_run)
+        _replace(loaded, whole, kept, done, dry_run=dry_run)
     except (timers.ScheduleError, OSError) as error:
-        _fail(error)
+        _fail(done, error)
+    return done
 
 
 @app.command()
-def show(*, config: common.ConfigOption = None, system: SystemOption = None) -> None:
+def show(*, config: options.ConfigOption = None, system: SystemOption = None) -> CommandResult:
     """Show what is installed, and what would be."""
     from sigprobe.device import timers
 
-    loaded = common.settings(config)
+    loaded = opening.settings(config)
     whole = _whole_device(loaded, system)
-    out = terminal.current()
+    done = Scheduled()
     found: set[tuple[bool, str]] = set()
     # the units of the device and this user's own would both run, so both are looked for
     for device, agent in ((d, a) for d in (whole, not whole) for a in (False, True)):
@@ -84,93 +128,108 @@ def show(*, config: common.ConfigOption = None, system: SystemOption = None) -> 
                 found.add((device, AGENT if agent else TIMER))
                 same = path.read_text(encoding="utf-8", errors="replace") == wanted
                 text = _("{path}: installed") if same else _("{path}: installed, with other content")
-                out.show(text.format(path=path))
+                done.show(text.format(path=path))
     if shutil.which("crontab") is not None:
         try:
             line = timers.block_of(timers.read_crontab())
         except timers.ScheduleError as error:
-            out.error(str(error))
+            done.warn(str(error))
         else:
             if line is not None:
                 found.add((whole, CRON))
-                out.show(_("crontab: {line}").format(line=line))
+                done.show(_("crontab: {line}").format(line=line))
     if not found:
-        out.show(_("Nothing is installed. sigprobe schedule install would write:"))
-        if timers.has_systemd(system=whole):
-            _show_units(_setup(loaded, whole, agent=False))
-        else:
-            out.show(_cron_line(loaded))
+        _show_offer(loaded, whole, done)
     if len(found) > 1:
-        out.error(_("More than one is installed, and each of them tests and uses data by itself. One is enough."))
+        done.warn(_("More than one is installed; each of them runs tests and uses data. One is enough."))
         if len({device for device, _way in found}) > 1:
-            out.error(_other_too(whole))
+            done.warn(_other_too(whole))
         if len({way for device, way in found if device == whole}) > 1:
-            out.error(_("To keep one, install it again: it takes the place of the others."))
+            done.warn(_("To keep one, install it again: it replaces the others."))
+    return done
+
+
+def _show_offer(loaded: Loaded, whole: bool, done: Scheduled) -> None:
+    """Show what `install` would write on this device: a timer, a cron line, or that neither is possible."""
+    from sigprobe.device import timers
+
+    if timers.has_systemd(system=whole):
+        done.show(_("Nothing is installed. sigprobe schedule install would write:"))
+        _show_units(_setup(loaded, whole, agent=False), done)
+    elif shutil.which("crontab") is not None:
+        done.show(_("Nothing is installed. sigprobe schedule install would write this line into the crontab:"))
+        done.show(_cron_line(loaded))
+    else:
+        done.show(_("Nothing is installed, and this device has neither systemd nor cron."))
+        done.show(_("To run tests automatically, keep this running: sigprobe agent"))
 
 
 @app.command()
-def remove(*, config: common.ConfigOption = None, system: SystemOption = None, dry_run: DryOption = False) -> None:
+def remove(
+    *, config: options.ConfigOption = None, system: SystemOption = None, dry_run: DryOption = False
+) -> CommandResult:
     """Remove what install wrote, and nothing else."""
     from sigprobe.device import timers
 
-    loaded = common.settings(config)
+    loaded = opening.settings(config)
     whole = _whole_device(loaded, system)
-    out = terminal.current()
+    done = Scheduled()
     gone: list[str] = []
     try:
         for agent in (False, True):
             gone += _remove_units(_setup(loaded, whole, agent=agent), dry_run=dry_run)
         gone += _remove_cron(dry_run=dry_run)
     except (timers.ScheduleError, OSError) as error:
-        _fail(error)
+        _fail(done, error)
+        return done
     text = _("Would be removed: {names}") if dry_run else _("Removed: {names}")
-    out.show(text.format(names=", ".join(gone)) if gone else _("Nothing was installed."))
+    done.show(text.format(names=", ".join(gone)) if gone else _("Nothing was installed."))
+    return done
 
 
 # --- one way at a time --------------------------------------------------------------------------------------
 
 
-def _replace(loaded: Loaded, whole: bool, kept: str, *, dry_run: bool) -> None:
-    """Take away the other ways of this user, or of the device, once `kept` is in place; say what is left.
+def _replace(loaded: Loaded, whole: bool, kept: str, done: Scheduled, *, dry_run: bool) -> None:
+    """Remove the other ways of this user, or of the device, once `kept` is installed; warn about what is left.
 
-    Two of them would test twice as often, and cost the data twice.
+    Two of them would test twice as often, and use twice the data.
     """
     from sigprobe.device import timers
 
-    out = terminal.current()
     gone: list[str] = []
     for agent in (False, True):
-        # without systemctl nothing runs what lies there
+        # without systemctl nothing runs the units
         if kept != (AGENT if agent else TIMER) and shutil.which("systemctl") is not None:
             gone += _remove_units(_setup(loaded, whole, agent=agent), dry_run=dry_run)
     if kept != CRON:
         try:
             gone += _remove_cron(dry_run=dry_run)
         except timers.ScheduleError as error:
-            out.error(str(error))  # who may not ask cron has no line there that runs
+            done.warn(str(error))  # a user who may not use cron has no line there
     if gone:
-        text = _("Would be removed: {names}") if dry_run else _("Removed, since one of them is enough: {names}")
-        out.show(text.format(names=", ".join(gone)))
+        text = _("Would be removed: {names}") if dry_run else _("Removed, because one is enough: {names}")
+        done.show(text.format(names=", ".join(gone)))
     if any(p.exists() for agent in (False, True) for p in _setup(loaded, not whole, agent=agent).units):
-        out.error(_other_too(whole))
+        done.warn(_other_too(whole))
 
 
 def _other_too(whole: bool) -> str:
-    """What is said of units on the side that was not asked for: they are somebody's choice, and may want root."""
+    """Return the warning about units of the other side, which may need root and are left alone."""
     if whole:
-        text = _("There is one of this user, too, and both test and use data. To remove it: {command}")
+        text = _("This user has one, too; both run tests and use data. To remove it: {command}")
         return text.format(command="sigprobe schedule remove --user")
-    text = _("There is one for the whole device, too, and both test and use data. To remove it: {command}")
+    text = _("There is one for the whole device, too; both run tests and use data. To remove it: {command}")
     return text.format(command="sudo sigprobe schedule remove --system")
 
 
-def _remove_units(setup: Setup, *, dry_run: bool) -> list[str]:
+def _remove_units(setup: Setup, *, dry_run: bool) -> Sequence[str]:
     from sigprobe.device import timers
 
     return [str(p) for p in ([p for p in setup.units if p.exists()] if dry_run else timers.remove(setup))]
 
 
-def _remove_cron(*, dry_run: bool) -> list[str]:
+def _remove_cron(*, dry_run: bool) -> Sequence[str]:
     from sigprobe.device import timers
 
     if shutil.which("crontab") is None:
@@ -197,7 +256,7 @@ def _config(loaded: Loaded) -> Path | None:
     from sigprobe.files import locations
 
     path = loaded.path.absolute()
-    return None if path in (locations.system_file(), locations.own_file()) else path
+    return None if path in (locations.system_file(), locations.user_file()) else path
 
 
 def _setup(loaded: Loaded, whole: bool, *, agent: bool) -> Setup:
@@ -213,56 +272,49 @@ def _setup(loaded: Loaded, whole: bool, *, agent: bool) -> Setup:
     )
 
 
-def _install_units(setup: Setup, *, dry_run: bool) -> None:
+def _install_units(setup: Setup, done: Scheduled, *, dry_run: bool) -> None:
     from sigprobe.device import timers
 
-    out = terminal.current()
     if dry_run:
-        _show_units(setup)
+        _show_units(setup, done)
         for command in setup.commands():
-            out.show(_("Would run: {command}").format(command=shlex.join(command)))
+            done.show(_("Would run: {command}").format(command=shlex.join(command)))
         return
     timers.install(setup)
-    out.show(_("Installed: {names}").format(names=", ".join(map(str, setup.units))))
+    done.show(_("Installed: {names}").format(names=", ".join(map(str, setup.units))))
 
 
-def _show_units(setup: Setup) -> None:
+def _show_units(setup: Setup, done: Scheduled) -> None:
     for path, text in setup.units.items():
-        terminal.current().show(f"# {path}\n{text}")
+        done.show(f"# {path}\n{text}")
 
 
 def _cron_line(loaded: Loaded) -> str:
     from sigprobe.device import timers
     from sigprobe.upload.jitter import share
 
-    with common.open_buffer(loaded) as buffer:
+    with opening.open_buffer(loaded) as buffer:
         own = share(buffer.probe_id, "schedule")
     return timers.cron_line(
         every_min=loaded.config.schedule.every_min, share=own, command=timers.program(), config=_config(loaded)
     )
 
 
-def _install_cron(loaded: Loaded, *, dry_run: bool) -> None:
+def _install_cron(loaded: Loaded, done: Scheduled, *, dry_run: bool) -> None:
     from sigprobe.device import timers
 
-    out = terminal.current()
     line = _cron_line(loaded)
-    if shutil.which("crontab") is None:
-        out.error(_("Neither systemd nor cron is here. Let another scheduler run this line:"))
-        out.error(line)
-        raise typer.Exit(FAILED)
     before = timers.read_crontab()
     after = timers.with_block(before, line)
     if dry_run:
-        out.show(_("Would be in the crontab: {line}").format(line=line))
+        done.show(_("Would be in the crontab: {line}").format(line=line))
         return
     timers.write_crontab(before, after)
-    out.show(_("In the crontab: {line}").format(line=line))
+    done.show(_("In the crontab: {line}").format(line=line))
 
 
-def _fail(error: Exception) -> None:
-    out = terminal.current()
-    out.error(_("The schedule could not be changed: {detail}").format(detail=error))
+def _fail(done: Scheduled, error: Exception) -> None:
+    reason = sentences.system_reason(error) if isinstance(error, OSError) else str(error)
+    done.fail(_("The schedule could not be changed: {detail}").format(detail=reason))
     if isinstance(error, PermissionError):
-        out.error(_("For the whole device this needs root; for this user alone, add --user."))
-    raise typer.Exit(FAILED) from None
+        done.fail(_("For the whole device this needs root; for this user only, add --user."))

@@ -3,53 +3,65 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sigprobe.commands.support import common, terminal
-from sigprobe.words.i18n import N_, _, number
+from sigprobe.commands.support import opening, options, sentences
+from sigprobe.commands.support.command_result import CommandResult, Json, Screen
+from sigprobe.words.i18n import N_, number
 
 if TYPE_CHECKING:
     from sigprobe.buffer import Buffer
     from sigprobe.config import Loaded
+    from sigprobe.render.status import StatusView
+
+
+@dataclass(frozen=True, slots=True)
+class Status(CommandResult):
+    """The queue and what surrounds it, as a screen and as a document."""
+
+    view: StatusView
+    values: Mapping[str, Json]
+
+    def text(self, screen: Screen) -> str:
+        """One line a value, and the next command."""
+        from sigprobe.render.status import status_text
+
+        return status_text(self.view, ascii=screen.ascii, plain=screen.plain)
+
+    def document(self) -> Json:
+        """The same for programs."""
+        return self.values
 
 
 def status(
     *,
-    config: common.ConfigOption = None,
-    as_json: common.JsonOption = False,
+    config: options.ConfigOption = None,
+    as_json: options.JsonOption = False,
     coverage: Annotated[
-        bool, typer.Option("--coverage", help=N_("Which TPS of the list have no, an old, or a failed test."))
+        bool, typer.Option("--coverage", help=N_("Show which TPS of the list have no, an old, or a failed test."))
     ] = False,
     list_file: Annotated[
         Path | None,
-        typer.Option("--list", metavar="FILE", help=N_("Take in a list of TPS (CSV: id, name, lat, lon).")),
+        typer.Option("--list", metavar="FILE", help=N_("Import a list of TPS (CSV: id, name, lat, lon).")),
     ] = None,
     older_than: Annotated[
-        float, typer.Option("--older-than", metavar="H", min=0, help=N_("From how many hours on a test counts as old."))
+        float, typer.Option("--older-than", metavar="H", min=0, help=N_("Hours after which a test counts as old."))
     ] = 24.0,
-    as_csv: Annotated[bool, typer.Option("--csv", help=N_("Print the coverage as CSV."))] = False,
-) -> None:
-    loaded = common.settings(config)
-    out = terminal.current()
-    if as_json and as_csv:
-        out.error(_("Choose one of --json and --csv."))
-        raise typer.Exit(common.USAGE)
-    with common.open_buffer(loaded) as buffer:
-        if coverage or list_file is not None or as_csv:
-            from sigprobe.commands.coverage import show
+    csv: Annotated[bool, typer.Option("--csv", help=N_("Print the coverage as CSV."))] = False,
+) -> CommandResult:
+    loaded = opening.settings(config)
+    with opening.open_buffer(loaded) as buffer:
+        if coverage or list_file is not None or csv:
+            from sigprobe.commands.coverage import find
 
-            show(buffer, list_file, older_than, as_json=as_json, as_csv=as_csv)
-            return
-        if as_json:
-            out.result(json.dumps(_document(loaded, buffer), indent=2))
-            return
-        from sigprobe.render.status import status_text
-
-        out.show(status_text(_view(loaded, buffer), ascii=out.ascii, plain=out.plain))
+            return find(buffer, list_file, older_than)
+        return Status(_view(loaded, buffer), _document(loaded, buffer))
 
 
 def _days(buffer: Buffer) -> tuple[int, int]:
@@ -59,11 +71,11 @@ def _days(buffer: Buffer) -> tuple[int, int]:
     return buffer.usage(day), buffer.usage(month_of(day))
 
 
-def _document(loaded: Loaded, buffer: Buffer) -> dict[str, Any]:
+def _document(loaded: Loaded, buffer: Buffer) -> Mapping[str, Json]:
     stats = buffer.stats()
     day, month = _days(buffer)
-    backoff = common.open_backoff(buffer)
-    again = common.local_time(backoff.next_at([c.url for c in loaded.config.upload.collectors]))
+    backoff = opening.open_backoff(buffer)
+    again = sentences.local_time(backoff.next_at([c.url for c in loaded.config.upload.collectors]))
     from sigprobe.record.result import format_time
     from sigprobe.upload.unchecked_tls_dates import last_unchecked
 
@@ -97,8 +109,9 @@ def other_queues(mine: Path) -> list[Path]:
     """Queues of the two installs other than the one in use: results may be waiting there unseen."""
     from sigprobe.files import locations
 
+    known = (locations.queue_file(), locations.SYSTEM_QUEUE)
     found = []
-    for path in locations.known_queues():
+    for path in known:
         try:
             if path.exists() and path.resolve() != mine.resolve():
                 found.append(path)
@@ -107,7 +120,7 @@ def other_queues(mine: Path) -> list[Path]:
     return found
 
 
-def _view(loaded: Loaded, buffer: Buffer) -> Any:
+def _view(loaded: Loaded, buffer: Buffer) -> StatusView:
     from sigprobe import places
     from sigprobe.buffer import State
     from sigprobe.record.result import parse_time
@@ -118,7 +131,7 @@ def _view(loaded: Loaded, buffer: Buffer) -> Any:
     unchecked = last_unchecked(buffer.configured_path)
     day, month = _days(buffer)
     budget = loaded.config.data_budget
-    backoff = common.open_backoff(buffer)
+    backoff = opening.open_backoff(buffer)
     reasons: dict[str, int] = {}
     for row in buffer.rows(State.REJECTED, State.DAMAGED):
         reasons[row.reason or ""] = reasons.get(row.reason or "", 0) + 1
@@ -131,7 +144,7 @@ def _view(loaded: Loaded, buffer: Buffer) -> Any:
         oldest_pending_at=parse_time(stats.oldest_pending_at or ""),
         last_upload_at=parse_time(stats.last_upload_at or ""),
         time_unchecked_at=None if unchecked is None else parse_time(unchecked[0]),
-        next_attempt_at=common.local_time(backoff.next_at([c.url for c in loaded.config.upload.collectors])),
+        next_attempt_at=sentences.local_time(backoff.next_at([c.url for c in loaded.config.upload.collectors])),
         next_run_at=_next_run(buffer),
         reasons=reasons,
         day=Usage(day, _limit(budget.per_day_mb)),
@@ -153,7 +166,7 @@ def _next_run(buffer: Buffer) -> datetime | None:
     """When a living agent tests next; a timer's or cron's own hour is what `schedule show` tells."""
     from sigprobe.runs.agent import next_run_at
 
-    return common.local_time(next_run_at(buffer.configured_path))
+    return sentences.local_time(next_run_at(buffer.configured_path))
 
 
 def _limit(megabytes: int | None) -> int | None:

@@ -1,20 +1,24 @@
-"""`sigprobe upload`: send what is still waiting."""
+"""`sigprobe upload`: send pending results."""
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from sigprobe.commands.support import common, terminal
+from sigprobe.commands.support import draw, opening, options, sentences, terminal
+from sigprobe.commands.support.command_result import CommandError, CommandResult, Json, Message, Output, Screen
+from sigprobe.commands.support.exit_codes import INTERRUPTED, NOT_ACKNOWLEDGED
 from sigprobe.runs.setup import read_collectors
 from sigprobe.words.i18n import N_, _, clock_text, duration, ngettext, number, size
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
     from sigprobe.buffer import Buffer
     from sigprobe.config import Loaded
     from sigprobe.upload import Collector, Report
@@ -22,55 +26,115 @@ if TYPE_CHECKING:
 LINE_EVERY_S: Final = 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class Uploaded(CommandResult):
+    """How an upload ended. `set_aside` counts all rejected results, `freed` those that `--again` made pending."""
+
+    report: Report
+    set_aside: int
+    freed: int
+    zone: str
+    interrupted: bool = False
+    compact = True
+
+    @property
+    def exit_code(self) -> int:
+        """130 after Ctrl-C, 4 when something is still pending for a reason, else 0."""
+        if self.interrupted:
+            return INTERRUPTED
+        return NOT_ACKNOWLEDGED if self.report.stopped is not None else 0
+
+    def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
+        """Why it stopped, when the next try is allowed, and what the collector's answers showed."""
+        report = self.report
+        yield from stop_messages(report)
+        when = None if report.stopped == "interrupted" else sentences.local_time(report.retry_at)
+        if when is not None:
+            text = _("The next attempt is possible from {time}.")
+            yield Message(text.format(time=clock_text(when, self.zone, with_date=False)))
+        if report.rejected:
+            yield sentences.code_error("set_aside")
+        yield from sentences.after_upload(report)
+
+    def text(self, screen: Screen) -> str:
+        """How many results were sent and how many are pending."""
+        report = self.report
+        if report.stopped is None:
+            text = ngettext("{n} result sent, {pending} waiting.", "{n} results sent, {pending} waiting.", report.sent)
+        else:
+            text = _("{n} sent, {pending} still waiting; they are safe on this device.")
+        return text.format(n=number(report.sent), pending=number(report.pending))
+
+    def document(self) -> Json:
+        """The same for programs."""
+        report = self.report
+        return {
+            "accepted": report.accepted,
+            "duplicate": report.duplicate,
+            "rejected": report.rejected,
+            "pending": report.pending,
+            "set_aside": self.set_aside,
+            "waiting_again": self.freed,
+            "collector": report.collector,
+            "bytes_sent": report.bytes_sent,
+            "bytes_received": report.bytes_received,
+            "stopped": report.stopped,
+            "detail": report.detail,
+            "why": report.why,
+            "refused": report.refused,
+            "time_unchecked": report.time_unchecked,
+            "clock_offset_ms": report.clock_offset_ms,
+            "clock_error_ms": report.clock_error_ms,
+        }
+
+
 def upload(
     *,
-    config: common.ConfigOption = None,
-    wait: Annotated[bool, typer.Option("--wait", help=N_("Go on until everything is sent."))] = False,
+    config: options.ConfigOption = None,
+    wait: Annotated[bool, typer.Option("--wait", help=N_("Keep trying until everything is sent."))] = False,
     max_time: Annotated[
-        float | None, typer.Option("--max-time", metavar="S", min=1, help=N_("The most seconds this may take."))
+        float | None, typer.Option("--max-time", metavar="S", min=1, help=N_("Stop after this many seconds."))
     ] = None,
-    again: Annotated[bool, typer.Option("--again", help=N_("Send once more what was set aside."))] = False,
-    as_json: common.JsonOption = False,
-) -> None:
+    again: Annotated[bool, typer.Option("--again", help=N_("Send results again that were set aside."))] = False,
+    as_json: options.JsonOption = False,
+) -> CommandResult:
     from sigprobe.runs import runner as rounds
 
-    loaded = common.settings(config)
+    loaded = opening.settings(config)
     zone = _zone(loaded.config.probe.tps_id)
     interrupted = False
-    with common.open_buffer(loaded) as buffer:
+    with opening.open_buffer(loaded) as buffer:
         if not loaded.config.upload.collectors:
-            common.say_code("no_collector")
-            raise typer.Exit(common.USAGE)
+            raise CommandError(sentences.code_text("no_collector"))
         from sigprobe.upload import Report
 
         freed = buffer.send_again() if again else 0
         if again:
             text = ngettext(
-                "{n} result that was set aside waits again.", "{n} results that were set aside wait again.", freed
+                "{n} result that was set aside is pending again.",
+                "{n} results that were set aside are pending again.",
+                freed,
             )
             terminal.current().say(text.format(n=number(freed)))
         pending = buffer.pending()
-        # nothing to send wants no network, and no token either
-        senders = common.collectors(loaded) if pending else []
+        # an empty queue needs neither network nor token
+        senders = opening.collectors(loaded) if pending else []
         if pending and not senders:
-            raise typer.Exit(common.USAGE)
+            raise CommandError()
         report = Report()
         if pending:
             with _Bar(pending, zone) as bar:
                 try:
                     report = _send(loaded, buffer, senders, bar, wait=wait, max_time=max_time)
                 except KeyboardInterrupt:
-                    # what was acknowledged is marked already
+                    # acknowledged results are marked already
                     interrupted = True
                     report = bar.last or report
                     report.stopped, report.pending = "interrupted", buffer.pending()
             rounds.after_drain(buffer, report)
         rejected = buffer.stats().rejected
         buffer.prune()
-    _print(report, rejected, freed, as_json=as_json, zone=zone)
-    if interrupted:
-        raise typer.Exit(common.INTERRUPTED)
-    raise typer.Exit(common.NOT_ACKNOWLEDGED if report.stopped is not None else 0)
+    return Uploaded(report, rejected, freed, zone, interrupted)
 
 
 def _zone(tps_id: str | None) -> str:
@@ -85,7 +149,7 @@ def _send(
     if not wait:
         from sigprobe.upload import drain
 
-        return drain(buffer, senders, common.open_backoff(buffer), limit_s=max_time, progress=bar.show)
+        return drain(buffer, senders, opening.open_backoff(buffer), limit_s=max_time, progress=bar.show)
     from sigprobe.net.connectivity import Watch
     from sigprobe.upload.drain_until_sent import drain_until_sent
 
@@ -93,7 +157,7 @@ def _send(
         return drain_until_sent(
             buffer,
             lambda: read_collectors(loaded)[0],
-            lambda: common.open_backoff(buffer),
+            lambda: opening.open_backoff(buffer),
             watch,
             limit_s=max_time,
             progress=bar.show,
@@ -102,7 +166,7 @@ def _send(
 
 
 class _Bar:
-    """Records, bytes and time left: a bar on a terminal, now and then a line elsewhere."""
+    """Show records, bytes and time left: a bar on a terminal, a line every ten seconds elsewhere."""
 
     def __init__(self, total: int, zone: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.last: Report | None = None
@@ -111,8 +175,8 @@ class _Bar:
         self._clock = clock
         self._begun = self._said_at = clock()
         self._said: str | None = None
-        self._bar: Any = None
-        self._task: Any = None
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
 
     def __enter__(self) -> _Bar:
         out = terminal.current()
@@ -138,11 +202,11 @@ class _Bar:
             self._bar.stop()
 
     def show(self, report: Report) -> None:
-        """Draw where the drain stands."""
+        """Draw the progress."""
         self.last = report
         self._said = None
         done = report.sent + report.rejected
-        if self._bar is not None:
+        if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=done, sent=size(report.bytes_sent))
             return
         now = self._clock()
@@ -156,63 +220,24 @@ class _Bar:
             )
 
     def wait(self, report: Report, seconds: float) -> None:
-        """Say that nothing can be sent now, and until when; once for each reason."""
+        """Report why nothing can be sent now and when it is tried again; once for each reason."""
         self.last = report
         if report.stopped is None or report.stopped == self._said:
             return
         self._said = report.stopped
         out = terminal.current()
         if not out.quiet:
-            _say_stop(report, waiting=True)
+            for note in stop_messages(report, waiting=True):
+                draw.message(note)
             when = datetime.now().astimezone() + timedelta(seconds=seconds)
-            out.say(_("Waiting; the next try is at {time}.").format(time=clock_text(when, self._zone, with_date=False)))
-
-
-def _say_stop(report: Report, *, waiting: bool = False) -> None:
-    for url in report.refused:
-        common.say_code("collector_token", url)
-    if report.stopped is not None and report.stopped not in ("collector_token", "interrupted"):
-        common.say_stopped(report, waiting=waiting)
-
-
-def _print(report: Report, rejected: int, freed: int, *, as_json: bool, zone: str) -> None:
-    out = terminal.current()
-    if as_json:
-        out.result(
-            json.dumps(
-                {
-                    "accepted": report.accepted,
-                    "duplicate": report.duplicate,
-                    "rejected": report.rejected,
-                    "pending": report.pending,
-                    "set_aside": rejected,
-                    "waiting_again": freed,
-                    "collector": report.collector,
-                    "bytes_sent": report.bytes_sent,
-                    "bytes_received": report.bytes_received,
-                    "stopped": report.stopped,
-                    "detail": report.detail,
-                    "why": report.why,
-                    "refused": report.refused,
-                    "time_unchecked": report.time_unchecked,
-                    "clock_offset_ms": report.clock_offset_ms,
-                    "clock_error_ms": report.clock_error_ms,
-                }
+            out.say(
+                _("Waiting; the next attempt is at {time}.").format(time=clock_text(when, self._zone, with_date=False))
             )
-        )
-    _say_stop(report)
-    when = None if report.stopped == "interrupted" else common.local_time(report.retry_at)
-    if when is not None:
-        out.say(_("The next try may be made at {time}.").format(time=clock_text(when, zone, with_date=False)))
-    if report.rejected:
-        common.say_code("set_aside", None)
-    common.say_unchecked(report)
-    common.say_clock(report)
-    if as_json:
-        return
-    if report.stopped is None:
-        text = ngettext("{n} result sent, {pending} waiting.", "{n} results sent, {pending} waiting.", report.sent)
-        out.show(text.format(n=number(report.sent), pending=number(report.pending)))
-    else:
-        text = _("{n} sent, {pending} still waiting; they are safe on this device.")
-        out.show(text.format(n=number(report.sent), pending=number(report.pending)))
+
+
+def stop_messages(report: Report, *, waiting: bool = False) -> Iterator[Message]:
+    """Yield why an upload ended: each collector that refused the token, then the cause."""
+    for url in report.refused:
+        yield Message(f"{url}: {sentences.code_text('collector_token')}", error=True)
+    if report.stopped is not None and report.stopped not in ("collector_token", "interrupted"):
+        yield Message(sentences.stopped_text(report, waiting=waiting), error=True)

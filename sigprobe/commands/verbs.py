@@ -25,13 +25,13 @@ VERBS: Final[dict[str, Verb]] = {
     "init": Verb(
         "sigprobe.commands.init",
         "init",
-        N_("Make the settings file: a few questions, each a flag too."),
+        N_("Create the settings file (asks a few questions; every answer also has a flag)."),
         ("sigprobe init", "sigprobe init --no-input --tps 3273011001005 --collector https://collector.example/"),
     ),
     "test": Verb(
         "sigprobe.commands.test",
         "test",
-        N_("Test the connection, keep the results, and send them when there is a way."),
+        N_("Test the connection, store the results, and upload them as soon as there is a connection."),
         ("sigprobe test", "sigprobe test --only ping --no-upload", "sigprobe test --json > result.json"),
     ),
     "upload": Verb(
@@ -43,19 +43,19 @@ VERBS: Final[dict[str, Verb]] = {
     "drive": Verb(
         "sigprobe.commands.drive",
         "drive",
-        N_("Test again and again on the way, and draw the route as a map that opens without a network."),
+        N_("Run repeated tests while travelling and save an offline map of the route."),
         ("sigprobe drive --for 30m", "sigprobe drive --metres 200 --max-data 20MB --out drives/bandung"),
     ),
     "agent": Verb(
         "sigprobe.commands.agent",
         "agent",
-        N_("Test on a schedule and send whenever there is a way, until stopped."),
+        N_("Run tests on a schedule and upload whenever there is a connection, until stopped."),
         ("sigprobe agent", "sigprobe schedule install --agent"),
     ),
     "schedule": Verb(
         "sigprobe.commands.schedule",
         "app",
-        N_("Let this device test by itself: install, show or remove a timer, a cron line or the agent."),
+        N_("Run tests automatically: install, show or remove a timer, a cron line or the agent."),
         ("sigprobe schedule install --dry-run", "sigprobe schedule install", "sigprobe schedule show"),
     ),
     "status": Verb(
@@ -67,13 +67,13 @@ VERBS: Final[dict[str, Verb]] = {
     "results": Verb(
         "sigprobe.commands.results",
         "results",
-        N_("Show the results that are kept on this device."),
+        N_("Show the results stored on this device."),
         ("sigprobe results", "sigprobe results --csv > results.csv", "sigprobe results --state rejected --json"),
     ),
     "export": Verb(
         "sigprobe.commands.export",
         "export",
-        N_("Write the results that are waiting to a file, to carry them by hand."),
+        N_("Write pending results to a file, to carry them to another device."),
         (
             "sigprobe export /media/stick/results.ndjson.gz",
             "sigprobe export --receipts /media/stick/receipts.ndjson.gz",
@@ -82,7 +82,7 @@ VERBS: Final[dict[str, Verb]] = {
     "import": Verb(
         "sigprobe.commands.import_",
         "import_",
-        N_("Take in the results of another device, or receipts for the results of this one."),
+        N_("Import results from another device, or receipts for this device's results."),
         ("sigprobe import /media/stick/results.ndjson.gz",),
     ),
     "nearest": Verb(
@@ -94,7 +94,7 @@ VERBS: Final[dict[str, Verb]] = {
     "share": Verb(
         "sigprobe.commands.share",
         "share",
-        N_("Put the last test into a short message for WhatsApp."),
+        N_("Write a short WhatsApp message about the last test."),
         ("sigprobe share",),
     ),
     "report": Verb(
@@ -106,7 +106,7 @@ VERBS: Final[dict[str, Verb]] = {
     "ready": Verb(
         "sigprobe.commands.ready",
         "ready",
-        N_("Say how likely this place can send its photos in time."),
+        N_("Estimate whether photos can be uploaded from here in time."),
         ("sigprobe ready", "sigprobe ready --photos 6 --mb 2 --minutes 15"),
     ),
     "config": Verb(
@@ -118,7 +118,7 @@ VERBS: Final[dict[str, Verb]] = {
     "doctor": Verb(
         "sigprobe.commands.doctor",
         "doctor",
-        N_("Check this device, with one fix to paste for each fault."),
+        N_("Check this device; each problem comes with a command that fixes it."),
         ("sigprobe doctor",),
     ),
     "explain": Verb(
@@ -130,7 +130,7 @@ VERBS: Final[dict[str, Verb]] = {
     "collector": Verb(
         "sigprobe.commands.collector",
         "app",
-        N_("Run the server that takes the results, and manage its tokens."),
+        N_("Run the collector that receives results, and manage its tokens."),
         ("sigprobe collector token create --admin centre", "sigprobe collector serve"),
     ),
 }
@@ -158,26 +158,26 @@ INNER: Final[dict[str, Inner]] = {
         ("sigprobe config schema config", "sigprobe config schema result"),
     ),
     "schedule install": Inner(
-        N_("Install the timer, the crontab line or the agent in place of the others; doing it again changes nothing."),
+        N_("Install the timer, the crontab line or the agent and remove the others; repeating it changes nothing."),
         ("sigprobe schedule install --dry-run", "sigprobe schedule install", "sigprobe schedule install --agent"),
     ),
     "schedule show": Inner(
-        N_("Show what is installed, and what would be."),
+        N_("Show what is installed, and what would be installed."),
         ("sigprobe schedule show",),
     ),
     "schedule remove": Inner(
-        N_("Remove what install wrote, and nothing else."),
+        N_("Remove only what install wrote."),
         ("sigprobe schedule remove --dry-run", "sigprobe schedule remove"),
     ),
     "collector serve": Inner(
-        N_("Serve until Ctrl-C or SIGTERM."),
+        N_("Run the server until it is stopped (Ctrl-C)."),
         (
             "sigprobe collector serve",
             "sigprobe collector serve --host 0.0.0.0 --tls-cert chain.pem --tls-key key.pem",
         ),
     ),
     "collector import": Inner(
-        N_("Take in results that were carried here in a file."),
+        N_("Import results that were carried here in a file."),
         ("sigprobe collector import results.ndjson.gz",),
     ),
     "collector token": Inner(
@@ -185,7 +185,7 @@ INNER: Final[dict[str, Inner]] = {
         ("sigprobe collector token create --probe laptop-1", "sigprobe collector token list"),
     ),
     "collector token create": Inner(
-        N_("Create a token and print it once, alone on the last line."),
+        N_("Create a token; it is shown once, on the last line."),
         (
             "sigprobe collector token create --probe laptop-1",
             "sigprobe collector token create --admin centre",
@@ -196,7 +196,7 @@ INNER: Final[dict[str, Inner]] = {
         ("sigprobe collector token list",),
     ),
     "collector token revoke": Inner(
-        N_("Take a token out of use for good; a running server refuses it within a minute."),
+        N_("Revoke a token; a running server refuses it within a minute."),
         ("sigprobe collector token revoke laptop-1",),
     ),
 }

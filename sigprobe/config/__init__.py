@@ -90,7 +90,7 @@ def _read_file(path: Path, *, named: bool) -> bytes:
     try:
         if path.exists() and not path.is_file():
             # a directory or a device: reading it fails oddly, or never ends
-            raise ConfigError([Problem(name, None, None, "", _("this is no ordinary file."), hint)])
+            raise ConfigError([Problem(name, None, None, "", _("this is not a regular file."), hint)])
         with path.open("rb") as stream:
             return stream.read(MAX_BYTES + 1)
     except FileNotFoundError:

@@ -28,7 +28,7 @@ def _probe(probe: Any) -> Iterator[Broken]:
         return
     given = [name for name in ("tps_id", "site") if probe.get(name) is not None]
     if len(given) == 2:
-        yield ("probe", "site"), _("tps_id and site exclude each other; keep one of them."), ""
+        yield ("probe", "site"), _("tps_id and site cannot be used together; keep one of them."), ""
     elif not given and not {"tps_id", "site"} & probe.keys():
         hint = _("For example: {example}").format(example='tps_id: "3273011001005"')
         yield ("probe",), _("needs tps_id, or site where there is no TPS code."), hint

@@ -62,7 +62,9 @@ def read(top: type[BaseModel], environ: Mapping[str, str]) -> Overrides:
             message = _("no key of the settings has this name.")
             found.problems.append(Problem(name, None, None, "", message, hint))
         elif near:
-            found.warnings.append(_("{variable} is set, but means nothing here.").format(variable=name) + " " + hint)
+            found.warnings.append(
+                _("{variable} is set, but sigprobe does not know it.").format(variable=name) + " " + hint
+            )
     return found
 
 
@@ -70,7 +72,7 @@ def _take(found: Overrides, top: type[BaseModel], name: str, key: Key, text: str
     target = fields.find(top, key, {})
     value: Any = text
     if any("\ud800" <= char <= "\udfff" for char in text):
-        message = _("a character that may not stand in a text file.")
+        message = _("a character that is not allowed in a text file.")
         found.problems.append(Problem(name, None, None, "", message))
         return
     if target is not None and target.is_text:

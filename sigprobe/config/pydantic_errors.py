@@ -24,31 +24,32 @@ from sigprobe.words.i18n import N_, _
 _SENTENCES: Final[Mapping[str, str]] = {
     "tps_empty": N_("the TPS number is empty."),
     "tps_spreadsheet": N_("{value} is a TPS number that a spreadsheet has shortened; copy it again, all 13 digits."),
-    "tps_not_digits": N_("{value} is no TPS number: it has digits only."),
-    "tps_length": N_("{value} is no TPS number: it has 13 digits."),
-    "tps_province": N_("{value} is no TPS number: digits 1 and 2 are no province."),
-    "tps_regency": N_("{value} is no TPS number: digits 3 and 4 are no regency."),
-    "tps_district": N_("{value} is no TPS number: digits 5 and 6 are no district."),
-    "tps_village": N_("{value} is no TPS number: digits 7 to 10 are no village."),
-    "tps_number": N_("{value} is no TPS number: the last three digits cannot be 000."),
-    "relative_path": N_("{value} is no full path; write it from / on, since timers start in another directory."),
-    "url": N_("{value} is no web address."),
-    "url_userinfo": N_("a web address may hold no user name or password; put a token into token_file."),
-    "url_query": N_("a collector's address may hold no ? and no #."),
+    "tps_not_digits": N_("{value} is not a TPS number: a TPS number has only digits."),
+    "tps_length": N_("{value} is not a TPS number: a TPS number has 13 digits."),
+    "tps_province": N_("{value} is not a TPS number: digits 1–2 are not a valid province code."),
+    "tps_regency": N_("{value} is not a TPS number: digits 3–4 are not a valid regency code."),
+    "tps_district": N_("{value} is not a TPS number: digits 5–6 are not a valid district code."),
+    "tps_village": N_("{value} is not a TPS number: digits 7–10 are not a valid village code."),
+    "tps_number": N_("{value} is not a TPS number: the last three digits cannot be 000."),
+    "relative_path": N_("{value} is not an absolute path; begin with /, because timers start in another directory."),
+    "url": N_("{value} is not a web address."),
+    "url_userinfo": N_("a web address cannot contain a user name or password; put a token into token_file."),
+    "url_query": N_("a collector's address cannot contain ? or #."),
     "url_plain_http": N_("http is not safe beyond this device; use https."),
     "host_port": N_("{value} is not of the form host:port."),
     "nmea": N_("{value} is neither a device file nor tcp://host:port nor udp://:port."),
-    "ip_address": N_("{value} is no IP address."),
-    "finite_number": N_("{value} is no finite number."),
+    "ip_address": N_("{value} is not an IP address."),
+    "finite_number": N_("{value} is not a finite number."),
 }
 
 _PATTERNS: Final[Mapping[str, str]] = {
     r"^[A-Za-z0-9][A-Za-z0-9._-]*$": N_(
-        "{value} may hold only letters, digits, dots, hyphens and underscores, and begins with a letter or digit."
+        "{value} can contain only letters, digits, dots, hyphens and underscores, and must begin "
+        "with a letter or digit."
     ),
-    r"^[^\s\x00-\x1f](.*[^\s\x00-\x1f])?$": N_("{value} may be only one line and not begin or end with a space."),
+    r"^[^\s\x00-\x1f](.*[^\s\x00-\x1f])?$": N_("{value} must be a single line without leading or trailing spaces."),
     r"^[^\s/@?#\[\]]+$": N_("{value} is neither a host name nor an IP address."),
-    r"^[^\s/]{1,15}$": N_("{value} is no name of a network interface (1 to 15 characters, no space and no /)."),
+    r"^[^\s/]{1,15}$": N_("{value} is not the name of a network interface (1 to 15 characters, no space and no /)."),
 }
 
 
@@ -185,7 +186,7 @@ def _length(kind: str, value: Any, context: Mapping[str, Any]) -> str:
         )
     if kind == "too_short":
         return _("needs at least {limit} entries.").format(limit=context["min_length"])
-    return _("may have at most {limit} entries.").format(limit=context["max_length"])
+    return _("can have at most {limit} entries.").format(limit=context["max_length"])
 
 
 def _wrong_type(key: Key, value: Any, field: fields.Field | None, hint: str, spot: Spot | None) -> tuple[str, str]:
@@ -230,7 +231,7 @@ def _kind_problem(key: Key, root: Any, top: type[BaseModel], places: Places) -> 
         hint = _("For example: {example}").format(example=f"kind: {kinds[0]}")
         return places.problem(key, _("is missing; it must be {allowed}.").format(allowed=allowed), hint)
     if value in KINDS:
-        return places.problem(key, _("path runs by itself in every test."), _("Remove this entry."))
+        return places.problem(key, _("path is part of every test and cannot be configured."), _("Remove this entry."))
     near = difflib.get_close_matches(str(value).lower(), kinds, 1)
     hint = _("Did you mean {name}?").format(name=near[0]) if near else ""
     message = _("must be {allowed}, not {value}.").format(allowed=allowed, value=shown(value))
@@ -244,11 +245,11 @@ def _unknown(key: Key, root: Any, top: type[BaseModel]) -> tuple[str, str]:
     name = str(key[-1])
     near = difflib.get_close_matches(name.lower().replace("-", "_"), names, 1)
     if near:
-        return _("this key is not known."), _("Did you mean {name}?").format(name=near[0])
+        return _("unknown key."), _("Did you mean {name}?").format(name=near[0])
     homes = [dotted(place) for place in fields.places_of(top, name) if place != key[:-1]]
     if homes:
-        return _("this key is not known here."), _("It belongs under {group}.").format(group=homes[0])
-    return _("this key is not known."), _("Known here: {names}.").format(names=", ".join(names))
+        return _("unknown key here."), _("It belongs under {group}.").format(group=homes[0])
+    return _("unknown key."), _("Known here: {names}.").format(names=", ".join(names))
 
 
 def odd_numbers(root: Any, places: Places) -> list[tuple[Key, Problem]]:
@@ -261,6 +262,6 @@ def odd_numbers(root: Any, places: Places) -> list[tuple[Key, Problem]]:
         if ":" not in spot.written and not re.match(r"[-+]?0[0-9_]", spot.written):
             continue
         message = _("YAML reads {written} as the number {value}.").format(written=spot.written, value=shown(value))
-        hint = _("If that is meant, write: {example}").format(example=f"{key[-1]}: {shown(value)}")
+        hint = _("If that is what you mean, write: {example}").format(example=f"{key[-1]}: {shown(value)}")
         found.append((key, places.problem(key, message, hint)))
     return found

@@ -53,7 +53,7 @@ class Tree:
 def read_bytes(raw: bytes, name: str) -> Tree:
     """Read a file's bytes. Mistakes go into `problems`; `name` stands in front of their line and column."""
     if len(raw) > MAX_BYTES:
-        return _only(Problem(name, None, None, "", _("the file is larger than 1 MB; no settings file is.")))
+        return _only(Problem(name, None, None, "", _("the file is larger than 1 MB; it is not a settings file.")))
     try:
         text = decode(raw)
     except UnicodeDecodeError as error:
@@ -110,18 +110,18 @@ def _syntax(error: yaml.YAMLError, text: str, name: str) -> Problem:
         position = getattr(error, "position", None)
         before = text[:position] if isinstance(position, int) else ""
         line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
-        return Problem(name, line, column, "", _("a character that may not stand in a text file."))
+        return Problem(name, line, column, "", _("a character that is not allowed in a text file."))
     line, column = mark.line + 1, mark.column + 1
     lines = text.split("\n")
     here = lines[mark.line][mark.column : mark.column + 1] if mark.line < len(lines) else ""
     if "cannot start any token" in said and here == "\t":
         message = _("a tab; indent with spaces.")
     elif "cannot start any token" in said:
-        message = _("a value may not begin with {here}; put it in quotes.").format(here=here)
+        message = _("a value cannot begin with {here}; put it in quotes.").format(here=here)
     elif "mapping values are not allowed" in said:
-        message = _("a colon that may not stand here: check the indentation, or put the value in quotes.")
+        message = _("a colon is not allowed here: check the indentation, or put the value in quotes.")
     elif "another document" in said:
-        message = _("a second document begins here (---); a settings file is only one.")
+        message = _("a second document begins here (---); a settings file has only one.")
     elif "undefined alias" in said:
         message = _("a value that begins with * is a reference; put it in quotes.")
     elif "did not find expected" in said or "unexpected end" in said or "could not find expected" in said:
@@ -153,13 +153,13 @@ class _Walk:
         self.count += 1
         if self.count > MAX_NODES or id(node) in self.open:
             if self.count != MAX_NODES + 2:  # said once is enough
-                self.problem(node, key, _("references (& and *) that grow without end."))
+                self.problem(node, key, _("references (& and *) that grow endlessly."))
             self.count = max(self.count, MAX_NODES + 1)
             return
         written = node.value if isinstance(node, yaml.ScalarNode) else None
         self.tree.values[key] = Spot(node.start_mark.line + 1, node.start_mark.column + 1, written)
         if node.tag not in _KNOWN_TAGS:
-            self.problem(node, key, _("the tag {tag} is not known here; leave it out.").format(tag=node.tag))
+            self.problem(node, key, _("the tag {tag} is unknown here; remove it.").format(tag=node.tag))
             return
         if isinstance(node, yaml.ScalarNode):
             self.scalar(node, key, put)
@@ -213,11 +213,11 @@ class _Walk:
         if isinstance(value, date):
             put(node.value)  # what was written says the same, and no key wants a date
         elif isinstance(value, float) and not math.isfinite(value):
-            self.problem(node, key, _("{value} is no finite number.").format(value=shown(node.value)))
+            self.problem(node, key, _("{value} is not a finite number.").format(value=shown(node.value)))
         elif isinstance(value, int) and abs(value) >= 2**63:
             self.problem(node, key, _("{value} is too large a number.").format(value=shown(node.value)), hint)
         elif isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
-            self.problem(node, key, _("a character that may not stand in a text file."))
+            self.problem(node, key, _("a character that is not allowed in a text file."))
         else:
             put(value)
 

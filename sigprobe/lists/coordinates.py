@@ -36,7 +36,7 @@ def pair(cells: Mapping[str, str]) -> tuple[Pair | None, bool, str | None]:
     if lat_text is None and lon_text is None and "both" in cells:
         parts = _split(cells["both"])
         if parts is None:
-            return None, False, _("{value} is no latitude and longitude.").format(value=shown(cells["both"]))
+            return None, False, _("{value} is not a latitude and longitude.").format(value=shown(cells["both"]))
         lat_text, lon_text = parts
     if lat_text is None and lon_text is None:
         return None, False, None
@@ -45,7 +45,7 @@ def pair(cells: Mapping[str, str]) -> tuple[Pair | None, bool, str | None]:
     lat, lon = number(lat_text), number(lon_text)
     if lat is None or lon is None:
         value = shown(lat_text if lat is None else lon_text)
-        return None, False, _("{value} is no number of degrees, such as -6.91474 or -6,91474.").format(value=value)
+        return None, False, _("{value} is not a number of degrees, such as -6.91474 or -6,91474.").format(value=value)
     return checked(lat, lon)
 
 
@@ -54,10 +54,10 @@ def checked(lat: float, lon: float) -> tuple[Pair | None, bool, str | None]:
     if not in_indonesia(lat, lon) and in_indonesia(lon, lat):
         return (lon, lat), True, None
     if abs(lat) > 90 or abs(lon) > 180:
-        message = _("{lat}, {lon} is no place on Earth: latitude goes from -90 to 90, longitude from -180 to 180.")
+        message = _("{lat}, {lon} is not a place on Earth: latitude is -90 to 90, longitude -180 to 180.")
         return None, False, message.format(lat=f"{lat:g}", lon=f"{lon:g}")
     if abs(lat) < _NEARLY_ZERO and abs(lon) < _NEARLY_ZERO:
-        return None, False, _("0, 0 is what devices write when they have no position; leave both cells empty.")
+        return None, False, _("0, 0 means that the device had no position; leave both cells empty.")
     return (lat, lon), False, None
 
 

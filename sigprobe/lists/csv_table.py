@@ -52,7 +52,7 @@ def decode(raw: bytes) -> str:
     except UnicodeDecodeError:
         text = raw.decode("cp1252", "replace")
     if "\0" in text:
-        raise ListError([Fault(None, _("this is no text file. In Excel, use Save as and choose CSV UTF-8."))])
+        raise ListError([Fault(None, _("this is not a text file. In Excel, use Save as and choose CSV UTF-8."))])
     return text
 
 

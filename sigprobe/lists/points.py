@@ -39,12 +39,12 @@ def read_points(raw: bytes) -> tuple[list[Point], list[Fault]]:
         if turned:
             swapped.append(line)
         if not coordinates.in_indonesia(*where):
-            message = _("{value}: {lat}, {lon} lies outside Indonesia; check the signs.")
+            message = _("{value}: {lat}, {lon} is outside Indonesia; check the signs.")
             name = shown(cells.get("name", cells.get("id", "–")))
             notes.append(Fault(line, message.format(value=name, lat=where[0], lon=where[1])))
         found.setdefault(_point(cells, where), line)
     if not found and not faults:
-        faults.append(Fault(None, _("the file names no point.")))
+        faults.append(Fault(None, _("the file contains no points.")))
     if faults:
         raise ListError(faults)
     return list(found), [*swap_note(swapped), *notes]
@@ -69,12 +69,12 @@ def _from_json(text: str) -> Iterator[Found]:
         raise ListError([Fault(None, _("this file is nested too deeply to be GeoJSON."))]) from None
     except ValueError as error:
         line = getattr(error, "lineno", None)
-        raise ListError([Fault(line, _("this is no JSON ({reason}).").format(reason=shown(str(error), 80)))]) from None
+        raise ListError([Fault(line, _("this is not JSON ({reason}).").format(reason=shown(str(error), 80)))]) from None
     features = document.get("features") if isinstance(document, dict) else document
     if isinstance(document, dict) and document.get("type") == "Feature":
         features = [document]
     if not isinstance(features, list):
-        raise ListError([Fault(None, _("this is no GeoJSON: it has no list of features."))])
+        raise ListError([Fault(None, _("this is not GeoJSON: it has no list of features."))])
     for number, feature in enumerate(features, 1):
         body = feature if isinstance(feature, dict) else {}
         properties = body.get("properties")
@@ -96,9 +96,9 @@ def _geometry(geometry: object) -> Placed:
     shape = geometry if isinstance(geometry, dict) else {}
     kind, pair = shape.get("type"), shape.get("coordinates")
     if kind != "Point":
-        return None, False, _("only points are taken, not {kind}.").format(kind=shown(str(kind)))
+        return None, False, _("only points are supported, not {kind}.").format(kind=shown(str(kind)))
     if not isinstance(pair, list) or len(pair) < 2 or not all(_is_degrees(value) for value in pair[:2]):
-        return None, False, _("{value} is no latitude and longitude.").format(value=shown(str(pair)))
+        return None, False, _("{value} is not a latitude and longitude.").format(value=shown(str(pair)))
     # GeoJSON has the longitude first
     return coordinates.checked(float(pair[1]), float(pair[0]))
 

@@ -21,13 +21,13 @@ _REASONS: Final = {
         "{value} is a TPS number that Excel has rounded: the digits are lost in this file. Format the column as Text "
         "before the numbers are put in, fill them in again from where they come, and save as CSV."
     ),
-    "not_digits": N_("{value} is no TPS number: it has digits only."),
-    "length": N_("{value} is no TPS number: it has {n} digits instead of 13."),
-    "province": N_("{value} is no TPS number: digits 1 and 2 are no province."),
-    "regency": N_("{value} is no TPS number: digits 3 and 4 are no regency."),
-    "district": N_("{value} is no TPS number: digits 5 and 6 are no district."),
-    "village": N_("{value} is no TPS number: digits 7 to 10 are no village."),
-    "number": N_("{value} is no TPS number: the last three digits cannot be 000."),
+    "not_digits": N_("{value} is not a TPS number: a TPS number has only digits."),
+    "length": N_("{value} is not a TPS number: it has {n} digits instead of 13."),
+    "province": N_("{value} is not a TPS number: digits 1–2 are not a valid province code."),
+    "regency": N_("{value} is not a TPS number: digits 3–4 are not a valid regency code."),
+    "district": N_("{value} is not a TPS number: digits 5–6 are not a valid district code."),
+    "village": N_("{value} is not a TPS number: digits 7–10 are not a valid village code."),
+    "number": N_("{value} is not a TPS number: the last three digits cannot be 000."),
 }
 
 
@@ -66,7 +66,7 @@ def read_tps(raw: bytes) -> tuple[list[Station], list[Fault]]:
         if tps_id is None:
             continue
         if tps_id in first:
-            message = _("{value} stands in line {line} already.").format(value=tps_id, line=first[tps_id])
+            message = _("{value} is already in line {line}.").format(value=tps_id, line=first[tps_id])
             faults.append(Fault(row.line, message))
             continue
         first[tps_id] = row.line
@@ -76,7 +76,7 @@ def read_tps(raw: bytes) -> tuple[list[Station], list[Fault]]:
         lat, lon = where or (None, None)
         stations.append(Station(tps_id, row.cells.get("name"), lat, lon))
     if not first and not faults:
-        faults.append(Fault(None, _("the file names no TPS.")))
+        faults.append(Fault(None, _("the file contains no TPS.")))
     if faults:
         raise ListError(faults)
     return stations, [*swap_note(swapped), *notes]
@@ -120,5 +120,5 @@ def _doubts(line: int, tps_id: str, where: coordinates.Pair | None) -> Iterator[
     if unlisted:
         yield Fault(line, unlisted)
     if where is not None and not coordinates.in_indonesia(*where):
-        message = _("{value}: {lat}, {lon} lies outside Indonesia; check the signs.")
+        message = _("{value}: {lat}, {lon} is outside Indonesia; check the signs.")
         yield Fault(line, message.format(value=tps_id, lat=where[0], lon=where[1]))

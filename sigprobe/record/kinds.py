@@ -144,8 +144,8 @@ KINDS: Final[Mapping[str, KindInfo]] = {
         label=N_("Latency"),
         way=Way.ECHO,
         numbers=(
-            Number("latency_ms", ("rtt_median_ms", "rtt_avg_ms"), LOWER, N_("THE INTERNET ANSWERS SLOWLY"), 40),
-            Number("jitter_ms", ("jitter_ms",), LOWER, N_("THE CONNECTION IS UNSTEADY"), 95),
+            Number("latency_ms", ("rtt_median_ms", "rtt_avg_ms"), LOWER, N_("THE INTERNET RESPONDS SLOWLY"), 40),
+            Number("jitter_ms", ("jitter_ms",), LOWER, N_("THE CONNECTION IS UNSTABLE"), 95),
             Number("loss_ratio", ("loss_ratio",), LOWER, N_("THE INTERNET LOSES PACKETS"), 30),
         ),
         lines=(
@@ -173,7 +173,7 @@ KINDS: Final[Mapping[str, KindInfo]] = {
         title=N_("DNS"),
         label=N_("DNS"),
         way=Way.NAME,
-        numbers=(Number("dns_ms", ("query_ms", "getaddrinfo_ms"), LOWER, N_("NAMES ARE LOOKED UP SLOWLY (DNS)"), 90),),
+        numbers=(Number("dns_ms", ("query_ms", "getaddrinfo_ms"), LOWER, N_("DNS LOOKUPS ARE SLOW"), 90),),
         lines=(TableLine("dns_ms"),),
         summary=(Part(("query_ms", "getaddrinfo_ms")),),
         in_drive=True,
@@ -187,7 +187,7 @@ KINDS: Final[Mapping[str, KindInfo]] = {
     "http": KindInfo(
         title=N_("Web"),
         way=Way.PAGE,
-        numbers=(Number("http_total_ms", ("total_ms",), LOWER, N_("THE SERVICE ANSWERS SLOWLY"), 50),),
+        numbers=(Number("http_total_ms", ("total_ms",), LOWER, N_("THE SERVICE RESPONDS SLOWLY"), 50),),
         lines=(TableLine("http_total_ms"),),
         summary=(Part(("status_code",), "HTTP {value}"), Part(("total_ms",))),
         in_drive=True,
@@ -288,8 +288,8 @@ KINDS: Final[Mapping[str, KindInfo]] = {
         columns=("start_delay_ms", "stalls", "stalled_ms", "stall_ratio", "mean_bitrate_bps", "switches", "media_s"),
     ),
     "path": KindInfo(
-        title=N_("Way to the internet"),
-        label=N_("Way to the internet"),
+        title=N_("Internet path"),
+        label=N_("Internet path"),
         named=False,  # every run has one
         way=Way.WALK,
     ),

@@ -213,7 +213,7 @@ class _Reader:
                     known=", ".join(sorted(allowed)),
                 )
             if name in keys:
-                raise self.fail(key, N_("the key {key} stands here twice"), key=name)
+                raise self.fail(key, N_("the key {key} is given twice here"), key=name)
             keys[name] = value
         return keys
 

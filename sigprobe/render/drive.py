@@ -16,12 +16,12 @@ from sigprobe.words.i18n import N_, ZONES, _, duration, language, ngettext, numb
 
 NO_SERVICE: Final = N_("no service")
 _ENDS: Final[dict[Ended, str]] = {
-    "time": N_("The time that was asked for is over."),
-    "points": N_("All points that were asked for are done."),
-    "data": N_("The data that may be used is used up."),
-    "stopped": N_("Stopped. What was measured is kept."),
-    "storage": N_("It ended because a result could not be kept."),
-    "files": N_("It ended because its files could not be written."),
+    "time": N_("Time limit reached."),
+    "points": N_("Requested number of points reached."),
+    "data": N_("Data limit reached."),
+    "stopped": N_("Stopped. Measured points are stored."),
+    "storage": N_("Ended because a result could not be stored."),
+    "files": N_("Ended because the files could not be written."),
 }
 _PLACE_WIDTH: Final = 19
 _WORD_WIDTH: Final = 15
@@ -131,8 +131,8 @@ def details(summary: Summary, zone: str) -> Iterator[str]:
     )
     if summary.gaps:
         text += " " + ngettext(
-            "The line is broken in {n} place, where there was no position; the distance there is not counted.",
-            "The line is broken in {n} places, where there was no position; the distance there is not counted.",
+            "The line has {n} gap without a position; the distance there is not counted.",
+            "The line has {n} gaps without a position; the distance there is not counted.",
             summary.gaps,
         ).format(n=number(summary.gaps))
     yield text
@@ -214,6 +214,6 @@ def first_line(
         limits.append(ngettext("{n} point", "{n} points", most_points).format(n=number(most_points)))
     if bytes is not None:
         limits.append(size(bytes))
-    return _("Drive test: {steps}, {pace}; at most {limits}. Ctrl-C ends it and keeps what was measured.").format(
+    return _("Drive test: {steps}, {pace}; at most {limits}. Ctrl-C stops it; measured points are kept.").format(
         steps=words.listed(steps, most=6), pace=_(" or ").join(pace), limits=", ".join(limits) or "–"
     )

@@ -24,7 +24,7 @@ def first_line(
     """
     who = " · ".join(words.clean(part) for part in (tps, place, operator) if part)
     what = words.listed(steps, most=6)
-    text = _("Testing {steps}: about {time}, at most {size}. Ctrl-C keeps what is finished.").format(
+    text = _("Testing {steps}: about {time}, at most {size}. Ctrl-C stops; finished checks are kept.").format(
         steps=what or "–", time=duration(seconds), size=size(bytes)
     )
     lines = [*(words.wrap(who, 80, "  ") if who else ()), *words.wrap(text, 80, "  ")]

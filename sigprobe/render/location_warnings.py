@@ -9,9 +9,9 @@ from sigprobe.record.result import Location
 from sigprobe.words.i18n import N_, _
 
 _SENTENCES: Final[Mapping[str, str]] = {
-    "zero": N_("The GPS receiver says latitude 0, longitude 0, so it does not know the position yet."),
-    "jump": N_("The GPS position jumped in a way that is not possible; it is not certain."),
-    "time_back": N_("The GPS receiver's time went backwards; its position is not certain."),
+    "zero": N_("The GPS receiver reports latitude 0, longitude 0: it does not know the position yet."),
+    "jump": N_("The GPS position jumped in an impossible way; it is uncertain."),
+    "time_back": N_("The GPS receiver's time went backwards; its position is uncertain."),
     "far_from_tps": N_(
         "The position is more than 1 km from the registered position of this TPS. Check the TPS number."
     ),

@@ -62,7 +62,7 @@ def nearest_text(
         lines += _hung(head, rest)
     if not found:
         lines += words.wrap(
-            _("No point with a signal is known here yet: none was tested with success, and no list was taken in."), 80
+            _("No point with a signal is known here yet: no test has succeeded, and no list has been imported."), 80
         )
         lines.append(_("Next: {command}").format(command="sigprobe nearest --import points.csv"))
     return "".join(f"{words.to_ascii(line) if ascii else line}".rstrip() + "\n" for line in lines)

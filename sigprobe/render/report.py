@@ -55,7 +55,7 @@ def report_html(view: RunView, evidence: Evidence) -> str:
             f"<h1>{safe(title)}</h1><p>{safe(' · '.join(header_parts(view)))}</p>",
             _verdict(view),
             section(_("Measurements"), _measurements(view)),
-            section(_("The way from this device outwards"), _path(view)),
+            section(_("Network path from this device"), _path(view)),
             section(_("Earlier tests here"), _earlier(evidence.earlier)),
             section(_("Signal"), facts(_signal(view))),
             section(_("Place"), _place(view)),
@@ -71,7 +71,7 @@ def _verdict(view: RunView) -> str:
     if advice_of(view):
         told.append(safe(advice_of(view)))
     told += [safe(text) for text, _code in sentences(view)]
-    owner = _("Whose job: {owner}").format(owner=owner_word(view.verdict.owner))
+    owner = _("Responsible: {owner}").format(owner=owner_word(view.verdict.owner))
     sure = _("Confidence: {percent} %").format(percent=number(view.verdict.confidence * 100))
     told.append(f"{safe(owner)}. {safe(sure)}. {safe(words.screen_code(view.verdict.cause))}")
     return f'<div class="verdict">{"<br>".join(told)}</div>'
@@ -81,21 +81,21 @@ def owner_word(owner: str) -> str:
     """Who has to act, in words."""
     known = {
         "none": _("nobody"),
-        "local": _("this place (device, cable, data package)"),
+        "local": _("this location (device, cable, data package)"),
         "operator": _("the operator"),
-        "service": _("whoever runs the service"),
-        "collector": _("whoever runs the collector"),
-        "uncertain": _("not certain"),
+        "service": _("the service operator"),
+        "collector": _("the collector's administrator"),
+        "uncertain": _("uncertain"),
     }
     return known.get(owner, owner)
 
 
 def _measurements(view: RunView) -> str:
     body = [(row.label, row.value, row.word, " ".join(row.notes)) for row in rows(view)]
-    rated = table((_("What"), _("Value"), _("Quality"), ""), body)
+    rated = table((_("Metric"), _("Value"), _("Quality"), ""), body)
     if view.profile is None:
         return rated
-    basis = _("Words by the thresholds {name} of {date}; our own judgement, no regulation.").format(
+    basis = _("Grades by the thresholds {name} of {date}; our own assessment, not a regulation.").format(
         name=view.profile.name, date=view.profile.version
     )
     return f"{rated}<p>{safe(basis)}</p>"
@@ -170,13 +170,13 @@ def _place(view: RunView) -> str:
         return told
     spot = Spot(place.lat, place.lon, "bad" if view.verdict.owner not in ("none", "uncertain") else "", "")
     reasons = ", ".join(place.quality_reasons)
-    quality = facts([(_("Quality of the position"), " ".join(p for p in (place.quality, reasons) if p))])
-    return told + quality + svg([spot], whole=True, title=_("Where the test was made"))
+    quality = facts([(_("Position quality"), " ".join(p for p in (place.quality, reasons) if p))])
+    return told + quality + svg([spot], whole=True, title=_("Location of the test"))
 
 
 def _clock(view: RunView) -> list[tuple[str, str]]:
     clock = view.tags.clock
-    known = {True: _("yes"), False: _("no"), None: _("not known")}
+    known = {True: _("yes"), False: _("no"), None: _("unknown")}
     offset = ""
     if clock.offset_est_ms is not None:
         offset = f"{number(clock.offset_est_ms / 1000, 1)} s"
@@ -184,7 +184,7 @@ def _clock(view: RunView) -> list[tuple[str, str]]:
             offset += f" (± {number(clock.offset_err_ms / 1000, 1)} s)"
     return [
         (_("Set by the network"), known[clock.synced]),
-        (_("Difference to the collector"), offset or _("not known")),
+        (_("Difference from the collector"), offset or _("unknown")),
     ]
 
 

@@ -53,7 +53,7 @@ def route_html(
         f"<h1>{safe(title)}</h1><p>{safe(_when(points, zone))}</p>",
         _result(summary, ended, zone),
         section(_("Map"), _map(points, summary) if placed else f"<p>{safe(_('No point has a position.'))}</p>"),
-        section(_("What went wrong"), _faults(points)),
+        section(_("Problem"), _faults(points)),
         section(_("Points"), _table(points, zone)),
         _notes(profile, files),
     ]
@@ -74,7 +74,7 @@ def _when(points: Sequence[Point], zone: str) -> str:
 def _result(summary: Summary, ended: Ended | None, zone: str) -> str:
     told = [f"<b>{safe(headline(summary))}</b>", *(safe(text) for text in details(summary, zone))]
     told.append(
-        safe(_("This drive was still going on when the page was written.") if ended is None else ended_text(ended))
+        safe(_("The drive was still running when this page was written.") if ended is None else ended_text(ended))
     )
     return f'<div class="verdict">{"<br>".join(told)}</div>'
 
@@ -89,7 +89,7 @@ def _map(points: Sequence[Point], summary: Summary) -> str:
         label = f"{point.number} · {grade_word(point.grade)} · {place_text(point.location)}"
         spots.append(Spot(point.location.lat, point.location.lon, point.grade, label, apart))
         apart = False
-    drawing = svg(spots, line=True, title=_("The way of the drive, north at the top"), ends=(_("start"), _("end")))
+    drawing = svg(spots, line=True, title=_("Route of the drive, north at the top"), ends=(_("start"), _("end")))
     seen = {point.grade for point in points}
     legend = [
         f"<li>{mark_svg(grade)} {safe(symbol_word(grade))}: {safe(number(summary.grades.get(grade, 0)))}</li>"
@@ -98,8 +98,8 @@ def _map(points: Sequence[Point], summary: Summary) -> str:
     ]
     notes = [_("North is at the top.")]
     if summary.gaps or apart:
-        notes.append(_("Where the line is broken, there was no position, for example in a tunnel."))
-    notes.append(_("The outline of the land is coarse; in a map program the .geojson file lies on streets."))
+        notes.append(_("Gaps in the line have no position, for example in a tunnel."))
+    notes.append(_("The coastline is coarse; in a map program the .geojson file shows streets."))
     return f'{drawing}<ul class="legend">{"".join(legend)}</ul><p>{safe(" ".join(notes))}</p>'
 
 
@@ -120,7 +120,7 @@ def _faults(points: Sequence[Point]) -> str:
         listed = words.listed(names[code])
         said = words.sentence(code, name=listed, names=listed)
         body.append((words.screen_code(code), ngettext("{n} point", "{n} points", count).format(n=number(count)), said))
-    told = table((_("Code"), _("Where"), _("Meaning")), body)
+    told = table((_("Code"), _("Location"), _("Meaning")), body)
     return f'<div class="codes">{told}</div>' if told else ""
 
 
@@ -154,7 +154,7 @@ def _notes(profile: Profile | None, files: Sequence[str]) -> str:
     told = []
     if profile is not None:
         told.append(
-            _("Words by the thresholds {name} of {date}; our own judgement, no regulation.").format(
+            _("Grades by the thresholds {name} of {date}; our own assessment, not a regulation.").format(
                 name=profile.name, date=profile.version
             )
         )

@@ -132,7 +132,7 @@ def gps_text(view: RunView) -> str:
         if view.place_may_come:
             return f"{words.sentence('no_fix')} {words.screen_code('no_fix')}"
         recalled = view.place_may_come is None
-        return _("No position was recorded.") if recalled else _("No position: no GPS is in use here.")
+        return _("No position was recorded.") if recalled else _("No position: GPS is not in use.")
     notes = []
     if place.accuracy_m is not None:
         notes.append(f"±{number(place.accuracy_m)} m")
@@ -170,8 +170,8 @@ def _both_answers(result: Result) -> str:
         words.listed([str(a) for a in found], 2) if isinstance(found := compared.get(key), list | tuple) else ""
         for key in ("system", "others")
     )
-    return _("It says {told}; others say {others}.").format(
-        told=told or _("that there is no such name"), others=others or _("nothing")
+    return _("It returns {told}; other servers return {others}.").format(
+        told=told or _("no such name"), others=others or _("nothing")
     )
 
 
@@ -184,7 +184,7 @@ def headline_of(view: RunView) -> str:
         if named:
             return _(min(named, key=lambda number: number.rank).short)
     if view.verdict.owner == NONE and only_nearby(view.results):
-        return _("WHAT WAS TESTED HERE ANSWERS, BUT THE INTERNET WAS NOT TESTED")
+        return _("THE LOCAL NETWORK WORKS; THE INTERNET WAS NOT TESTED")
     if cause in _HEADLINES:
         return _(_HEADLINES[cause])
     return words.sentence(cause, names=words.listed(view.verdict.targets)).rstrip(".")
@@ -215,9 +215,7 @@ def saved_texts(view: RunView) -> Iterator[str]:
     elif upload.kind == "none":
         yield saved + " " + _("No collector is configured, so nothing is sent ({waiting}).").format(waiting=waiting)
     elif upload.kind == "tokenless":
-        yield (
-            saved + " " + _("Not sent ({waiting}): this device has no token that can be used.").format(waiting=waiting)
-        )
+        yield (saved + " " + _("Not sent ({waiting}): this device has no usable token.").format(waiting=waiting))
     else:
         code = _UPLOADS[upload.kind]
         yield f"{saved} {_upload_sentence(view, code)} {words.screen_code(code)}"
@@ -231,8 +229,8 @@ def _upload_sentence(view: RunView, code: str) -> str:
     count = upload.count or view.pending
     if upload.kind == "kept" and upload.retry_at is not None and count:
         return ngettext(
-            "The collector cannot be reached yet. {n} result is safe on this device; it is sent again at {time}.",
-            "The collector cannot be reached yet. {n} results are safe on this device; they are sent again at {time}.",
+            "The collector cannot be reached. {n} result is safe on this device; upload will be retried at {time}.",
+            "The collector cannot be reached. {n} results are safe on this device; upload will be retried at {time}.",
             count,
         ).format(n=number(count), time=clock_text(upload.retry_at, view.zone, with_date=False))
     return words.sentence(code)

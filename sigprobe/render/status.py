@@ -65,6 +65,7 @@ class DoctorLine:
     state: State
     detail: str
     fix: str | None = None
+    technical: str | None = None
 
 
 def status_text(view: StatusView, *, ascii: bool = False, plain: bool = False) -> str:
@@ -93,7 +94,7 @@ def _status_rows(view: StatusView) -> Iterator[tuple[str, str]]:
         yield _("Oldest waiting"), time_text(view.oldest_pending_at, zone)
     yield _("Sent"), number(view.acked)
     if view.carried:
-        yield _("Carried by hand"), number(view.carried)
+        yield _("Carried by file"), number(view.carried)
     if view.rejected:
         yield _("Set aside"), number(view.rejected)
     for reason, count in view.reasons.items():
@@ -168,7 +169,9 @@ def doctor_text(lines: Sequence[DoctorLine], *, ascii: bool = False, plain: bool
         if plain:
             text = f"{line.name}: {said[line.state]}, {line.detail}"
             if line.fix and line.state != "ok":
-                text += "; " + _("to mend it: {fix}").format(fix=line.fix)
+                text += "; " + _("to fix it: {fix}").format(fix=line.fix)
+            if line.technical:
+                text += f" ({line.technical})"
             out.append(words.clean(text))
             continue
         wide = max(words.columns(text) for text in said.values())
@@ -178,6 +181,8 @@ def doctor_text(lines: Sequence[DoctorLine], *, ascii: bool = False, plain: bool
         if line.fix and line.state != "ok":
             # commands are never broken into lines: they are there to be copied
             out.append(f"{indent}> {words.clean(line.fix)}")
+        if line.technical:
+            out += words.wrap(f"{indent}({words.clean(line.technical)})", 80, indent)
     errors, warnings = (sum(line.state == state for line in lines) for state in ("fail", "warn"))
     if errors or warnings:
         counted = (
@@ -186,21 +191,30 @@ def doctor_text(lines: Sequence[DoctorLine], *, ascii: bool = False, plain: bool
         )
         out.append(f"{', '.join(counted)}.")
     else:
-        out.append(_("Everything is in order."))
+        out.append(_("No problems found."))
     return "".join(f"{words.to_ascii(text) if ascii else text}\n" for text in out)
 
 
 # --- explain ------------------------------------------------------------------------------------------------
 
 
-def explain_text(code: Code, *, ascii: bool = False) -> str:
+def codes_text(codes: Sequence[Code], *, ascii: bool = False, plain: bool = False) -> str:
+    """All codes with their meaning, one screen code a line."""
+    rows: dict[str, str] = {}
+    for code in codes:
+        rows.setdefault(code.screen, words.sentence(code.code))
+    tail = [_("Next: {command}").format(command="sigprobe explain SP-NET-01")]
+    return _sheet(list(rows.items()), tail, ascii=ascii, plain=plain)
+
+
+def explain_text(code: Code, *, ascii: bool = False, plain: bool = False) -> str:
     """What a code means and what to do about it."""
     rows = [
         (_("Code"), f"{code.screen} ({code.code})"),
         (_("Meaning"), words.sentence(code.code)),
         (_("What to do"), words.advice(code.code)),
     ]
-    return _sheet(rows, (), ascii=ascii, plain=False)
+    return _sheet(rows, (), ascii=ascii, plain=plain)
 
 
 # --- results ------------------------------------------------------------------------------------------------
@@ -228,9 +242,9 @@ def results_text(
     """
     rows = [_result_cells(entry, zone) for entry in list(listed)[-LAST:]]
     if not rows and chosen:
-        return _("No result is in this state. To see all, run: {command}").format(command="sigprobe results") + "\n"
+        return _("No result has this state. To see all, run: {command}").format(command="sigprobe results") + "\n"
     if not rows:
-        return _("Nothing is stored yet. To measure, run: {command}").format(command="sigprobe test") + "\n"
+        return _("Nothing is stored yet. To run a test: {command}").format(command="sigprobe test") + "\n"
     head = (_("Time"), _("Check"), _("Target"), _("Outcome"), _("State"))
     if plain:
         return "".join(f"{', '.join(cell for cell in row if cell)}\n" for row in rows)
@@ -246,7 +260,7 @@ def state_word(state: str) -> str:
         "pending": _("waiting"),
         "acked": _("sent"),
         "rejected": _("set aside"),
-        "carried": _("carried by hand"),
+        "carried": _("carried by file"),
         "damaged": _("damaged"),
     }
     return known.get(state, words.clean(state))

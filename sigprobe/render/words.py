@@ -20,7 +20,7 @@ _WORDS: Final[Mapping[str, str]] = {
     Word.POOR: N_("poor"),
     Word.BAD: N_("bad"),
     FAILED: N_("failed"),
-    SKIPPED: N_("left out"),
+    SKIPPED: N_("skipped"),
 }
 _SIGNAL_WORDS: Final[Mapping[str, str]] = {
     Word.GOOD: N_("strong"),
@@ -57,7 +57,7 @@ def sentence(code: str, **values: object) -> str:
     """What a failure code or a verdict cause means, with its fields filled. Never raises."""
     known = CODES.get(code)
     if known is None:
-        return _("Something went wrong that this version has no words for: {code}.").format(code=clean(code))
+        return _("Unknown error: {code}.").format(code=clean(code))
     return fill(_(known.sentence), values)
 
 

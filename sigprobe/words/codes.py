@@ -53,43 +53,43 @@ CODES: Final[Mapping[str, Code]] = _table(
     (
         "network_unreachable",
         "SP-NET-04",
-        N_("There is no way from this device to {name}."),
+        N_("No route from this device to {name}."),
         N_("Check that this device is connected to a network, then try again."),
     ),
     (
         "host_unreachable",
         "SP-NET-05",
-        N_("The network says that {name} cannot be reached."),
+        N_("The network reports that {name} cannot be reached."),
         N_("Check the address of the target; if it is right, try again later."),
     ),
     (
         "no_gateway",
         "SP-NET-06",
-        N_("This device has no default gateway, so nothing beyond it can be reached."),
+        N_("This device has no default gateway, so other networks cannot be reached."),
         N_("Connect to mobile data, Wi-Fi or a cable, then try again."),
     ),
     (
         "ttl_exceeded",
         "SP-NET-07",
-        N_("Packets to {name} go around in the network and never arrive."),
-        N_("Try again later; if it stays so, report it to the operator."),
+        N_("Packets to {name} loop in the network and never arrive."),
+        N_("Try again later; if the problem continues, report it to the operator."),
     ),
     (
         "filtered",
         "SP-NET-08",
-        N_("The network says that it does not let packets through to {name}."),
-        N_("Ask whoever runs this network, or try another one."),
+        N_("The network reports that it does not forward packets to {name}."),
+        N_("Contact the network administrator, or try another network."),
     ),
     (
         "packet_too_big",
         "SP-NET-09",
-        N_("The packets to {name} are too big for the way there."),
+        N_("The packets to {name} are too big for the path."),
         N_("Choose a smaller size in the settings."),
     ),
     (
         "permission",
         "SP-PRM-01",
-        N_("This device does not allow the check of {name}."),
+        N_("This device does not permit the check of {name}."),
         N_("Run: sigprobe doctor"),
     ),
     # --- any target
@@ -103,25 +103,25 @@ CODES: Final[Mapping[str, Code]] = _table(
         "refused",
         "SP-TGT-02",
         N_("{name} refused the connection."),
-        N_("The service may be switched off; tell whoever runs it."),
+        N_("The service may be down; contact the service operator."),
     ),
     (
         "reset",
         "SP-TGT-03",
         N_("The connection to {name} was cut."),
-        N_("Try again; if it stays so, report it with: sigprobe explain reset"),
+        N_("Try again; if the problem continues, report it to the network administrator."),
     ),
     (
         "packet_loss",
         "SP-TGT-04",
         N_("Some packets to {name} were lost."),
-        N_("Move closer to a window or to open space and test again."),
+        N_("Move to a window or to an open place, then test again."),
     ),
     (
         "no_reply",
         "SP-TGT-05",
         N_("None of the packets to {name} was answered."),
-        N_("It may be down, or it may not answer ping at all; look at the other checks."),
+        N_("It may be down, or it may never answer ping; see the other checks."),
     ),
     (
         "bad_response",
@@ -145,56 +145,56 @@ CODES: Final[Mapping[str, Code]] = _table(
     (
         "dns_nxdomain",
         "SP-DNS-02",
-        N_("The name asked for by {name} does not exist, says the resolver."),
+        N_("The DNS server says that {name} does not exist."),
         N_("Check the spelling of hostname in the settings."),
     ),
     (
         "dns_servfail",
         "SP-DNS-03",
-        N_("The resolver could not find out the address for {name} (SERVFAIL)."),
+        N_("The DNS server could not find the address for {name} (SERVFAIL)."),
         N_("Try again later; the servers of that name may be down."),
     ),
     (
         "dns_refused",
         "SP-DNS-04",
-        N_("The resolver refused to answer {name}."),
-        N_("Choose another resolver in the settings."),
+        N_("The DNS server refused to answer {name}."),
+        N_("Choose another DNS server in the settings."),
     ),
     (
         "dns_rcode",
         "SP-DNS-05",
-        N_("The resolver answered {name} with an error."),
-        N_("Try again later, or choose another resolver in the settings."),
+        N_("The DNS server answered {name} with an error."),
+        N_("Try again later, or choose another DNS server in the settings."),
     ),
     (
         "dns_no_answer",
         "SP-DNS-06",
-        N_("The name of {name} exists but has no address of this kind."),
+        N_("The name of {name} exists but has no address of this type."),
         N_("Check hostname and type in the settings."),
     ),
     (
         "dns_timeout",
         "SP-DNS-07",
-        N_("The resolver did not answer {name} in time."),
-        N_("Try again; if only this resolver is silent, choose another one."),
+        N_("The DNS server did not answer {name} in time."),
+        N_("Try again; if only this DNS server does not answer, choose another one."),
     ),
     (
         "dns_some_failed",
         "SP-DNS-08",
-        N_("Only some resolvers answered {name}."),
-        N_("Look at the details with: sigprobe results --json"),
+        N_("Only some DNS servers answered {name}."),
+        N_("For details, run: sigprobe results --json"),
     ),
     (
         "dns_no_resolver",
         "SP-DNS-09",
-        N_("This device knows no resolver to ask for {name}."),
-        N_("Connect to a network again, or name a resolver in the settings."),
+        N_("This device has no DNS server to ask for {name}."),
+        N_("Connect to a network again, or set a DNS server in the settings."),
     ),
     (
         "tampered",
         "SP-DNS-10",
-        N_("The name server (DNS) of this network gives a false answer for {name}."),
-        N_("Enter no password there; set 1.1.1.1 as the DNS server of this device, then test again."),
+        N_("The DNS server of this network gives a false answer for {name}."),
+        N_("Do not enter passwords there; set 1.1.1.1 as the DNS server of this device, then test again."),
     ),
     (
         "dns_library_only",
@@ -207,7 +207,7 @@ CODES: Final[Mapping[str, Code]] = _table(
         "http_status",
         "SP-WEB-01",
         N_("{name} answered with an error page."),
-        N_("The service has a fault; tell whoever runs it."),
+        N_("The service has a problem; contact the service operator."),
     ),
     (
         "http_text",
@@ -218,26 +218,29 @@ CODES: Final[Mapping[str, Code]] = _table(
     (
         "http_truncated",
         "SP-WEB-03",
-        N_("{name} broke off in the middle of its answer."),
+        N_("{name} stopped in the middle of its answer."),
         N_("Try again; on a weak signal, move to open space first."),
     ),
     (
         "redirect_limit",
         "SP-WEB-04",
-        N_("{name} redirects in a circle."),
-        N_("Tell whoever runs the service."),
+        N_("{name} redirects in a loop."),
+        N_("Contact the service operator."),
     ),
     (
         "redirect_elsewhere",
         "SP-WEB-05",
-        N_("{name} sends its visitors to another host, so nothing more of it was fetched."),
-        N_("If that host is the right one, put its address in the settings; else ask whoever runs this network."),
+        N_("{name} redirects to another host, so the rest was not fetched."),
+        N_(
+            "If that host is the right one, put its address in the settings; otherwise contact the "
+            "network administrator."
+        ),
     ),
     (
         "page_incomplete",
         "SP-WEB-06",
         N_("Parts of the page {name} did not arrive."),
-        N_("Try again; if it stays so, tell whoever runs the page."),
+        N_("Try again; if the problem continues, contact the website operator."),
     ),
     (
         "http_challenge",
@@ -254,38 +257,38 @@ CODES: Final[Mapping[str, Code]] = _table(
     (
         "playlist_invalid",
         "SP-VID-01",
-        N_("{name} sent no list of a video that can be played."),
+        N_("{name} sent no playable video playlist."),
         N_("Check that the address in the settings leads to an HLS playlist."),
     ),
     (
         "video_incomplete",
         "SP-VID-02",
         N_("Parts of the video {name} did not arrive."),
-        N_("Try again; if it stays so, tell whoever runs the video."),
+        N_("Try again; if the problem continues, contact the video provider."),
     ),
     (
         "playlist_stale",
         "SP-VID-03",
         N_("The live video {name} has stopped: no new part of it came."),
-        N_("Try again later; if it stays so, tell whoever runs the video."),
+        N_("Try again later; if the problem continues, contact the video provider."),
     ),
     (
         "tls_hostname",
         "SP-TLS-01",
         N_("The certificate of {name} is for another host."),
-        N_("Do not enter passwords there; tell whoever runs the service."),
+        N_("Do not enter passwords there; contact the service operator."),
     ),
     (
         "tls_untrusted",
         "SP-TLS-02",
         N_("The certificate of {name} comes from an unknown issuer."),
-        N_("Someone may be in between: use another network, and tell whoever runs the service."),
+        N_("The connection may be intercepted: use another network, and contact the service operator."),
     ),
     (
         "tls_expired",
         "SP-TLS-03",
         N_("The certificate of {name} has expired."),
-        N_("Check this device's date first; if it is right, tell whoever runs the service."),
+        N_("Check the date of this device first; if it is correct, contact the service operator."),
     ),
     (
         "tls_not_yet_valid",
@@ -322,7 +325,7 @@ CODES: Final[Mapping[str, Code]] = _table(
         "one_direction",
         "SP-THR-01",
         N_("Only one direction of {name} could be measured."),
-        N_("Look at the details with: sigprobe results --json"),
+        N_("For details, run: sigprobe results --json"),
     ),
     (
         "no_endpoint",
@@ -333,7 +336,7 @@ CODES: Final[Mapping[str, Code]] = _table(
     (
         "program_missing",
         "SP-THR-06",
-        N_("The program that this speed test uses is not installed."),
+        N_("The program for this speed test is not installed."),
         N_("Install iperf3, or use engine: http in the settings."),
     ),
     (
@@ -345,7 +348,7 @@ CODES: Final[Mapping[str, Code]] = _table(
     (
         "too_slow",
         "SP-THR-04",
-        N_("Too little arrived from {name} in time to state a speed."),
+        N_("Too little data arrived from {name} in time to calculate a speed."),
         N_("Move to a place with a better signal and test again."),
     ),
     (
@@ -364,19 +367,19 @@ CODES: Final[Mapping[str, Code]] = _table(
     (
         "data_budget",
         "SP-DAT-01",
-        N_("{name} was left out to stay within the data budget."),
+        N_("{name} was skipped to stay within the data budget."),
         N_("Raise data_budget in the settings, or allow more with --max-data."),
     ),
     (
         "data_cap",
         "SP-DAT-02",
-        N_("{name} was cut at its own limit of data."),
+        N_("{name} was stopped at its own data limit."),
         N_("If the data package allows more, raise max_mb of this target in the settings."),
     ),
     (
         "time_up",
         "SP-TIM-01",
-        N_("{name} was left out because the time was up."),
+        N_("{name} was skipped because the time was up."),
         N_("Give it more time with --max-time."),
     ),
     (
@@ -389,32 +392,32 @@ CODES: Final[Mapping[str, Code]] = _table(
         "internal",
         "SP-INT-01",
         N_("{name} could not be checked because of a fault in sigprobe."),
-        N_("Please report it with the log file that sigprobe doctor names."),
+        N_("Please report it with the log file that sigprobe doctor shows."),
     ),
     # --- keeping and sending
     (
         "collector_unreachable",
         "SP-SYN-01",
-        N_("The collector cannot be reached yet. The results are safe on this device and will be sent later."),
-        N_("Nothing needs to be done; to send at once, run: sigprobe upload"),
+        N_("The collector cannot be reached. The results are safe on this device."),
+        N_("To send the results, run: sigprobe upload"),
     ),
     (
         "collector_portal",
         "SP-SYN-02",
-        N_("Something else than the collector answered, perhaps the login page of this network. Nothing was sent."),
+        N_("Something other than the collector answered, perhaps the login page of this network. Nothing was sent."),
         N_("Open a browser, log in to the network, then run: sigprobe upload"),
     ),
     (
         "collector_token",
         "SP-SYN-03",
-        N_("The collector does not accept this device's token. Measuring goes on, and the results are kept."),
+        N_("The collector does not accept this device's token. Tests continue, and the results are stored."),
         N_("Ask the monitoring centre for a new token, put it in the token file, then run: sigprobe upload"),
     ),
     (
         "collector_busy",
         "SP-SYN-04",
         N_("The collector is busy and asks to wait. The results are safe on this device."),
-        N_("Nothing needs to be done; it is tried again by itself."),
+        N_("No action needed; to send the results, run: sigprobe upload"),
     ),
     (
         "collector_tls",
@@ -425,8 +428,8 @@ CODES: Final[Mapping[str, Code]] = _table(
     (
         "set_aside",
         "SP-SYN-06",
-        N_("The collector does not take some results. They are kept on this device, set aside with the reason."),
-        N_("Look at them with: sigprobe results --state rejected"),
+        N_("The collector rejects some results. They stay on this device, set aside with the reason."),
+        N_("To see them, run: sigprobe results --state rejected"),
     ),
     (
         "no_collector",
@@ -437,8 +440,11 @@ CODES: Final[Mapping[str, Code]] = _table(
     (
         "collector_refuses",
         "SP-SYN-08",
-        N_("The collector refuses all it is sent, or something on the way spoils it. The results are kept here."),
-        N_("Tell the monitoring centre; it is tried again by itself."),
+        N_(
+            "The collector refuses everything sent, or something on the path changes it. The results "
+            "stay on this device."
+        ),
+        N_("Inform the monitoring centre. To try again, run: sigprobe upload"),
     ),
     (
         "disk_full",
@@ -462,40 +468,40 @@ CODES: Final[Mapping[str, Code]] = _table(
         "ack_unnoted",
         "SP-DSK-04",
         N_(
-            "The collector has the results, but this device could not note it: its storage is full or not writable."
-            " Nothing is lost; they are sent again later and are not doubled."
+            "The collector has the results, but this device could not record that: its storage is full "
+            "or not writable. Nothing is lost; they will be sent again and are not stored twice."
         ),
         N_("Delete other files, then run: sigprobe upload"),
     ),
     (
         "queue_failed",
         "SP-DSK-05",
-        N_("The queue could not be read or written while it was sent. What it holds is kept and will be sent later."),
+        N_("The queue could not be read or written during the upload. Its results are safe and can be sent later."),
         N_("Run: sigprobe doctor"),
     ),
     # --- carrying by hand
     (
         "file_not_ours",
         "SP-FIL-01",
-        N_("{name} was not made by sigprobe export. Nothing was taken from it."),
+        N_("{name} was not written by sigprobe export. Nothing was imported."),
         N_("Choose the file that sigprobe export has written."),
     ),
     (
         "file_damaged",
         "SP-FIL-02",
-        N_("{name} is damaged or not complete. Nothing was taken from it."),
+        N_("{name} is damaged or incomplete. Nothing was imported."),
         N_("Copy it again, or export again on the device it comes from; the results are still kept there."),
     ),
     (
         "file_newer",
         "SP-FIL-03",
-        N_("{name} was made by a newer sigprobe. Nothing was taken from it."),
+        N_("{name} was written by a newer sigprobe. Nothing was imported."),
         N_("Update sigprobe on this device, then import the file again."),
     ),
     (
         "file_too_big",
         "SP-FIL-04",
-        N_("{name} holds more than one file may hold."),
+        N_("{name} exceeds the limit of one file."),
         N_("Check where the file comes from; if it is yours, send the results with sigprobe upload instead."),
     ),
     (
@@ -507,52 +513,55 @@ CODES: Final[Mapping[str, Code]] = _table(
     (
         "file_exists",
         "SP-FIL-06",
-        N_("{name} is there already and was not overwritten."),
-        N_("Choose another name, or add --force to replace it."),
+        N_("{name} already exists and was not overwritten."),
+        N_("Choose another name, or add --force to overwrite it."),
     ),
     (
         "file_full",
         "SP-FIL-07",
-        N_("There is no room for {name}. No file was written; the results are still kept on this device."),
+        N_("There is no room for {name}. No file was written; the results are still stored on this device."),
         N_("Delete other files there, or use another stick."),
     ),
     (
         "file_unwritable",
         "SP-FIL-08",
-        N_("{name} could not be written. The results are still kept on this device."),
+        N_("{name} could not be written. The results are still stored on this device."),
         N_("Check that the directory exists and may be written, then try again."),
     ),
     (
         "file_changed",
         "SP-FIL-09",
-        N_("{name} changed while it was read, so no more was taken from it."),
-        N_("Import it again when nobody writes to it; what was taken before stays and is not doubled."),
+        N_("{name} changed while it was read, so the rest was not imported."),
+        N_(
+            "Import it again when it is no longer being written; results already imported stay and are "
+            "not stored twice."
+        ),
     ),
     (
         "file_of_receipts",
         "SP-FIL-10",
-        N_("{name} holds receipts, not results. Nothing was taken from it."),
+        N_("{name} contains receipts, not results. Nothing was imported."),
         N_("Take it to the device the results come from, and run there: sigprobe import"),
     ),
     # --- lists of places
     (
         "list_invalid",
         "SP-LST-01",
-        N_("{name} has mistakes, so nothing of it was taken in."),
-        N_("Correct the lines named above, then take the file in again."),
+        N_("{name} has mistakes, so nothing was imported from it."),
+        N_("Correct the lines named above, then import the file again."),
     ),
     (
         "list_missing",
         "SP-LST-02",
-        N_("No list of TPS was taken in on this device yet."),
-        N_("Make a CSV file with the columns id, name, lat, lon, then run: {command}"),
+        N_("No list of TPS has been imported on this device yet."),
+        N_("Create a CSV file with the columns id, name, lat, lon, then run: {command}"),
     ),
     # --- place, time, settings
     (
         "no_fix",
         "SP-GPS-01",
         N_("GPS has no position yet."),
-        N_("Move to an open place, or go on with the registered coordinates of the TPS."),
+        N_("Move to an open place, or continue with the registered position of the TPS."),
     ),
     (
         "clock_wrong",

@@ -139,7 +139,7 @@ def test_ctrl_c_keeps_what_is_finished(form: str, settings: Settings, sigprobe: 
     elif form == "--ndjson":
         assert [json.loads(line) for line in stdout.splitlines()] == kept
     else:
-        assert "Stopped. What was finished is kept." in stdout + stderr
+        assert "Stopped. Finished checks are stored." in stdout + stderr
 
 
 BAD_SETTINGS = {

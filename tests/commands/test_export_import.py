@@ -103,7 +103,7 @@ def test_a_person_is_told_what_comes_next(laptop: Laptops, tmp_path: Path, sigpr
     assert f"2 results are in {stick}" in done.stdout
     assert f"sigprobe import {stick}" in done.stderr
     done = sigprobe("import", stick, "--config", str(other.config()))
-    assert done.stdout.startswith("2 results taken in, 0 known already.")
+    assert done.stdout.startswith("2 results imported, 0 already known.")
     assert "sigprobe upload" in done.stderr
     (one, line), _two = home.lines().items()
     receipts_file(back, (one, sha256(line), "accepted"), (one, "0" * 64, "accepted"))

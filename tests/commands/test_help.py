@@ -87,7 +87,7 @@ def test_every_command_below_a_verb_is_in_the_table(sigprobe: Run) -> None:
         (["config", "sho"], "show"),
         (["collector", "token", "mint"], "mint"),
         (["--frob"], "--frob"),
-        (["explain"], "CODE"),
+        (["import"], "FILE"),
         (["config", "schema", "foo"], "config, result"),
         (["collector", "serve", "--port", "99999"], "65535"),
     ],

@@ -66,7 +66,7 @@ def test_results_by_state(site: Site, settings: Settings, sigprobe: Run) -> None
     screen = sigprobe("results", "--lang", "en", "--config", str(config)).stdout
     assert len(screen.splitlines()) == 5 and "waiting" in screen and "sent" in screen
     none = sigprobe("results", "--state", "rejected", "--lang", "en", "--config", str(config)).stdout
-    assert "in this state" in none
+    assert "has this state" in none
     wrong = sigprobe("results", "--state", "lost", "--config", str(config))
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert "pending, acked, rejected" in wrong.stderr

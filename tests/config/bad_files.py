@@ -34,13 +34,13 @@ BAD: dict[str, tuple[str | bytes, list[str]]] = {
         BASE.encode("utf-16")[:-1],
         ["PATH:1:1: the file is not UTF-8 text from here on; save it as UTF-8."],
     ),
-    "too large": (b"#" * 1_000_001, ["PATH: the file is larger than 1 MB; no settings file is."]),
-    "control character": (BASE + "profile: \x07\n", ["PATH:4:10: a character that may not stand in a text file."]),
+    "too large": (b"#" * 1_000_001, ["PATH: the file is larger than 1 MB; it is not a settings file."]),
+    "control character": (BASE + "profile: \x07\n", ["PATH:4:10: a character that is not allowed in a text file."]),
     "tab": ("probe:\n\ttps_id: x\n", ["PATH:2:1: a tab; indent with spaces."]),
     "colon": (
         "probe: site: x\n",
         [
-            "PATH:1:12: a colon that may not stand here: check the indentation, or put the value in quotes.",
+            "PATH:1:12: a colon is not allowed here: check the indentation, or put the value in quotes.",
         ],
     ),
     "open bracket": (
@@ -50,10 +50,10 @@ BAD: dict[str, tuple[str | bytes, list[str]]] = {
             " indentation, here or just before."
         ],
     ),
-    "percent": (BASE + "profile: %x\n", ["PATH:4:10: a value may not begin with %; put it in quotes."]),
+    "percent": (BASE + "profile: %x\n", ["PATH:4:10: a value cannot begin with %; put it in quotes."]),
     "two documents": (
         BASE + "---\na: 1\n",
-        ["PATH:4:1: a second document begins here (---); a settings file is only one."],
+        ["PATH:4:1: a second document begins here (---); a settings file has only one."],
     ),
     "asterisk": (
         BASE + "profile: *x\n",
@@ -61,14 +61,14 @@ BAD: dict[str, tuple[str | bytes, list[str]]] = {
     ),
     "tag": (
         BASE + "profile: !!python/object:os.system x\n",
-        ["PATH:4:10: profile: the tag tag:yaml.org,2002:python/object:os.system is not known here; leave it out."],
+        ["PATH:4:10: profile: the tag tag:yaml.org,2002:python/object:os.system is unknown here; remove it."],
     ),
     "too deep": (BASE + "x: " + "[" * 5000 + "\n", ["PATH:4:1: groups and lists are nested too deeply."]),
     "too many": (BASE + "x: [" + "1," * 30_000 + "]\n", ["PATH:4:1: the file has too many entries."]),
     "endless reference": (
         BASE + "profile: &a [*a]\n",
         [
-            "PATH:4:10: profile[0]: references (& and *) that grow without end.",
+            "PATH:4:10: profile[0]: references (& and *) that grow endlessly.",
             'PATH:4:10: profile: must be text, not [null]. For example: profile: "sirekap-need"',
         ],
     ),
@@ -76,18 +76,18 @@ BAD: dict[str, tuple[str | bytes, list[str]]] = {
         PROBE + TARGETS + 'probe: {site: "x"}\n',
         ["PATH:4:1: probe: this key was already given in line 1; keep only one of them."],
     ),
-    "unknown key": (BASE + "profil: x\n", ["PATH:4:1: profil: this key is not known. Did you mean profile?"]),
+    "unknown key": (BASE + "profil: x\n", ["PATH:4:1: profil: unknown key. Did you mean profile?"]),
     "unknown key at the wrong place": (
         BASE + "every_min: 5\n",
-        ["PATH:4:1: every_min: this key is not known here. It belongs under schedule."],
+        ["PATH:4:1: every_min: unknown key here. It belongs under schedule."],
     ),
     "unknown key like nothing": (
         BASE + "zzz: 5\n",
-        [f"PATH:4:1: zzz: this key is not known. Known here: {TOP_KEYS}."],
+        [f"PATH:4:1: zzz: unknown key. Known here: {TOP_KEYS}."],
     ),
     "unknown key of a kind": (
         target("kind: ping, name: a, address: x, cuont: 5"),
-        ["PATH:3:39: targets[0].cuont: this key is not known. Did you mean count?"],
+        ["PATH:3:39: targets[0].cuont: unknown key. Did you mean count?"],
     ),
     "key that is no text": (
         BASE + "no: 1\n",
@@ -121,7 +121,7 @@ BAD: dict[str, tuple[str | bytes, list[str]]] = {
     ),
     "two places": (
         'probe: {tps_id: "3273011001005", site: x}\n' + TARGETS,
-        ["PATH:1:40: probe.site: tps_id and site exclude each other; keep one of them."],
+        ["PATH:1:40: probe.site: tps_id and site cannot be used together; keep one of them."],
     ),
     "tps as a number": (
         "probe:\n  tps_id: 3273011001005\n" + TARGETS,
@@ -132,12 +132,15 @@ BAD: dict[str, tuple[str | bytes, list[str]]] = {
     ),
     "tps too short": (
         'probe: {tps_id: "327301"}\n' + TARGETS,
-        ['PATH:1:17: probe.tps_id: "327301" is no TPS number: it has 13 digits. For example: tps_id: "3273011001005"'],
+        [
+            'PATH:1:17: probe.tps_id: "327301" is not a TPS number: a TPS number has 13 digits.'
+            ' For example: tps_id: "3273011001005"'
+        ],
     ),
     "tps of no province": (
         'probe: {tps_id: "9973011001005"}\n' + TARGETS,
         [
-            'PATH:1:17: probe.tps_id: "9973011001005" is no TPS number: digits 1 and 2 are no province.'
+            'PATH:1:17: probe.tps_id: "9973011001005" is not a TPS number: digits 1–2 are not a valid province code.'
             ' For example: tps_id: "3273011001005"'
         ],
     ),
@@ -161,7 +164,10 @@ BAD: dict[str, tuple[str | bytes, list[str]]] = {
     ),
     "clock time as a number": (
         BASE + "schedule: {every_min: 1:15}\n",
-        ["PATH:4:23: schedule.every_min: YAML reads 1:15 as the number 75. If that is meant, write: every_min: 75"],
+        [
+            "PATH:4:23: schedule.every_min: YAML reads 1:15 as the number 75."
+            " If that is what you mean, write: every_min: 75"
+        ],
     ),
     "number as text": (
         target('kind: ping, name: a, address: x, count: "10"'),
@@ -184,7 +190,7 @@ BAD: dict[str, tuple[str | bytes, list[str]]] = {
     ),
     "not a number": (
         BASE + "location: {fixed: {lat: .nan, lon: 1}}\n",
-        ['PATH:4:25: location.fixed.lat: ".nan" is no finite number.'],
+        ['PATH:4:25: location.fixed.lat: ".nan" is not a finite number.'],
     ),
     "latitude": (
         BASE + "location: {fixed: {lat: 107.6, lon: -6.9}}\n",
@@ -255,13 +261,13 @@ BAD: dict[str, tuple[str | bytes, list[str]]] = {
     "a name with a space": (
         target("kind: ping, name: a b, address: x"),
         [
-            'PATH:3:24: targets[0].name: "a b" may hold only letters, digits, dots, hyphens and underscores,'
-            " and begins with a letter or digit."
+            'PATH:3:24: targets[0].name: "a b" can contain only letters, digits, dots, hyphens and underscores,'
+            " and must begin with a letter or digit."
         ],
     ),
     "reference by name": (
         BASE + "verdict: {references: [example.org]}\n",
-        ['PATH:4:24: verdict.references[0]: "example.org" is no IP address.'],
+        ['PATH:4:24: verdict.references[0]: "example.org" is not an IP address.'],
     ),
     "plain http": (
         collectors("url: http://collector.example/"),
@@ -273,17 +279,17 @@ BAD: dict[str, tuple[str | bytes, list[str]]] = {
     "secret in the address": (
         collectors("url: https://me:secret@collector.example/"),
         [
-            "PATH:6:13: upload.collectors[0].url: a web address may hold no user name or password;"
+            "PATH:6:13: upload.collectors[0].url: a web address cannot contain a user name or password;"
             f" put a token into token_file. {URL_EXAMPLE}"
         ],
     ),
     "no address": (
         collectors("url: collector.example"),
-        [f'PATH:6:13: upload.collectors[0].url: "collector.example" is no web address. {URL_EXAMPLE}'],
+        [f'PATH:6:13: upload.collectors[0].url: "collector.example" is not a web address. {URL_EXAMPLE}'],
     ),
     "address with a query": (
         collectors('url: "https://collector.example/?a=1"'),
-        [f"PATH:6:13: upload.collectors[0].url: a collector's address may hold no ? and no #. {URL_EXAMPLE}"],
+        [f"PATH:6:13: upload.collectors[0].url: a collector's address cannot contain ? or #. {URL_EXAMPLE}"],
     ),
     "one collector twice": (
         collectors("url: https://collector.example/", "url: https://Collector.example:443"),
@@ -296,14 +302,14 @@ BAD: dict[str, tuple[str | bytes, list[str]]] = {
     "relative path": (
         BASE + "buffer: {path: queue.db}\n",
         [
-            'PATH:4:16: buffer.path: "queue.db" is no full path; write it from / on, since timers start in'
+            'PATH:4:16: buffer.path: "queue.db" is not an absolute path; begin with /, because timers start in'
             ' another directory. For example: path: "/var/lib/sigprobe/buffer.db"'
         ],
     ),
     "interface": (
         BASE + 'data_budget: {interfaces: {"a/b": {}}}\n',
         [
-            "PATH:4:35: data_budget.interfaces.a/b: {} is no name of a network interface"
+            "PATH:4:35: data_budget.interfaces.a/b: {} is not the name of a network interface"
             " (1 to 15 characters, no space and no /)."
         ],
     ),
@@ -331,7 +337,7 @@ BAD: dict[str, tuple[str | bytes, list[str]]] = {
             "PATH:4:46: targets[0].count: must be a whole number from 1 to 1000, not 0. For example: count: 10",
             "PATH:5:5: targets[1].hostname: is missing.",
             'PATH:5:23: targets[1].name: "a" is already the name of targets[0]; each target needs its own.',
-            "PATH:6:1: bufer: this key is not known. Did you mean buffer?",
+            "PATH:6:1: bufer: unknown key. Did you mean buffer?",
         ],
     ),
 }

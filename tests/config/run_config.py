@@ -1,13 +1,16 @@
-"""The two commands, mounted as the command line mounts them."""
+"""The command line with a `test` that measures nothing, so that `init` can hand over to it."""
 
 RUNNER = """
-import sys, typer
-from sigprobe.commands import config, init
-app = typer.Typer()
-app.add_typer(config.app, name="config")
-app.command()(init.init)
-@app.command()
-def test(config: str = typer.Option("")) -> None:
-    typer.echo(f"tested with {config}")
-app(sys.argv[1:], prog_name="sigprobe")
+import sys
+from sigprobe import cli
+from sigprobe.commands import test as module
+from sigprobe.commands.support.command_result import CommandResult
+from sigprobe.commands.support.options import ConfigOption
+
+def test(*, config: ConfigOption = None) -> CommandResult:
+    sys.stdout.write(f"tested with {config}\\\\n")
+    return CommandResult()
+
+module.test = test
+sys.exit(cli.run(sys.argv[1:]))
 """

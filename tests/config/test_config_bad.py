@@ -38,7 +38,7 @@ def test_a_growing_reference_is_bounded(tmp_path: Path) -> None:
     levels = "a0: &a0 [1]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10))
     with pytest.raises(ConfigError) as caught:
         parse((BASE + levels).encode(), tmp_path / "bomb.yaml", {})
-    assert "references (& and *) that grow without end." in caught.value.render()
+    assert "references (& and *) that grow endlessly." in caught.value.render()
 
 
 def test_no_english_of_the_library(tmp_path: Path) -> None:
@@ -71,8 +71,8 @@ def test_a_file_that_cannot_be_read(case: str, tmp_path: Path, monkeypatch: pyte
     """What cannot be opened is a sentence with the path, not a traceback and not a hang."""
     path = tmp_path / "config.yaml"
     wanted = {
-        "directory": "this is no ordinary file.",
-        "device": "this is no ordinary file.",
+        "directory": "this is not a regular file.",
+        "device": "this is not a regular file.",
         "missing": "this file does not exist.",
         "unreadable": "you are not allowed to read this file.",
     }

@@ -45,7 +45,7 @@ def command() -> Run:
 def test_check_of_a_good_file(command: Run, good: Path) -> None:
     """One line on stdout, exit 0."""
     done = command("config", "check", "--config", str(good))
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"{good}: ok, 1 target\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{good}: ok, 2 checks (gateway, path)\n", "")
 
 
 def test_check_of_a_bad_file(command: Run, good: Path) -> None:
@@ -140,7 +140,7 @@ def test_init_by_flags(command: Run, tmp_path: Path) -> None:
         *("--language", "id", "--no-input"),
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"Settings written: {path}\nNext: sigprobe test --config {path}\n"
+    assert done.stdout == f"Settings saved: {path}\nNext: sigprobe test --config {path}\n"
     config = load(path, {}).config
     assert config.probe.tps_id == "3273011001005"
     assert [target.kind for target in config.targets] == ["ping", "dns", "http", "throughput"]
@@ -174,8 +174,8 @@ def test_init_never_overwrites_unasked(command: Run, good: Path) -> None:
     ("flags", "said"),
     [
         ([], "--tps"),
-        (["--tps", "12"], '--tps: "12" is no TPS number: it has 13 digits.'),
-        (["--tps", "3273011001005", "--site", "x"], "--site: tps_id and site exclude each other"),
+        (["--tps", "12"], '--tps: "12" is not a TPS number: a TPS number has 13 digits.'),
+        (["--tps", "3273011001005", "--site", "x"], "--site: tps_id and site cannot be used together"),
         (["--site", "x", "--collector", "http://c.example"], "--collector: http is not safe"),
         (["--site", "x", "--lat", "-6.9"], "lon: is missing."),
         (["--site", "x", "--lat", "107", "--lon", "1"], "--lat: must be a number from -90 to 90"),
@@ -196,7 +196,7 @@ def test_init_where_nothing_can_be_written(command: Run, tmp_path: Path) -> None
     (tmp_path / "file").write_text("")
     done = command("init", "--config", str(tmp_path / "file" / "config.yaml"), "--site", "x")
     assert done.returncode == 2
-    assert "cannot be written" in done.stderr
+    assert "cannot write" in done.stderr
 
 
 class Terminal:
@@ -242,13 +242,13 @@ def test_init_asks(tmp_path: Path) -> None:
     terminal = Terminal("init", "--config", str(path))
     terminal.answer("Number of the TPS", "")
     terminal.answer("An answer is needed here", "12")
-    terminal.answer('"12" is no TPS number', "3273 011 001 005")
+    terminal.answer('"12" is not a TPS number', "3273 011 001 005")
     terminal.answer("Address of the collector", "http://c.example")
     terminal.answer("http is not safe", "https://c.example")
     terminal.answer("File with the token", "")
     terminal.answer("Mobile operator", "Telkomsel")
     terminal.answer("Position if there is no GPS", "here")
-    terminal.answer("could not be understood", "-6,91474 107,60981")
+    terminal.answer("was not understood", "-6,91474 107,60981")
     terminal.answer("Run a first test now?", "y")
     assert terminal.end() == 0
     assert f"tested with {path}" in terminal.seen
@@ -268,7 +268,7 @@ def test_init_gives_up_in_the_end(tmp_path: Path) -> None:
     terminal = Terminal("init", "--config", str(path))
     terminal.answer("Number of the TPS", "1")
     for _again in range(4):
-        terminal.answer("is no TPS number", "1")
+        terminal.answer("is not a TPS number", "1")
     assert terminal.end() == 2
     assert "no usable answer after 5 tries" in terminal.seen
     assert not path.exists()
@@ -279,7 +279,7 @@ def test_init_asks_before_it_replaces(good: Path) -> None:
     """At a terminal an existing file is replaced only after a yes."""
     before = good.read_bytes()
     terminal = Terminal("init", "--config", str(good), "--site", "x")
-    terminal.answer("Replace it?", "")
+    terminal.answer("Overwrite it?", "")
     assert terminal.end() == 2
     assert good.read_bytes() == before
 

@@ -220,7 +220,7 @@ def test_a_place_of_the_environment_replaces_the_other_kind_of_place(good: Path)
         ),
         (
             {"SIGPROBE_PROBE__TPS_ID": "12"},
-            'SIGPROBE_PROBE__TPS_ID: probe.tps_id: "12" is no TPS number: it has 13 digits.'
+            'SIGPROBE_PROBE__TPS_ID: probe.tps_id: "12" is not a TPS number: a TPS number has 13 digits.'
             ' For example: tps_id: "3273011001005"',
         ),
         (
@@ -246,7 +246,7 @@ def test_variables_of_others_are_left_alone(good: Path) -> None:
     """Kubernetes sets SIGPROBE_PORT for a service of that name; only a near miss of ours is worth a warning."""
     assert load(good, {"SIGPROBE_PORT": "tcp://10.0.0.1:80"}).warnings == ()
     (warning,) = load(good, {"SIGPROBE_LANGAUGE": "id"}).warnings
-    assert warning == "SIGPROBE_LANGAUGE is set, but means nothing here. Did you mean SIGPROBE_LANGUAGE?"
+    assert warning == "SIGPROBE_LANGAUGE is set, but sigprobe does not know it. Did you mean SIGPROBE_LANGUAGE?"
 
 
 # --- what is shown --------------------------------------------------------------------------------------------

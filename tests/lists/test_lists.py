@@ -106,7 +106,7 @@ def test_every_fault_at_once_by_its_line() -> None:
     assert "line 3" in said[1]
     assert "12 digits" in said[2] and "3273011001005" in said[2]
     assert "semicolons" in said[3]
-    assert "north" in said[4] and "-691474" in said[5] and "no place on Earth" in said[6]
+    assert "north" in said[4] and "-691474" in said[5] and "not a place on Earth" in said[6]
     assert "0, 0" in said[7] and "missing" in said[8]
 
 
@@ -123,9 +123,9 @@ def test_doubts_stop_nothing() -> None:
     [
         (b"", "empty"),
         (b"\n\n", "empty"),
-        (b"id,name,lat,lon\n", "names no TPS"),
+        (b"id,name,lat,lon\n", "contains no TPS"),
         (b"naam,breite\nx,y\n", "no column id"),
-        (b"PK\x03\x04\x00\x00", "no text file"),
+        (b"PK\x03\x04\x00\x00", "not a text file"),
         (b'id,name\n3273011001005,"' + b"x" * 200_000 + b'"\n', "cannot be read as CSV"),
     ],
 )
@@ -218,9 +218,9 @@ def test_geojson_the_wrong_way_round() -> None:
     ("raw", "word"),
     [
         (json.dumps(feature([[107.6, -6.9]], "LineString")).encode(), "LineString"),
-        (json.dumps(feature(["a", "b"])).encode(), "no latitude and longitude"),
-        (json.dumps(feature([107.6])).encode(), "no latitude and longitude"),
-        (b'{"type": "FeatureCollection", "features": [', "no JSON"),
+        (json.dumps(feature(["a", "b"])).encode(), "not a latitude and longitude"),
+        (json.dumps(feature([107.6])).encode(), "not a latitude and longitude"),
+        (b'{"type": "FeatureCollection", "features": [', "not JSON"),
         (b'{"type": "Topology"}', "no list of features"),
         (b"[" * 100_000, "nested too deeply"),
         (b'{"features": []}', "no point"),

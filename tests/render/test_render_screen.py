@@ -67,9 +67,9 @@ GPS belum mendapat lokasi. [SP-GPS-01]
   DNS                         ✗ gagal    [SP-NET-04]
   sirekap (HTTPS)             ✗ gagal    [SP-DNS-01]
   Kecepatan                   - dilewati [SP-LCK-01]
-Perangkat ini tidak punya gateway bawaan, jadi jaringan di luar tidak dapat
+Perangkat ini tidak punya gateway bawaan, jadi jaringan lain tidak dapat
   dijangkau. [SP-NET-06]
-Tidak ada jalur dari perangkat ini ke kpu. [SP-NET-04]
+Tidak ada rute dari perangkat ini ke kpu. [SP-NET-04]
 Alamat sirekap tidak ditemukan (DNS gagal). [SP-DNS-01]
 Pengujian lain masih berjalan. [SP-LCK-01]
 Hasil: TIDAK TERSAMBUNG KE JARINGAN. Data terpakai 0 B.
@@ -131,7 +131,7 @@ def test_why_there_is_no_position(speak: Speak) -> None:
     told = {may: summary(replace(blank_spot(), place_may_come=may)).splitlines()[1] for may in (True, False, None)}
     assert told == {
         True: "GPS belum mendapat lokasi. [SP-GPS-01]",
-        False: "Tanpa lokasi: tidak ada GPS yang dipakai di sini.",
+        False: "Tanpa lokasi: GPS tidak dipakai.",
         None: "Lokasi tidak tercatat.",
     }
 
@@ -202,10 +202,10 @@ def test_no_color_off_a_terminal() -> None:
         (UploadLine("none"), "No collector is configured"),
         (
             UploadLine("tokenless"),
-            "Not sent (2 waiting): this device has no token that can be used. Next: sigprobe doctor",
+            "Not sent (2 waiting): this device has no usable token. Next: sigprobe doctor",
         ),
         (UploadLine("kept"), "[SP-SYN-01]"),
-        (UploadLine("kept", 1, WHEN), "1 result is safe on this device; it is sent again at 14:05 WIB."),
+        (UploadLine("kept", 1, WHEN), "1 result is safe on this device; upload will be retried at 14:05 WIB."),
         (UploadLine("portal"), "[SP-SYN-02]"),
         (UploadLine("token"), "[SP-SYN-03]"),
         (UploadLine("busy"), "[SP-SYN-04]"),
@@ -384,20 +384,20 @@ def test_spark(values: list[float | None], curve: str) -> None:
     assert words.spark(values) == curve
 
 
-@pytest.mark.parametrize(("language", "label"), [("id", "Jalan ke internet"), ("en", "Way to the internet")])
+@pytest.mark.parametrize(("language", "label"), [("id", "Jalur ke internet"), ("en", "Internet path")])
 def test_the_path_is_named_in_words(speak: Speak, language: str, label: str) -> None:
     """The check that every run adds by itself is called what it is, not by its kind."""
     speak(language)
     text = summary(view([ping(), result("path", "path", code="no_network")]))
     assert label in text
-    assert "path" not in text
+    assert "  path " not in text, "the kind's own name"
 
 
 @pytest.mark.parametrize(
     ("language", "told", "says", "word"),
     [
-        ("en", ["10.33.1.1"], "It says 10.33.1.1; others say 203.0.113.7.", "false answer"),
-        ("en", [], "It says that there is no such name; others say 203.0.113.7.", "false answer"),
+        ("en", ["10.33.1.1"], "It returns 10.33.1.1; other servers return 203.0.113.7.", "false answer"),
+        ("en", [], "It returns no such name; other servers return 203.0.113.7.", "false answer"),
         ("id", ["10.33.1.1"], "Jawabannya 10.33.1.1; menurut server lain 203.0.113.7.", "jawaban palsu"),
     ],
 )

@@ -110,7 +110,7 @@ def test_doctor(speak: Speak) -> None:
     assert doctor_text(lines) == DOCTOR_ID
     assert doctor_text(lines, ascii=True).isascii()
     assert "perbaikan: sudo sysctl" in doctor_text(lines, plain=True)
-    assert doctor_text(lines[:1]).endswith("Semua dalam keadaan baik.\n")
+    assert doctor_text(lines[:1]).endswith("Tidak ada masalah.\n")
 
 
 @pytest.mark.parametrize("name", sorted(CODES))

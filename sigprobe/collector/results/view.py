@@ -24,7 +24,7 @@ OUTCOMES: Final[Mapping[str, tuple[str, str]]] = {
     "ok": ("✓", N_("ok")),
     "degraded": ("~", N_("partly")),
     "failed": ("✗", N_("failed")),
-    "skipped": ("–", N_("left out")),
+    "skipped": ("–", N_("skipped")),
 }
 """Symbol and word of each outcome: never colour alone."""
 
@@ -125,7 +125,7 @@ def _verdict_badge(owner: str | None, outcome: str, _: Translate) -> Badge:
     if outcome != "ok" or owner in (None, "none"):
         return badge(outcome, _)
     if owner == "uncertain":
-        return Badge("degraded", OUTCOMES["degraded"][0], _("not certain"))
+        return Badge("degraded", OUTCOMES["degraded"][0], _("uncertain"))
     return Badge("failed", OUTCOMES["failed"][0], _("fault"))
 
 

@@ -1,44 +1,46 @@
-"""What follows a measurement: sending what waits, and what is said of it."""
+"""After a measurement: send pending results, and report how that went."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
 
-from sigprobe.commands.support import common
+from sigprobe.commands.support import sentences
+from sigprobe.commands.support.command_result import Message
 
 if TYPE_CHECKING:
     from sigprobe.buffer import Buffer
     from sigprobe.config import Loaded
-    from sigprobe.upload import Report
+    from sigprobe.render.view import UploadKind, UploadLine
+    from sigprobe.upload import Collector, Report
 
 
-def send(buffer: Buffer, senders: list[Any]) -> Report:
-    """Drain for a short while. When the queue itself failed, the report has stopped for that, and knows no more."""
+def send(buffer: Buffer, senders: Sequence[Collector]) -> Report:
+    """Upload for a short time. If the queue itself fails, the report stops with that code."""
     from sigprobe.buffer import SendingError, StorageError
     from sigprobe.runs import runner as rounds
     from sigprobe.upload import Report
     from sigprobe.upload.drain import END_OF_TEST_S
 
     try:
-        return rounds.send(buffer, senders, limit_s=END_OF_TEST_S)
+        return rounds.send(buffer, list(senders), limit_s=END_OF_TEST_S)
     except StorageError as error:
         # nothing is lost: what was sent and could not be marked is sent again, and answered `duplicate`
         code = error.code if isinstance(error, SendingError) else SendingError.code
         return Report(stopped=code, detail=str(error))
 
 
-def say_about(sent: Report, *, shown: bool) -> None:
-    """What an upload at the end of a test has to tell beside its line on the screen, and where that is not `shown`."""
+def messages(sent: Report, *, shown: bool) -> Iterator[Message]:
+    """Yield what an upload after a test reports beside its line on the screen, or without one (`shown` False)."""
     if sent.stopped in ("ack_unnoted", "queue_failed") and not shown:
-        common.say_code(sent.stopped, sent.detail)
+        yield sentences.code_error(sent.stopped, sent.detail)
     if sent.stopped != "collector_token":
         for url in sent.refused:
-            common.say_code("collector_token", url)
-    common.say_unchecked(sent)
-    common.say_clock(sent)
+            yield Message(f"{url}: {sentences.code_text('collector_token')}", error=True)
+    yield from sentences.after_upload(sent)
 
 
-_KINDS = {
+_KINDS: Final[dict[str, UploadKind]] = {
     "collector_unreachable": "kept",
     "interrupted": "kept",
     "collector_portal": "portal",
@@ -51,8 +53,8 @@ _KINDS = {
 }
 
 
-def upload_line(loaded: Loaded, sent: Report | None, pending: int, *, no_upload: bool) -> Any:
-    """What became of the sending, for the screen."""
+def upload_line(loaded: Loaded, sent: Report | None, pending: int, *, no_upload: bool) -> UploadLine:
+    """Return how the upload ended, for the screen."""
     from sigprobe.render.view import UploadLine
 
     if no_upload:
@@ -63,5 +65,4 @@ def upload_line(loaded: Loaded, sent: Report | None, pending: int, *, no_upload:
         return UploadLine("tokenless", pending)  # why was said before the test
     if sent.stopped is None:
         return UploadLine("set_aside", sent.rejected) if sent.rejected else UploadLine("sent", pending)
-    kind: Any = _KINDS.get(sent.stopped, "kept")
-    return UploadLine(kind, pending, common.local_time(sent.retry_at))
+    return UploadLine(_KINDS.get(sent.stopped, "kept"), pending, sentences.local_time(sent.retry_at))

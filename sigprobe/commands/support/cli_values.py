@@ -1,13 +1,12 @@
-"""What a command line asks for, read alike by the verbs that measure: checks, TPS, sizes. A mistake is exit 2."""
+"""Read values of a command line: checks, TPS numbers, sizes. A mistake raises CommandError (exit 2)."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Final, NoReturn
 
-import typer
-
-from sigprobe.commands.support import common, terminal
+from sigprobe.commands.support import terminal
+from sigprobe.commands.support.command_result import CommandError
 from sigprobe.record.kinds import measures_rate
 from sigprobe.words.i18n import _
 
@@ -20,13 +19,12 @@ _FACTORS: Final = {"k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 
 
 def usage(text: str) -> NoReturn:
-    """Say what is wrong with the command line and leave."""
-    terminal.current().error(text)
-    raise typer.Exit(common.USAGE)
+    """Refuse the command line."""
+    raise CommandError(text)
 
 
 def chosen(loaded: Loaded, only: list[str]) -> tuple[CommonOptions, ...]:
-    """The checks of the settings that `--only` names, one a time or with commas between them; all without it."""
+    """Return the checks that `--only` names, repeated or separated by commas; all without it."""
     targets = loaded.config.checks()
     if not only:
         return targets
@@ -43,7 +41,7 @@ def chosen(loaded: Loaded, only: list[str]) -> tuple[CommonOptions, ...]:
 
 
 def tps_id(text: str) -> str:
-    """The number of a TPS as `--tps` gives it; one that no list has is a warning."""
+    """Return the TPS number of `--tps`; warn when no list has it."""
     from sigprobe.places.tps_messages import doubt, suggestion
     from sigprobe.render import words
     from sigprobe.tag.tps import TpsError, parse_tps
@@ -60,7 +58,7 @@ def tps_id(text: str) -> str:
 
 
 def size_bytes(text: str) -> int:
-    """The bytes of `20`, `20MB`, `1,5 GB`; a bare number is megabytes."""
+    """Return the bytes of `20`, `20MB`, `1,5 GB`; a bare number is megabytes."""
     found = _SIZE.match(text.strip())
     if found is None:
         usage(_("--max-data {text}: write megabytes, for example 20 or 20MB.").format(text=text))
@@ -69,5 +67,5 @@ def size_bytes(text: str) -> int:
 
 
 def needs_token(loaded: Loaded, targets: tuple[CommonOptions, ...]) -> bool:
-    """Whether a check may want the token of a collector."""
+    """Return whether a check may need the token of a collector."""
     return bool(loaded.config.upload.collectors) and any(measures_rate(t.kind) for t in targets)

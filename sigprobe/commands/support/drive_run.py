@@ -1,4 +1,4 @@
-"""One drive from the command line: it measures, shows and keeps each point, and tells the end."""
+"""One drive from the command line: measure, show and store each point, and return the result."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ import json
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from sigprobe.commands.support import after_run, cli_values, common, terminal
+from sigprobe.commands.support import after_run, cli_values, draw, sentences, terminal
+from sigprobe.commands.support.command_result import CommandResult, Json, Message, Output, Screen
+from sigprobe.commands.support.exit_codes import INTERRUPTED, NOT_SAVED
 from sigprobe.runs.clock import clock_offset
 from sigprobe.words.i18n import _
 
@@ -28,10 +32,10 @@ if TYPE_CHECKING:
     from sigprobe.tag.fix import Fix
     from sigprobe.tag.gps import GpsReader
     from sigprobe.tag.modem import ModemReader
-    from sigprobe.upload import Report
+    from sigprobe.upload import Collector, Report
 
 SITE: Final = "drive"
-"""Where a point of a drive was measured when nobody said for whom: not at the TPS of the settings."""
+"""Site of a point without `--tps`: it was not measured at the TPS of the settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +54,13 @@ class Wish:
 
 @dataclass(slots=True)
 class Trip:
-    """One drive while it goes on: what it works with, the points so far, and how it ended."""
+    """One running drive: what it works with, the points so far, and how it ended."""
 
     loaded: Loaded
     profile: Profile
     buffer: Buffer
-    senders: list[Any]
+    senders: Sequence[Collector]
     wish: Wish
-    form: str
     stop: threading.Event
     points: list[Point] = field(default_factory=list)
     ended: Ended = "stopped"
@@ -153,11 +156,11 @@ class Trip:
         if self.ended != "files":
             self._write(lambda: self.files.finish(self.points, self.ended))
 
-    def _guarded(self, run: Any) -> Ended:
+    def _guarded(self, run: Callable[[], Ended]) -> Ended:
         from sigprobe.buffer import StorageError
 
         try:
-            return run()  # type: ignore[no-any-return]
+            return run()
         except StorageError as error:
             self.fault = error
             return "storage"
@@ -167,7 +170,7 @@ class Trip:
         out = terminal.current()
         place = self.loaded.config.location
         if place.source == "none":
-            out.say(_("Warning: the settings say location.source: none, so no point has a position."))
+            out.say(_("Warning: location.source is none in the settings, so no point has a position."))
             return
         limit = place.timeout_ms / 1000
         until = time.monotonic() + limit
@@ -179,11 +182,11 @@ class Trip:
                 break
             if not said:
                 said = True
-                out.say(_("Waiting for GPS, at most {s} s. Ctrl-C ends the drive.").format(s=round(limit)))
+                out.say(_("Waiting for GPS, at most {s} s. Ctrl-C stops the drive.").format(s=round(limit)))
             self.stop.wait(0.2)
         if compass.look() is None and not self.stop.is_set():
             _say(
-                _("There is no GPS position yet; points are kept without one until it comes. {code}").format(
+                _("No GPS position yet; points are stored without one until it is available. {code}").format(
                     code="[SP-GPS-01]"
                 )
             )
@@ -194,7 +197,7 @@ class Trip:
         left = self._plan(None).max_bytes
         return left is None or left >= bytes_for(self.wish.checks)
 
-    def _plan(self, note: dict[str, Any] | None) -> Plan:
+    def _plan(self, note: Mapping[str, Json] | None) -> Plan:
         """What one point may do: the budgets of the day and month anew, those of a run for the drive as a whole."""
         from sigprobe.runs import runner as rounds
 
@@ -220,7 +223,7 @@ class Trip:
         from sigprobe.runs.route import point_of
         from sigprobe.runs.session import Hooks, Session
 
-        note = {"drive": {"id": self.drive_id, "point": number, "distance_m": round(way_m, 1)}}
+        note: Mapping[str, Json] = {"drive": {"id": self.drive_id, "point": number, "distance_m": round(way_m, 1)}}
         hooks = Hooks(
             started=lambda o: live.started(o.name, o.kind),
             progress=lambda o, p: live.progress(o.name, p.phase, p.value, p.unit, p.fraction),
@@ -265,13 +268,12 @@ class Trip:
         self.points.append(point)
         written = self._write(lambda: self.files.add(self.points))
         live.say(point_plain(point, self.zone) if out.plain else point_line(point, self.zone, out.width))
-        if self.form == "ndjson":
-            out.result(json.dumps(route_rows.row(self.drive_id, point), separators=(",", ":")))
+        draw.event(json.dumps(route_rows.row(self.drive_id, point), separators=(",", ":")))
         if not written:
             return "files"
         return "storage" if self.fault is not None else None
 
-    def _write(self, deed: Any) -> bool:
+    def _write(self, deed: Callable[[], None]) -> bool:
         try:
             deed()
         except OSError as error:
@@ -280,89 +282,121 @@ class Trip:
             return False
         return True
 
-    # --- telling it -----------------------------------------------------------------------------------------
+    def result(self, sent: Report | None, *, no_upload: bool) -> Driven:
+        """Return what the drive came to."""
+        from sigprobe.runs.route import summarise
+
+        return Driven(
+            self.loaded,
+            self.drive_id,
+            self.points,
+            summarise(self.points, self._seconds),
+            self.ended,
+            self.fault,
+            self.files.paths,
+            self.saved,
+            self.buffer.pending(),
+            sent,
+            no_upload,
+            self.zone,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Driven(CommandResult):
+    """A finished drive: its points, its files, and how its upload ended."""
+
+    loaded: Loaded
+    drive_id: str
+    points: Sequence[Point]
+    summary: Summary
+    ended: Ended
+    fault: StorageError | OSError | None
+    files: Sequence[Path]
+    saved: int
+    pending: int
+    sent: Report | None
+    no_upload: bool
+    zone: str
 
     @property
     def exit_code(self) -> int:
-        """6 when something could not be kept, 130 after Ctrl-C, else 0."""
+        """6 when something could not be stored, 130 after Ctrl-C, else 0."""
         if self.fault is not None:
-            return common.NOT_SAVED
-        return common.INTERRUPTED if self.ended == "stopped" else 0
+            return NOT_SAVED
+        return INTERRUPTED if self.ended == "stopped" else 0
 
-    def tell(self, sent: Report | None, *, no_upload: bool) -> None:
-        """The end: what it came to, what was kept and sent, where the files are."""
+    def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
+        """What could not be stored or sent."""
+        from sigprobe.buffer import StorageError
+
+        if isinstance(self.fault, StorageError):
+            yield sentences.code_error(self.fault.code, str(self.fault))
+        elif self.fault is not None:
+            yield Message(files_text(self.fault), error=True)
+        if self.sent is not None:
+            yield from after_run.messages(self.sent, shown=output.for_people and not screen.quiet)
+
+    def lines(self) -> Iterable[str]:
+        """The summary; the points were printed one by one."""
+        yield json.dumps({"drive_id": self.drive_id, "summary": self._values()}, separators=(",", ":"))
+
+    def document(self) -> Json:
+        """The summary and all points."""
         from sigprobe.render import route_rows
-        from sigprobe.runs.route import summarise
 
-        out = terminal.current()
-        summary = summarise(self.points, self._seconds)
-        values = {
-            **route_rows.summary_values(summary, self.ended),
-            "files": [str(path) for path in self.files.paths],
-            "saved": self.saved,
-            "pending": self.buffer.pending(),
+        return {
+            "schema": route_rows.ROUTE_SCHEMA,
+            "drive_id": self.drive_id,
+            "summary": self._values(),
+            "points": [route_rows.row(self.drive_id, point) for point in self.points],
         }
-        if self.form == "ndjson":
-            out.result(json.dumps({"drive_id": self.drive_id, "summary": values}, separators=(",", ":")))
-        elif self.form == "json":
-            rows = [route_rows.row(self.drive_id, point) for point in self.points]
-            document = {
-                "schema": route_rows.ROUTE_SCHEMA, "drive_id": self.drive_id, "summary": values, "points": rows,
-            }  # fmt: skip
-            out.result(json.dumps(document, indent=2))
-        else:
-            self._screen(summary, sent, values["pending"], no_upload=no_upload)
-        self._say_fault()
-        if sent is not None:
-            after_run.say_about(sent, shown=self.form not in ("json", "ndjson") and not out.quiet)
 
-    def _screen(self, summary: Summary, sent: Report | None, pending: int, *, no_upload: bool) -> None:
+    def _values(self) -> Mapping[str, Json]:
+        from sigprobe.render import route_rows
+
+        return {
+            **route_rows.summary_values(self.summary, self.ended),
+            "files": [str(path) for path in self.files],
+            "saved": self.saved,
+            "pending": self.pending,
+        }
+
+    def text(self, screen: Screen) -> str:
+        """The summary, what was stored and sent, and where the files are."""
         from sigprobe.record.result import Tags
         from sigprobe.render.drive import summary_text
         from sigprobe.render.screen import next_command, saved_texts
         from sigprobe.render.view import RunView
         from sigprobe.verdict import Verdict
 
-        out = terminal.current()
-        # what ended the drive is said by itself: a collector that was never asked has refused nothing
-        unasked = no_upload or self.ended == "stopped" or self.fault is not None
-        line = after_run.upload_line(self.loaded, sent, pending, no_upload=unasked)
-        verdict = self.points[-1].verdict if self.points else Verdict("uncertain", "nothing_measured", 0.0)
+        # the cause of the end is reported by itself: a collector that was never asked has refused nothing
+        unasked = self.no_upload or self.ended == "stopped" or self.fault is not None
         view = RunView(
             [],
-            verdict,
+            self.points[-1].verdict if self.points else Verdict("uncertain", "nothing_measured", 0.0),
             Tags(),
             datetime.now().astimezone(),
             zone=self.zone,
             saved=self.saved,
-            pending=pending,
-            upload=line,
+            pending=self.pending,
+            upload=after_run.upload_line(self.loaded, self.sent, self.pending, no_upload=unasked),
         )
-        page, shape, csv = (str(path) for path in self.files.paths)
+        page, shape, csv = (str(path) for path in self.files)
         files = [
             _("Map: {path} (opens without a network)").format(path=page),
             _("For programs: {paths}").format(paths=f"{shape}, {csv}"),
         ]
-        out.show(
-            summary_text(
-                summary,
-                self.ended,
-                self.zone,
-                list(saved_texts(view)),
-                files,
-                next_command(view),
-                ascii=out.ascii,
-                plain=out.plain,
-            )
+        return summary_text(
+            self.summary,
+            self.ended,
+            self.zone,
+            list(saved_texts(view)),
+            files,
+            next_command(view),
+            ascii=screen.ascii,
+            plain=screen.plain,
         )
-
-    def _say_fault(self) -> None:
-        from sigprobe.buffer import StorageError
-
-        if isinstance(self.fault, StorageError):
-            common.say_code(self.fault.code, str(self.fault))
-        elif self.fault is not None:
-            say_files(self.fault)
 
 
 def _say(text: str) -> None:
@@ -375,16 +409,17 @@ def _say(text: str) -> None:
 
 
 def is_full(error: OSError) -> bool:
+    """Return whether the disk, not the path, is the cause."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
-def say_files(error: OSError) -> None:
-    reason = f"{error.strerror or error}: {error.filename}" if error.filename else str(error.strerror or error)
-    terminal.current().error(
-        _("The files of the drive could not be written ({reason}).").format(reason=reason)
-        + "\n"
-        + _("Choose another place with --out.")
-    )
+def files_text(error: OSError) -> str:
+    """Return why the files of a drive could not be written, and what to do."""
+    reason = sentences.system_reason(error)
+    if error.filename:
+        reason = f"{reason}: {error.filename}"
+    text = _("The files of the drive could not be written ({reason}).").format(reason=reason)
+    return text + "\n" + _("Choose another place with --out.")
 
 
 def _open_gps(loaded: Loaded) -> GpsReader:

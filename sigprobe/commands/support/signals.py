@@ -1,15 +1,17 @@
-"""Signals taken by a verb itself for as long as it works."""
+"""Signal handlers that a command installs while it runs."""
 
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 
 @contextmanager
 def caught(handle: Callable[[int, object], None]) -> Iterator[None]:
-    """Call `handle` for SIGINT, SIGTERM and SIGHUP, where the system has them; afterwards all is as it was."""
+    """Call `handle` for SIGINT, SIGTERM and SIGHUP, as far as the system has them; restore the handlers afterwards."""
     names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     before = {getattr(signal, name): signal.signal(getattr(signal, name), handle) for name in names}
     try:
@@ -17,3 +19,47 @@ def caught(handle: Callable[[int, object], None]) -> Iterator[None]:
     finally:
         for which, handler in before.items():
             signal.signal(which, handler)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP in the middle of work that ends as after Ctrl-C; the exit code is 128 + the signal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.exit_code = 128 + number
+
+
+@dataclass(slots=True)
+class Ending:
+    """How the work inside `terminated` was ended: the exit code of the signal, None without one."""
+
+    exit_code: int | None = None
+
+
+@contextmanager
+def terminated() -> Iterator[Ending]:
+    """Raise Terminated on SIGTERM and SIGHUP inside the block. A second signal ends the process at once.
+
+    A signal that is ignored, as under nohup, stays ignored. In another thread than the main one nothing changes.
+    """
+    ending = Ending()
+    if threading.current_thread() is not threading.main_thread():
+        yield ending
+        return
+
+    def handle(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raised = Terminated(number)
+        ending.exit_code = raised.exit_code
+        raise raised
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    caught_here = [number for number in numbers if before[number] is not signal.SIG_IGN]
+    for number in caught_here:
+        signal.signal(number, handle)
+    try:
+        yield ending
+    finally:
+        for number in caught_here:
+            signal.signal(number, before[number])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sigprobe.buffer import Buffer
@@ -18,7 +18,7 @@ def runs_of(buffer: Buffer, newest: int | None = None) -> dict[str, list[bytes]]
     return runs
 
 
-def place_of(lines: list[bytes]) -> Any:
+def place_of(lines: list[bytes]) -> tuple[str | None, str | None]:
     """TPS and site of a run, to find other runs of the same place."""
     tags = json.loads(lines[0]).get("tags", {})
     return tags.get("tps_id"), tags.get("site")

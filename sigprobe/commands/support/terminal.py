@@ -1,21 +1,22 @@
-"""The one door to the terminal: stdout is the result, stderr is progress and messages."""
+"""Write to stdout (the result) and stderr (progress and messages); nothing else in the probe writes to them."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TextIO
 
+from sigprobe.commands.support.command_result import Output
 from sigprobe.render.console import traits
 
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """What may be written where. `quiet` is 0, 1 (`-q`: errors only) or 2 (`-qq`: nothing).
+    """The streams of this process and the form that was asked for.
 
-    `verbose` (`-v`) adds the words of libraries and servers to plain sentences, for those who look closer.
+    `quiet` is 0, 1 (`-q`: errors only) or 2 (`-qq`: nothing). `verbose` (`-v`) adds technical details to messages.
     """
 
     quiet: int = 0
@@ -27,23 +28,40 @@ class Terminal:
     out_tty: bool = False
     err_tty: bool = False
     err_ascii: bool = False
+    err_width: int = 80
+    output: Output = field(default_factory=Output)
 
     def result(self, text: str) -> None:
-        """The result itself, on stdout; asked for by a format flag, it is printed under `-q` too."""
+        """Write a result for programs to stdout; `-q` prints it too."""
         _write(sys.stdout, text)
 
+    def result_pieces(self, pieces: Iterable[str]) -> None:
+        """Write a long result piece by piece, with one line end after the last."""
+        last = "\n"
+        for piece in pieces:
+            sys.stdout.write(piece)
+            last = piece or last
+        if not last.endswith("\n"):
+            sys.stdout.write("\n")
+        sys.stdout.flush()
+
     def show(self, text: str) -> None:
-        """A result for people, on stdout; `-q` leaves it out."""
+        """Write a result for people to stdout; `-q` leaves it out."""
         if not self.quiet:
             _write(sys.stdout, text)
 
     def say(self, text: str) -> None:
-        """A message on stderr; `-q` leaves it out."""
+        """Write a message to stderr; `-q` leaves it out."""
         if not self.quiet:
             _write(sys.stderr, text)
 
+    def prompt(self, text: str) -> None:
+        """Write a question to stderr and leave the cursor behind it."""
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
     def error(self, text: str) -> None:
-        """What went wrong, on stderr: under `-q` as one line, for a cron mail; only `-qq` leaves it out."""
+        """Write an error to stderr: one line under `-q`, for a cron mail; `-qq` leaves it out."""
         if self.quiet < 2:
             _write(sys.stderr, " ".join(text.split("\n")).rstrip() if self.quiet else text)
 
@@ -54,7 +72,7 @@ def _write(stream: TextIO, text: str) -> None:
 
 
 def look_at_terminal(quiet: int, plain: bool, verbose: bool = False) -> Terminal:
-    """What this process's stdout and stderr can do."""
+    """Read what this process's stdout and stderr can show."""
     out, err = traits(sys.stdout), traits(sys.stderr)
     return Terminal(
         quiet=quiet,
@@ -66,6 +84,7 @@ def look_at_terminal(quiet: int, plain: bool, verbose: bool = False) -> Terminal
         out_tty=out.tty,
         err_tty=err.tty,
         err_ascii=err.ascii,
+        err_width=err.width,
     )
 
 

@@ -1,34 +1,31 @@
-"""What the verbs that carry results by hand share: a bar, and how a file that cannot be used is said."""
+"""The progress bar and the faults of files that carry results between devices."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
-import typer
-
-from sigprobe.commands.support import common, terminal
-from sigprobe.words.i18n import N_
+from sigprobe.commands.support import sentences, terminal
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
     from sigprobe.protocol.transfer_file import CarryError
 
-ForceOption = Annotated[bool, typer.Option("--force", help=N_("Replace a file of that name."))]
 
-
-def say_fault(error: CarryError, path: Path) -> None:
-    """Say why a file could not be written or taken, and what to do."""
-    common.say_code(error.code, error.detail, name=path)
+def fault_text(error: CarryError, path: Path) -> str:
+    """Return why a file could not be written or imported, and what to do."""
+    return sentences.code_text(error.code, error.detail, name=path)
 
 
 class Bar:
-    """How many are done, and the time left; on a terminal only."""
+    """Show how many records are done and the time left; on a terminal only."""
 
     def __init__(self, label: str, total: int) -> None:
         self._label = label
         self._total = total
-        self._bar: Any = None
-        self._task: Any = None
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
 
     def __enter__(self) -> Bar:
         out = terminal.current()
@@ -53,6 +50,6 @@ class Bar:
             self._bar.stop()
 
     def show(self, done: int) -> None:
-        """Draw where it stands."""
-        if self._bar is not None:
+        """Draw the progress."""
+        if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=done)

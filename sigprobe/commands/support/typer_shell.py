@@ -10,20 +10,23 @@ import importlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command as build_command
 
+from sigprobe.commands.support import draw, terminal
+from sigprobe.commands.support.command_result import CommandResult
 from sigprobe.commands.verbs import INNER, VERBS, Inner, Verb
 from sigprobe.words.i18n import DOMAIN, LOCALE_DIR, N_, _
 
 EVERYWHERE: Final = (
     ("--lang id|en", N_("Language of this command.")),
-    ("-q, -qq", N_("Errors only; nothing at all.")),
-    ("-v", N_("Also the technical words behind a message.")),
-    ("--plain", N_("Plain lines without boxes, also for screen readers.")),
+    ("-q, -qq", N_("Errors only (-q); no output (-qq).")),
+    ("-v", N_("Show technical details.")),
+    ("--plain", N_("Plain text for screen readers.")),
 )
 
 
@@ -67,7 +70,7 @@ def _write_help(command: Any, ctx: Any, formatter: Any) -> None:
     formatter.write_paragraph()
     command.format_usage(ctx, formatter)
     command.format_options(ctx, formatter)
-    with formatter.section(_("With every command")):
+    with formatter.section(_("Global options")):
         formatter.write_dl([(names, _(text)) for names, text in EVERYWHERE])
 
 
@@ -85,6 +88,13 @@ class Command(TyperCommand):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Examples first."""
         _write_help(self, ctx, formatter)
+
+    def invoke(self, ctx: Any) -> int:
+        """Run the command and print what it returns in the form that its options ask for; returns the exit code."""
+        with terminal.used(replace(terminal.current(), output=draw.output_of(ctx.params))):
+            returned = super().invoke(ctx)
+            assert isinstance(returned, CommandResult), f"{self.name} returned no result"
+            return draw.result(returned)
 
 
 class Group(TyperGroup):
@@ -204,7 +214,10 @@ def root() -> Any:
         rich_markup_mode=None,
         no_args_is_help=True,
         help=help_text(
-            _("Measure the network at a polling station, keep every result, and send it when there is a way."),
+            _(
+                "Measure the network at a polling station, store every result, and upload it as soon as "
+                "there is a connection."
+            ),
             ("sigprobe init", "sigprobe test", "sigprobe upload", "sigprobe status"),
         ),
     )

@@ -19,15 +19,11 @@ def explain_usage(error: Any) -> str:
     elif kind == "MissingParameter":
         text = _("{name} is missing.").format(name=name or error.param_type or "")
     elif kind == "BadParameter":
-        text = _("{name}: this value does not fit: {detail}").format(name=name, detail=_wanted(param, error.message))
+        text = _("{name}: invalid value: {detail}").format(name=name, detail=_wanted(param, error.message))
     elif kind == "BadOptionUsage":
-        text = _("Option {name} was not used rightly: it may lack its value, or have one too many.").format(
-            name=error.option_name
-        )
+        text = _("Invalid use of {name}: missing or extra value.").format(name=error.option_name)
     elif "extra argument" in str(error.message):
-        text = _("Too many words on the command line: {words}").format(
-            words=str(error.message).partition("(s) ")[2].strip("()")
-        )
+        text = _("Too many arguments: {words}").format(words=str(error.message).partition("(s) ")[2].strip("()"))
     elif "No such command" in str(error.message):
         text = _no_such_command(error)
     else:
@@ -49,11 +45,11 @@ def _wanted(param: Any, said: str) -> str:
         return _("choose from {names}").format(names=", ".join(str(choice) for choice in kind.choices or ()))
     low, high = getattr(param, "min", None), getattr(param, "max", None)
     if low is not None and high is not None:
-        return _("a number from {low} to {high} is wanted").format(low=low, high=high)
+        return _("expected a number from {low} to {high}").format(low=low, high=high)
     if low is not None:
-        return _("a number not below {low} is wanted").format(low=low)
+        return _("expected a number of at least {low}").format(low=low)
     if kind is not None and param.bare_type() in ("int", "float"):
-        return _("a number is wanted, for example {example}").format(
+        return _("expected a number, for example {example}").format(
             example="5" if param.bare_type() == "int" else "2.5"
         )
     return said

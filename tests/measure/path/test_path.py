@@ -189,7 +189,7 @@ def test_it_may_not_be_written_as_a_target(tmp_path: Path, sigprobe: Callable[..
     file.write_text('probe: {site: "x"}\ntargets: [{kind: path, name: way}]\n')
     done = sigprobe("config", "check", "--config", str(file), "--lang", "en")
     assert done.returncode == 2
-    assert "path runs by itself in every test" in done.stdout + done.stderr
+    assert "path is part of every test and cannot be configured" in done.stdout + done.stderr
 
 
 def test_options_come_from_what_is_configured() -> None:

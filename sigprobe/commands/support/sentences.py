@@ -1,0 +1,148 @@
+"""Sentences that several commands say: failure codes, tokens, how an upload ended. They return text, print nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sigprobe.commands.support import terminal
+from sigprobe.commands.support.command_result import Message
+from sigprobe.words.i18n import _
+
+if TYPE_CHECKING:
+    from sigprobe.buffer import StorageError
+    from sigprobe.upload import Report
+
+
+def code_text(code: str, detail: str | None = None, **values: object) -> str:
+    """Return the sentence of a failure code and what to do; the technical detail only under `-v`."""
+    from sigprobe.render import words
+
+    lines = [f"{words.sentence(code, **values)} {words.screen_code(code)}", words.advice(code, **values)]
+    if detail and terminal.current().verbose:
+        lines.append(f"({detail})")
+    return "\n".join(lines)
+
+
+def queue_text(error: StorageError, path: Path | None, *, saves: bool) -> str:
+    """Return why the queue cannot be used. Only a command that `saves` results says that none was saved."""
+    from sigprobe.render import words
+
+    if saves:
+        lines = code_text(error.code).split("\n")
+    else:
+        reasons = {
+            "disk_full": _("The storage is full, so the queue cannot be opened."),
+            "buffer_limit": _("The queue has reached buffer.max_mb."),
+        }
+        text = reasons.get(error.code) or _("The queue cannot be opened.")
+        advice = {"disk_full": _("Delete other files, then try again.")}.get(error.code) or words.advice(error.code)
+        lines = [f"{text} {words.screen_code(error.code)}", advice]
+    if path is not None:
+        lines.append(_("Queue: {path}").format(path=path))
+    if terminal.current().verbose:
+        lines.append(f"({error})")
+    return "\n".join(lines)
+
+
+def code_error(code: str, detail: str | None = None, **values: object) -> Message:
+    """Return `code_text` as an error message."""
+    return Message(code_text(code, detail, **values), error=True)
+
+
+def say_code(code: str, detail: str | None = None, **values: object) -> None:
+    """Report a failure code at once, for commands that run on after it."""
+    terminal.current().error(code_text(code, detail, **values))
+
+
+def copied_queue() -> str:
+    """Return what is said once where the queue turns out to be a copy from another device."""
+    return _(
+        "This queue was copied from another device or directory. From now on this device has a probe id of its own; "
+        "earlier results are still sent under the old id. If tests run automatically, run: sigprobe schedule install"
+    )
+
+
+def token_in_environment() -> str:
+    """Return the warning for a token from SIGPROBE_TOKEN."""
+    return _("Warning: the token comes from SIGPROBE_TOKEN; other programs of this user can read it there.")
+
+
+def token_sentence(reason: str, path: str) -> str:
+    """Return why a token cannot be used, and what to do."""
+    if reason == "lax":
+        text = _("other users can read or change the token file {path}, so it is not used. Run: chmod 600 {path}")
+    elif reason == "missing":
+        text = _("the token file {path} does not exist. Put the token from the monitoring centre there.")
+    elif reason == "unreadable":
+        text = _("this user is not allowed to read the token file {path}. Run: ls -l {path}")
+    elif reason == "none":
+        text = _("no token is configured. Set token_file in the settings to a file with the token.")
+    else:
+        text = _("the token in {path} is empty or malformed. Put the token there unchanged, on one line.")
+    return text.format(path=path)
+
+
+def stopped_text(report: Report, *, waiting: bool) -> str:
+    """Return why an upload that a person started ended, and what helps now; technical details only under `-v`."""
+    from sigprobe.render import words
+
+    assert report.stopped is not None
+    lines = [f"{words.sentence(report.stopped)} {words.screen_code(report.stopped)}"]
+    if report.why is not None:
+        lines.append(words.sentence(report.why, name=report.whom))
+    if report.stopped != "collector_unreachable":
+        lines.append(words.advice(report.stopped))
+    elif waiting:
+        lines.append(_("No action needed: sigprobe keeps trying until everything is sent."))
+    else:
+        lines.append(_("To keep trying until everything is sent: sigprobe upload --wait"))
+    if report.detail and terminal.current().verbose:
+        lines.append(f"({report.detail})")
+    return "\n".join(lines)
+
+
+def after_upload(report: Report) -> Iterator[Message]:
+    """Yield the messages after an upload: unchecked certificate dates, and a clock that is far off."""
+    yield from unchecked_dates(report)
+    yield from wrong_clock(report)
+
+
+def unchecked_dates(report: Report) -> Iterator[Message]:
+    """Yield one message for each collector whose certificate dates were not checked."""
+    for url in report.time_unchecked:
+        text = _("The dates of the certificate of {url} were not checked, as the settings allow.")
+        yield Message(text.format(url=url))
+
+
+def wrong_clock(report: Report) -> Iterator[Message]:
+    """Yield the error for a clock that is far from the collector's."""
+    from sigprobe.runs.clock import clock_is_wrong
+    from sigprobe.words.i18n import duration
+
+    if clock_is_wrong(report):
+        away = duration(abs(report.clock_offset_ms or 0.0) / 1000)
+        text = code_text("clock_wrong") + "\n" + _("Difference: {span}").format(span=away)
+        yield Message(text, error=True)
+
+
+def place_name(tps_id: str | None) -> str | None:
+    """Return the name of the place of a TPS; None when the shipped table does not have it."""
+    from sigprobe import places
+
+    return places.place(tps_id).title
+
+
+def local_time(seconds: float | None) -> datetime | None:
+    """Return wall-clock seconds as an aware time."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def system_reason(error: BaseException) -> str:
+    """Return why the system refused something, in words; the system's own text under `-v`."""
+    from sigprobe.words.system_errors import reason_text
+
+    text = reason_text(error)
+    return f"{text} ({error})" if terminal.current().verbose and str(error) != text else text
