@@ -16,6 +16,7 @@ class ResolverData(TypedDict):
     """One resolver. `address` is the server that answered, `asked` all that were asked, in order.
 
     `canonical` is the name at the end of the CNAME chain; `denied_by` the zone that an answer without records names.
+    `edns` is False where only a query without EDNS was answered, which says that something on the way breaks EDNS.
     """
 
     resolver: str
@@ -31,6 +32,7 @@ class ResolverData(TypedDict):
     denied_by: str | None
     failure: FailureData | None
     truncated: bool | None
+    edns: bool | None
     ad: bool | None
     attempts: int
     ignored: int

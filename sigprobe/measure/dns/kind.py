@@ -89,12 +89,33 @@ def measure(
         return Measured(Outcome.SKIPPED, data, Failure("interrupted"), used)
     if comparison is not None and comparison["word"] == answers.TAMPERED:
         return Measured(Outcome.DEGRADED, data, Failure("tampered", compare.detail(comparison)), used)
+    if _only_by_library(options, entries, looked_up, hosts_file):
+        # programs on this device get their answer, so its name server cannot be called silent
+        detail = f"{failures[0]['code']}: {failures[0]['detail']}"
+        return Measured(Outcome.DEGRADED, data, Failure("dns_library_only", detail[:300]), used)
     if not failures:
         return Measured(Outcome.OK, data, None, used)
     if len(failures) < len(entries):
         detail = ", ".join(f"{e['resolver']}: {e['failure']['code']}" for e in entries if e["failure"])
         return Measured(Outcome.DEGRADED, data, Failure("dns_some_failed", detail), used)
     return Measured(Outcome.FAILED, data, Failure(failures[0]["code"], failures[0]["detail"]), used)
+
+
+def _only_by_library(
+    options: Options, entries: list[ResolverData], looked_up: sockets.Lookup, hosts_file: Path
+) -> bool:
+    """Whether the C library resolved the name while no server of its own answered us, and no other server did.
+
+    It may know servers that we do not (nss modules, `options use-vc`); a name in the hosts file proves nothing.
+    """
+    silent = ("dns_timeout", "refused", "reset", "dns_no_resolver", "network_unreachable", "host_unreachable")
+    return (
+        options.type in ("A", "AAAA")
+        and bool(looked_up.addresses)
+        and any(entry["resolver"] == SYSTEM for entry in entries)
+        and all(entry["failure"] is not None and entry["failure"]["code"] in silent for entry in entries)
+        and not in_hosts_file(options.query_name(), hosts_file)
+    )
 
 
 def _system_lookup(
@@ -160,6 +181,7 @@ def _entry(resolver: str, asked: list[Reply]) -> ResolverData:
         "denied_by": best.denied_by if best else None,
         "failure": None if failure is None else {"code": failure.code, "detail": failure.detail},
         "truncated": best.truncated if best else None,
+        "edns": best.edns if best else None,
         "ad": best.ad if best else None,
         "attempts": sum(reply.attempts for reply in asked),
         "ignored": sum(reply.ignored for reply in asked),

@@ -29,6 +29,10 @@ MAX_ANSWER_CHARS = 255
 MAX_ANSWERS_CHARS = 3072  # of all answers of one resolver: eight of them must fit into a record
 
 _BROKEN = (dns.exception.DNSException, ValueError, IndexError, struct.error)
+_EDNS_FAILS = frozenset({dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.SERVFAIL, dns.rcode.REFUSED, dns.rcode.BADVERS})
+"""What servers say that do not take EDNS (RFC 6891, 7), and much else: asked once more without it."""
+_PLAIN_WAIT_S = 1.0
+"""The least time that a query without EDNS has after an error for one with it."""
 _RCODES = {"NXDOMAIN": "dns_nxdomain", "SERVFAIL": "dns_servfail", "REFUSED": "dns_refused"}
 
 
@@ -53,7 +57,8 @@ class Reply:
     `query_ms` runs from just before the query that was answered was sent until just after its answer was read; an
     answer that had to be fetched again over TCP counts from the first of both, since that is what a program waits
     for. `connect_ms` is what a connection for DoT or DoH took before the query. `ignored` counts packets from the
-    server's address that were no answer to us (the kernel already drops what comes from elsewhere). `canonical` is the
+    server's address that were no answer to us (the kernel already drops what comes from elsewhere). `edns` is whether
+    the answer came for a query with EDNS; False means that only one without it was answered. `canonical` is the
     name at the end of the CNAME chain, `denied_by` the zone whose SOA came with an answer without records.
     """
 
@@ -67,6 +72,7 @@ class Reply:
     canonical: str | None = None
     denied_by: str | None = None
     truncated: bool | None = None
+    edns: bool | None = None
     ad: bool | None = None
     attempts: int = 0
     ignored: int = 0
@@ -119,6 +125,43 @@ def _address(host: str, port: int) -> sockets.Address:
     return sockets.Address(row[0], row[4])
 
 
+class _Queries:
+    """The queries of one exchange over UDP: with EDNS, again at a third of the time, without it from half of it on."""
+
+    def __init__(self, question: Question, context: Context, clock: Callable[[], float], reply: Reply) -> None:
+        self.sent: dict[int, tuple[dns.message.Message, float]] = {}
+        self._plain = question.message(edns=False)
+        self._due = [(question.message(), 0.0), (question.message(), 1 / 3), (self._plain, 1 / 2)]
+        self._begun, self._length_s = clock(), context.deadline.remaining()
+        self._clock = clock
+        self._reply = reply
+
+    def send_due(self, sock: socket.socket) -> None:
+        """Send what is due by now."""
+        while self._due and self._clock() - self._begun >= self._due[0][1] * self._length_s:
+            self._send(sock, self._due.pop(0)[0])
+
+    def send_plain(self, sock: socket.socket) -> None:
+        """Send the query without EDNS now, and none other after it."""
+        self._due.clear()
+        if self._plain.id not in self.sent:
+            self._send(sock, self._plain)
+
+    def wait_s(self, most_s: float) -> float:
+        """How long to wait for an answer before the next query is due."""
+        if not self._due:
+            return most_s
+        return min(most_s, max(self._begun + self._due[0][1] * self._length_s - self._clock(), 0.001))
+
+    def _send(self, sock: socket.socket, query: dns.message.Message) -> None:
+        wire = query.to_wire()
+        self._reply.attempts += 1
+        self._reply.bytes_sent += len(wire)
+        at = self._clock()
+        sock.send(wire)
+        self.sent[query.id] = (query, at)
+
+
 def _over_udp(
     address: sockets.Address,
     question: Question,
@@ -126,56 +169,57 @@ def _over_udp(
     clock: Callable[[], float],
     reply: Reply,
 ) -> dns.message.Message:
-    sent: dict[int, tuple[dns.message.Message, float]] = {}
-    queries = [question.message(), question.message()]
-    plain = question.message(edns=False)
+    """Ask over UDP, and over TCP where the answer was truncated.
+
+    Some servers and boxes on the way drop, refuse or fail queries with EDNS; the C library sends none, so what it
+    resolves has to be found here, too. An error that comes for EDNS is kept for the case that nothing else comes.
+    """
+    queries = _Queries(question, context, clock, reply)
+    refused: tuple[dns.message.Message, float] | None = None
+    deadline = context.deadline
     with socket.socket(address.family, socket.SOCK_DGRAM) as sock:
         # connected, so that an ICMP error is reported and packets of other senders are not
         sock.connect(address.sockaddr)
-
-        def send(query: dns.message.Message) -> None:
-            wire = query.to_wire()
-            reply.attempts += 1
-            reply.bytes_sent += len(wire)
-            at = clock()
-            sock.send(wire)
-            sent[query.id] = (query, at)
-
-        resend = context.deadline.within(context.deadline.remaining() / 2)
-        send(queries.pop())
         while True:
-            if queries and resend.expired():
-                send(queries.pop())
-            patience = sockets.wait_slice(context.deadline, context.stop)
-            if queries:
-                patience = min(patience, max(resend.remaining(), 0.001))
-            sock.settimeout(patience)
+            queries.send_due(sock)
             try:
+                sock.settimeout(queries.wait_s(sockets.wait_slice(deadline, context.stop)))
                 wire = sock.recv(65535)
-            except TimeoutError:
+            except (TimeoutError, ConnectionRefusedError) as error:
+                if refused is not None and (deadline.expired() or not isinstance(error, TimeoutError)):
+                    return _taken(refused[0], refused[1], reply, edns=True)
+                if deadline.expired() or not isinstance(error, TimeoutError):
+                    raise
                 continue
             at = clock()
             reply.bytes_received += len(wire)
-            known = sent.get(int.from_bytes(wire[:2], "big")) if len(wire) >= 12 else None
+            known = queries.sent.get(int.from_bytes(wire[:2], "big")) if len(wire) >= 12 else None
             message = None if known is None else match(wire, known[0])
             if known is None or message is None:
                 reply.ignored += 1
                 continue
-            if message.rcode() in (dns.rcode.FORMERR, dns.rcode.NOTIMP) and known[0].edns == 0:
-                # servers and middle boxes of before EDNS; ask again the old way
-                queries.clear()
-                if plain.id not in sent:
-                    send(plain)
+            query, ms = known[0], (at - known[1]) * 1000
+            with_edns = query.edns == 0
+            if with_edns and message.rcode() in _EDNS_FAILS:
+                if refused is None:
+                    refused = message, ms
+                    deadline = deadline.within(max(_PLAIN_WAIT_S, 5 * ms / 1000))
+                queries.send_plain(sock)
                 continue
-            reply.query_ms = (at - known[1]) * 1000
             if message.flags & dns.flags.TC:
-                reply.truncated = True
-                reply.query_ms = None
-                message = _over_tcp(address, known[0], context, reply)
+                reply.truncated, reply.edns = True, with_edns
+                message = _over_tcp(address, query, context, reply)
                 reply.query_ms = (clock() - known[1]) * 1000
-            else:
-                reply.truncated = False
-            return message
+                return message
+            if refused is not None and message.rcode() == refused[0].rcode():
+                # the same without EDNS: then EDNS was not the reason
+                return _taken(refused[0], refused[1], reply, edns=True)
+            return _taken(message, ms, reply, edns=with_edns)
+
+
+def _taken(message: dns.message.Message, ms: float, reply: Reply, *, edns: bool) -> dns.message.Message:
+    reply.query_ms, reply.edns, reply.truncated = ms, edns, False
+    return message
 
 
 def _over_tcp(
