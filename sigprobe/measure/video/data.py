@@ -31,6 +31,7 @@ class VideoData(TypedDict):
     over its playing time, `announced_bitrate_bps` the same by what the ladder announced. `segment_bps` is the rate at
     which segments came. Payload is counted as it crossed the wire, playlists included; `compressed` says whether any
     segment was packed on the way. `rungs_offered` is 1 where there is no ladder.
+    `encrypted` says that segments are; nothing is decrypted. `lengths_assumed` says that segments announce no length.
     """
 
     status_code: int | None
@@ -57,6 +58,8 @@ class VideoData(TypedDict):
     live: bool | None
     reloads: int | None
     compressed: bool | None
+    encrypted: bool | None
+    lengths_assumed: bool | None
     bytes_received: int
     bytes_sent: int
     headers_bytes: int

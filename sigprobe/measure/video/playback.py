@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -266,6 +267,8 @@ class Show:
             live=next((rung.media.live for rung in self._all if rung.media is not None), None),
             reloads=self._reloads,
             compressed=self._packed,
+            encrypted=_any(rung.media.encrypted for rung in self._all if rung.media is not None),
+            lengths_assumed=_any(rung.media.lengths_assumed for rung in self._all if rung.media is not None),
             segment_bps=round(rate[0] / rate[1]) if rate[1] > 0 else None,
             mean_bitrate_bps=round(8 * payload / media_s) if media_s else None,
         )
@@ -297,6 +300,12 @@ def _edge(media: hls.Media) -> int | None:
         if behind_s >= LIVE_EDGE * media.target_s:
             return segment.number
     return media.segments[0].number if media.segments else None
+
+
+def _any(values: Iterable[bool]) -> bool | None:
+    """Whether one of the values is true; None where there are none."""
+    found = list(values)
+    return any(found) if found else None
 
 
 def _rung_data(rung: Rung) -> RungData:
