@@ -152,9 +152,10 @@ class IcmpEcho:
         """
         self.method: Method = "icmp-raw" if raw else "icmp-dgram"
         self.request_bytes = ip_header_bytes(family) + _HEADER.size + size
-        self._raw, self._family, self._address, self._size = raw, family, address, size
+        # a raw socket takes a port for a protocol number, and refuses any other than its own
+        self._raw, self._family, self._address, self._size = raw, family, (address[0], 0, *address[2:]), size
         self._clock, self._wall = clock, wall
-        self._token = secrets.token_bytes(TOKEN_BYTES)
+        self._token = secrets.token_bytes(TOKEN_BYTES)[:size]
         self._filler = bytes(i & 0xFF for i in range(size - TOKEN_BYTES))
         self._id = secrets.randbelow(0xFFFF) + 1
         self._sent: dict[int, tuple[float, float]] = {}
@@ -251,8 +252,7 @@ class IcmpEcho:
         kind, code, _sum, ident, seq = _HEADER.unpack_from(packet)
         size = len(packet) + ip_header_bytes(self._family)
         if kind == self._reply:
-            ours = ident == self._id or not self._raw
-            if not ours or packet[_HEADER.size : _HEADER.size + TOKEN_BYTES] != self._token:
+            if (ident != self._id and self._raw) or not self._is_ours(packet[_HEADER.size :], seq, source):
                 return None
             return Arrival(seq, self._received_at(seq, notes, now, wall), size, ttl=ttl)
         cause = _icmp_cause(self._family, kind, code) if self._raw else None
@@ -260,6 +260,23 @@ class IcmpEcho:
         if quoted is None:
             return None
         return Arrival(quoted, now, size, cause, f"ICMP type {kind} code {code} from {source}", told_by=source)
+
+    def _is_ours(self, payload: bytes, seq: int, source: str) -> bool:
+        """Whether a reply belongs to one of our echoes.
+
+        Some hosts send back less than they got. A payload too short for the token has to be its beginning, and to come
+        from the address that was asked, for a number that was sent.
+        """
+        if len(payload) >= len(self._token):
+            return payload.startswith(self._token)
+        return self._token.startswith(payload) and seq in self._sent and self._same_address(source)
+
+    def _same_address(self, source: str) -> bool:
+        try:
+            packed = [socket.inet_pton(self._family, str(a).partition("%")[0]) for a in (source, self._address[0])]
+        except OSError:
+            return False
+        return packed[0] == packed[1]
 
     def _quoted(self, inner: bytes) -> int | None:
         """The sequence number of our echo that an ICMP error quotes, IP header first; None when not ours."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -40,6 +41,14 @@ GRACE_S: Final = 2.0
 """After an interrupt: the time to write down what was seen."""
 
 CONNECT_S: Final = 10.0
+MAX_BPS: Final = 1e12
+MAX_BYTES: Final = 1e12
+MAX_SECONDS: Final = 86_400.0
+MAX_RTT_US: Final = 120e6
+MAX_SEGMENTS: Final = 1e9
+"""Beyond these a number is a counter that wrapped around, not a measurement."""
+MAX_STARTS: Final = 10_000
+"""Limit of places in the output that are tried as the start of a report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,16 +139,64 @@ def _run(command: list[str], context: Context, max_s: float) -> _Run:
         raw = output.read()
     if context.stop.is_set():
         raise FaultError("interrupted", "stopped")
-    try:
-        document = json.loads(raw)
-    except ValueError:
-        document = None
-    if not isinstance(document, dict):
+    document = find_document(raw.decode("utf-8", "replace"))
+    if document is None:
         raise FaultError("timeout" if interrupted_s is not None else "bad_response", "iperf3 gave no report")
     error = document.get("error")
-    if error and not (interrupted_s is not None and document.get("intervals")):
+    if error and not (interrupted_s is not None and _list(document, "intervals")):
         raise _fault(str(error))
     return _Run(document, interrupted_s is None, elapsed_s)
+
+
+_DOCUMENT_KEYS: Final = frozenset({"start", "intervals", "end", "error"})
+_NOT_A_NUMBER: Final = re.compile(r"([:\[,]\s*)[-+]?(?:nan|inf(?:inity)?)\b(?:\(\w*\))?", re.I)
+"""What C's printf writes for such a number, which JSON has no word for."""
+
+
+def find_document(text: str) -> dict[str, Any] | None:
+    """Return the last report in a program's output, whatever else was printed around it; None without one.
+
+    Warnings of libraries, of wrappers and of iperf3 itself do stand before and behind its JSON.
+    """
+    decoder = json.JSONDecoder(parse_constant=lambda _: None)
+    text = _NOT_A_NUMBER.sub(r"\1null", text)
+    found: dict[str, Any] | None = None
+    at = text.find("{")
+    tries = 0
+    while at >= 0 and tries < MAX_STARTS:
+        tries += 1
+        try:
+            document, end = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            end = at + 1
+        else:
+            if isinstance(document, dict) and document.keys() & _DOCUMENT_KEYS:
+                found = document
+        at = text.find("{", end)
+    return found
+
+
+def _number(value: Any, most: float) -> float | None:
+    """A counter that can be true; None for text, negative ones, and what wrapped around (1.8e19)."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) and 0 <= value <= most else None
+
+
+def _count(value: Any, most: float = MAX_BYTES) -> int | None:
+    number = _number(value, most)
+    return None if number is None else int(number)
+
+
+def _part(value: Any, key: str) -> dict[str, Any]:
+    """A part of the report; empty where it is missing or no object."""
+    part = value.get(key) if isinstance(value, dict) else None
+    return part if isinstance(part, dict) else {}
+
+
+def _list(value: Any, key: str) -> list[Any]:
+    part = value.get(key) if isinstance(value, dict) else None
+    return part if isinstance(part, list) else []
 
 
 def _fault(text: str) -> FaultError:
@@ -158,21 +215,24 @@ def _fault(text: str) -> FaultError:
 
 def _fill(data: dict[str, Any], way: Way, run: _Run, context: Context) -> int:
     """Take one direction's numbers over; bytes it used. Raises FaultError when they make no rate."""
-    end = run.document.get("end") or {}
-    sums = [interval.get("sum") or {} for interval in run.document.get("intervals") or []]
+    end = _part(run.document, "end")
     samples, total = [(0.0, 0)], 0
-    for part in sums:
-        total += int(part.get("bytes") or 0)
-        samples.append((float(part.get("end") or 0.0), total))
-    sent, received = end.get("sum_sent") or {}, end.get("sum_received") or {}
-    used = max(total, int(received.get("bytes") or 0), int(sent.get("bytes") or 0) if way == "upload" else 0)
+    for interval in _list(run.document, "intervals"):
+        part = _part(interval, "sum")
+        moved, at_s = _count(part.get("bytes")), _number(part.get("end"), MAX_SECONDS)
+        if moved is None or at_s is None or at_s < samples[-1][0]:
+            continue
+        total += moved
+        samples.append((at_s, total))
+    sent, received = _part(end, "sum_sent"), _part(end, "sum_received")
+    used = max(total, _count(received.get("bytes")) or 0, (_count(sent.get("bytes")) or 0) if way == "upload" else 0)
     context.budget.spend(used)
     data["bytes_received" if way == "download" else "bytes_sent"] = used
     data[f"{way}_s"] = round(run.elapsed_s, 3)
     data[f"ended_{way}"] = "data_cap" if run.whole else "time_cap"
     rate: float | None = None
     if run.whole:
-        rate = received.get("bits_per_second") or None
+        rate = _number(received.get("bits_per_second"), MAX_BPS) or _rate(received)
     else:
         # the peer's count comes only at the end: here a socket's buffer filled at the start is left out as slow start
         speed = conclude(Series(samples), 0.1)
@@ -181,7 +241,7 @@ def _fill(data: dict[str, Any], way: Way, run: _Run, context: Context) -> int:
             data[f"{way}_ci_bps"] = [round(edge) for edge in speed.ci_bps]
     if way == "upload":
         data["upload_counted_by"] = "server" if run.whole else "client"
-        data["retransmits"] = sent.get("retransmits")
+        data["retransmits"] = _count(sent.get("retransmits"), MAX_SEGMENTS)
         _round_trips(data, end)
     if rate is None or used < MIN_BYTES:
         raise FaultError("too_slow", f"{used} bytes in {run.elapsed_s:.1f} s")
@@ -190,11 +250,18 @@ def _fill(data: dict[str, Any], way: Way, run: _Run, context: Context) -> int:
 
 
 def _round_trips(data: dict[str, Any], end: dict[str, Any]) -> None:
-    senders = [stream.get("sender") or {} for stream in end.get("streams") or []]
-    least = [one["min_rtt"] for one in senders if one.get("min_rtt")]
-    mean = [one["mean_rtt"] for one in senders if one.get("mean_rtt")]
+    senders = [_part(stream, "sender") for stream in _list(end, "streams")]
+    least = [us for one in senders if (us := _number(one.get("min_rtt"), MAX_RTT_US))]
+    mean = [us for one in senders if (us := _number(one.get("mean_rtt"), MAX_RTT_US))]
     data["idle_rtt_ms"] = min(least) / 1000 if least else None
     data["loaded_rtt_ms"] = round(median(mean) / 1000, 3) if mean else None
+
+
+def _rate(received: dict[str, Any]) -> float | None:
+    """The rate by bytes and seconds, for a report whose own rate cannot be true."""
+    moved, seconds = _count(received.get("bytes")), _number(received.get("seconds"), MAX_SECONDS)
+    rate = moved * 8 / seconds if moved and seconds else None
+    return rate if rate is not None and rate <= MAX_BPS else None
 
 
 def _outcome(data: dict[str, Any], ways: tuple[Way, ...], faults: dict[Way, FaultError]) -> Measured:
