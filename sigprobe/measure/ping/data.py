@@ -5,8 +5,22 @@ from __future__ import annotations
 from typing_extensions import TypedDict
 
 
+class TriedFamilyData(TypedDict):
+    """One address of a name with two families, and the round trip of one echo to it.
+
+    `failure` is null for an answer; with `no_reply`, `ms` is how long it was waited for.
+    """
+
+    address: str
+    ms: float | None
+    failure: str | None
+
+
 class PingData(TypedDict):
-    """The numbers of one ping check. Times are milliseconds; `rtts_ms` has null for a lost packet."""
+    """The numbers of one ping check. Times are milliseconds; `rtts_ms` has null for a lost packet.
+
+    `addresses_tried` is empty unless the name has both IPv6 and IPv4 and no family was asked for.
+    """
 
     method: str | None
     method_note: str | None
@@ -32,5 +46,6 @@ class PingData(TypedDict):
     rtts_ms: list[float | None]
     ttl: int | None
     tcp_port: int | None
+    addresses_tried: list[TriedFamilyData]
     bytes_sent: int
     bytes_received: int

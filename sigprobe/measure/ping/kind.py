@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from sigprobe.measure.kind import Kind, Measured
 from sigprobe.measure.ping.data import PingData
+from sigprobe.measure.ping.family import FamilyChoice, one_of_each
 from sigprobe.measure.ping.mtu import find_mtu
 from sigprobe.measure.ping.options import Options
 from sigprobe.net import routes, sockets
@@ -142,8 +143,8 @@ def resolve(
     family: str | None,
     context: Context,
     lookup: sockets.GetAddrInfo = socket.getaddrinfo,
-) -> sockets.Address:
-    """The first address of a name, or the IP address itself, in the family asked for.
+) -> list[sockets.Address]:
+    """The first address of each family that a name has, or the IP address itself, in the family asked for.
 
     Raises OSError when there is none by the deadline, sockets.StoppedError when the run is stopped.
     """
@@ -154,7 +155,7 @@ def resolve(
     fitting = [a for a in found.addresses if wanted in (socket.AF_UNSPEC, a.family)]
     if not fitting:
         raise OSError(f"no {family} address")
-    return fitting[0]
+    return one_of_each(fitting)
 
 
 def _open(
@@ -187,6 +188,30 @@ def _open(
     raise PermissionError("; ".join(refused))
 
 
+def _open_probe(
+    at: sockets.Address,
+    options: Options,
+    *,
+    methods: Sequence[Method],
+    ports: Sequence[int],
+    clock: Callable[[], float],
+    wall: Callable[[], float],
+) -> Echo:
+    """Open the first way this system permits, for a single echo. Raises OSError."""
+    error: OSError = PermissionError("no way to ask for an echo")
+    for method in methods:
+        if method == "tcp":
+            return TcpEcho(at.sockaddr, at.family, ports[0], clock=clock)
+        try:
+            raw = method == "icmp-raw"
+            return IcmpEcho(at.sockaddr, at.family, options.size, raw=raw, df=options.df, clock=clock, wall=wall)
+        except NotPermittedError:
+            continue
+        except OSError as failed:
+            error = failed
+    raise error
+
+
 def measure(
     options: Options,
     context: Context,
@@ -209,11 +234,19 @@ def measure(
             return _nothing(options, "no_gateway", "no default route with a gateway")
         address = found
     try:
-        at = resolve(address, options.family, context, lookup)
+        candidates = resolve(address, options.family, context, lookup)
     except sockets.StoppedError:
         return _nothing(options, "interrupted", f"stopped while looking {address} up")
     except OSError as error:
         return _nothing(options, "name_not_found", f"{address}: {error}")
+    at, choice = candidates[0], None
+    if len(candidates) > 1:
+        choice = FamilyChoice(
+            lambda one: _open_probe(one, options, methods=methods, ports=tcp_ports, clock=clock, wall=wall),
+            context,
+            clock=clock,
+        )
+        at = choice.choose(candidates)
     family, sockaddr, used = at.family, at.sockaddr, str(at.sockaddr[0])
     try:
         echo, note = _open(
@@ -236,6 +269,10 @@ def measure(
     data["method"], data["method_note"] = echo.method, note
     data["family"] = "ipv6" if family == socket.AF_INET6 else "ipv4"
     data["tcp_port"] = echo.port if isinstance(echo, TcpEcho) else None
+    if choice is not None:
+        data["addresses_tried"] = choice.tried
+        data["bytes_sent"] += choice.bytes_sent
+        data["bytes_received"] += choice.bytes_received
     if options.find_mtu and isinstance(echo, IcmpEcho) and train.rtts:
         raw, wait_s = echo.method == "icmp-raw", min(REPLY_WAIT_S, 0.3 + 3 * max(train.rtts.values()) / 1000)
         data["path_mtu"] = find_mtu(
@@ -282,6 +319,7 @@ def _data(options: Options, train: _Train) -> PingData:
         rtts_ms=[None if rtt is None else round(rtt, 3) for rtt in rtts],
         ttl=train.ttl,
         tcp_port=None,
+        addresses_tried=[],
         bytes_sent=train.bytes_sent,
         bytes_received=train.bytes_received,
     )

@@ -8,15 +8,16 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, StringConstraints
 
 from sigprobe.measure.kind import CommonOptions, Estimate
-from sigprobe.net.icmp import (
-    ip_header_bytes,
-)
+from sigprobe.net import sockets
+from sigprobe.net.icmp import ip_header_bytes
 
 MTU_S: Final = 15.0
 MTU_ESTIMATE: Final = 24_000
 """Bytes each way for finding the largest packet on an ordinary link."""
 
 
+FAMILY_CHOICE_S: Final = 1.2
+"""The longest that the choice between IPv6 and IPv4 takes."""
 LIGHT_COUNT: Final = 5
 LIGHT_INTERVAL_MS: Final = 200
 """At most so many packets, so far apart, at each point of a drive."""
@@ -39,7 +40,11 @@ class Options(CommonOptions):
 
     def default_timeout_s(self) -> float:
         """See CommonOptions."""
-        return (self.count * self.interval_ms + 3000) / 1000 + (MTU_S if self.find_mtu else 0)
+        choice_s = FAMILY_CHOICE_S if self._may_have_two_families() else 0.0
+        return (self.count * self.interval_ms + 3000) / 1000 + choice_s + (MTU_S if self.find_mtu else 0)
+
+    def _may_have_two_families(self) -> bool:
+        return self.family is None and self.address != "default-gateway" and not sockets.is_ip(self.address)
 
     def configured_address(self) -> str:
         """See CommonOptions."""
