@@ -9,6 +9,7 @@ import sys
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from sigprobe.config.new import Answers
 
 TRIES: Final = 5
-YES: Final = ("y", "yes", "ya")
+YES: Final = ("y", "yes", "ya", "iya")
+NO: Final = ("n", "no", "t", "tidak")
 Changes: TypeAlias = "dict[str, str] | dict[str, float]"
 
 
@@ -91,6 +93,10 @@ def init(
     problems = new.faults(answers)
     if problems:
         raise _refusal(*(_by_flag(problem.key, problem.message, problem.hint) for problem in problems))
+    answers = replace(answers, tps_id=_plain_tps(answers.tps_id) or answers.tps_id)
+    if tps:
+        _read_back(tps)
+    _warn_of_position(answers)
     try:
         new.write(path, new.render(answers))
     except OSError as error:
@@ -99,7 +105,7 @@ def init(
         reason = sentences.system_reason(known)
         raise _refusal(_("cannot write {path}: {reason}.").format(path=path, reason=reason)) from None
     terminal.current().show(_("Settings saved: {path}").format(path=path))
-    _say_place(answers.tps_id, asking=asking)
+    _warn_of_token(answers)
     _hide_note(path, config)
     return _finish(context, path, config, test=test, asking=asking)
 
@@ -111,9 +117,11 @@ def _ask_all(answers: Answers, path: Path) -> Answers:
             _("Number of the TPS (13 digits), or a name for a place without one"),
             answers,
             ("tps_id", "site", "probe"),
-            lambda text: {"site": text} if any(c.isalpha() for c in text) else {"tps_id": text},
+            _place,
             needed=True,
+            offer=_meant_tps,
         )
+        _read_back(answers.tps_id)
     if not answers.collector:
         answers = _ask(
             _("Address of the collector (https://…; empty: none yet)"),
@@ -127,7 +135,7 @@ def _ask_all(answers: Answers, path: Path) -> Answers:
             _("File with the token for the collector"),
             answers,
             ("token_file",),
-            lambda text: {"token_file": _full_path(text)},
+            lambda text: {"token_file": _token_file(text, Path(suggestion))},
             default=suggestion,
         )
     if not answers.operator:
@@ -143,8 +151,58 @@ def _ask_all(answers: Answers, path: Path) -> Answers:
             answers,
             ("lat", "lon", "fixed"),
             _position,
+            offer=partial(_meant_position, tps_id=_plain_tps(answers.tps_id)),
         )
     return answers
+
+
+def _place(text: str) -> dict[str, str]:
+    """Take an answer as a TPS number, also one with a mistake in it, or as the name of a site."""
+    from sigprobe import places
+
+    named = any(char.isalpha() for char in text) and places.meant_as_tps(text) is None
+    return {"site": text} if named else {"tps_id": text}
+
+
+def _meant_tps(text: str, *, passes: bool) -> str | None:
+    """The TPS number that was meant by one with a mistake; None where more than one fits, or none."""
+    from sigprobe import places
+
+    if passes:
+        return None
+    code = places.meant_as_tps(text) or ""
+    found = (code,) if code != text and places.place(code).known and len(code) == 13 else places.near_misses(code)
+    return found[0] if len(found) == 1 else None
+
+
+def _meant_position(text: str, tps_id: str | None, *, passes: bool) -> str | None:
+    """The position that was meant by one that does not fit; None where nothing explains it."""
+    from sigprobe.places.position_messages import position_doubt, shown
+    from sigprobe.places.position_slips import slip
+
+    given = _position(text)
+    meant = None if given is None else slip(given["lat"], given["lon"], tps_id)
+    if meant is not None and given is not None and passes:
+        terminal.current().error(_wrapped(f"  {position_doubt(given['lat'], given['lon'], tps_id)}"))
+    return None if meant is None else shown(meant.lat, meant.lon)
+
+
+def _token_file(text: str, keep_at: Path) -> str:
+    """The path of the token file. A token pasted in its place is written to `keep_at`, and shown nowhere."""
+    from sigprobe.files import tokens
+
+    token = tokens.bare_token(text)
+    if token is None or not tokens.is_secret_for_path(text) or Path(text).exists():
+        return _full_path(text)
+    path = keep_at if not keep_at.exists() else keep_at.with_name(f"{keep_at.name}-{os.getpid()}")
+    try:
+        tokens.write_token(path, token)
+    except OSError as error:
+        reason = sentences.system_reason(error)
+        raise _refusal(_("cannot write {path}: {reason}.").format(path=path, reason=reason)) from None
+    note = _("  That was the token itself. It was saved in {path}, which only you can read.")
+    terminal.current().error(_wrapped(note.format(path=path)))
+    return str(path.absolute())
 
 
 def _ask(
@@ -155,12 +213,28 @@ def _ask(
     *,
     default: str = "",
     needed: bool = False,
+    offer: Callable[..., str | None] = lambda text, *, passes: None,
 ) -> Answers:
-    """Ask until the answer passes the same checks as the file; give up after `TRIES`."""
+    """Ask until the answer passes the same checks as the file; give up after `TRIES`.
+
+    `offer` tells what was most likely meant by an answer; it is told whether the answer `passes`.
+    """
     from sigprobe.config.new import faults
 
+    prompt = f"{question} [{default}]:" if default else f"{question}:"
+    meant: str | None = None
+    passed: Answers | None = None
     for _try in range(TRIES):
-        text = _line(f"{question} [{default}]:" if default else f"{question}:") or default
+        text = _line(prompt if meant is None else _("  Use {text}? (Y/n)").format(text=meant))
+        if meant is not None and text.lower() in NO:
+            if passed is not None:
+                return passed
+            meant = None
+            continue
+        if meant is not None and text.lower() in ("", *YES):
+            text = meant
+        meant, passed = None, None
+        text = text or default
         if not text:
             if not needed:
                 return answers
@@ -172,10 +246,12 @@ def _ask(
             continue
         tried = replace(answers, **changes)
         problems = faults(tried, keys=keys)
-        if not problems:
+        meant = offer(text, passes=not problems)
+        if not problems and meant is None:
             return tried
+        passed = None if problems else tried
         for problem in problems:
-            terminal.current().error(_wrapped(f"  {problem.message}"))
+            terminal.current().error(_wrapped(f"  {_with_question(problem.message, problem.hint)}"))
     raise _refusal(_("no usable answer after {count} tries.").format(count=TRIES))
 
 
@@ -192,7 +268,7 @@ def _line(prompt: str) -> str:
     return line.strip()
 
 
-def _position(text: str) -> Changes | None:
+def _position(text: str) -> dict[str, float] | None:
     """Latitude and longitude; a decimal comma is read too when a space or ; stands between the two."""
     for separator in (";", None, ","):
         parts = [part.strip(" ,;") for part in text.split(separator) if part.strip(" ,;")]
@@ -208,7 +284,7 @@ def _may_replace(path: Path, asking: bool) -> None:
     if not asking:
         raise _refusal(_("{path} already exists; to overwrite it, add --force.").format(path=path))
     reply = _line(_("{path} already exists. Overwrite it? (y/N)").format(path=path)).lower()
-    if reply not in ("y", "yes", "ya"):
+    if reply not in YES:
         raise _refusal(_("nothing was changed."))
 
 
@@ -225,7 +301,12 @@ def _by_flag(key: str, message: str, hint: str) -> str:
         "language": "--language",
     }
     flag = flags.get(key.rpartition(".")[2])
-    return f"{flag}: {message}" if flag else f"{key}: {message} {hint}".rstrip()
+    return f"{flag}: {_with_question(message, hint)}" if flag else f"{key}: {message} {hint}".rstrip()
+
+
+def _with_question(message: str, hint: str) -> str:
+    """A mistake with its hint where that asks what was meant; other hints show YAML, which nobody types here."""
+    return f"{message} {hint}" if hint.endswith("?") else message
 
 
 def _with_slash(url: str) -> str:
@@ -239,21 +320,53 @@ def _full_path(text: str) -> str:
     return str(locations.expand(text).absolute()) if text else ""
 
 
-def _say_place(text: str, *, asking: bool) -> None:
-    """Say to whoever has typed the number which place it stands for; and always when it stands for none."""
+def _plain_tps(text: str) -> str | None:
+    """The 13 digits of a TPS number that passes; None for anything else."""
+    from sigprobe.tag.tps import TpsError, parse_tps
+
+    try:
+        return parse_tps(text)
+    except TpsError:
+        return None
+
+
+def _read_back(text: str) -> None:
+    """Say which place the TPS number stands for; warn where its village is not listed."""
     from sigprobe import places
     from sigprobe.places.tps_messages import doubt
-    from sigprobe.tag.tps import parse_tps
 
-    if not text:
+    tps_id = _plain_tps(text)
+    if tps_id is None:
         return
-    tps_id = parse_tps(text)
-    place = places.place(tps_id).full
-    if asking and place is not None:
-        terminal.current().say(f"TPS {tps_id}: {place}")
+    place = places.place(tps_id)
+    name = place.full or place.title
+    terminal.current().say(f"TPS {tps_id}: {name}" if name else f"TPS {tps_id}")
     unlisted = doubt(tps_id)
     if unlisted:
         terminal.current().say(_wrapped(_("Warning: {text}").format(text=unlisted)))
+
+
+def _warn_of_position(answers: Answers) -> None:
+    """Warn of a position that does not fit, where it is not certain enough to refuse it."""
+    from sigprobe.places.position_messages import position_doubt
+
+    if answers.lat is not None and answers.lon is not None:
+        wrong = position_doubt(answers.lat, answers.lon, _plain_tps(answers.tps_id))
+        if wrong:
+            terminal.current().say(_wrapped(_("Warning: {text}").format(text=wrong)))
+
+
+def _warn_of_token(answers: Answers) -> None:
+    """Say at once that the token file is missing or cannot be used."""
+    from sigprobe.files.tokens import TokenError, read_token
+
+    if not answers.token_file:
+        return
+    try:
+        read_token(answers.token_file, {})
+    except TokenError as error:
+        note = _("Note: {text}").format(text=sentences.token_sentence(error.reason, error.path))
+        terminal.current().say(_wrapped(note))
 
 
 def _hide_note(path: Path, config: Path | None) -> None:

@@ -175,7 +175,7 @@ def test(
     targets = asked.chosen(loaded, only or [])
     probe = loaded.config.probe
     tps_id, site = (asked.tps_id(tps), None) if tps else (probe.tps_id, probe.site)
-    where = options.position(lat, lon)
+    where = options.position(lat, lon, tps_id)
     max_bytes = asked.size_bytes(max_data) if max_data else None
     _first_line(loaded, targets, tps_id, site, operator or probe.operator, max_bytes)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,10 @@ from sigprobe.config.problems import ConfigError, Key, Problem, dotted, report
 from sigprobe.config.pydantic_errors import Places, odd_numbers, translate
 from sigprobe.config.read import MAX_BYTES, Tree, read_bytes
 from sigprobe.files import locations
-from sigprobe.places.tps_messages import doubt
+from sigprobe.files.tokens import masked
+from sigprobe.places.position_messages import position_doubt
+from sigprobe.places.position_slips import slip
+from sigprobe.places.tps_messages import doubt, site_doubt
 from sigprobe.words.i18n import _
 
 __all__ = ["Config", "ConfigError", "Loaded", "Origin", "Problem", "load", "parse", "report"]
@@ -85,7 +88,7 @@ def load(
 
 def _read_file(path: Path, *, named: bool) -> bytes:
     """Read the file; `named` tells that SIGPROBE_CONFIG names it. Raises ConfigError."""
-    name = str(path)
+    name = masked(str(path))
     hint = _("SIGPROBE_CONFIG names this file; correct it, or unset it.") if named else ""
     try:
         if path.exists() and not path.is_file():
@@ -120,13 +123,25 @@ def parse(raw: bytes, path: Path, environ: Mapping[str, str]) -> Loaded:
         problems += [problem for problem in more if (problem.path, problem.key) not in said]
         if config is not None and not problems:
             origins = dict(_origins(values, (), tree, places))
-            unlisted = doubt(config.probe.tps_id)
-            doubts = [places.problem(("probe", "tps_id"), unlisted).render()] if unlisted else []
+            doubts = [places.problem(key, text).render() for key, text in _doubts(config)]
             return Loaded(config, path, origins, (*overrides.warnings, *doubts))
     elif not tree.problems:
         problems.append(_not_a_group(tree, name))
     # the file first, in its own order, then the environment
     raise ConfigError(sorted(problems, key=lambda found: (found.path != name, found.line or 0, found.column or 0)))
+
+
+def _doubts(config: Config) -> Iterator[tuple[Key, str]]:
+    """What may be wrong with values that are allowed: village, site, position."""
+    unlisted = doubt(config.probe.tps_id)
+    if unlisted:
+        yield ("probe", "tps_id"), unlisted
+    near_miss = site_doubt(config.probe.site)
+    if near_miss:
+        yield ("probe", "site"), near_miss
+    fixed = config.location.fixed
+    if fixed is not None and slip(fixed.lat, fixed.lon, config.probe.tps_id) is not None:
+        yield ("location", "fixed"), position_doubt(fixed.lat, fixed.lon, config.probe.tps_id)
 
 
 def _not_a_group(tree: Tree, name: str) -> Problem:

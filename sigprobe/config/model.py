@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from sigprobe.files.tokens import is_secret_for_path
 from sigprobe.measure import KINDS
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ def _tps(text: str) -> str:
 
 
 def _file_path(text: str) -> str:
+    """Return an absolute path. A secret pasted in place of one is refused before anything can print it."""
+    if is_secret_for_path(text):
+        raise _refuse("secret_as_path")
     path = os.path.expanduser(text)  # noqa: PTH111 - Path("") would become "."
     if "\0" in path or not Path(path).is_absolute():
         raise _refuse("relative_path")

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from sigprobe.config import Problem, parse
 from sigprobe.config.problems import ConfigError
 from sigprobe.files.atomic import write_whole
+from sigprobe.files.tokens import looks_like_token
+from sigprobe.places.position_messages import position_doubt
+from sigprobe.places.position_slips import slip
+from sigprobe.places.tps_messages import site_doubt
 from sigprobe.words.i18n import _
 
 
@@ -59,13 +65,31 @@ def render(answers: Answers) -> str:
 
 
 def faults(answers: Answers, *, keys: tuple[str, ...] = ()) -> list[Problem]:
-    """What is wrong with these answers; with `keys`, only what concerns keys that end so."""
+    """Return what is wrong with these answers; with `keys`, only what concerns keys that end so."""
     try:
         parse(render(answers).encode("utf-8", "replace"), Path("init"), {})
+        problems = []
     except ConfigError as error:
         problems = list(error.problems)
-        return [p for p in problems if p.key.rpartition(".")[2] in keys] if keys else problems
-    return []
+    problems += _slips(answers, {problem.key for problem in problems})
+    return [p for p in problems if p.key.rpartition(".")[2] in keys] if keys else problems
+
+
+def _slips(answers: Answers, said: set[str]) -> Iterator[Problem]:
+    """What the settings would allow and nobody means: a mistyped TPS number as site, a secret, a forgotten sign."""
+    site = site_doubt(answers.site)
+    if site and "probe.site" not in said:
+        yield Problem("init", None, None, "probe.site", site)
+    given = {"site": answers.site, "operator": answers.operator, "url": answers.collector, "tps_id": answers.tps_id}
+    for name, text in given.items():
+        if looks_like_token(text.strip("/")):
+            message = _("this looks like a token, which does not belong here.")
+            yield Problem("init", None, None, f"probe.{name}", message)
+    if answers.lat is not None and answers.lon is not None and not said & {"location.fixed.lat", "location.fixed.lon"}:
+        tps_id = answers.tps_id if re.fullmatch("[0-9]{13}", answers.tps_id) else None
+        if tps_id is not None and slip(answers.lat, answers.lon, tps_id) is not None:
+            message = position_doubt(answers.lat, answers.lon, tps_id)
+            yield Problem("init", None, None, "location.fixed.lat", message)
 
 
 def write(path: Path, text: str) -> None:

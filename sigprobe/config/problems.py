@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sigprobe.files.tokens import looks_like_token, masked
 from sigprobe.words.codes import CODES
 from sigprobe.words.i18n import _
 
@@ -15,6 +16,7 @@ Key = tuple[str | int, ...]
 """The way to a value: names of keys and numbers of list items."""
 
 _USERINFO: Final = re.compile(r'//[^/\s"]*@')
+_WORD: Final = re.compile(r"[A-Za-z0-9+=_.~-]{20,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,9 @@ def dotted(key: Key) -> str:
 
 
 def shown(value: Any, limit: int = 60) -> str:
-    """A value as it would stand in the file, shortened. A password in an address is not repeated."""
-    text = _USERINFO.sub("//…@", json.dumps(value, ensure_ascii=False, default=str))
+    """Return a value as it would stand in the file, shortened, without the secrets in it."""
+    if isinstance(value, str) and (looks_like_token(value) or masked(value) != value):
+        value = "***"
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = _USERINFO.sub("//…@", _WORD.sub(lambda word: "***" if looks_like_token(word[0]) else word[0], text))
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -18,6 +18,7 @@ from sigprobe.config import fields
 from sigprobe.config.problems import Key, Problem, dotted, shown
 from sigprobe.config.read import Spot, Tree
 from sigprobe.measure import KINDS
+from sigprobe.places.position_messages import position_doubt
 from sigprobe.places.tps_messages import suggestion
 from sigprobe.words.i18n import N_, _
 
@@ -32,6 +33,10 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "tps_village": N_("{value} is not a TPS number: digits 7–10 are not a valid village code."),
     "tps_number": N_("{value} is not a TPS number: the last three digits cannot be 000."),
     "relative_path": N_("{value} is not an absolute path; begin with /, because timers start in another directory."),
+    "secret_as_path": N_(
+        "this is a secret itself. Put it into a file that only you can read (chmod 600), and write the path of that "
+        "file here."
+    ),
     "url": N_("{value} is not a web address."),
     "url_userinfo": N_("a web address cannot contain a user name or password; put a token into token_file."),
     "url_query": N_("a collector's address cannot contain ? or #."),
@@ -152,6 +157,7 @@ def _problem(error: ErrorDetails, key: Key, root: Any, top: type[BaseModel], pla
     hint = fields.example(field, key[-1] if key else "")
     if kind == "missing":
         return places.problem(key, _("is missing."), hint)
+    hint = (_meant_position(key, root) if kind in _BOUNDS else "") or hint
     if kind in _TYPES or kind in _BOUNDS:
         return places.problem(key, *_wrong_type(key, value, field, hint, places.spot(key)))
     context = error.get("ctx", {})
@@ -173,6 +179,19 @@ def _problem(error: ErrorDetails, key: Key, root: Any, top: type[BaseModel], pla
         message = _("{value} is not allowed here ({reason}).")
         return places.problem(key, message.format(value=shown(value), reason=_(reason)), hint)
     return places.problem(key, _("{value} is not allowed here.").format(value=shown(value)), hint)
+
+
+def _meant_position(key: Key, root: Any) -> str:
+    """What was most likely meant by a position off the globe: swapped numbers, or a lost decimal point."""
+    fixed = _at(root, key[:-1]) if key[-2:-1] == ("fixed",) else None
+    if not isinstance(fixed, dict):
+        return ""
+    lat, lon = fixed.get("lat"), fixed.get("lon")
+    if not isinstance(lat, int | float) or not isinstance(lon, int | float):
+        return ""
+    probe = root.get("probe")
+    tps_id = probe.get("tps_id") if isinstance(probe, dict) else None
+    return position_doubt(lat, lon, tps_id if isinstance(tps_id, str) else None)
 
 
 def _length(kind: str, value: Any, context: Mapping[str, Any]) -> str:

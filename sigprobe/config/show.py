@@ -8,11 +8,21 @@ from typing import Any
 
 from sigprobe.config import Loaded
 from sigprobe.config.problems import Key, dotted
+from sigprobe.files.tokens import masked
 
 
 def values(loaded: Loaded) -> dict[str, Any]:
-    """Every key with the value in use, as plain JSON values."""
-    return loaded.config.model_dump(mode="json")
+    """Return every key with the value in use, as plain JSON values; what looks like a secret is masked."""
+    found: dict[str, Any] = _masked(loaded.config.model_dump(mode="json"))
+    return found
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _masked(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_masked(inner) for inner in value]
+    return masked(value) if isinstance(value, str) and "://" not in value else value
 
 
 def origins(loaded: Loaded) -> dict[str, str]:

@@ -26,9 +26,9 @@ class TokenError(Exception):
     """The token cannot be used. `reason` is `missing`, `unreadable`, `lax`, `empty` or `malformed`."""
 
     def __init__(self, reason: str, path: str) -> None:
-        super().__init__(f"{reason}: {path}")
         self.reason = reason
-        self.path = path
+        self.path = masked(path)
+        super().__init__(f"{reason}: {self.path}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,55 @@ def read_token(token_file: str | None, environ: Mapping[str, str] = os.environ) 
             # the service manager keeps its rights; its directory is the service's alone
             return Token(_from_file(path, private=False), "credentials")
     return None
+
+
+_PREFIX: Final = re.compile(r"(?i)(?:bearer\s+|sigprobe-(?:probe|admin)-|eyJ[A-Za-z0-9_-]{8,}\.)\S{8,}")
+_RUN: Final = re.compile(r"[A-Za-z0-9+]{16,}")
+_HEX: Final = re.compile(r"[0-9a-fA-F]{32,}")
+_TEXT_SHAPE: Final = re.compile(r"[A-Za-z0-9+/=_.~-]{20,512}")
+_EXTENSION: Final = re.compile(r"\.[A-Za-z]{1,8}$")
+
+
+def looks_like_token(text: str) -> bool:
+    """True for a text that is a secret itself and no file name, address, place or operator.
+
+    Recognised are the collector's own tokens, `Bearer …`, JSON web tokens, long hexadecimal numbers, and long mixed
+    runs of letters and digits.
+    """
+    text = text.strip(_AROUND).strip("'\"")
+    if _PREFIX.fullmatch(text) or _HEX.fullmatch(text):
+        return True
+    if not _TEXT_SHAPE.fullmatch(text) or text.startswith(("/", "~", ".")) or _EXTENSION.search(text):
+        return False
+    runs = _RUN.findall(text)
+    return any(re.search("[0-9]", run) and re.search("[a-z]", run) and re.search("[A-Z]", run) for run in runs)
+
+
+def is_secret_for_path(text: str) -> bool:
+    """True for a token where a path is asked for; with directories in front only for a token of the surest shapes."""
+    return looks_like_token(text) or _PREFIX.fullmatch(text.rpartition("/")[2]) is not None
+
+
+def bare_token(text: str) -> str | None:
+    """Return the token in a pasted text, without `Bearer`, quotes and blanks around it; None if it cannot be one."""
+    text = re.sub(r"(?i)^bearer\s+", "", text.strip(_AROUND).strip("'\"").strip(_AROUND))
+    return text if _TOKEN.match(text) else None
+
+
+def masked(path: str) -> str:
+    """Return a path for the screen: a last part that looks like a token is left out."""
+    head, slash, last = path.rpartition("/")
+    return f"{head}{slash}***" if looks_like_token(last) else path
+
+
+def write_token(path: Path, text: str) -> None:
+    """Write a token into a file that only this user can read. Raises OSError, also where the file exists already."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(handle, "w", encoding="ascii") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _from_file(path: Path, *, private: bool) -> str:

@@ -1,4 +1,4 @@
-"""Latitude and longitude as people write them, and what to make of pairs that are the wrong way round."""
+"""Parse latitude and longitude as people write them, and put swapped pairs right."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from sigprobe.lists.problems import shown
+from sigprobe.places.position_slips import in_indonesia
 from sigprobe.words.i18n import _
-
-LAT: Final = (-11.5, 6.5)
-LON: Final = (94.5, 141.5)
-"""The rectangle around Indonesia. The two spans do not overlap, so a swapped pair is always seen."""
 
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,3}(?:[.,][0-9]+)?")
 _NEARLY_ZERO: Final = 0.001
@@ -23,11 +20,6 @@ def number(text: str) -> float | None:
     """Degrees with a decimal point or a decimal comma; None for anything else."""
     plain = text.replace("\N{MINUS SIGN}", "-").replace("°", "").replace(" ", "")
     return float(plain.replace(",", ".")) if _NUMBER.fullmatch(plain) else None
-
-
-def in_indonesia(lat: float, lon: float) -> bool:
-    """True within the rectangle around the country."""
-    return LAT[0] <= lat <= LAT[1] and LON[0] <= lon <= LON[1]
 
 
 def pair(cells: Mapping[str, str]) -> tuple[Pair | None, bool, str | None]:

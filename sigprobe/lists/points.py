@@ -12,6 +12,8 @@ from sigprobe.lists import coordinates, csv_table
 from sigprobe.lists.problems import Fault, ListError, shown
 from sigprobe.lists.tps import swap_note, too_many_cells
 from sigprobe.places.geometry import Point
+from sigprobe.places.position_messages import position_doubt
+from sigprobe.places.position_slips import in_indonesia
 from sigprobe.words.i18n import _
 
 COLUMNS: Final = ("name", "lat", "lon", "operator", "kind")
@@ -38,10 +40,12 @@ def read_points(raw: bytes) -> tuple[list[Point], list[Fault]]:
             continue
         if turned:
             swapped.append(line)
-        if not coordinates.in_indonesia(*where):
-            message = _("{value}: {lat}, {lon} is outside Indonesia; check the signs.")
+        wrong = position_doubt(*where)
+        if not wrong and not in_indonesia(*where):
+            wrong = _("{lat}, {lon} lies outside Indonesia.").format(lat=where[0], lon=where[1])
+        if wrong:
             name = shown(cells.get("name", cells.get("id", "–")))
-            notes.append(Fault(line, message.format(value=name, lat=where[0], lon=where[1])))
+            notes.append(Fault(line, f"{name}: {wrong}"))
         found.setdefault(_point(cells, where), line)
     if not found and not faults:
         faults.append(Fault(None, _("the file contains no points.")))

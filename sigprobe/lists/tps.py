@@ -9,6 +9,7 @@ from typing import Final
 
 from sigprobe.lists import coordinates, csv_table
 from sigprobe.lists.problems import Fault, ListError, shown
+from sigprobe.places.position_messages import position_doubt
 from sigprobe.places.tps_messages import doubt, suggestion
 from sigprobe.tag.tps import TpsError, parse_tps
 from sigprobe.words.i18n import N_, _, ngettext
@@ -119,6 +120,6 @@ def _doubts(line: int, tps_id: str, where: coordinates.Pair | None) -> Iterator[
     unlisted = doubt(tps_id)
     if unlisted:
         yield Fault(line, unlisted)
-    if where is not None and not coordinates.in_indonesia(*where):
-        message = _("{value}: {lat}, {lon} is outside Indonesia; check the signs.")
-        yield Fault(line, message.format(value=tps_id, lat=where[0], lon=where[1]))
+    wrong = "" if where is None else position_doubt(*where, tps_id)
+    if wrong:
+        yield Fault(line, f"{tps_id}: {wrong}")

@@ -1,7 +1,7 @@
 """Look up places and operators: TPS codes, regencies, PLMN codes, distances."""
 
 from sigprobe.places.areas import Place, TableInfo, place, regency_name, table_info
-from sigprobe.places.near_misses import near_misses
+from sigprobe.places.near_misses import meant_as_tps, near_misses
 from sigprobe.places.operators import OPERATORS, OPERATORS_AS_OF, Operator, operator
 from sigprobe.places.provinces import (
     PROVINCES,
@@ -25,6 +25,7 @@ __all__ = [
     "TableInfo",
     "Zone",
     "lies_outside",
+    "meant_as_tps",
     "near_misses",
     "operator",
     "place",

@@ -1,8 +1,9 @@
-"""Codes that a slip of one digit turns into the one that was typed."""
+"""Find the TPS code that was meant by one with a wrong digit, or with letters that look like digits."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from typing import Final
 
@@ -10,6 +11,12 @@ from sigprobe.places.areas import place
 
 _TPS: Final = 13
 _VILLAGE: Final = 10
+_AROUND_DIGITS: Final = re.compile(r"[\s.,;:/_'\"\u200b\ufeff\u2010-\u2015-]+")
+_LOOK_ALIKE: Final = str.maketrans(
+    dict.fromkeys("OoQD", "0") | dict.fromkeys("IilL|!", "1") | {"S": "5", "s": "5", "B": "8"}
+)
+_LEAST_DIGITS: Final = 8
+_MOSTLY: Final = 0.7
 _FIRST: Final = 0
 _SWAPPED: Final = 1
 _NEIGHBOUR: Final = 2
@@ -35,6 +42,23 @@ def near_misses(code: str, limit: int = 3) -> tuple[str, ...]:
             if len(found) == limit:
                 break
     return tuple(found)
+
+
+def meant_as_tps(text: str) -> str | None:
+    """Return a text with look-alike characters read as digits; None for a text that was hardly meant as a TPS code.
+
+    O is read as 0, I and l as 1, full-width digits as digits; separators and a leading `TPS` are left out. What comes
+    back may still be no TPS code.
+    """
+    plain = re.sub(r"^\s*tps\b", "", unicodedata.normalize("NFKC", text), flags=re.IGNORECASE)
+    code = _AROUND_DIGITS.sub("", plain)
+    alike = code.translate(_LOOK_ALIKE)
+    digits = sum(char.isascii() and char.isdigit() for char in code)
+    all_alike = _TPS - 2 <= len(alike) <= _TPS + 2 and alike.isascii() and alike.isdigit()
+    if all_alike and digits >= _LEAST_DIGITS:
+        return alike
+    mostly = digits > _LEAST_DIGITS and digits >= _MOSTLY * len(code) and len(code) <= 2 * _TPS
+    return code if mostly else None
 
 
 def _candidates(code: str) -> Iterator[tuple[int, str]]:

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from sigprobe import places
 from sigprobe.words.i18n import _
 
+_SHAPE: Final = re.compile(r"[0-9]{10}(?!000)[0-9]{3}")
+
 
 def suggestion(text: str) -> str:
     """`Did you mean …?` with the numbers one slip away and their places; empty when there are none."""
-    code = re.sub(r"[\s.\-]+", "", text.strip().strip("'\""))
-    near = [f"{found} ({places.place(found).title})" for found in places.near_misses(code)]
+    code = places.meant_as_tps(text) or ""
+    alike = _SHAPE.fullmatch(code) is not None and code != re.sub(r"[\s.\-]+", "", text) and places.place(code).known
+    found = (code,) if alike else places.near_misses(code)
+    near = [f"{one} ({places.place(one).title})" for one in found]
     return _("Did you mean {names}?").format(names=", ".join(near)) if near else ""
+
+
+def site_doubt(site: str | None) -> str:
+    """Return that a site's name looks like a mistyped TPS number, with what was meant; empty for any other name."""
+    code = None if site is None else places.meant_as_tps(site)
+    if site is None or code is None or not code.isdigit():
+        return ""
+    text = _("{value} looks like a TPS number with a mistake, not like the name of a place.")
+    return f"{text.format(value=site)} {suggestion(site)}".rstrip()
 
 
 def doubt(tps_id: str | None) -> str:

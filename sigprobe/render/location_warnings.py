@@ -1,10 +1,11 @@
-"""Doubts about a position, in words: a warning each, since a doubtful place never stops a test."""
+"""Warn of a doubtful position; it never stops a test."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
 
+from sigprobe.places.position_messages import shown
 from sigprobe.record.result import Location
 from sigprobe.words.i18n import N_, _
 
@@ -23,4 +24,8 @@ _SENTENCES: Final[Mapping[str, str]] = {
 def place_doubts(place: Location | None) -> list[str]:
     """One warning for the gravest doubt about a position, so that it is read; empty when there is none to tell."""
     reasons = () if place is None else place.quality_reasons
+    if place is not None and place.source in ("manual", "fixed") and {"other_province", "far_from_tps"} & set(reasons):
+        # typed by hand: the position is as likely to be wrong as the number
+        text = _("The position {where} does not fit this TPS. Check the position: latitude, longitude and both signs.")
+        return [_("Warning: {text}").format(text=text.format(where=shown(place.lat, place.lon)))]
     return [_("Warning: {text}").format(text=_(text)) for name, text in _SENTENCES.items() if name in reasons][:1]

@@ -194,7 +194,10 @@ BAD: dict[str, tuple[str | bytes, list[str]]] = {
     ),
     "latitude": (
         BASE + "location: {fixed: {lat: 107.6, lon: -6.9}}\n",
-        ["PATH:4:25: location.fixed.lat: must be a number from -90 to 90, not 107.6. For example: lat: -6.91474"],
+        [
+            "PATH:4:25: location.fixed.lat: must be a number from -90 to 90, not 107.6. "
+            "Latitude and longitude of the position 107.6, -6.9 are swapped. Did you mean -6.9, 107.6?"
+        ],
     ),
     "half a position": (
         BASE + "location:\n  fixed: {lat: -6.9}\n",
