@@ -155,7 +155,7 @@ def test_flags_are_held_to_the_same(ask: Ask, flags: tuple[str, ...], said: str)
 
 def test_settings_hide_a_secret_and_say_where_it_belongs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "c.yaml"
-    for value in (TOKEN, f"/root/{TOKEN}"):
+    for value in (TOKEN, f"/etc/sigprobe/{TOKEN}"):
         path.write_text(
             f"probe: {{site: x}}\ntargets: [{{kind: ping, name: lo, address: 127.0.0.1}}]\n"
             f'upload: {{collectors: [{{url: "{URL}", token_file: "{value}"}}]}}\n',
