@@ -21,6 +21,7 @@ from typing import Any, Final
 from sigprobe.buffer import identity
 from sigprobe.buffer.durability import file_system_of
 from sigprobe.buffer.lock import FileLock
+from sigprobe.record.foreign_json import read_object
 
 ROOT: Final = Path("/")
 _STABLE_INODES: Final = frozenset(
@@ -103,12 +104,12 @@ def renewal(directory: Path) -> tuple[str, str] | None:
 def read(path: Path) -> Binding | None:
     """The binding; None when there is none that can be read."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_object(path.read_bytes())
         known = {name: document[name] for name in document if name not in _KEYS}
         hardware = frozenset(text for text in document.get("hardware", ()) if isinstance(text, str))
         found = Traits(_text(document, "machine") or "", hardware, _text(document, "file") or "")
         salt = _text(document, "salt")
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
     if not salt:
         return None

@@ -207,10 +207,10 @@ def serve(
         raise CommandError(_("Give either --behind-proxy or --tls-cert, not both."))
     engine = _open(database)
     from sigprobe.collector import store
-    from sigprobe.collector.access.checks import is_loopback
     from sigprobe.collector.app import create_app
     from sigprobe.collector.serve import ServeError, bind, run, tls_context
     from sigprobe.collector.web.settings import Settings
+    from sigprobe.record.addresses import is_loopback
 
     near = is_loopback(host)
     plain_public = not near and tls_cert is None and not behind_proxy

@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from sigprobe.files.tokens import is_secret_for_path
 from sigprobe.measure import KINDS
+from sigprobe.record.addresses import is_loopback
 
 if TYPE_CHECKING:
     from sigprobe.measure.kind import CommonOptions
@@ -59,16 +60,6 @@ def _file_path(text: str) -> str:
     if "\0" in path or not Path(path).is_absolute():
         raise _refuse("relative_path")
     return path
-
-
-def is_loopback(host: str) -> bool:
-    """True for 127/8, ::1 and localhost: the only hosts that plain http may go to."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _web_address(text: str) -> tuple[str, str]:

@@ -24,6 +24,7 @@ from sigprobe.files import locations
 from sigprobe.net import routes
 from sigprobe.places.tps_messages import doubt
 from sigprobe.protocol import batches
+from sigprobe.record.clock_limits import CLOCK_WRONG_S
 from sigprobe.record.plausible_time import RELEASED, is_plausible_timestamp
 from sigprobe.record.result import parse_time
 from sigprobe.words.codes import CODES
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 State = Literal["ok", "warn", "fail"]
 Text = Callable[[], str]
 LOW_DISK_BYTES = 100_000_000
-CLOCK_OFF_S = 60.0
 _WAIT_S = 5.0
 _NMEA_S = 10.0
 
@@ -440,7 +440,7 @@ def check_clock(server_time_s: float | None, error_s: float, synced: bool | None
         return Finding(
             "clock",
             N_("Clock"),
-            "ok" if abs(off) < CLOCK_OFF_S else "fail",
+            "ok" if abs(off) < CLOCK_WRONG_S else "fail",
             lambda: _("{s} s from the collector's clock (± {e} s)").format(s=number(off, 1), e=number(error_s, 1)),
             fix,
         )

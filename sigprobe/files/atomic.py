@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sigprobe.record.foreign_json import object_or_none
+
 
 def write_whole(path: Path, text: str, mode: int, *, durable: bool = True) -> None:
     """Replace a file in one step by `text` in UTF-8, with the rights of `mode`.
@@ -37,10 +39,9 @@ def note_state(path: Path, document: Any) -> None:
 def read_state(path: Path) -> dict[str, Any]:
     """What `note_state` noted; empty when nothing was, or when what lies there is no JSON object any more."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return object_or_none(path.read_bytes()) or {}
+    except OSError:
         return {}
-    return document if isinstance(document, dict) else {}
 
 
 def _replace(path: Path, text: str, *, durable: bool, rights: Callable[[Path], None]) -> None:

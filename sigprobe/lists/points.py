@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -14,6 +13,7 @@ from sigprobe.lists.tps import swap_note, too_many_cells
 from sigprobe.places.geometry import Point
 from sigprobe.places.position_messages import position_doubt
 from sigprobe.places.position_slips import in_indonesia
+from sigprobe.record.foreign_json import TooDeepError, read_json
 from sigprobe.words.i18n import _
 
 COLUMNS: Final = ("name", "lat", "lon", "operator", "kind")
@@ -68,8 +68,8 @@ def _from_csv(text: str) -> Iterator[Found]:
 
 def _from_json(text: str) -> Iterator[Found]:
     try:
-        document = json.loads(text)
-    except RecursionError:
+        document = read_json(text)
+    except TooDeepError:
         raise ListError([Fault(None, _("this file is nested too deeply to be GeoJSON."))]) from None
     except ValueError as error:
         line = getattr(error, "lineno", None)

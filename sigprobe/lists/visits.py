@@ -5,13 +5,13 @@ Records are read as plain JSON: they may come from an older or newer version, or
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
 from sigprobe.record import kinds
+from sigprobe.record.foreign_json import object_or_none
 from sigprobe.record.result import RUN_KIND, parse_time
 
 Position = tuple[float, float]
@@ -57,7 +57,7 @@ def visits(rows: Iterable[tuple[bytes, bool]]) -> list[Visit]:
     """The runs in the order they were kept. A row is a record's bytes and whether this device made it."""
     runs: dict[str, _Growing] = {}
     for line, own in rows:
-        record = _object(_read(line))
+        record = object_or_none(line) or {}
         run_id = record.get("run_id")
         if not isinstance(run_id, str):
             continue
@@ -78,7 +78,7 @@ def newest_position(rows: Iterable[tuple[bytes, bool]]) -> tuple[Position, datet
     """The last position that this device has kept, and when its check began; None when there is none."""
     found: tuple[Position, datetime | None] | None = None
     for line, own in rows:
-        record = _object(_read(line))
+        record = object_or_none(line) or {}
         here = position(_object(record.get("tags")).get("location"))
         if own and here is not None:
             found = here, parse_time(str(record.get("started_at")))
@@ -136,13 +136,6 @@ def _visit(run_id: str, run: _Growing) -> Visit:
         operator=_text(operator.get("name")) or _text(operator.get("plmn")),
         rat=_text(run.network.get("rat")),
     )
-
-
-def _read(line: bytes) -> object:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _object(value: object) -> dict[str, Any]:

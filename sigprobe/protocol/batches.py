@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sigprobe.record import result
+from sigprobe.record.foreign_json import read_json
 
 BATCH_PATH: Final = "v1/batches"
 BATCH_TYPE: Final = "application/x-ndjson"
@@ -185,8 +186,8 @@ def _json_object(body: bytes) -> dict[str, Any]:
     if len(body) > MAX_RECEIPT_BYTES:
         raise NotAReceiptError("answer too long")
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        document = read_json(body)
+    except ValueError as error:
         raise NotAReceiptError("answer is not JSON") from error
     if not isinstance(document, dict):
         raise NotAReceiptError("answer is not a JSON object")

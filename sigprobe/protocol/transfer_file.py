@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from sigprobe.files.atomic import sync_directory
+from sigprobe.record.foreign_json import read_object
 from sigprobe.record.result import MAX_LINE_BYTES
 
 RESULTS: Final = "sigprobe-results"
@@ -361,21 +362,6 @@ def _check_trailer(line: bytes, count: int, digest: str) -> None:
         raise CarryError("file_damaged", f"it holds {count} lines, its end says another number")
     if found.get("sha256") != digest:
         raise CarryError("file_damaged", "its SHA-256 does not fit")
-
-
-def read_object(line: bytes) -> dict[str, Any]:
-    """A line as a JSON object. Raises ValueError when it is none."""
-    try:
-        found = json.loads(line.decode("utf-8"), parse_constant=_no_constant)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-    if not isinstance(found, dict):
-        raise ValueError("not a JSON object")  # noqa: TRY004 - one kind of error for any line that is no record
-    return found
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
 
 
 def read_record(line: bytes) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from sigprobe.buffer import Buffer
+from sigprobe.record.clock_limits import CLOCK_WRONG_S
 from sigprobe.record.plausible_time import is_plausible, is_plausible_timestamp
 from sigprobe.record.result import parse_time
 from sigprobe.tag.clock import kernel_sync
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 
 GPS_TIME_ERROR_MS: Final = 6_000.0
 """How late the report of a fix may arrive and still count as fresh, plus one second."""
-
-CLOCK_WRONG_S: Final = 60.0
-"""From here on a wrong clock is reported on the screen."""
 
 _SLACK_MS: Final = 60_000.0
 """How far two clocks may differ beyond their uncertainties and still agree."""

@@ -5,13 +5,13 @@ The daemon may send nonsense, stop in the middle of a line, or go away; none of 
 
 from __future__ import annotations
 
-import json
 import math
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from sigprobe.record.foreign_json import object_or_none
 from sigprobe.record.plausible_time import is_plausible
 from sigprobe.record.result import format_time, parse_time
 from sigprobe.tag.fix import Fix, is_position, taken_at
@@ -55,11 +55,8 @@ class Talk:
 
     def feed(self, line: bytes) -> Fix | None:
         """Take one line; anything that is not a usable fix gives None."""
-        try:
-            report = json.loads(line)
-        except (ValueError, RecursionError):
-            report = None
-        if not isinstance(report, dict) or not isinstance(report.get("class"), str):
+        report = object_or_none(line)
+        if report is None or not isinstance(report.get("class"), str):
             self.strange += 1
             return None
         self.answered = True

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from sigprobe.record.clock_limits import CLOCK_WRONG_S, SERVER_DATE_ERROR_S
 from sigprobe.record.kinds import Way, measures_rate, way
 from sigprobe.record.profile import Profile
 from sigprobe.record.result import Outcome, Result
@@ -18,8 +19,7 @@ from sigprobe.verdict.verdict import COLLECTOR, LOCAL, NONE, OPERATOR, UNCERTAIN
 
 Rule = Callable[[Facts], Verdict | None]
 
-CLOCK_WRONG_S: Final = 300.0
-"""From here on a clock is wrong: far more than any error of measuring it by the dates of servers."""
+_FAR_OFF_S: Final = CLOCK_WRONG_S + SERVER_DATE_ERROR_S
 
 # Signals too weak to carry data by any operator's own planning (see the profile's bounds for `poor`).
 WEAK_RSRP_DBM: Final = -115.0
@@ -127,8 +127,8 @@ def _clock(facts: Facts) -> Verdict | None:
             break
     rows = [*facts.rows("collectors"), *facts.rows("web")]
     offsets = facts.clock_offsets_s
-    far_off = [o for o in offsets.values() if abs(o) > CLOCK_WRONG_S]
-    agreed = [o for o in far_off if abs(o - far_off[0]) < CLOCK_WRONG_S / 2]
+    far_off = [o for o in offsets.values() if abs(o) > _FAR_OFF_S]
+    agreed = [o for o in far_off if abs(o - far_off[0]) < _FAR_OFF_S / 2]
     fine = len(offsets) > len(far_off) or (facts.tls_fine and timed)
     trouble = [*timed, *(row for row in rows if row.get("failure") in _TIME_CODES)]
     # one server is enough when it is the collector, proven by its certificate, and nobody has set this clock right

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from sigprobe.record.clock_limits import CLOCK_WRONG_S
 from sigprobe.record.kinds import Way, way
 from sigprobe.record.result import Outcome, Result
 from sigprobe.verdict import dns_rules
@@ -164,7 +165,7 @@ def _clock_is_known(facts: Facts) -> bool:
     """Whether servers, receipts or GPS say that this device's clock is right."""
     told = [abs(offset) * 1000 for offset in facts.clock_offsets_s.values()]
     told += [abs(r.tags.clock.offset_est_ms) for r in facts.seen if r.tags.clock.offset_est_ms is not None]
-    return bool(told) and max(told) < 60_000
+    return bool(told) and max(told) < CLOCK_WRONG_S * 1000
 
 
 def _walk_over_tcp(facts: Facts) -> Result | None:

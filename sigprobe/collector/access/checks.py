@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import threading
 import time
 from collections import OrderedDict
@@ -69,18 +68,6 @@ def client_address(connection: HTTPConnection, *, behind_proxy: bool) -> str:
         if forwarded:
             return forwarded[:64]
     return connection.client.host if connection.client else ""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address or host name means this machine alone."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)
 
 
 class GuessLimit:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +14,7 @@ from sigprobe.collector.store import NewResult, sound_text
 from sigprobe.collector.store.clocks import read_clock
 from sigprobe.collector.web.problems import ProblemError
 from sigprobe.protocol.batches import ACCEPTED, CONFLICT, REJECTED, Answer
+from sigprobe.record.foreign_json import read_json
 from sigprobe.record.result import MAX_WHOLE_NUMBER, RUN_KIND, envelope_fault, parse_time
 
 _MAX_ID: Final = 128
@@ -85,19 +85,14 @@ def count_statuses(found: Iterable[Answer]) -> dict[str, int]:
 def _read(line: bytes, number: int) -> dict[str, Any]:
     """The record as a JSON object with an id fit for a receipt, or ProblemError 422 that names the line."""
     try:
-        record = json.loads(line.decode("utf-8"), parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        # UnicodeDecodeError, JSONDecodeError, numbers of thousands of digits and endless nesting all end here
+        record = read_json(line)
+    except ValueError as error:
         raise ProblemError(422, "a line is not a JSON record", f"line {number}") from error
     name = record.get("id") if isinstance(record, dict) else None
     if not isinstance(name, str) or not 1 <= len(name) <= _MAX_ID or not name.isprintable():
         raise ProblemError(422, "a line has no id", f"line {number}")
     assert isinstance(record, dict)
     return record
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _fault(record: dict[str, Any]) -> str | None:

@@ -13,9 +13,10 @@ from starlette.responses import JSONResponse, Response
 
 from sigprobe import __version__
 from sigprobe.collector import store
-from sigprobe.collector.access.checks import client_address, is_loopback
+from sigprobe.collector.access.checks import client_address
 from sigprobe.collector.web.problems import ProblemError
 from sigprobe.collector.web.state import State, state_of
+from sigprobe.record.addresses import is_loopback
 
 results_router = APIRouter(tags=["results"])
 health_router = APIRouter(tags=["health"])

@@ -13,6 +13,7 @@ from typing import Any, Final
 from sigprobe import places
 from sigprobe.collector.store import StoredResult, Tally
 from sigprobe.record import kinds
+from sigprobe.record.foreign_json import object_or_none, read_json
 from sigprobe.record.result import RUN_KIND, format_time, is_at_least
 from sigprobe.words import i18n
 from sigprobe.words.codes import CODES
@@ -76,7 +77,7 @@ class Summary:
 
 def row(stored: StoredResult, lang: str, _: Translate) -> Row:
     """A stored record for the list and for the head of its own page."""
-    record = _record(stored.line)
+    record = object_or_none(stored.line) or {}
     target = _object(record.get("target"))
     name = _string(target.get("name"))
     is_run = stored.kind == RUN_KIND
@@ -140,7 +141,7 @@ def started_text(when: datetime, lang: str) -> str:
 def pretty_json(line: bytes) -> str:
     """The record indented for reading; as it stands when it is nested too deeply for that."""
     try:
-        return json.dumps(json.loads(line), indent=2, ensure_ascii=False)
+        return json.dumps(read_json(line), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
         return line.decode("utf-8", "replace")
 
@@ -151,13 +152,6 @@ def _sentence(message: str, name: str | None, _: Translate) -> str:
             return _("the target") if key in ("name", "names") else "…"
 
     return message.format_map(Fields({} if name is None else {"name": name}))
-
-
-def _record(line: bytes) -> dict[str, Any]:
-    try:
-        return _object(json.loads(line))
-    except (ValueError, RecursionError):
-        return {}
 
 
 def _object(value: object) -> dict[str, Any]:

@@ -24,9 +24,10 @@ from starlette.types import Receive, Scope, Send
 
 from sigprobe.collector.speedtest import video
 from sigprobe.collector.speedtest.lent_connection import KEY, Loan
-from sigprobe.collector.speedtest.limits import Allowance, Limits, RefusedError, is_loopback
+from sigprobe.collector.speedtest.limits import Allowance, Limits, RefusedError
 from sigprobe.collector.speedtest.upload_sessions import Sessions
 from sigprobe.protocol import batches
+from sigprobe.record.addresses import is_loopback
 
 MIB: Final = 1024 * 1024
 DEFAULT_CHUNKS: Final = 4

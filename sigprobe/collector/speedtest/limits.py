@@ -151,13 +151,3 @@ def _group(address: str) -> str:
         mapped = parsed.ipv4_mapped
         return str(mapped) if mapped else str(ipaddress.IPv6Network((int(parsed) >> 64 << 64, 64)))
     return str(parsed)
-
-
-def is_loopback(address: str) -> bool:
-    """True for the machine's own addresses, written as IPv4, IPv6 or IPv4 inside IPv6."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
-    return (mapped or parsed).is_loopback

@@ -6,7 +6,6 @@ line once, a page at a time, in the migration's own transaction.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -32,6 +31,7 @@ from sqlalchemy import (
 
 from sigprobe.collector.store.clocks import Anchor, anchor_of, read_clock
 from sigprobe.collector.store.schema import UtcTime, upsert
+from sigprobe.record.foreign_json import object_or_none
 
 _PAGE: Final = 500
 
@@ -115,11 +115,8 @@ def _read(connection: Connection, page: Sequence[Row[Any]]) -> None:
     waiting: list[dict[str, Any]] = []
     anchors: dict[tuple[str, str, str], Anchor] = {}
     for row in page:
-        try:
-            record = json.loads(bytes(row.line))
-        except (ValueError, RecursionError):  # damaged under our hands: it has its row, and no clock
-            continue
-        clock = read_clock(record if isinstance(record, dict) else {}, row.started_at)
+        # a damaged line has its row, and no clock
+        clock = read_clock(object_or_none(bytes(row.line)) or {}, row.started_at)
         if clock.boot_id is None or clock.since_boot_s is None:
             continue
         if clock.corrected_at is None:

@@ -32,11 +32,6 @@ def place_of(address: str) -> str:
     return "link" if best is not None and best.gateway is None and best.network.prefixlen > 0 else "beyond"
 
 
-def is_loopback(host: str) -> bool:
-    """True for an address of 127/8 or ::1; a name is none."""
-    return sockets.is_ip(host) and ipaddress.ip_address(host).is_loopback
-
-
 def told(address: str) -> PointData:
     """A target whose own check is the proof; nothing was sent to it here."""
     return {

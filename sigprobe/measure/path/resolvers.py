@@ -15,9 +15,10 @@ from sigprobe.measure.dns import agreement
 from sigprobe.measure.dns.data import AskedData
 from sigprobe.measure.dns.servers import RESOLV_CONF, parse_resolver, system_servers
 from sigprobe.measure.path.data import ResolverData
-from sigprobe.measure.path.points import is_loopback, place_of
+from sigprobe.measure.path.points import place_of
 from sigprobe.net import sockets
 from sigprobe.net.limits import Context
+from sigprobe.record.addresses import is_loopback
 
 if TYPE_CHECKING:
     from sigprobe.measure.path.options import Options

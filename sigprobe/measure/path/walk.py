@@ -28,7 +28,6 @@ from sigprobe.measure.path.data import (
 from sigprobe.measure.path.points import (
     bare,
     done,
-    is_loopback,
     least_ms,
     median_ms,
     place_of,
@@ -38,6 +37,7 @@ from sigprobe.measure.path.points import (
 from sigprobe.net import interfaces, routes, sockets
 from sigprobe.net.limits import Context, Deadline
 from sigprobe.net.urls import origin
+from sigprobe.record.addresses import is_loopback
 from sigprobe.record.kinds import Way, way
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Walk:
         hosts = [a.host for a in options.targets] + [urlsplit(url).hostname or "" for url in options.collectors]
         hosts += [urlsplit(s.url).hostname or "" if s.url else s.host for s in map(parse_resolver, options.resolvers)]
         asked = [h for h in hosts if h]
-        return not options.references and all(h == "localhost" or is_loopback(h) for h in asked)
+        return not options.references and all(is_loopback(h) for h in asked)
 
     # --- this device and its gateway ------------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import ssl
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -27,6 +26,7 @@ from sigprobe.net.sockets import (
     wait_slice,
 )
 from sigprobe.net.tls import client_context
+from sigprobe.record.foreign_json import object_or_none
 
 CONTROL_S: Final = 10.0
 """The longest wait for anything that is not the transfer itself."""
@@ -254,10 +254,10 @@ def _layout(server: Server, base: str, session: str, context: Context) -> Server
 def _report(client: Client, server: Server, session: str, most_s: float = CONTROL_S) -> dict[str, Any] | None:
     try:
         head, body = client.get(server, "received", f"session={session}", most_s)
-        document = json.loads(body) if head.status == 200 else None
-    except (FaultError, ValueError, RecursionError):
+    except FaultError:
         return None
-    return document if isinstance(document, dict) and document.get("session") == session else None
+    document = object_or_none(body) if head.status == 200 else None
+    return document if document is not None and document.get("session") == session else None
 
 
 def received(server: Server, session: str, context: Context) -> tuple[int, list[tuple[float, int]]] | None:
