@@ -2,19 +2,23 @@
 # need (Debian: apt-get install python3-venv).
 
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
 # the tests wait for sockets and processes more than they compute; as root each worker has a network of its own
 WORKERS ?= 4
-# these hold figures to milliseconds, so nothing runs beside them
-TIMED := tests/measure tests/support/test_link_emulator.py
+# these hold figures to milliseconds over emulated links, so nothing runs beside them
+TIMED := tests/measure/throughput/test_over_links.py tests/measure/video/test_video_over_links.py \
+  tests/measure/ping/test_ping_links.py tests/support/test_link_emulator.py
+# the inner loop: no root, no namespaces, no other program, few examples of each property
+QUICK := -m "not root and not system and not process and not slow" --hypothesis-profile=quick
 DONE := $(VENV)/.done
 
-.PHONY: help setup demo test check catalogues format soak clean
+.PHONY: help setup demo test quick check catalogues format soak clean
 
 help:
 	@echo "make demo        set up and run the main job once, on this machine alone"
-	@echo "make test        set up and run all tests"
+	@echo "make test        set up and run all tests (another Python: make test PYTHON=python3.13 VENV=.venv-3.13)"
+	@echo "make quick       the tests for the inner loop, within a minute; needs no root"
 	@echo "make check       ruff, mypy --strict, import-linter, catalogues"
 	@echo "make soak        the fault tests at full count (hours)"
 	@echo "make catalogues  update and compile the Indonesian and English texts"
@@ -37,6 +41,9 @@ demo: setup
 test: setup catalogues-compile compiled
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TIMED:%=--ignore=%) $(PYTEST_ARGS)
 	$(BIN)/python -m pytest $(TIMED) $(PYTEST_ARGS)
+
+quick: setup catalogues-compile
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(QUICK) $(PYTEST_ARGS)
 
 check: setup catalogues-compile
 	$(BIN)/ruff check .

@@ -15,11 +15,15 @@ import hypothesis
 import pytest
 
 from tests.support.command_line import Run, in_process, own_process
-from tests.support.requirements import needs, needs_root
+from tests.support.requirements import ROOT, needs, needs_root
 from tests.support.running_site import Site
 
 # how long an example takes says more about the machine's other work than about the code
 hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+# `make quick`: the inner loop wants the promise tried, not searched
+hypothesis.settings.register_profile(
+    "quick", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], max_examples=10
+)
 hypothesis.settings.load_profile("untimed")
 
 
@@ -40,8 +44,23 @@ def pytest_configure(config: pytest.Config) -> None:
         subprocess.run(["mount", "-t", "sysfs", "sysfs", "/sys"], check=True)
 
 
+_TRIALS = ROOT / "tests" / "trials"
+_E2E = ROOT / "tests" / "e2e"
 _CLONE_NEWNS = 0x00020000
 _CLONE_NEWNET = 0x40000000
+
+
+_STARTS_PROCESSES = frozenset({"spawn", "sigprobe_process", "site", "postgres", "driving"})
+"""Fixtures behind which another program runs."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `process` every test that starts another program, so that `make quick` leaves it out."""
+    for item in items:
+        needs_one = _STARTS_PROCESSES & set(getattr(item, "fixturenames", ()))
+        on_postgresql = getattr(getattr(item, "callspec", None), "params", {}).get("database") == "postgresql"
+        if needs_one or on_postgresql or item.path.is_relative_to(_TRIALS) or item.path.is_relative_to(_E2E):
+            item.add_marker("process")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

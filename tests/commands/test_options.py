@@ -105,6 +105,7 @@ def test_max_data_is_kept_to(settings: Settings, sigprobe: Run) -> None:
     assert server.connections == 0
 
 
+@pytest.mark.slow
 def test_max_time_ends_the_whole_test(settings: Settings, sigprobe: Run) -> None:
     """`--max-time`: what has begun ends then, what has not is `skipped` with `time_up`; all is saved, exit 0."""
 

@@ -1,4 +1,4 @@
-"""`config` and `init` as a person and a script meet them: in a process of their own, with and without a terminal."""
+"""`config` and `init` as a person and a script meet them: with and without a terminal."""
 
 from __future__ import annotations
 
@@ -17,26 +17,15 @@ import yaml
 
 from sigprobe.config import load
 from tests.config.run_config import RUNNER
+from tests.support.command_line import in_process
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
 def command() -> Run:
-    """Run `config` or `init` in a process of its own, without a terminal."""
-
-    def run(*args: str, **options: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(  # type: ignore[call-overload,no-any-return]
-            [sys.executable, "-c", RUNNER, *args],
-            text=True,
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-            timeout=60,
-            check=False,
-            **options,
-        )
-
-    return run
+    """Run `config` or `init` without a terminal."""
+    return in_process
 
 
 # --- config ---------------------------------------------------------------------------------------------------
@@ -72,7 +61,7 @@ def test_check_without_any_file(command: Run) -> None:
 
 def test_show_origin(command: Run, good: Path) -> None:
     """Each value in use stands there with the place that it came from; it loads back as YAML."""
-    environ = {**os.environ, "SIGPROBE_SCHEDULE__EVERY_MIN": "5"}
+    environ = {"SIGPROBE_SCHEDULE__EVERY_MIN": "5"}
     done = command("config", "show", "--origin", "--config", str(good), env=environ)
     assert done.returncode == 0
     where = {
@@ -94,7 +83,7 @@ def test_show_json(command: Run, good: Path) -> None:
 
 def test_the_token_is_never_shown(command: Run, good: Path) -> None:
     """SIGPROBE_TOKEN is a secret and no key; it stands in no output."""
-    environ = {**os.environ, "SIGPROBE_TOKEN": "s3cr3t-token"}
+    environ = {"SIGPROBE_TOKEN": "s3cr3t-token"}
     for extra in ([], ["--json", "--origin"], ["--origin"]):
         done = command("config", "show", *extra, "--config", str(good), env=environ)
         assert done.returncode == 0

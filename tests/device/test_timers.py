@@ -170,6 +170,7 @@ def test_a_period_cron_cannot_say_is_said(crontab: Path, tmp_path: Path, sigprob
     assert "every 6 minutes is used" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_line_that_is_installed_runs(crontab: Path, tmp_path: Path, sigprobe: Run) -> None:
     """What stands in the crontab, given to the shell as cron does, tests and prints nothing."""
     path = config(tmp_path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,17 +16,20 @@ PORT = 8470
 
 
 @pytest.fixture
-def collector(spawn: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> Callable[[Link], str]:
-    """Start a collector at the far end of a link; its URL."""
+def collector(spawn: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> Iterator[Callable[[Link], str]]:
+    """Start a collector at the far end of a link; its URL. It is killed at the end: its grace is not what is tested."""
+    started: list[subprocess.Popen[str]] = []
 
     def start(wire: Link) -> str:
         command = [sys.executable, "-m", "sigprobe", "collector", "serve", "--host", wire.far_address]
         command += ["--port", str(PORT), "--throughput", "open", "--database", f"sqlite:///{tmp_path}/c.db"]
-        spawn(wire.far.command(*command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        started.append(spawn(wire.far.command(*command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
         for _ in range(300):
             if f":{PORT} " in wire.far.run("ss", "-ltnH").stdout:
                 return f"http://{wire.far_address}:{PORT}/"
             time.sleep(0.1)
         raise AssertionError("the collector did not start")
 
-    return start
+    yield start
+    for process in started:
+        process.kill()

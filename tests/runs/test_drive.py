@@ -168,6 +168,7 @@ def test_no_receiver_at_all(settings: Settings, driving: Drives) -> None:
     assert shapes(drive.geojson(), "LineString") == [] and "No point has a position." in drive.html()
 
 
+@pytest.mark.slow
 def test_a_point_for_so_many_metres(on_the_road: Car, settings: Settings, tmp_path: Path, sigprobe: Run) -> None:
     """With --metres a point comes when the car has come that far, and a car that stands makes none."""
     config = settings(on_the_road.port)

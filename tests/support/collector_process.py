@@ -13,6 +13,7 @@ from typing import Any
 import requests
 
 from sigprobe.protocol import batches
+from tests.support.command_line import in_process
 
 COMMAND = (
     sys.executable,
@@ -27,16 +28,8 @@ Spawn = Callable[..., "subprocess.Popen[str]"]
 
 
 def run(*args: str, database: str) -> subprocess.CompletedProcess[str]:
-    """Run a collector command to its end."""
-    return subprocess.run(
-        [*COMMAND, *args],
-        env={**os.environ, "SIGPROBE_DATABASE": database},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    """Run a collector command to its end, in this process."""
+    return in_process("collector", *args, env={"SIGPROBE_DATABASE": database})
 
 
 def new_token(role: str, name: str, database: str) -> str:

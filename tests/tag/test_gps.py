@@ -195,6 +195,7 @@ def test_accuracy_from_its_two_parts() -> None:
     assert one is not None and one.accuracy_m is None
 
 
+@pytest.mark.slow
 def test_gpsd_that_goes_away_leaves_the_last_fix_with_its_age() -> None:
     """The last fix stays, its age grows, and a daemon that is back is read again."""
     second = {**TPV, "lat": -6.9149}

@@ -235,6 +235,7 @@ def test_no_bus_is_quick_and_empty(address: str, monkeypatch: pytest.MonkeyPatch
         assert reader.network(Network(interface="wlan0")) == Network(interface="wlan0")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("says", ["nothing", "closes", "nonsense", "refuses", "no greeting"])
 def test_a_socket_that_is_no_sound_bus(says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bus that is silent, hangs up, talks nonsense, or refuses this user: null everywhere, and no thread is left."""
@@ -271,6 +272,7 @@ def test_a_socket_that_is_no_sound_bus(says: str, tmp_path: Path, monkeypatch: p
     assert until(lambda: not any(t.name == "modem" for t in threading.enumerate()))
 
 
+@pytest.mark.slow
 def test_a_modemmanager_that_hangs(service: ModemService) -> None:
     """A service that never answers holds up no run: the first wait has a limit, and tags are there at once."""
     service.add()
@@ -349,6 +351,7 @@ def test_tags_take_no_time(service: ModemService) -> None:
 # --- the modem's own satellite receiver ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_modems_position(service: ModemService) -> None:
     """The modem's receiver is switched on beside what is on already, and each new fix counts."""
     service.add()
@@ -364,6 +367,7 @@ def test_the_modems_position(service: ModemService) -> None:
     assert (found.lon, found.alt_m, found.source) == (107.60981, 700.5, "modem")
 
 
+@pytest.mark.slow
 def test_a_fix_that_never_changes_is_not_ours(service: ModemService) -> None:
     """ModemManager keeps its last fix for good; what stood there before the run began is not taken for new."""
     service.location = {2: ("a{sv}", {"latitude": ("d", -6.9), "longitude": ("d", 107.6)})}

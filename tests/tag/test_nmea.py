@@ -199,6 +199,7 @@ def test_a_serial_receiver_is_read_through_noise() -> None:
     assert found.lat == pytest.approx(-6.91474, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_speed_is_found() -> None:
     """A receiver at 4800 is found after the commoner 9600 has brought only garbage."""
     with (
@@ -209,6 +210,7 @@ def test_the_speed_is_found() -> None:
         assert gps.wait(20)
 
 
+@pytest.mark.slow
 def test_a_port_that_vanishes_is_opened_again(tmp_path: Path) -> None:
     """A receiver that is pulled out keeps its last fix, and is read again when it is back under its name."""
     port = tmp_path / "ttyUSB0"
@@ -237,6 +239,7 @@ def test_a_port_that_may_not_be_opened(tmp_path: Path) -> None:
 # --- a phone, over TCP and UDP ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_nmea_over_tcp() -> None:
     """An app that serves NMEA on a port is read; when it hangs up it is called again."""
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -266,6 +266,7 @@ def test_a_quiet_drain_obeys_the_backoff(buffer: Buffer, draining: Draining) -> 
         assert len(server.seen) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["refused", "silent", "portal"])
 def test_a_dead_collector_means_the_next_one(
     buffer: Buffer, draining: Draining, way: str, free_port: Callable[[], int]
@@ -401,6 +402,7 @@ def test_it_gives_way_between_batches(buffer: Buffer, draining: Draining) -> Non
 # --- clock --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_clock_is_learnt_from_the_surest_receipt(buffer: Buffer, draining: Draining) -> None:
     """A receipt tells the collector's clock within half the round trip; the quickest exchange counts."""
     put(buffer, 30)

@@ -117,6 +117,7 @@ def test_a_packed_answer_is_unpacked_and_its_bytes_on_the_wire_counted() -> None
     assert reply.wire_bytes == len(packed)
 
 
+@pytest.mark.slow
 def test_a_packed_bomb_is_cut_off() -> None:
     """A portal's megabyte that unpacks to a gigabyte is given up after 4 MB of it."""
     packer = zlib.compressobj(9, wbits=31)
@@ -128,6 +129,7 @@ def test_a_packed_bomb_is_cut_off() -> None:
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
 
 
+@pytest.mark.slow
 def test_a_stop_is_noticed_while_an_answer_is_awaited() -> None:
     """A stop ends the wait for a silent server after a short grace, long before its limit."""
     stop = threading.Event()

@@ -92,6 +92,7 @@ def test_a_body_that_waits_for_permission_gets_it() -> None:
         assert answer(sock)[0] == 200
 
 
+@pytest.mark.slow
 def test_a_client_that_leaves_is_counted_until_then_and_its_place_is_free() -> None:
     """Uploads are cut as a rule: what had arrived counts, and the next may come."""
     session = str(uuid.uuid4())

@@ -114,6 +114,7 @@ def test_a_librespeed_server_that_reports_nothing(folder: str, suffix: str) -> N
     assert all("Accept-Encoding: identity" in head for head in books.heads)
 
 
+@pytest.mark.slow
 def test_upload_to_a_server_that_reads_slowly_is_not_the_socket_buffer() -> None:
     """4 Mbit/s read at the other end is not called 100: only acknowledged bytes count."""
 
@@ -275,6 +276,7 @@ BAD_UPLOADS: list[tuple[str, Handler, str]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("upload", "code"), [bad[1:] for bad in BAD_UPLOADS], ids=[bad[0] for bad in BAD_UPLOADS])
 def test_an_upload_that_cannot_be_measured_leaves_the_download(upload: Handler, code: str) -> None:
     """The direction that worked keeps its number; the other has none and its reason; the result is degraded."""

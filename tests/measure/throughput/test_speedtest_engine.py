@@ -186,6 +186,7 @@ def test_the_vendor_s_refusals_have_codes(
     assert measured.data["download_bps"] is None
 
 
+@pytest.mark.slow
 def test_stop_and_deadline_do_not_wait_for_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """A package that hangs in a read is left behind: 0.3 s after a stop, and at the deadline."""
     behaviour = Vendor(download_hangs=True)

@@ -130,6 +130,7 @@ def test_the_collectors_token_goes_to_the_collector_only() -> None:
 # --- the way it plays ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_way_too_slow_for_the_lowest_rung_gives_stalls() -> None:
     """Half the rate that one second of media needs: playing starts, stands still, and the figures say how much."""
     body = b"x" * 12_500
@@ -150,6 +151,7 @@ def test_a_way_too_slow_for_the_lowest_rung_gives_stalls() -> None:
     assert data["announced_bitrate_bps"] is None, "there was no ladder"
 
 
+@pytest.mark.slow
 def test_the_rung_fits_the_rate() -> None:
     """At 2 Mbit/s a ladder of 100 k, 400 k and 40 M is played on the middle rung, after the first segment."""
     answers: dict[str, Answer] = {"/v.m3u8": ladder((100_000, "a/l"), (400_000, "b/l"), (40_000_000, "c/l"))}
@@ -209,6 +211,7 @@ def test_a_server_that_ignores_ranges_is_found_out() -> None:
     assert measured.data["bytes_received"] < 10_000
 
 
+@pytest.mark.slow
 def test_a_live_video_is_joined_near_its_end_and_loaded_again() -> None:
     """A list that grows by a segment each time is played on as it grows, from three target durations before its end."""
     loads = []
@@ -265,6 +268,7 @@ def test_a_ladder_that_leads_to_itself_ends() -> None:
     assert (measured.outcome, code(measured)) == ("failed", "playlist_invalid")
 
 
+@pytest.mark.slow
 def test_a_live_video_that_stands_still_is_said_to() -> None:
     """A list without end that gets nothing new: what came was played, then it is told apart from a slow way."""
     answers = {"/v.m3u8": playlist("#EXT-X-TARGETDURATION:0.5", *segments(3, 0.5), end=False)}
@@ -294,6 +298,7 @@ def test_a_cut_in_the_middle_keeps_what_was_played() -> None:
     assert measured.data["ended"] is None
 
 
+@pytest.mark.slow
 def test_slower_than_a_byte_a_second_ends_with_the_deadline() -> None:
     """A dripping segment: no picture ever, so no delay, and the reason is that it was too slow."""
 

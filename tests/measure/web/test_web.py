@@ -272,6 +272,7 @@ def test_a_missing_part_was_answered_whole() -> None:
     assert measured.data["total_ms"] > 0
 
 
+@pytest.mark.slow
 def test_a_part_slower_than_a_byte_a_second_ends_with_the_deadline() -> None:
     """A dripping part never comes whole: what is known is kept, the total is null with its reason."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sigprobe.buffer import Buffer
+from tests.support.records import record
 from tests.support.requirements import ROOT
 from tests.trials.faults.trial import Trial, hold
 from tests.trials.faults.writer_processes import told
@@ -81,7 +82,7 @@ def _run(directory: Path, t: Trial, fault: tuple[str, float], mode: str) -> tupl
     with Buffer(path) as buffer:
         lost = [n for n in names if buffer.find(n) is None]
         hold(not buffer.set_aside_now, "corrupt")
-        buffer.put(__import__("records").record())
+        buffer.put(record())
     hold(not lost, "lost", f"{len(lost)} of {len(names)} under {name}: {lost[:3]}")
     return len(names), int(last.partition("-")[2] or 0)
 
