@@ -114,7 +114,8 @@ def tls_code(error: ssl.SSLError) -> str:
     `tls_not_spoken`: what answered does not speak TLS.
     """
     reason = error.reason or ""
-    return _TLS_REASONS.get(reason) or ("tls_refused" if "ALERT" in reason else "tls_failed")
+    alert = "ALERT" in reason or reason.startswith("TLSV1_")  # OpenSSL leaves the word out for some of them
+    return _TLS_REASONS.get(reason) or ("tls_refused" if alert else "tls_failed")
 
 
 # --- names --------------------------------------------------------------------------------------------------
