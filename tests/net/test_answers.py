@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from contextlib import closing
+from http.client import HTTPResponse
 from typing import Final
 
 import pytest
@@ -14,9 +15,10 @@ from sigprobe.measure.http.options import Options as HttpOptions
 from sigprobe.measure.throughput.discovery import Client as SpeedClient
 from sigprobe.measure.throughput.server import Server as SpeedServer
 from sigprobe.net.http_client import Client, Connection, Purse
+from sigprobe.net.http_response import Response
 from sigprobe.net.limits import Context, Deadline
 from sigprobe.net.sockets import Address
-from sigprobe.upload.transport import Collector, open_channel, post
+from sigprobe.upload.transport import Collector, TransportError, open_channel, post
 from tests.support.servers.tcp import Server, http_server
 
 Read = Callable[[Server], tuple[int | None, bytes]]
@@ -134,3 +136,18 @@ def test_a_broken_answer_is_never_whole(wire: bytes, reader: str) -> None:
             assert type(error).__name__ in ("TransportError", "FaultError")
         else:
             assert body.strip() != b"ok"
+
+
+@pytest.mark.parametrize("reader", ["check", "page", "upload"])
+@pytest.mark.parametrize("shape", ["102 and 103", "120 cookies", "line of 100 kB"])
+def test_the_library_alone_would_fail(shape: str, reader: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control: with the head read by http.client, none of these is read as 200 with its body."""
+    monkeypatch.setattr(Response, "begin", HTTPResponse.begin)
+    monkeypatch.setattr(Response, "_read_status", HTTPResponse._read_status)  # type: ignore[attr-defined]
+    with http_server(SHAPES[shape]) as server:
+        try:
+            found = READERS[reader](server)
+        except TransportError as error:
+            assert "got more than 100 headers" in str(error) or "header line" in str(error)
+        else:
+            assert found != (200, b"ok")

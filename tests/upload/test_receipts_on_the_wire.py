@@ -55,7 +55,6 @@ GOOD = {
         + b"\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(gzip.compress(body, mtime=0))
         + gzip.compress(body, mtime=0)
     ),
-    "until closed": lambda head, body: without_length(head) + b"\r\nConnection: close\r\n\r\n" + body,
     "bare LF": lambda head, body: head.replace(b"\r\n", b"\n") + b"\n\n" + body,
 }
 BAD = {
