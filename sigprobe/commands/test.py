@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sigprobe.measure.kind import CommonOptions
     from sigprobe.record.profile import Profile
     from sigprobe.render.view import RunView
-    from sigprobe.runs.session import Plan, RunReport, Saved
+    from sigprobe.runs.session import RunPlan, RunReport, Saved
     from sigprobe.tag.modem import Choice
     from sigprobe.upload import Report
 
@@ -242,7 +242,7 @@ def _first_line(
 # --- doing it -----------------------------------------------------------------------------------------------
 
 
-def _measure(loaded: Loaded, plan: Plan, buffer: Buffer, where: tuple[float, float] | None) -> RunReport:
+def _measure(loaded: Loaded, plan: RunPlan, buffer: Buffer, where: tuple[float, float] | None) -> RunReport:
     from sigprobe.render.live import Live
     from sigprobe.runs import runner as rounds
     from sigprobe.runs.session import Hooks

@@ -35,7 +35,7 @@ _WORDS: Final = {name: words.split() for name, words in HEADERS.items()}
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class CsvRow:
     """One line of the file, by the names of `HEADERS`; a cell that is empty or missing is not in it."""
 
     line: int
@@ -79,7 +79,7 @@ def columns(headers: Sequence[str]) -> list[str | None]:
     return names
 
 
-def rows(text: str, default: tuple[str, ...], needed: tuple[str, ...]) -> Iterator[Row]:
+def rows(text: str, default: tuple[str, ...], needed: tuple[str, ...]) -> Iterator[CsvRow]:
     """The lines of a CSV file, empty ones left out.
 
     Where the first line holds numbers it is no header, and the columns count as `default`. Raises ListError when a
@@ -102,7 +102,7 @@ def rows(text: str, default: tuple[str, ...], needed: tuple[str, ...]) -> Iterat
         message = said.format(names=", ".join(missing), example=";".join(default))
         raise ListError([Fault(line, message)])
     for line, cells in body:
-        yield Row(line, _named(names, cells))
+        yield CsvRow(line, _named(names, cells))
 
 
 OVERFLOW: Final = "\0overflow"

@@ -12,7 +12,7 @@ OPERATORS_AS_OF: Final = "2025-04"
 
 
 @dataclass(frozen=True, slots=True)
-class Operator:
+class OperatorEntry:
     """A mobile operator as configured or read: raw PLMN (MCC + MNC) and name. Either may be unknown."""
 
     plmn: str | None
@@ -35,7 +35,7 @@ OPERATORS: Final[Mapping[str, str]] = {
 _PLMN: Final = re.compile(r"([0-9]{3})[\s./-]?([0-9]{2,3})")
 
 
-def operator(text: str | None) -> Operator | None:
+def operator(text: str | None) -> OperatorEntry | None:
     """Read an operator from PLMN digits (`51010`, `510-10`) or a name; None when nothing is given.
 
     A known name gets its usual spelling. A name tells no PLMN, since one operator holds several; an unknown PLMN
@@ -47,6 +47,6 @@ def operator(text: str | None) -> Operator | None:
     digits = _PLMN.fullmatch(wanted)
     if digits:
         plmn = digits[1] + digits[2]
-        return Operator(plmn, OPERATORS.get(plmn))
+        return OperatorEntry(plmn, OPERATORS.get(plmn))
     known = {name.casefold(): name for name in OPERATORS.values()}
-    return Operator(None, known.get(wanted.casefold(), wanted[:64]))
+    return OperatorEntry(None, known.get(wanted.casefold(), wanted[:64]))

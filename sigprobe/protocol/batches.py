@@ -71,7 +71,7 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ProblemBody:
     """An error that says it is ours (`"sigprobe": 1`)."""
 
     status: int
@@ -202,7 +202,7 @@ def problem_body(status: int, title: str, detail: str | None = None) -> bytes:
     ).encode()
 
 
-def read_problem(status: int, content_type: str | None, body: bytes) -> Problem | None:
+def read_problem(status: int, content_type: str | None, body: bytes) -> ProblemBody | None:
     """Read an error answer; None when it does not say that it is ours."""
     if media_type(content_type) != PROBLEM_TYPE:
         return None
@@ -214,7 +214,7 @@ def read_problem(status: int, content_type: str | None, body: bytes) -> Problem 
     if not isinstance(mark, int) or isinstance(mark, bool) or mark != 1:
         return None
     detail = document.get("detail")
-    return Problem(status, str(document.get("title", "")), detail if isinstance(detail, str) else None)
+    return ProblemBody(status, str(document.get("title", "")), detail if isinstance(detail, str) else None)
 
 
 _SECONDS: Final = re.compile(r"^\d{1,12}$")

@@ -20,7 +20,7 @@ MAX_ROWS: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TableRow:
     """One line: what, how much, how good. `mark` is a grade, `failed`, `skipped` or empty; `curve` may be empty."""
 
     label: str
@@ -31,7 +31,7 @@ class Row:
     notes: tuple[str, ...] = ()
 
 
-def rows(view: RunView) -> list[Row]:
+def rows(view: RunView) -> list[TableRow]:
     """The table of a run, in the order of the config, at most `MAX_ROWS` rows; the last says what is left out."""
     checks = [r for r in view.results if r.kind != RUN_KIND]
     alike = Counter(r.kind for r in checks)
@@ -41,34 +41,34 @@ def rows(view: RunView) -> list[Row]:
     return table
 
 
-def _shortened(table: Sequence[Row]) -> list[Row]:
+def _shortened(table: Sequence[TableRow]) -> list[TableRow]:
     """Keep what a reader must not miss: what failed or is short first, then the others in their order."""
     urgent = {Word.BAD: 0, words.FAILED: 0, Word.POOR: 1, words.SKIPPED: 2}
     ranked = sorted(range(len(table)), key=lambda i: (urgent.get(table[i].mark, 3), i))
     kept = sorted(ranked[: MAX_ROWS - 1])
     rest = len(table) - len(kept)
     more = ngettext("and {n} more line", "and {n} more lines", rest).format(n=rest)
-    return [*(table[i] for i in kept), Row(more, notes=("sigprobe results",))]
+    return [*(table[i] for i in kept), TableRow(more, notes=("sigprobe results",))]
 
 
-def result_rows(result: Result, profile: Profile | None, *, alone: bool = False) -> Iterator[Row]:
+def result_rows(result: Result, profile: Profile | None, *, alone: bool = False) -> Iterator[TableRow]:
     """The rows of one result. `alone` leaves its name out where the label says enough."""
     label = _label(result, alone)
     if result.outcome in (Outcome.FAILED, Outcome.SKIPPED):
         mark = words.FAILED if result.outcome is Outcome.FAILED else words.SKIPPED
         code = words.screen_code(result.failure.code) if result.failure is not None else ""
-        yield Row(label, "", mark, words.word(mark), _curve(result) if mark == words.FAILED else (), (code,))
+        yield TableRow(label, "", mark, words.word(mark), _curve(result) if mark == words.FAILED else (), (code,))
         return
     found = {r.metric: r for r in readings(result, profile)}
     if result.failure is not None and result.failure.code == "tampered":
         # a false answer may come as fast as it likes
-        yield Row(label, "", Word.BAD, _("false answer"), notes=_codes(result))
+        yield TableRow(label, "", Word.BAD, _("false answer"), notes=_codes(result))
         return
     lines = list(_lines(result, found, label, alone))
-    yield from lines or [Row(label, "", Word.GOOD, _("answered"), notes=_codes(result))]
+    yield from lines or [TableRow(label, "", Word.GOOD, _("answered"), notes=_codes(result))]
 
 
-def _lines(result: Result, found: dict[str, Reading], label: str, alone: bool) -> Iterator[Row]:
+def _lines(result: Result, found: dict[str, Reading], label: str, alone: bool) -> Iterator[TableRow]:
     """The rows that the kind's entry in `kinds` asks for."""
     for index, line in enumerate(kinds.info(result.kind).lines):
         title = _named(_(line.label), result, alone) if line.label else label
@@ -77,7 +77,7 @@ def _lines(result: Result, found: dict[str, Reading], label: str, alone: bool) -
         if line.incomplete and result.outcome is Outcome.DEGRADED:
             value = "–" if reading is None else words.quantity(line.metric, reading.value)
             notes = (*_notes(line, result), *_codes(result))
-            yield Row(title, value, words.FAILED, _(line.incomplete), notes=notes)
+            yield TableRow(title, value, words.FAILED, _(line.incomplete), notes=notes)
         elif reading is None:
             yield from _absent(line, result, title)
         elif alone or reading.value > 0 or not line.only_above_zero:
@@ -85,7 +85,7 @@ def _lines(result: Result, found: dict[str, Reading], label: str, alone: bool) -
             yield _graded(title, reading, (*_notes(line, result), *codes), curve)
 
 
-def _absent(line: TableLine, result: Result, title: str) -> Iterator[Row]:
+def _absent(line: TableLine, result: Result, title: str) -> Iterator[TableRow]:
     """The row in place of a missing number, if there is one."""
     absent = line.absent
     if absent is None or (absent.only_when_degraded and result.outcome is not Outcome.DEGRADED):
@@ -93,9 +93,9 @@ def _absent(line: TableLine, result: Result, title: str) -> Iterator[Row]:
     if absent.good:
         other = result.data.get(absent.instead)
         value = words.quantity(absent.instead, other) if is_number(other) else ""
-        yield Row(title, value, Word.GOOD, _(absent.word), notes=(*_notes(line, result), *_codes(result)))
+        yield TableRow(title, value, Word.GOOD, _(absent.word), notes=(*_notes(line, result), *_codes(result)))
     else:
-        yield Row(title, "–", words.FAILED if absent.word else "", _(absent.word), notes=_codes(result))
+        yield TableRow(title, "–", words.FAILED if absent.word else "", _(absent.word), notes=_codes(result))
 
 
 def _notes(line: TableLine, result: Result) -> tuple[str, ...]:
@@ -108,7 +108,7 @@ def _notes(line: TableLine, result: Result) -> tuple[str, ...]:
     return tuple(filled)
 
 
-def _signal(view: RunView) -> Iterator[Row]:
+def _signal(view: RunView) -> Iterator[TableRow]:
     """The signal of the run, or else of the first result that knows it."""
     for network in (view.tags.network, *(r.tags.network for r in view.results)):
         found = strength(network)
@@ -128,7 +128,7 @@ def strength(network: Network) -> tuple[str, float] | None:
     return None
 
 
-def _graded(label: str, reading: Reading, notes: tuple[str, ...], curve: tuple[float | None, ...] = ()) -> Row:
+def _graded(label: str, reading: Reading, notes: tuple[str, ...], curve: tuple[float | None, ...] = ()) -> TableRow:
     row = _row(label, reading.metric, reading.value, reading.grade, notes, curve)
     return replace(row, value=f"≥ {row.value}") if reading.at_least else row
 
@@ -140,12 +140,12 @@ def _row(
     grade: Grade | None,
     notes: tuple[str, ...] = (),
     curve: tuple[float | None, ...] = (),
-) -> Row:
+) -> TableRow:
     if grade is None:
-        return Row(label, words.quantity(metric, value), curve=curve, notes=notes)
+        return TableRow(label, words.quantity(metric, value), curve=curve, notes=notes)
     if not grade.enough:
         notes = (_("(limit {value})").format(value=words.limit(metric, grade.threshold)), *notes)
-    return Row(label, words.quantity(metric, value), grade.word, words.word(grade.word, metric), curve, notes)
+    return TableRow(label, words.quantity(metric, value), grade.word, words.word(grade.word, metric), curve, notes)
 
 
 def _label(result: Result, alone: bool) -> str:

@@ -13,7 +13,7 @@ from sigprobe.record import kinds
 from sigprobe.record.profile import Word
 from sigprobe.record.result import RUN_KIND, Outcome, Result, Tags
 from sigprobe.render import words
-from sigprobe.render.run_table import Row, rows
+from sigprobe.render.run_table import TableRow, rows
 from sigprobe.render.styling import Line, finish
 from sigprobe.render.view import RunView
 from sigprobe.verdict import NONE, only_nearby, shortfalls
@@ -257,7 +257,7 @@ def next_command(view: RunView) -> str:
 # --- drawing ------------------------------------------------------------------------------------------------
 
 
-def _table(table: Sequence[Row], width: int) -> Iterator[Line]:
+def _table(table: Sequence[TableRow], width: int) -> Iterator[Line]:
     narrow = width < 60
     label_width = min(max((words.columns(r.label) for r in table), default=0), 16 if narrow else 24)
     value_width = max([10, *(words.columns(r.value) for r in table)])

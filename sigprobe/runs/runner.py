@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sigprobe.config import Loaded
     from sigprobe.measure.kind import CommonOptions
     from sigprobe.record.profile import Profile
-    from sigprobe.runs.session import Hooks, Plan, RunReport
+    from sigprobe.runs.session import Hooks, RunPlan, RunReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +36,10 @@ class Wish:
     max_time_s: float | None = None
 
 
-def make_plan(loaded: Loaded, buffer: Buffer, senders: Sequence[Collector], profile: Profile, wish: Wish) -> Plan:
+def make_plan(loaded: Loaded, buffer: Buffer, senders: Sequence[Collector], profile: Profile, wish: Wish) -> RunPlan:
     """What one session is to do, within what the data budgets leave."""
     from sigprobe.net.urls import origin
-    from sigprobe.runs.session import Plan
+    from sigprobe.runs.session import RunPlan
 
     config = loaded.config
     probe = config.probe
@@ -48,7 +48,7 @@ def make_plan(loaded: Loaded, buffer: Buffer, senders: Sequence[Collector], prof
     interface = None if route is None else route.interface
     own = limits.interfaces.get(interface or "")
     unchecked = last_unchecked(buffer.configured_path)
-    return Plan(
+    return RunPlan(
         targets=config.checks() if wish.targets is None else wish.targets,
         tps_id=wish.tps_id or probe.tps_id,
         site=None if wish.tps_id else probe.site,
@@ -73,7 +73,7 @@ def make_plan(loaded: Loaded, buffer: Buffer, senders: Sequence[Collector], prof
 
 def measure(
     loaded: Loaded,
-    plan: Plan,
+    plan: RunPlan,
     buffer: Buffer,
     hooks: Hooks | None = None,
     *,

@@ -61,7 +61,7 @@ class Whereabouts(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RunPlan:
     """What one run is to do, in plain values. `max_bytes` is what budgets leave it; None means no limit.
 
     `note` is what the run record's data holds beside its own keys.
@@ -149,7 +149,7 @@ class Session:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: RunPlan,
         buffer: Buffer,
         whereabouts: Whereabouts,
         hooks: Hooks | None = None,

@@ -338,7 +338,7 @@ class Upload:
         return self._settle(collector, receipt, rows), None
 
     def _refusal(
-        self, collector: Collector, problem: batches.Problem, reply: Reply, rows: list[Row]
+        self, collector: Collector, problem: batches.ProblemBody, reply: Reply, rows: list[Row]
     ) -> tuple[Came, str | None]:
         text = problem.detail or problem.title
         if problem.status in (401, 403):

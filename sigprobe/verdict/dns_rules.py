@@ -7,7 +7,7 @@ from typing import Final
 from sigprobe.record.kinds import Way, way
 from sigprobe.record.result import Outcome, Result
 from sigprobe.verdict import dns_consistency
-from sigprobe.verdict.evidence import Facts, Row, code, host_of, ip
+from sigprobe.verdict.evidence import Facts, WalkEntry, code, host_of, ip
 from sigprobe.verdict.verdict import LOCAL, OPERATOR, UNCERTAIN, Verdict, say
 
 # Why an answer is called tampered, where nothing else fits: a private address may be an inner view of the name, and one
@@ -160,7 +160,7 @@ def _stranger(result: Result) -> bool:
     return what in ("tls_hostname", "tls_untrusted")
 
 
-def _own_servers(facts: Facts) -> list[Row]:
+def _own_servers(facts: Facts) -> list[WalkEntry]:
     """The system's name servers; where a forwarder on this device stands before them, those behind it, if known."""
     rows = facts.rows("resolvers")
     return [row for row in rows if not row.get("forwarder")] or rows
@@ -174,7 +174,7 @@ def _forwarder_is_fine(facts: Facts) -> bool:
     )
 
 
-def _operators(facts: Facts, rows: list[Row]) -> bool:
+def _operators(facts: Facts, rows: list[WalkEntry]) -> bool:
     """Whether these resolvers are the operator's: beyond the gateway, and not chosen by hand."""
     references = {str(row.get("address")) for row in facts.rows("references")}
     hosts = [str(ip(str(row.get("address"))) or row.get("address")) for row in rows]

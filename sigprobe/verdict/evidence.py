@@ -28,7 +28,7 @@ class Distance(IntEnum):
 
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
-Row: TypeAlias = Mapping[str, Any]
+WalkEntry: TypeAlias = Mapping[str, Any]
 
 _NEAR_NETWORKS: Final = tuple(
     ipaddress.ip_network(text)
@@ -69,16 +69,16 @@ class Facts:
         self.seen = [r for r in seen if way(r.kind) is not Way.WALK]
         self.failed = [r for r in self.seen if r.outcome is Outcome.FAILED]
         self.answered = [r for r in self.seen if r.outcome is not Outcome.FAILED]
-        self.path: Row = self.walks[0].data if self.walks else {}
+        self.path: WalkEntry = self.walks[0].data if self.walks else {}
 
     # --- the walk outwards ----------------------------------------------------------------------------------
 
-    def rows(self, name: str) -> list[Row]:
+    def rows(self, name: str) -> list[WalkEntry]:
         """One of the walk's lists; empty when there is none."""
         found = self.path.get(name)
         return [row for row in found if isinstance(row, Mapping)] if isinstance(found, list | tuple) else []
 
-    def part(self, name: str) -> Row:
+    def part(self, name: str) -> WalkEntry:
         """One of the walk's parts; empty when there is none."""
         found = self.path.get(name)
         return found if isinstance(found, Mapping) else {}
@@ -113,7 +113,7 @@ class Facts:
         return bool(self.path.get("hop_beyond"))
 
     @cached_property
-    def points(self) -> list[Row]:
+    def points(self) -> list[WalkEntry]:
         """Points beyond the gateway that answered the walk: this device and its neighbours prove no way out."""
         rows = (*self.rows("references"), *self.rows("targets"))
         return [p for p in rows if p.get("answers") and p.get("place", "beyond") == "beyond"]
@@ -154,12 +154,12 @@ class Facts:
 
     # --- names ----------------------------------------------------------------------------------------------
 
-    def asked(self, host: str, *, system: bool | None = None) -> list[Row]:
+    def asked(self, host: str, *, system: bool | None = None) -> list[WalkEntry]:
         """What resolvers said of a host: the system's own (True), the others (False), or all."""
         rows = [row for row in self.rows("names") if row.get("host") == host]
         return rows if system is None else [row for row in rows if row.get("system") is system]
 
-    def looks(self, host: str) -> list[Row]:
+    def looks(self, host: str) -> list[WalkEntry]:
         """The walk's second looks at a host."""
         return [row for row in self.rows("web") if row.get("host") == host]
 

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from sigprobe import places
-from sigprobe.places import Operator
+from sigprobe.places import OperatorEntry
 
 
 def test_all_provinces_are_there() -> None:
@@ -52,18 +52,18 @@ def test_regency_code() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("51010", Operator("51010", "Telkomsel")),
-        ("510-10", Operator("51010", "Telkomsel")),
-        (" 510 89 ", Operator("51089", "Indosat")),
-        ("telkomsel", Operator(None, "Telkomsel")),
-        ("  XL ", Operator(None, "XL")),
-        ("51099", Operator("51099", None)),
-        ("Warung Wifi", Operator(None, "Warung Wifi")),
+        ("51010", OperatorEntry("51010", "Telkomsel")),
+        ("510-10", OperatorEntry("51010", "Telkomsel")),
+        (" 510 89 ", OperatorEntry("51089", "Indosat")),
+        ("telkomsel", OperatorEntry(None, "Telkomsel")),
+        ("  XL ", OperatorEntry(None, "XL")),
+        ("51099", OperatorEntry("51099", None)),
+        ("Warung Wifi", OperatorEntry(None, "Warung Wifi")),
         ("", None),
         ("  ", None),
         (None, None),
     ],
 )
-def test_operators(text: str | None, expected: Operator | None) -> None:
+def test_operators(text: str | None, expected: OperatorEntry | None) -> None:
     """Digits keep their raw PLMN, names get their usual spelling, and nothing unknown is made up."""
     assert places.operator(text) == expected

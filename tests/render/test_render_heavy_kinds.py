@@ -8,13 +8,13 @@ import pytest
 
 from sigprobe.record import profile
 from sigprobe.record.result import Outcome
-from sigprobe.render.run_table import Row, result_rows
+from sigprobe.render.run_table import TableRow, result_rows
 from tests.render.samples import result
 
 NEED = profile.load(profile.DEFAULT)
 
 
-def rows(kind: str, outcome: Outcome = Outcome.OK, code: str | None = None, **data: Any) -> list[Row]:
+def rows(kind: str, outcome: Outcome = Outcome.OK, code: str | None = None, **data: Any) -> list[TableRow]:
     return list(result_rows(result(kind, "front", None, code, outcome, **data), NEED, alone=True))
 
 

@@ -44,7 +44,7 @@ class Badge:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ResultRow:
     """One record in the list."""
 
     id: str
@@ -75,7 +75,7 @@ class Summary:
     region: str | None = None
 
 
-def row(stored: StoredResult, lang: str, _: Translate) -> Row:
+def row(stored: StoredResult, lang: str, _: Translate) -> ResultRow:
     """A stored record for the list and for the head of its own page."""
     record = object_or_none(stored.line) or {}
     target = _object(record.get("target"))
@@ -84,7 +84,7 @@ def row(stored: StoredResult, lang: str, _: Translate) -> Row:
     info = kinds.info(stored.kind)
     code = stored.verdict_cause if is_run else stored.failure_code
     known = CODES.get(code or "")
-    return Row(
+    return ResultRow(
         id=stored.id,
         is_run=is_run,
         received=i18n.clock_text(stored.received_at, lang=lang),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sigprobe.render.live import Live
     from sigprobe.runs.drive import Compass
     from sigprobe.runs.route import Ended, Point, Summary
-    from sigprobe.runs.session import Plan
+    from sigprobe.runs.session import RunPlan
     from sigprobe.tag.fix import Fix
     from sigprobe.tag.gps import GpsReader
     from sigprobe.tag.modem import ModemReader
@@ -197,7 +197,7 @@ class Trip:
         left = self._plan(None).max_bytes
         return left is None or left >= bytes_for(self.wish.checks)
 
-    def _plan(self, note: Mapping[str, Json] | None) -> Plan:
+    def _plan(self, note: Mapping[str, Json] | None) -> RunPlan:
         """What one point may do: the budgets of the day and month anew, those of a run for the drive as a whole."""
         from sigprobe.runs import runner as rounds
 

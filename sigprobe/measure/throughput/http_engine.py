@@ -13,7 +13,7 @@ from sigprobe.measure.kind import Measured
 from sigprobe.measure.throughput.connection import FaultError
 from sigprobe.measure.throughput.convergence import Series, conclude
 from sigprobe.measure.throughput.discovery import find, origin, received
-from sigprobe.measure.throughput.plan import Ended, Plan, Transfer
+from sigprobe.measure.throughput.plan import Ended, Transfer, TransferPlan
 from sigprobe.measure.throughput.server import Server
 from sigprobe.measure.throughput.transfer import Direction
 from sigprobe.net.limits import Context, Progress
@@ -64,7 +64,7 @@ def measure(
         of_run = context.budget.left_bytes()
         if of_run is not None:
             left = min(left, of_run)
-        plan = Plan(
+        plan = TransferPlan(
             cap_bytes=min(left // (len(ways) - number), max_bytes // len(ways)),
             max_s=max_s,
             rtt_s=rtt_s,

@@ -13,7 +13,7 @@ Ended = Literal["converged", "data_cap", "time_cap"]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TransferPlan:
     """The bounds of one direction. `streams` None: as many as the beginning of the transfer shows to be useful.
 
     `rtt_s` is the shortest round trip at rest, `rest_s` the longest.

@@ -11,7 +11,7 @@ from typing import Final, Literal
 from sigprobe.measure.throughput import tcp_info
 from sigprobe.measure.throughput.connection import READ, WRITE, Connection, FaultError, Life, Loop
 from sigprobe.measure.throughput.convergence import Judge, conclude
-from sigprobe.measure.throughput.plan import Plan, Transfer
+from sigprobe.measure.throughput.plan import Transfer, TransferPlan
 from sigprobe.measure.throughput.server import Server, check_status
 from sigprobe.measure.throughput.stream import MIB, MOST_MIB, RETRIES, Numbers, Stream, look, share_mib
 from sigprobe.measure.throughput.stream_ramp import FAR_S, Ramp, first_streams
@@ -47,7 +47,7 @@ class Direction:
         self,
         way: Literal["download", "upload"],
         server: Server,
-        plan: Plan,
+        plan: TransferPlan,
         context: Context,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from sigprobe.measure.throughput.plan import Plan, Transfer
+from sigprobe.measure.throughput.plan import Transfer, TransferPlan
 from sigprobe.measure.throughput.server import Server
 from sigprobe.measure.throughput.stream import MIB
 from sigprobe.measure.throughput.transfer import Direction
@@ -29,7 +29,7 @@ def download(garbage: Handler, cap_bytes: int, streams: int | None = 8) -> tuple
     with librespeed(garbage=garbage) as (server, books):
         address = Address(socket.AF_INET, ("127.0.0.1", server.port))
         target = Server(address, "127.0.0.1", "x", "/", ".php")
-        plan = Plan(cap_bytes=cap_bytes, max_s=6, rtt_s=RTT_S, rest_s=RTT_S * 1.1, streams=streams)
+        plan = TransferPlan(cap_bytes=cap_bytes, max_s=6, rtt_s=RTT_S, rest_s=RTT_S * 1.1, streams=streams)
         begun = time.monotonic()
         done = Direction("download", target, plan, Context(Deadline.after(10))).run()
         took_s = time.monotonic() - begun
