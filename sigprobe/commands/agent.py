@@ -179,7 +179,7 @@ class _Work:
         senders, _trouble, _env = read_collectors(self._loaded)
         hooks = Hooks(stored=lambda _saved: _tell_alive(), waiting_for_place=lambda _seconds: _tell_alive())
         try:
-            plan = rounds.make_plan(self._loaded, self._buffer, senders, self._profile, rounds.Wish())
+            plan = rounds.make_plan(self._loaded, self._buffer, senders, self._profile, rounds.Wish(scheduled=True))
             report = rounds.measure(self._loaded, plan, self._buffer, hooks, stop=self._signals.stop)
             self._buffer.prune()
         except StorageError as error:

@@ -107,6 +107,7 @@ def init(
     terminal.current().show(_("Settings saved: {path}").format(path=path))
     _warn_of_token(answers)
     _hide_note(path, config)
+    _say_data_plan(path)
     return _finish(context, path, config, test=test, asking=asking)
 
 
@@ -367,6 +368,19 @@ def _warn_of_token(answers: Answers) -> None:
     except TokenError as error:
         note = _("Note: {text}").format(text=sentences.token_sentence(error.reason, error.path))
         terminal.current().say(_wrapped(note))
+
+
+def _say_data_plan(path: Path) -> None:
+    """Say what automatic tests by the new settings cost a day, where the data budget limits large checks."""
+    from sigprobe.config import load
+    from sigprobe.runs.data_budget import LARGE_BYTES
+
+    loaded = load(path, {})
+    if not any(check.estimate().bytes > LARGE_BYTES for check in loaded.config.checks()):
+        return
+    plan = sentences.data_plan(loaded, loaded.config.schedule.every_min)
+    text = _("Automatic tests (sigprobe schedule install): {plan}").format(plan=plan)
+    terminal.current().say(_wrapped(text))
 
 
 def _hide_note(path: Path, config: Path | None) -> None:

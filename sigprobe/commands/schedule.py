@@ -107,6 +107,8 @@ def install(
             kept = CRON
             _install_cron(loaded, done, dry_run=dry_run)
         _replace(loaded, whole, kept, done, dry_run=dry_run)
+        every = wanted if kept == AGENT else timers.even(wanted)
+        done.show(sentences.data_plan(loaded, every))
     except (timers.ScheduleError, OSError) as error:
         _fail(done, error)
     return done
@@ -140,6 +142,7 @@ def show(*, config: options.ConfigOption = None, system: SystemOption = None) ->
                 done.show(_("crontab: {line}").format(line=line))
     if not found:
         _show_offer(loaded, whole, done)
+    done.show(sentences.data_plan(loaded, loaded.config.schedule.every_min))
     if len(found) > 1:
         done.warn(_("More than one is installed; each of them runs tests and uses data. One is enough."))
         if len({device for device, _way in found}) > 1:

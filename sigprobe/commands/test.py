@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -185,7 +186,13 @@ def test(
     with opening.open_buffer(loaded, saves=True) as buffer, terminated() as ending:
         senders = opening.collectors(loaded) if not no_upload or asked.needs_token(loaded, targets) else []
         wish = rounds.Wish(
-            targets, tps_id if tps else None, operator, position=where, max_bytes=max_bytes, max_time_s=max_time
+            targets,
+            tps_id if tps else None,
+            operator,
+            position=where,
+            max_bytes=max_bytes,
+            max_time_s=max_time,
+            scheduled=bool(os.environ.get("SIGPROBE_SCHEDULED")),  # set by timers and cron lines,
         )
         plan = rounds.make_plan(loaded, buffer, senders, profile, wish)
         report = _measure(loaded, plan, buffer, where)
@@ -218,6 +225,7 @@ def _first_line(
     from sigprobe import places
     from sigprobe.measure import KINDS
     from sigprobe.render.first_line import first_line
+    from sigprobe.runs.data_budget import on_the_wire
 
     together = [t.estimate().seconds for t in targets if not KINDS[t.kind].exclusive]
     alone = [t.estimate().seconds for t in targets if KINDS[t.kind].exclusive]
@@ -233,7 +241,7 @@ def _first_line(
             None if named is None else named.name,
             [t.name for t in targets],
             max(together, default=0.0) + sum(alone),
-            count if limit is None else min(count, limit),
+            on_the_wire(count) if limit is None else min(on_the_wire(count), limit),
             ascii=terminal.current().err_ascii,
         )
     )

@@ -15,7 +15,9 @@ from sigprobe.config.read import read_text
 from sigprobe.words.i18n import _
 
 PREFIX: Final = "SIGPROBE_"
-OTHER_NAMES: Final = frozenset(f"{PREFIX}{name}" for name in ("CONFIG", "LANG", "TOKEN", "DATABASE", "TESTS_REQUIRE"))
+OTHER_NAMES: Final = frozenset(
+    f"{PREFIX}{name}" for name in ("CONFIG", "LANG", "TOKEN", "DATABASE", "SCHEDULED", "TESTS_REQUIRE")
+)
 """Variables of ours that are no keys."""
 
 

@@ -23,6 +23,8 @@ BEGIN: Final = "# BEGIN sigprobe (written by: sigprobe schedule install)"
 END: Final = "# END sigprobe"
 SYSTEM_UNITS: Final = Path("/etc/systemd/system")
 RUNNING_SYSTEMD: Final = Path("/run/systemd/system")
+SCHEDULED: Final = "SIGPROBE_SCHEDULED"
+"""Set where a timer or cron runs a test: large checks then keep to the day's share of data."""
 _HOUR_MIN: Final = 60
 _DAY_MIN: Final = 1440
 _COMMAND_S: Final = 60.0
@@ -171,7 +173,7 @@ def cron_line(*, every_min: int, share: float, command: Sequence[str], config: P
     if every > _HOUR_MIN:
         step = every // _HOUR_MIN
         hours = ",".join(str(h) for h in range(int(share * step), 24, step))
-    return f"{minutes} {hours} * * * " + shlex.join(words).replace("%", r"\%")
+    return f"{minutes} {hours} * * * {SCHEDULED}=1 " + shlex.join(words).replace("%", r"\%")
 
 
 def with_block(table: str, line: str | None) -> str:

@@ -1,18 +1,22 @@
-"""How many bytes a run may use: per run, day and month, for all interfaces and for the one in use.
+"""Compute how many bytes a run may use: per run, day and month, for all interfaces and for the one in use.
 
-The counters lie in the queue's database; here they are plain numbers. A limit of None is none, 0 allows nothing.
+Limits are bytes on the interface, headers included. The counters are stored in the queue's database; here they are
+plain numbers. A limit of None is none, 0 allows nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from calendar import monthrange
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 MB: Final = 1_000_000
-OVERHEAD: Final = 1.05
-"""Bytes on the interface for each byte of payload, where the interface has no counters: headers and acks."""
+OVERHEAD: Final = 1.08
+"""Bytes on the interface for each byte of payload: headers of Ethernet, IP, TCP and TLS, and acknowledgements."""
+LARGE_BYTES: Final = 5 * MB
+"""A check that may use more than this is large: scheduled runs leave it out while the day's share is used up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,71 @@ def allowance(
     if asked_bytes is not None:
         left.append(asked_bytes)
     return min(left, default=None)
+
+
+def payload_of(wire_bytes: int | None) -> int | None:
+    """Return the payload that fits into so many bytes on the interface, headers included; None for no limit."""
+    return None if wire_bytes is None else int(wire_bytes / OVERHEAD)
+
+
+def on_the_wire(payload_bytes: int) -> int:
+    """Return how many bytes on the interface a payload takes."""
+    return round(payload_bytes * OVERHEAD)
+
+
+def day_share(
+    now: datetime, used: Callable[[str, str | None], int], limits: Sequence[tuple[Limits, str | None]]
+) -> int | None:
+    """Return the bytes that scheduled runs may use today; None means no limit.
+
+    It is the limit of the day, or what the month leaves for each of its days, by the tighter of both. `limits` holds
+    those of all interfaces (with None) and of the one in use.
+    """
+    day = day_of(now)
+    local = now.astimezone()
+    days_left = monthrange(local.year, local.month)[1] - local.day + 1
+    shares: list[int] = []
+    for limit, interface in limits:
+        if limit.per_day_mb is not None:
+            shares.append(limit.per_day_mb * MB)
+        if limit.per_month_mb is not None:
+            before = used(month_of(day), interface) - used(day, interface)
+            shares.append(max(0, limit.per_month_mb * MB - before) // days_left)
+    return min(shares, default=None)
+
+
+def is_due(share_bytes: int | None, used_bytes: int, now: datetime) -> bool:
+    """Whether a large check may run now, so that the day's share lasts until the day ends."""
+    if share_bytes is None:
+        return True
+    local = now.astimezone()
+    passed = (local.hour * 3600 + local.minute * 60 + local.second) / 86_400
+    return used_bytes <= share_bytes * passed
+
+
+@dataclass(frozen=True, slots=True)
+class DataPlan:
+    """What a schedule costs. Bytes on the interface; `day_bytes` is the most a day may take, None without a limit.
+
+    `large_per_day` is how often the large checks fit into a day, None where they run in every test.
+    """
+
+    runs_per_day: int
+    day_bytes: int | None
+    run_bytes: int
+    large_bytes: int
+    large_per_day: int | None
+
+
+def plan_day(every_min: int, check_bytes: Sequence[int], day_bytes: int | None) -> DataPlan:
+    """Return what runs every so many minutes cost a day, by the upper limits of the checks in payload bytes."""
+    runs = max(1, 1440 // every_min)
+    large = on_the_wire(sum(size for size in check_bytes if size > LARGE_BYTES))
+    run = on_the_wire(sum(check_bytes))
+    fits = day_bytes is None or runs * run <= day_bytes
+    if fits or not large:
+        return DataPlan(runs, runs * run if fits else day_bytes, run, large, None)
+    return DataPlan(runs, day_bytes, run, large, min(runs, (day_bytes or 0) // large))
 
 
 def _left(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sigprobe.buffer import Buffer
 from sigprobe.net import routes
 from sigprobe.runs.clock import clock_offset
-from sigprobe.runs.data_budget import OVERHEAD, Limits, allowance, day_of
+from sigprobe.runs.data_budget import LARGE_BYTES, Limits, allowance, day_of, day_share, is_due, on_the_wire
 from sigprobe.runs.setup import backoff_of
 from sigprobe.upload import Collector, Mode, Report, drain
 from sigprobe.upload.clock_offset import keep, offset_file
@@ -34,6 +34,8 @@ class Wish:
     position: tuple[float, float] | None = None
     max_bytes: int | None = None
     max_time_s: float | None = None
+    scheduled: bool = False
+    """Large checks are left out while the day's share of data is used up."""
 
 
 def make_plan(loaded: Loaded, buffer: Buffer, senders: Sequence[Collector], profile: Profile, wish: Wish) -> RunPlan:
@@ -48,8 +50,16 @@ def make_plan(loaded: Loaded, buffer: Buffer, senders: Sequence[Collector], prof
     interface = None if route is None else route.interface
     own = limits.interfaces.get(interface or "")
     unchecked = last_unchecked(buffer.configured_path)
+    targets = config.checks() if wish.targets is None else wish.targets
+    everywhere = Limits(limits.per_run_mb, limits.per_day_mb, limits.per_month_mb)
+    here = None if own is None else Limits(own.per_run_mb, own.per_day_mb, own.per_month_mb)
+    note = {} if unchecked is None else {"time_unchecked_at": unchecked[0]}
+    later: list[str] = []
+    if wish.scheduled:
+        groups = [(everywhere, None), *([] if here is None else [(here, interface)])]
+        targets, later = in_share(targets, buffer, groups)
     return RunPlan(
-        targets=config.checks() if wish.targets is None else wish.targets,
+        targets=targets,
         tps_id=wish.tps_id or probe.tps_id,
         site=None if wish.tps_id else probe.site,
         election_id=probe.election_id,
@@ -59,16 +69,30 @@ def make_plan(loaded: Loaded, buffer: Buffer, senders: Sequence[Collector], prof
         max_bytes=allowance(
             today(),
             buffer.usage,
-            Limits(limits.per_run_mb, limits.per_day_mb, limits.per_month_mb),
+            everywhere,
             interface,
-            None if own is None else Limits(own.per_run_mb, own.per_day_mb, own.per_month_mb),
+            here,
             wish.max_bytes,
         ),
         max_time_s=wish.max_time_s,
         tokens={origin(c.url): c.token for c in senders if c.token is not None},
         ca_files={origin(c.url): c.ca_file for c in senders if c.ca_file is not None},
-        note={} if unchecked is None else {"time_unchecked_at": unchecked[0]},
+        note={**note, "left_for_later": later} if later else note,
     )
+
+
+def in_share(
+    targets: Sequence[CommonOptions], buffer: Buffer, groups: Sequence[tuple[Limits, str | None]]
+) -> tuple[list[CommonOptions], list[str]]:
+    """Return the checks of a scheduled run, and the names of large ones that wait for their share of the day."""
+    now = datetime.now(UTC)
+    day = day_of(now)
+    due = all(
+        is_due(day_share(now, buffer.usage, [(limits, interface)]), buffer.usage(day, interface), now)
+        for limits, interface in groups
+    )
+    later = [] if due else [target.name for target in targets if target.estimate().bytes > LARGE_BYTES]
+    return [target for target in targets if target.name not in later], later
 
 
 def measure(
@@ -140,7 +164,7 @@ def after_drain(buffer: Buffer, report: Report) -> None:
     used = report.bytes_sent + report.bytes_received
     if used:
         route = routes.main_route()
-        buffer.add_usage(today(), "" if route is None else route.interface, round(used * OVERHEAD))
+        buffer.add_usage(today(), "" if route is None else route.interface, on_the_wire(used))
     keep(offset_file(buffer.configured_path), report, buffer.boot_id)
 
 

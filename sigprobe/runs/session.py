@@ -35,7 +35,7 @@ from sigprobe.record.result import (
     format_time,
     new_id,
 )
-from sigprobe.runs.data_budget import OVERHEAD
+from sigprobe.runs.data_budget import on_the_wire, payload_of
 from sigprobe.tag import read_tags, with_location
 from sigprobe.tag.modem import Choice, ModemReader
 from sigprobe.verdict import Verdict, decide
@@ -62,7 +62,7 @@ class Whereabouts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """What one run is to do, in plain values. `max_bytes` is what budgets leave it; None means no limit.
+    """What one run is to do, in plain values. `max_bytes` is the limit on the interface; None means no limit.
 
     `note` is what the run record's data holds beside its own keys.
     """
@@ -170,7 +170,7 @@ class Session:
         self._modem = modem
         self._run_id = new_id(now())
         self._stop = stop or threading.Event()
-        self._budget = DataBudget(plan.max_bytes)
+        self._budget = DataBudget(payload_of(plan.max_bytes))
         self._ends_at = None if plan.max_time_s is None else clock() + plan.max_time_s
         self._saved: dict[str, Saved] = {}
         self._interrupted = False
@@ -418,4 +418,4 @@ class _Meter:
                 # a counter that went back (the interface was made anew), or loopback targets that never touch it
                 if used >= payload:
                     return used, "interface"
-        return round(payload * OVERHEAD), "payload"
+        return on_the_wire(payload), "payload"

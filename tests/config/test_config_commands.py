@@ -130,7 +130,12 @@ def test_init_by_flags(command: Run, tmp_path: Path) -> None:
     )
     assert done.returncode == 0
     said = done.stderr.splitlines()
-    assert said[0].startswith("TPS 3273011001005: ") and "does not exist" in said[1] and len(said) == 2
+    assert (
+        said[0].startswith("TPS 3273011001005: ")
+        and "does not exist" in said[1]
+        and "133 MB a day" in said[2]
+        and len(said) == 3
+    )
     assert done.stdout == f"Settings saved: {path}\nNext: sigprobe test --config {path}\n"
     config = load(path, {}).config
     assert config.probe.tps_id == "3273011001005"

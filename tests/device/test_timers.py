@@ -69,7 +69,7 @@ def test_a_cron_line_runs_as_often_as_asked(every: int) -> None:
     for share in (0.0, 0.37, 0.999):
         line = cron_line(every_min=every, share=share, command=("/usr/bin/sigprobe",), config=None)
         minutes, hours, *rest = line.split()
-        assert rest == ["*", "*", "*", "/usr/bin/sigprobe", "test", "-q"]
+        assert rest == ["*", "*", "*", "SIGPROBE_SCHEDULED=1", "/usr/bin/sigprobe", "test", "-q"]
         count = len(minutes.split(",")) * (24 if hours == "*" else len(hours.split(",")))
         assert count == 1440 // every
         assert all(0 <= int(m) < 60 for m in minutes.split(","))

@@ -13,6 +13,7 @@ from sigprobe.words.i18n import _
 
 if TYPE_CHECKING:
     from sigprobe.buffer import StorageError
+    from sigprobe.config import Loaded
     from sigprobe.upload import Report
 
 
@@ -146,3 +147,31 @@ def system_reason(error: BaseException) -> str:
 
     text = reason_text(error)
     return f"{text} ({error})" if terminal.current().verbose and str(error) != text else text
+
+
+def data_plan(loaded: Loaded, every_min: int) -> str:
+    """Return what tests every so many minutes cost a day, and how often the large checks fit into the budget."""
+    from datetime import UTC, datetime
+
+    from sigprobe.runs.data_budget import LARGE_BYTES, Limits, day_share, plan_day
+    from sigprobe.words.i18n import number, size
+
+    limits = loaded.config.data_budget
+    groups = [(Limits(limits.per_run_mb, limits.per_day_mb, limits.per_month_mb), None)]
+    now = datetime.now(UTC).replace(day=1)  # a whole month before us: what was used so far is no part of the plan
+    share = day_share(now, lambda _prefix, _interface: 0, groups)
+    checks = loaded.config.checks()
+    plan = plan_day(every_min, [check.estimate().bytes for check in checks], share)
+    if plan.day_bytes is None:
+        text = _("{runs} tests a day, at most {run} each; no data budget limits them.")
+        return text.format(runs=number(plan.runs_per_day), run=size(plan.run_bytes))
+    text = _("{runs} tests a day use at most {day} a day.")
+    first = text.format(runs=number(plan.runs_per_day), day=size(plan.day_bytes))
+    if plan.large_per_day is None:
+        return first
+    names = ", ".join(check.name for check in checks if check.estimate().bytes > LARGE_BYTES)
+    if not plan.large_per_day:
+        text = _("The budget is too small for the large checks ({names}: up to {large}).")
+    else:
+        text = _("Large checks ({names}: up to {large}) run about {times} times a day, to keep within the data budget.")
+    return f"{first} " + text.format(names=names, large=size(plan.large_bytes), times=number(plan.large_per_day))
