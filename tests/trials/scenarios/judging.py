@@ -1,11 +1,11 @@
-"""Run scenarios for real and hold what `sigprobe test` said against what was true."""
+"""Run scenarios in namespaces and compare the verdict of `sigprobe test` with the true state."""
 
 from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sigprobe.record import profile
@@ -21,7 +21,7 @@ from sigprobe.record.result import (
     Target,
 )
 from sigprobe.verdict import decide
-from tests.trials.scenarios.catalogue import Scenario
+from tests.trials.scenarios.scenario import Scenario
 from tests.trials.scenarios.world import World, new_world, run_test, running, scratch
 
 NEED = profile.load(profile.DEFAULT)
@@ -29,18 +29,63 @@ NEED = profile.load(profile.DEFAULT)
 
 @dataclass(frozen=True)
 class Judged:
-    """One scenario of one seed: what was true, what was said, and the results it was said of."""
+    """One scenario of one seed: the verdict and the results it rests on. `trouble` means it could not be run."""
 
     scenario: Scenario
     seed: int
     owner: str
     cause: str
-    results: list[dict[str, Any]]
+    confidence: float = 0.0
+    candidates: list[dict[str, Any]] = field(default_factory=list)
+    results: list[dict[str, Any]] = field(default_factory=list)
     trouble: str | None = None
+
+    @property
+    def said(self) -> str:
+        """The verdict in short."""
+        return f"{self.owner}/{self.cause}"
+
+    @property
+    def falsely_accused(self) -> bool:
+        """Whether a party was named that is not at fault."""
+        return self.scenario.falsely_accused(self.owner, self.cause)
+
+    @property
+    def falsely_cleared(self) -> bool:
+        """Whether nothing was found wrong although something is broken."""
+        return self.scenario.falsely_cleared(self.owner, self.cause)
+
+    @property
+    def right_owner(self) -> bool:
+        """Whether the owner is right; for an untellable scenario, whether it was rightly left open."""
+        if not self.scenario.tellable:
+            return self.rightly_open
+        return self.scenario.owner_is_right(self.owner, self.cause)
+
+    @property
+    def right(self) -> bool:
+        """Whether owner and cause are right; for an untellable scenario, whether it was rightly left open."""
+        return self.scenario.cause_is_right(self.owner, self.cause) if self.scenario.tellable else self.rightly_open
+
+    @property
+    def rightly_open(self) -> bool:
+        """Whether it was left open with the truth among the first candidates."""
+        return self.scenario.rightly_open(self.owner, self.cause, self.candidates)
+
+    @property
+    def fault(self) -> str | None:
+        """What is wrong with the verdict, in words for a person; None where nothing is."""
+        if self.trouble is not None:
+            return "could not be run"
+        if self.falsely_accused:
+            return "false accusation"
+        if self.falsely_cleared:
+            return "false all-clear"
+        return None if self.right else "not right"
 
 
 def judge(scenario: Scenario, seed: int) -> Judged:
-    """Make a world, break it, and ask the probe."""
+    """Build a world, break it, run the probe, and compare."""
     try:
         with scratch() as folder:
             world = new_world(seed, folder)
@@ -52,18 +97,26 @@ def judge(scenario: Scenario, seed: int) -> Judged:
                 verdict = decide([with_modem(record, world) for record in document["results"]], NEED)
                 said = verdict.to_dict()
     except Exception:
-        return Judged(scenario, seed, "-", "-", [], traceback.format_exc())
-    return Judged(scenario, seed, said["owner"], said["cause"], document["results"])
+        return Judged(scenario, seed, "-", "-", trouble=traceback.format_exc())
+    return Judged(
+        scenario,
+        seed,
+        said["owner"],
+        said["cause"],
+        float(said.get("confidence") or 0.0),
+        list(said.get("candidates") or ()),
+        document["results"],
+    )
 
 
 def judge_all(work: Iterable[tuple[Scenario, int]], side_by_side: int = 5) -> Iterator[Judged]:
-    """Several worlds at once: each spends most of its time waiting."""
+    """Run several worlds side by side, since each mostly waits."""
     with ThreadPoolExecutor(side_by_side) as pool:
         yield from pool.map(lambda item: judge(*item), list(work))
 
 
 def with_modem(record: dict[str, Any], world: World) -> Result:
-    """The record with what a modem would have told of itself."""
+    """Return the record with the tags a modem would have given it."""
     tags = record["tags"]
     network = tags["network"]
     told = Network(**{**network, "operator": Operator(**network["operator"])})

@@ -1,8 +1,15 @@
-"""The servers of a scenario, run inside a namespace: `python peers.py < spec.json`. Says `ready`, ends with stdin.
+"""Serve a scenario's names and pages inside a namespace: `python peers.py < spec.json`.
+
+It prints `ready` and ends with its stdin.
 
 {"dns": [{"host": "198.51.100.1", "zone": {"a.example": ["198.51.100.7"], "b.example": "SERVFAIL"}}],
  "forward": [{"host": "127.0.0.53", "to": "198.51.100.1"}],
- "web": [{"host": "198.51.100.7", "port": 443, "cert": "a.pem", "status": 200, "delay_s": 0, "location": null}]}
+ "web": [{"host": "198.51.100.7", "port": 443, "cert": "a.pem", "status": 200, "delay_s": 0, "location": null}],
+ "proxy": [{"host": "198.51.100.9", "port": 3129}]}
+
+Names: `drop` lists types that get no answer, `delay_s` delays answers, `cert` also serves over TLS (853).
+Pages: `headers`, `body`, `tls_delay_s`, `stall_after` and `stall_s` (a pause within the body), `pace_bps`, and
+`bad_first`: that many first requests get `bad_status`, or a reset without one, or `bad_delay_s` before the answer.
 """
 
 from __future__ import annotations
@@ -11,11 +18,13 @@ import http.server
 import json
 import socket
 import ssl
+import struct
 import sys
 import threading
 import time
 from typing import Any
 
+import dns.exception
 import dns.message
 import dns.rcode
 import dns.rrset
@@ -38,6 +47,7 @@ def reply(query: dns.message.Message, zone: dict[str, Any]) -> bytes:
 
 
 def serve_names(spec: dict[str, Any]) -> None:
+    dropped = set(spec.get("drop", ()))
     family = socket.AF_INET6 if ":" in spec["host"] else socket.AF_INET
     packets = socket.socket(family, socket.SOCK_DGRAM)
     packets.bind((spec["host"], 53))
@@ -46,31 +56,62 @@ def serve_names(spec: dict[str, Any]) -> None:
     def over_udp() -> None:
         while True:
             wire, sender = packets.recvfrom(65535)
-            packets.sendto(reply(dns.message.from_wire(wire), spec["zone"]), sender)
-
-    def over_tcp() -> None:
-        while True:
-            sock, _ = streams.accept()
-            with sock:
-                try:
-                    sock.settimeout(2)
-                    wire = sock.recv(65535)
-                    if len(wire) > 2:
-                        said = reply(dns.message.from_wire(wire[2:]), spec["zone"])
-                        sock.sendall(len(said).to_bytes(2, "big") + said)
-                except OSError:
+            try:
+                query = dns.message.from_wire(wire)
+                if query.question[0].rdtype.name in dropped:
                     continue
+                said = reply(query, spec["zone"])
+            except (dns.exception.DNSException, IndexError):
+                continue
+            if spec.get("delay_s"):
+                threading.Timer(spec["delay_s"], packets.sendto, (said, sender)).start()
+            else:
+                packets.sendto(said, sender)
+
+    def one_stream(sock: socket.socket, context: ssl.SSLContext | None) -> None:
+        try:
+            sock.settimeout(4)
+            with context.wrap_socket(sock, server_side=True) if context else sock as stream:
+                while True:
+                    head = stream.recv(2)
+                    if len(head) == 1:
+                        head += stream.recv(1)
+                    if len(head) < 2:
+                        return
+                    wire = b""
+                    while len(wire) < int.from_bytes(head, "big"):
+                        piece = stream.recv(65535)
+                        if not piece:
+                            return
+                        wire += piece
+                    said = reply(dns.message.from_wire(wire), spec["zone"])
+                    stream.sendall(len(said).to_bytes(2, "big") + said)
+        except (OSError, dns.exception.DNSException):
+            return
+
+    def over_tcp(listener: socket.socket, context: ssl.SSLContext | None) -> None:
+        while True:
+            sock, _ = listener.accept()
+            threading.Thread(target=one_stream, args=(sock, context), daemon=True).start()
 
     threading.Thread(target=over_udp, daemon=True).start()
-    threading.Thread(target=over_tcp, daemon=True).start()
+    threading.Thread(target=over_tcp, args=(streams, None), daemon=True).start()
+    if spec.get("cert"):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(spec["cert"])
+        secured = socket.create_server((spec["host"], 853), family=family)
+        threading.Thread(target=over_tcp, args=(secured, context), daemon=True).start()
 
 
 def serve_forward(spec: dict[str, Any]) -> None:
-    """A forwarder as on many devices: SERVFAIL when the server behind it is silent for a second and a half."""
+    """Forward as many devices and routers do: SERVFAIL when the server behind it is silent for a second and a half."""
+    dropped = set(spec.get("drop", ()))
     packets = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     packets.bind((spec["host"], 53))
 
     def one(wire: bytes, sender: Any) -> None:
+        if dropped and dns.message.from_wire(wire).question[0].rdtype.name in dropped:
+            return
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as further:
             further.settimeout(1.5)
             try:
@@ -91,6 +132,8 @@ def serve_forward(spec: dict[str, Any]) -> None:
 
 
 def serve_web(spec: dict[str, Any]) -> None:
+    seen, counting = {"requests": 0}, threading.Lock()
+
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -106,7 +149,17 @@ def serve_web(spec: dict[str, Any]) -> None:
                     self.wfile.write(BLOCK)
                 return
             if "/backend/" not in self.path:
-                time.sleep(spec.get("delay_s", 0))
+                with counting:
+                    seen["requests"] += 1
+                    bad = seen["requests"] <= spec.get("bad_first", 0)
+                if bad and spec.get("bad_status"):
+                    self.answer(spec["bad_status"])
+                    return
+                if bad and not spec.get("bad_delay_s"):
+                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    self.close_connection = True
+                    return
+                time.sleep(spec["bad_delay_s"] if bad else spec.get("delay_s", 0))
             self.answer()
 
         do_HEAD = do_GET
@@ -120,18 +173,36 @@ def serve_web(spec: dict[str, Any]) -> None:
                 left -= len(piece)
             self.answer()
 
-        def answer(self) -> None:
+        def answer(self, status: int | None = None) -> None:
             body = spec.get("body", "hello").encode() * spec.get("times", 1)
             if "/backend/" in self.path:
                 body = b""
-            self.send_response(spec.get("status", 200))
+            headers = dict(spec.get("headers", {}))
+            self.send_response_only(status or spec.get("status", 200))
+            self.send_header("Date", headers.pop("Date", None) or self.date_time_string())
+            for name, value in headers.items():
+                self.send_header(name, value)
             if spec.get("location"):
                 self.send_header("Location", spec["location"])
             self.send_header("Content-Length", str(len(body)))
             self.send_header("Connection", "close")
             self.end_headers()
             if self.command != "HEAD":
+                self.send_body(body)
+
+        def send_body(self, body: bytes) -> None:
+            stall, pace = spec.get("stall_after"), spec.get("pace_bps")
+            if stall is not None:
+                self.wfile.write(body[:stall])
+                time.sleep(spec["stall_s"])
+                body = body[stall:]
+            if not pace:
                 self.wfile.write(body)
+                return
+            while body:
+                self.wfile.write(body[:500])
+                time.sleep(500 * 8 / pace)
+                body = body[500:]
 
     class Server(http.server.ThreadingHTTPServer):
         address_family = socket.AF_INET6 if ":" in spec["host"] else socket.AF_INET
@@ -145,8 +216,9 @@ def serve_web(spec: dict[str, Any]) -> None:
             self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
         def finish_request(self, request: Any, client_address: Any) -> None:
-            request.settimeout(30)
+            request.settimeout(60)
             if context is not None:
+                time.sleep(spec.get("tls_delay_s", 0))
                 request = context.wrap_socket(request, server_side=True)
             super().finish_request(request, client_address)
 
@@ -156,6 +228,38 @@ def serve_web(spec: dict[str, Any]) -> None:
         context.load_cert_chain(spec["cert"])
     server = Server((spec["host"], spec["port"]), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
+
+
+def serve_proxy(spec: dict[str, Any]) -> None:
+    """Accept every connection that was redirected here, and only then connect to its real destination."""
+    listener = socket.create_server((spec["host"], spec["port"]), backlog=64)
+
+    def copy(source: socket.socket, sink: socket.socket) -> None:
+        try:
+            while piece := source.recv(65536):
+                sink.sendall(piece)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            source.close()
+            sink.close()
+
+    def one(near: socket.socket) -> None:
+        try:
+            wanted = near.getsockopt(socket.SOL_IP, 80, 16)  # SO_ORIGINAL_DST
+            port = int.from_bytes(wanted[2:4], "big")
+            far = socket.create_connection((socket.inet_ntoa(wanted[4:8]), port), timeout=20)
+            far.settimeout(None)
+        except OSError:
+            near.close()
+            return
+        threading.Thread(target=copy, args=(near, far), daemon=True).start()
+        copy(far, near)
+
+    def accept() -> None:
+        while True:
+            threading.Thread(target=one, args=(listener.accept()[0],), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
 
 
 def serve_mute(spec: dict[str, Any]) -> None:
@@ -180,6 +284,8 @@ def main() -> None:
         serve_web(row)
     for row in spec.get("mute", ()):
         serve_mute(row)
+    for row in spec.get("proxy", ()):
+        serve_proxy(row)
     print("ready", flush=True)
     sys.stdin.read()
 

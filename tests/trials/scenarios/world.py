@@ -16,6 +16,8 @@ import random
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -30,6 +32,7 @@ from tests.support.netns import Namespace, namespace
 PEERS = Path(__file__).with_name("peers.py")
 FORWARDER = "127.0.0.53"
 SERVICES = ("sirekap", "info", "kpu")
+SECURE_NAME = "dns.reference.example"
 
 
 @dataclass
@@ -52,12 +55,19 @@ class World:
     hosts: dict[str, str] = field(default_factory=dict)  # lines of the device's hosts file
     forwarder: bool = False  # the device asks 127.0.0.53, as systemd-resolved has it
     ipv6: bool = False
-    ipv6_dead: bool = False
+    carrier: bool = False  # the router beyond the gateway has an address of 100.64/10: the site was left
+    direct: bool = False  # the default route has an interface and no gateway, as of QMI and PPP modems
+    resolver_at: str | None = None  # the name server in resolv.conf, where it is not the operator's
+    gate_addresses: list[str] = field(default_factory=list)  # further addresses of the gateway
+    six_services: bool = False  # services have IPv6 addresses, too
+    secure_resolver: bool = False  # a name server over TLS is asked beside the others
+    dns: dict[str, Any] = field(default_factory=dict)  # how the operator's resolver answers, see peers.py
     collector_on: bool = True
     extra: dict[str, dict[str, Any]] = field(default_factory=dict)  # further peers by namespace
     env: dict[str, str] = field(default_factory=dict)
     throughput: bool = False
     after: list[Callable[[World], None]] = field(default_factory=list)
+    timeline: list[tuple[float, Callable[[World], None]]] = field(default_factory=list)  # from the test's first packet
     background: list[tuple[str, list[str]]] = field(default_factory=list)
     trust: trustme.CA | None = None
     modem: dict[str, Any] | None = None  # tags put in place of what no modem here can tell
@@ -80,6 +90,10 @@ class World:
 
     def host(self, number: int) -> str:
         return f"{self.core}.{number}"
+
+    def six(self, host: str) -> str:
+        """The IPv6 address of the host that has this IPv4 address."""
+        return f"fd11::{host.rpartition('.')[2]}"
 
     @property
     def references(self) -> list[str]:
@@ -119,6 +133,7 @@ def new_world(seed: int, folder: Path) -> World:
         core=f"{rng.choice((11, 23, 36, 103, 114, 180))}.{rng.randrange(1, 250)}.{rng.randrange(1, 250)}",
     )
     world.ipv6 = rng.random() < 0.4
+    world.carrier = random.Random(f"carrier {seed}").random() < 0.5
     one_way = rng.uniform(2, 35)
     noise = {"delay_ms": one_way, "jitter_ms": rng.uniform(0, 3), "loss": rng.choice((0, 0, 0.003))}
     world.up, world.down = Way(**noise), Way(**noise)
@@ -145,11 +160,13 @@ def running(world: World) -> Iterator[World]:
                 world.gate, world.isp, up=world.up, down=world.down, subnet=number, device="wan0", seed=world.seed
             )
         )
+        if world.carrier:
+            _shared_range(world, number)
         _route(world)
         etc = Path("/etc/netns") / world.device.name
         etc.mkdir(parents=True)
         stack.callback(_remove, etc)
-        asked = FORWARDER if world.forwarder else world.resolver
+        asked = world.resolver_at or (FORWARDER if world.forwarder else world.resolver)
         (etc / "resolv.conf").write_text(f"nameserver {asked}\noptions timeout:2 attempts:1\n")
         lines = [f"{address} {name}" for name, address in world.hosts.items()]
         (etc / "hosts").write_text("\n".join(["127.0.0.1 localhost", *lines, ""]))
@@ -171,6 +188,18 @@ def _cable(left: Namespace, right: Namespace, name: str, other: str) -> None:
         space.ip("link", "set", final, "up")
 
 
+def _shared_range(world: World, number: int) -> None:
+    """Give the link between gateway and operator addresses of the operators' shared range, 100.64/10."""
+    assert world.wire is not None
+    wire = world.wire
+    for space, old, new in (
+        (world.gate, wire.near_address, f"100.64.{number}.1"),
+        (world.isp, wire.far_address, f"100.64.{number}.2"),
+    ):
+        _batch(space, f"addr add {new}/24 dev wan0", f"addr del {old}/24 dev wan0")
+    wire.near_address, wire.far_address = f"100.64.{number}.1", f"100.64.{number}.2"
+
+
 def _ip(words: str) -> None:
     subprocess.run(["ip", *words.split()], check=True, capture_output=True)
 
@@ -188,9 +217,14 @@ def _route(world: World) -> None:
     assert world.wire is not None
     lan, wire = world.lan, world.wire
     hosts = [101, 102, *(int(s["host"].rsplit(".", 1)[1]) for s in world.services.values()), 60]
-    block = world.core.rsplit(".", 1)[0]
-    _batch(world.device, f"addr add {lan}.23/24 dev eth0", f"route add default via {lan}.1")
-    _batch(world.gate, f"addr add {lan}.1/24 dev lan0", f"route add default via {wire.far_address}")
+    way_out = "dev eth0" if world.direct else f"via {lan}.1"
+    _batch(world.device, f"addr add {lan}.23/24 dev eth0", f"route add default {way_out}")
+    _batch(
+        world.gate,
+        f"addr add {lan}.1/24 dev lan0",
+        *(f"addr add {address}/32 dev lo" for address in world.gate_addresses),
+        f"route add default via {wire.far_address}",
+    )
     _batch(
         world.isp,
         f"addr add {world.core}.254/24 dev core0",
@@ -202,7 +236,6 @@ def _route(world: World) -> None:
         *(f"addr add {world.host(n)}/24 dev eth0" for n in dict.fromkeys(hosts)),
         f"route add default via {world.core}.254",
     )
-    del block
     if world.ipv6:
         _batch(world.device, "addr add fd10::23/64 dev eth0 nodad", "route add default via fd10::1")
         _batch(world.gate, "addr add fd10::1/64 dev lan0 nodad", f"route add default via {wire.far_address6}")
@@ -216,6 +249,9 @@ def _route(world: World) -> None:
             *(f"addr add fd11::{n}/64 dev eth0 nodad" for n in dict.fromkeys(hosts)),
             "route add default via fd11::254",
         )
+    if world.direct:
+        world.gate.sysctl("net.ipv4.conf.lan0.proxy_arp", "1")
+        world.gate.sysctl("net.ipv4.neigh.lan0.proxy_delay", "0")
     for space in (world.gate, world.isp):
         space.sysctl("net.ipv4.ip_forward", "1")
         if world.ipv6:
@@ -224,11 +260,14 @@ def _route(world: World) -> None:
 
 def _peers(world: World) -> dict[str, dict[str, Any]]:
     """What runs where, from the services as the scenario left them."""
+    if world.six_services:
+        for service in world.services.values():
+            world.zone[service["fqdn"]] = [service["host"], world.six(service["host"])]
     net: dict[str, Any] = {"web": [], "mute": [], "dns": []}
     for name, service in world.services.items():
         if service.get("off") or (name == "collector" and not world.collector_on):
             continue
-        row = {k: v for k, v in service.items() if k in ("host", "port", "status", "delay_s", "location", "times")}
+        row = {k: v for k, v in service.items() if k not in ("fqdn", "tls", "off", "mute", "cert")}
         if service.get("mute"):
             net["mute"].append(row)
             continue
@@ -238,10 +277,15 @@ def _peers(world: World) -> dict[str, dict[str, Any]]:
     if world.forwarder:
         world.extra.setdefault("device", {})["forward"] = [{"host": FORWARDER, "to": world.resolver}]
     net["dns"] = [{"host": reference, "zone": world.zone} for reference in world.references]
+    if world.secure_resolver:
+        net["dns"][1]["cert"] = world.cert("resolver", SECURE_NAME)
+    if world.six_services:
+        net["web"] += [{**row, "host": world.six(row["host"])} for row in net["web"]]
+        net["dns"] += [{"host": world.six(reference), "zone": world.zone} for reference in world.references]
     net["web"].append({"host": world.host(60), "port": 80})
     found = {"net": net}
     if not world.resolver_silent:
-        found["isp"] = {"dns": [{"host": world.resolver, "zone": {**world.zone, **world.lies}}]}
+        found["isp"] = {"dns": [{"host": world.resolver, "zone": {**world.zone, **world.lies}, **world.dns}]}
     for label, spec in world.extra.items():
         mine = found.setdefault(label, {})
         for key, rows in spec.items():
@@ -296,7 +340,7 @@ def write_config(world: World) -> Path:
             "kind": "dns",
             "name": "names",
             "hostname": world.services["sirekap"]["fqdn"],
-            "resolvers": ["system", other],
+            "resolvers": ["system", other, *([f"tls://{other}#{SECURE_NAME}"] if world.secure_resolver else [])],
             "timeout_ms": 4000,
         },
     ]
@@ -349,19 +393,54 @@ def run_test(world: World) -> dict[str, Any]:
         )
     script += 'exec "$@"'
     command = [sys.executable, "-m", "sigprobe", "test", "--json", "--no-upload", "--config", str(config)]
-    done = subprocess.run(
-        world.device.command("sh", "-c", script, "sh", *command),
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        timeout=100,
-        check=False,
-        env={**os.environ, "HOME": str(world.folder), "LC_ALL": "C.UTF-8", **world.env},
-    )
+    with _changing(world):
+        done = subprocess.run(
+            world.device.command("sh", "-c", script, "sh", *command),
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=180,
+            check=False,
+            env={**os.environ, "HOME": str(world.folder), "LC_ALL": "C.UTF-8", **world.env},
+        )
     if done.returncode:
         raise RuntimeError(f"sigprobe test: {done.returncode}\n{done.stderr}\n{done.stdout}")
     document: dict[str, Any] = json.loads(done.stdout)
     return document
+
+
+@contextmanager
+def _changing(world: World) -> Iterator[None]:
+    """Run the world's timeline beside the test, from the moment its first packet reaches the link."""
+    over = threading.Event()
+
+    def change() -> None:
+        assert world.wire is not None
+        before = _packets(world)
+        while _packets(world) == before:
+            if over.wait(0.02):
+                return
+        began = time.monotonic()
+        for second, action in sorted(world.timeline, key=lambda step: step[0]):
+            if over.wait(max(0.0, began + second - time.monotonic())):
+                return
+            action(world)
+
+    thread = threading.Thread(target=change, daemon=True)
+    if world.timeline:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        if world.timeline:
+            thread.join()
+
+
+def _packets(world: World) -> int:
+    """Packets that came to the link from the gateway's side."""
+    assert world.wire is not None
+    return sum(cell["arrived"] for cell in world.wire.counts()["up"].values())
 
 
 @contextmanager
