@@ -157,7 +157,7 @@ def resolver_lying(world: World) -> None:
     world.extra["isp"] = {"web": [{"host": block, "port": 443, "cert": cert}, {"host": block, "port": 80}]}
 
 
-@untellable("operator", "operator_resolver", "operator/*", core=True)
+@untellable("operator", "operator_resolver", "operator/*")
 def forwarded_resolver_dead(world: World) -> None:
     """The same, while the device asks a forwarder of its own, as laptops do."""
     world.forwarder = True
@@ -218,7 +218,7 @@ def modem_weak(world: World) -> None:
     as_modem(world, "home", world.rng.uniform(-130, -117))
 
 
-@tellable("operator", "no_signal", core=True)
+@tellable("operator", "no_signal")
 def modem_no_service(world: World) -> None:
     unplug(world)
     as_modem(world, "searching")
@@ -259,7 +259,7 @@ def expired(world: World) -> None:
     victim["cert"] = dated_certificate(world, "expired", victim["fqdn"], end - datetime.timedelta(days=90), end)
 
 
-@untellable("service", "service_certificate", "service/*", core=True)
+@untellable("service", "service_certificate", "service/*")
 def other_host(world: World) -> None:
     victim = victim_of(world)
     victim["cert"] = world.cert("other", "another.example")
@@ -311,7 +311,7 @@ def bufferbloat(world: World) -> None:
     flood(world, world.rng.choice(("gate", "net")), rate * 1.3)
 
 
-@untellable("operator", "ipv6_broken", "operator/*", accepts=("uncertain/ipv6_broken",), core=True)
+@untellable("operator", "ipv6_broken", "operator/*", accepts=("uncertain/ipv6_broken",))
 def ipv6_broken(world: World) -> None:
     """IPv6 packets vanish in the operator's network; IPv4 works."""
     _half_six(world)

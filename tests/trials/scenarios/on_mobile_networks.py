@@ -132,7 +132,7 @@ def _crowd(world: World) -> None:
         at(world, step * 2.0, wave, wave)
 
 
-@untellable("operator", "operator_congestion", "operator/*", accepts=("operator/*",), kind="mobile", core=True)
+@untellable("operator", "operator_congestion", "operator/*", accepts=("operator/*",), kind="mobile")
 def voting_day_crowd(world: World) -> None:
     """Good signal, round trips of 300 to 3,000 ms and loss in waves: the cell is full."""
     _crowd(world)
@@ -171,7 +171,7 @@ def satellite(world: World) -> None:
 
 
 def _six_only(world: World) -> None:
-    world.ipv6 = world.six_services = True
+    world.ipv6 = world.six_services = world.six_only = True
     world.resolver_at = "fd11::101"
     world.after.append(lambda w: w.device.ip("-4", "address", "flush", "dev", "eth0"))
 
@@ -228,7 +228,7 @@ def _closed_later(world: World, *rules: str) -> None:
     world.timeline.append((world.rng.uniform(0.5, 2.0), lambda w: filter_packets(w, "gate", *rules)))
 
 
-@untellable("local", "site_firewall", "local/*", kind="mobile", core=True)
+@untellable("local", "site_firewall", "local/*", kind="mobile")
 def time_limit_of_the_school(world: World) -> None:
     """The school's router stops forwarding for this device in the middle of the run."""
     _closed_later(world, f"forward ip saddr {world.lan}.23 drop")

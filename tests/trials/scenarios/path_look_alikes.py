@@ -46,7 +46,7 @@ def operator_router_without_route(world: World) -> None:
     world.after.append(lambda w: w.isp.ip("link", "set", "core0", "down"))
 
 
-@untellable("local", "quota_used_up", kind="5 whose", core=True)
+@untellable("local", "quota_used_up", kind="5 whose")
 def quota_dropped_after_the_hop(world: World) -> None:
     """The operator drops everything silently behind its first router, since the quota is used up."""
     world.ipv6, world.carrier = False, True
@@ -135,7 +135,7 @@ def large_echoes_filtered(world: World) -> None:
     later(world, "isp", "forward icmp type echo-request meta length > 1000 drop")
 
 
-@untellable("local", "site_mtu", kind="7 MTU", core=True)
+@untellable("local", "site_mtu", kind="7 MTU")
 def site_router_mtu(world: World) -> None:
     """The router of the place drops large packets without a message."""
     later(world, "gate", f"forward meta length > {world.rng.choice((1280, 1360, 1420))} drop")
@@ -224,7 +224,7 @@ def modem_apn(world: World) -> None:
     as_modem(world, "home", -92.0)
 
 
-@untellable("local", "sim_inactive", kind="12 modem", core=True)
+@untellable("local", "sim_inactive", kind="12 modem")
 def modem_denied_for_its_sim(world: World) -> None:
     """The network denies the registration, since the SIM is not active."""
     unplug(world)

@@ -88,7 +88,7 @@ def prohibited_by_the_site(world: World) -> None:
     later(world, "gate", f"forward ip daddr {victim_of(world)['host']} {rule}")
 
 
-@untellable("local", "site_firewall", kind="2 one host", core=True)
+@untellable("local", "site_firewall", kind="2 one host")
 def dropped_by_the_site(world: World) -> None:
     """The gateway drops everything to one host."""
     later(world, "gate", f"forward ip daddr {victim_of(world)['host']} drop")
@@ -220,7 +220,7 @@ def slow_resolver(world: World) -> None:
 
 @untellable(
     "operator", "operator_outage", "operator/*", "local/site_uplink",
-    accepts=("uncertain/*", "none/recovered"), kind="4 deadlines", core=True,
+    accepts=("uncertain/*", "none/recovered"), kind="4 deadlines",
 )  # fmt: skip
 def intermittent_link(world: World) -> None:
     """The link works for some seconds, and is gone for twenty."""
@@ -372,7 +372,7 @@ def _through_a_proxy(world: World) -> None:
     world.after.append(lambda w: filter_packets(w, "isp", "nat iifname wan0 tcp dport { 80, 443 } redirect to :3129"))
 
 
-@tellable("none", "healthy", accepts=("none/*",), kind="mobile", core=True)
+@tellable("none", "healthy", accepts=("none/*",), kind="mobile")
 def operator_proxy(world: World) -> None:
     """A proxy of the operator accepts every connection itself; everything works."""
     _through_a_proxy(world)

@@ -60,6 +60,7 @@ class World:
     resolver_at: str | None = None  # the name server in resolv.conf, where it is not the operator's
     gate_addresses: list[str] = field(default_factory=list)  # further addresses of the gateway
     six_services: bool = False  # services have IPv6 addresses, too
+    six_only: bool = False  # the device has no IPv4
     secure_resolver: bool = False  # a name server over TLS is asked beside the others
     dns: dict[str, Any] = field(default_factory=dict)  # how the operator's resolver answers, see peers.py
     collector_on: bool = True
@@ -330,9 +331,14 @@ def _remove(folder: Path) -> None:
 # --- the device ---------------------------------------------------------------------------------------------
 
 
+def _configured_references(world: World) -> list[str]:
+    sixth = [world.six(reference) for reference in world.references]
+    return sixth if world.six_only else world.references + (sixth if world.ipv6 else [])
+
+
 def write_config(world: World) -> Path:
     """The settings a field laptop would have here."""
-    world_point, other = world.references
+    world_point, other = map(world.six, world.references) if world.six_only else world.references
     targets = [
         {"kind": "ping", "name": "gateway", "address": "default-gateway", "count": 10, "interval_ms": 60},
         {"kind": "ping", "name": "world", "address": world_point, "count": 20, "interval_ms": 60},
@@ -363,7 +369,7 @@ def write_config(world: World) -> Path:
                 "probe": {"tps_id": "3273011001005"},
                 "location": {"source": "none"},
                 "targets": targets,
-                "verdict": {"references": world.references + (["fd11::101", "fd11::102"] if world.ipv6 else [])},
+                "verdict": {"references": _configured_references(world)},
                 "buffer": {"path": str(world.folder / "queue.db")},
                 "upload": {
                     "collectors": [{"url": f"https://{world.services['collector']['fqdn']}/", "token_file": str(token)}]
