@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -98,9 +99,17 @@ def to_ascii(text: str) -> str:
     return "".join(c for c in flat if not unicodedata.combining(c)).encode("ascii", "replace").decode()
 
 
+_NARROW: Final = re.compile(r"[ -~\u00a0-\u00ac\u00ae-\u02ff–—‘’“”•…≤≥≈←↑→↓─│▁▂▃▄▅▆▇█✓✗]*")
+"""Characters of one column each, our own symbols among them."""
+
+
 def columns(text: str) -> int:
-    """How many columns a terminal needs for `text`."""
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+    """Count the columns that a terminal needs for `text`."""
+    if _NARROW.fullmatch(text):
+        return len(text)  # nearly every text: Rich's tables stay unloaded
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def fit(text: str, width: int) -> str:

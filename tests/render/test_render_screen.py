@@ -421,3 +421,29 @@ def test_nothing_is_said_of_an_internet_that_was_not_tested() -> None:
     assert headline_of(view([here, gate, ping("world")])) == "THE CONNECTION WORKS WELL"
     point = {"address": "1.1.1.1", "place": "beyond", "answers": True, "rtts_ms": []}
     assert headline_of(view([here, gate, result("path", "path", references=[point])])) == "THE CONNECTION WORKS WELL"
+
+
+@pytest.mark.parametrize(
+    ("text", "width"),
+    [
+        ("", 0),
+        ("Kota Bandung · ✓ …", 18),
+        ("e\u0301", 1),
+        ("日本", 4),
+        ("a\u200bb", 2),
+        ("\U0001f468\u200d\U0001f469\u200d\U0001f467", 2),
+    ],
+)
+def test_the_width_of_a_text_is_that_on_a_terminal(text: str, width: int) -> None:
+    """Accents and invisible characters take no column, wide letters and a family in one emoji take two."""
+    assert words.columns(text) == width
+    assert words.columns(words.pad(text, 20)) == 20
+
+
+def test_our_own_symbols_need_no_tables() -> None:
+    """The fast way counts as Rich does for every character that it knows."""
+    from rich.cells import cell_len
+
+    known = [chr(code) for code in range(0x20, 0x3000) if words._NARROW.fullmatch(chr(code))]
+    assert len(known) > 300
+    assert [char for char in known if cell_len(char) != 1] == []
