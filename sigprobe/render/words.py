@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import textwrap
 import re
+import textwrap
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
