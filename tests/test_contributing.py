@@ -174,10 +174,20 @@ def _only(document: dict[str, Any]) -> dict[str, Any]:
 def _collectors_page(copy: Copy, config: Path, settings: str) -> str:
     """Send what was measured to a collector of the copy; the text of its first page, read by a person."""
     probe = copy.run("collector", "token", "create", "--probe", "here").splitlines()[-1]
-    reader = copy.run("collector", "token", "create", "--admin", "centre").splitlines()[-1]
     token = copy.root / "token"
     token.write_text(probe)
     token.chmod(0o600)
+
+    def send(url: str) -> None:
+        config.write_text(f"{settings}upload: {{collectors: [{{url: '{url}', token_file: {token}}}]}}\n")
+        copy.run("upload", "--config", str(config))
+
+    return _page(copy, "", send)
+
+
+def _page(copy: Copy, path: str, before: Callable[[str], None] = lambda url: None) -> str:
+    """A page of the copy's collector in English, as somebody sees it who has logged in."""
+    reader = copy.run("collector", "token", "create", "--admin", "centre").splitlines()[-1]
     process = subprocess.Popen(
         [sys.executable, "-m", "sigprobe", "collector", "serve", "--port", "0"],
         cwd=copy.root,
@@ -195,13 +205,12 @@ def _collectors_page(copy: Copy, config: Path, settings: str) -> str:
             assert line, said
             said += line
         url = found[0]
-        config.write_text(f"{settings}upload: {{collectors: [{{url: '{url}', token_file: {token}}}]}}\n")
-        copy.run("upload", "--config", str(config))
+        before(url)
         jar = urllib.request.HTTPCookieProcessor()
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), jar)
         with opener.open(f"{url}login", f"token={reader}".encode(), timeout=10) as answer:
             answer.read()
-        with opener.open(f"{url}?lang=en", timeout=10) as answer:
+        with opener.open(f"{url}{path}?lang=en", timeout=10) as answer:
             return str(answer.read().decode())
     finally:
         process.terminate()
@@ -248,3 +257,9 @@ print(load(Path("config.example.yaml")).config.schedule.first_after_min)
     config.write_text(config.read_text().replace("first_after_min: 0 ", "first_after_min: 99 "))
     copy.run("config", "check", "--config", str(config), code=2)
     assert "first_after_min" in copy.run("config", "schema", "config")
+
+
+def test_a_page_is_added_as_contributing_says(follow: Callable[[str], Copy]) -> None:
+    """The new page is served to a reader, in the frame of all pages and in the reader's language."""
+    page = _page(follow("Add a page of the collector"), "kinds")
+    assert re.search(r"<code>web</code> Whole page", page) and "<h1>Kinds</h1>" in page, page
