@@ -84,8 +84,7 @@ def _warn_of_language(wish: str) -> None:
 def _dispatch(arguments: list[str]) -> int:
     from typer import Abort, Exit, TyperException
 
-    from sigprobe.commands.support import draw, terminal, typer_shell, usage_errors
-    from sigprobe.commands.support.command_result import CommandError
+    from sigprobe.commands.support import terminal, typer_shell, usage_errors
     from sigprobe.files.locations import NoHomeError
 
     out = terminal.current()
@@ -94,8 +93,6 @@ def _dispatch(arguments: list[str]) -> int:
     try:
         code = typer_shell.root().main(arguments, prog_name="sigprobe", standalone_mode=False)
         return code if isinstance(code, int) else 0
-    except CommandError as error:
-        return draw.error(error)
     except Exit as stop:
         return stop.exit_code
     except TyperException as error:

@@ -16,6 +16,7 @@ import typer
 from sigprobe.commands.support import options, terminal, transfer_ui
 from sigprobe.commands.support.command_result import CommandError, CommandResult, Json, Message, Output, Screen
 from sigprobe.commands.support.exit_codes import FAILED, USAGE
+from sigprobe.commands.support.typer_shell import Command
 from sigprobe.words.i18n import N_, _, ngettext, number
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ class Revoked(CommandResult):
         yield Message(text.format(name=self.name))
 
 
-@app.command()
+@app.command(cls=Command)
 def serve(
     *,
     database: DatabaseOption = None,
@@ -255,7 +256,7 @@ def serve(
     return CommandResult()
 
 
-@app.command("import")
+@app.command("import", cls=Command)
 def import_file(
     *,
     file: Annotated[
@@ -322,7 +323,7 @@ def _import(engine: Engine, file: Path, receipts: Path | None, carrier: str, *, 
             )
 
 
-@token_app.command("create")
+@token_app.command("create", cls=Command)
 def create_token(
     database: DatabaseOption = None,
     probe: Annotated[str | None, typer.Option(metavar="NAME", help=N_("A token that sends results."))] = None,
@@ -357,7 +358,7 @@ def create_token(
     return NewToken(secret)
 
 
-@token_app.command("list")
+@token_app.command("list", cls=Command)
 def list_tokens(database: DatabaseOption = None, as_json: options.JsonOption = False) -> CommandResult:
     """List all tokens, without their secrets."""
     engine = _open(database)
@@ -374,7 +375,7 @@ def list_tokens(database: DatabaseOption = None, as_json: options.JsonOption = F
     return Tokens(found)
 
 
-@token_app.command("revoke")
+@token_app.command("revoke", cls=Command)
 def revoke_token(
     name: Annotated[str, typer.Argument(metavar="NAME", help=N_("The token's name."))],
     database: DatabaseOption = None,

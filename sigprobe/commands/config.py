@@ -12,6 +12,7 @@ import typer
 
 from sigprobe.commands.support import opening, options
 from sigprobe.commands.support.command_result import CommandResult, Json, Screen
+from sigprobe.commands.support.typer_shell import Command
 from sigprobe.words.i18n import N_, _, ngettext
 
 if TYPE_CHECKING:
@@ -88,14 +89,14 @@ class Schema(CommandResult):
         return self.schema
 
 
-@app.command()
+@app.command(cls=Command)
 def check(config: options.ConfigOption = None, as_json: options.JsonOption = False) -> CommandResult:
     """Check the settings file and name every mistake with its line."""
     loaded = opening.settings(config)
     return Checked(str(loaded.path), len(loaded.config.targets), [check.name for check in loaded.config.checks()])
 
 
-@app.command()
+@app.command(cls=Command)
 def show(
     config: options.ConfigOption = None,
     origin: Annotated[bool, typer.Option("--origin", help=N_("Show where each value comes from."))] = False,
@@ -105,7 +106,7 @@ def show(
     return Shown(opening.settings(config), origin)
 
 
-@app.command()
+@app.command(cls=Command)
 def schema(
     name: Annotated[SchemaName, typer.Argument(help=N_("Which schema to print."))] = SchemaName.CONFIG,
 ) -> CommandResult:

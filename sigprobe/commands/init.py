@@ -31,15 +31,9 @@ Changes: TypeAlias = "dict[str, str] | dict[str, float]"
 
 @dataclass(frozen=True, slots=True)
 class Initialised(CommandResult):
-    """A new settings file: the next command, or the exit code of the first test."""
+    """A new settings file, and the next command; None where the first test has run already."""
 
     next_command: str | None
-    code: int = 0
-
-    @property
-    def exit_code(self) -> int:
-        """The exit code of the first test, else 0."""
-        return self.code
 
     def text(self, screen: Screen) -> str:
         """The next command."""
@@ -405,7 +399,9 @@ def _finish(context: typer.Context, path: Path, config: Path | None, *, test: bo
     if not test or not runnable:
         return Initialised(f"sigprobe {shlex.join(arguments)}")
     code = group.main(args=arguments, prog_name="sigprobe", standalone_mode=False)
-    return Initialised(None, code if isinstance(code, int) else 0)
+    if code:
+        raise typer.Exit(int(code))
+    return Initialised(None)
 
 
 def _wrapped(text: str) -> str:

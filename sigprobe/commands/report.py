@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sigprobe.commands.support import opening, options, sentences, terminal
+from sigprobe.commands.support import automation, opening, options, sentences, terminal
 from sigprobe.commands.support.command_result import CommandError, CommandResult, Json, Screen
 from sigprobe.commands.support.exit_codes import FAILED
 from sigprobe.words.i18n import N_, _
@@ -78,8 +78,9 @@ def report(
         raise CommandError(_("There is no test yet. Run: sigprobe test"))
     lines = runs[chosen]
     records = [json.loads(line) for line in lines]
+    automatic = automation.find(opening.buffer_path(loaded)).way is not None
     tps_id = records[0].get("tags", {}).get("tps_id")
-    view = view_of(records, profile, sentences.place_name(tps_id))
+    view = view_of(records, profile, sentences.place_name(tps_id), automatic=automatic)
     same = [name for name in runs if name != chosen and place_of(runs[name]) == place_of(lines)][-EARLIER:]
     earlier = [view_of([json.loads(line) for line in runs[name]], profile, None) for name in same]
     made = Reported(view, Evidence(lines, earlier))

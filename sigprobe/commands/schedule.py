@@ -14,6 +14,7 @@ import typer
 from sigprobe.commands.support import opening, options, sentences
 from sigprobe.commands.support.command_result import CommandResult, Message, Output, Screen
 from sigprobe.commands.support.exit_codes import DONE, FAILED
+from sigprobe.commands.support.typer_shell import Command
 from sigprobe.words.i18n import N_, _
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ DryOption = Annotated[bool, typer.Option("--dry-run", help=N_("Only show what wo
 CronOption = Annotated[bool, typer.Option("--cron", help=N_("Use a crontab line even if systemd is running."))]
 
 
-@app.command()
+@app.command(cls=Command)
 def install(
     *,
     config: options.ConfigOption = None,
@@ -114,7 +115,7 @@ def install(
     return done
 
 
-@app.command()
+@app.command(cls=Command)
 def show(*, config: options.ConfigOption = None, system: SystemOption = None) -> CommandResult:
     """Show what is installed, and what would be."""
     from sigprobe.device import timers
@@ -163,11 +164,15 @@ def _show_offer(loaded: Loaded, whole: bool, done: Scheduled) -> None:
         done.show(_("Nothing is installed. sigprobe schedule install would write this line into the crontab:"))
         done.show(_cron_line(loaded))
     else:
-        done.show(_("Nothing is installed, and this device has neither systemd nor cron."))
+        done.show(
+            _("Nothing is installed. sigprobe schedule install would write nothing: no systemd and no cron here.")
+        )
+        done.show(_("For another scheduler, the line is:"))
+        done.show(_cron_line(loaded))
         done.show(_("To run tests automatically, keep this running: sigprobe agent"))
 
 
-@app.command()
+@app.command(cls=Command)
 def remove(
     *, config: options.ConfigOption = None, system: SystemOption = None, dry_run: DryOption = False
 ) -> CommandResult:

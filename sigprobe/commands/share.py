@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sigprobe.commands.support import opening, options, sentences
+from sigprobe.commands.support import automation, opening, options, sentences
 from sigprobe.commands.support.command_result import CommandError, CommandResult, Json, Screen
 from sigprobe.words.i18n import N_, _
 
@@ -50,6 +50,7 @@ def share(
         if run:
             raise CommandError(_("There is no such test on this device. To list all: sigprobe results"))
         raise CommandError(_("There is no test to share yet. Run: sigprobe test"))
+    automatic = automation.find(opening.buffer_path(loaded)).way is not None
     tps_id = records[-1].get("tags", {}).get("tps_id")
-    text = share_text(view_of(records, profile, sentences.place_name(tps_id)))
+    text = share_text(view_of(records, profile, sentences.place_name(tps_id), automatic=automatic))
     return Shared(text, whatsapp_link(text))

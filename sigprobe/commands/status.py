@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sigprobe.commands.support import opening, options, sentences
+from sigprobe.commands.support import automation, opening, options, sentences
 from sigprobe.commands.support.command_result import CommandResult, Json, Screen
 from sigprobe.words.i18n import N_, number
 
@@ -61,7 +61,8 @@ def status(
             from sigprobe.commands.coverage import find
 
             return find(buffer, list_file, older_than)
-        return Status(_view(loaded, buffer), _document(loaded, buffer))
+        scheduled = automation.find(buffer.configured_path)
+        return Status(_view(loaded, buffer, scheduled), _document(loaded, buffer, scheduled))
 
 
 def _days(buffer: Buffer) -> tuple[int, int]:
@@ -71,7 +72,7 @@ def _days(buffer: Buffer) -> tuple[int, int]:
     return buffer.usage(day), buffer.usage(month_of(day))
 
 
-def _document(loaded: Loaded, buffer: Buffer) -> Mapping[str, Json]:
+def _document(loaded: Loaded, buffer: Buffer, scheduled: automation.Automation) -> Mapping[str, Json]:
     stats = buffer.stats()
     day, month = _days(buffer)
     backoff = opening.open_backoff(buffer)
@@ -91,7 +92,8 @@ def _document(loaded: Loaded, buffer: Buffer) -> Mapping[str, Json]:
         "time_unchecked_at": unchecked_at,
         "time_unchecked": unchecked,
         "next_try_at": None if again is None else format_time(again),
-        "next_run_at": None if (run := _next_run(buffer)) is None else format_time(run),
+        "next_run_at": None if scheduled.next_at is None else format_time(scheduled.next_at),
+        "schedule": scheduled.way,
         "probe_id": buffer.probe_id,
         "stream_id": buffer.stream_id,
         "path": str(buffer.path),
@@ -120,7 +122,7 @@ def other_queues(mine: Path) -> list[Path]:
     return found
 
 
-def _view(loaded: Loaded, buffer: Buffer) -> StatusView:
+def _view(loaded: Loaded, buffer: Buffer, scheduled: automation.Automation) -> StatusView:
     from sigprobe import places
     from sigprobe.buffer import State
     from sigprobe.record.result import parse_time
@@ -145,7 +147,9 @@ def _view(loaded: Loaded, buffer: Buffer) -> StatusView:
         last_upload_at=parse_time(stats.last_upload_at or ""),
         time_unchecked_at=None if unchecked is None else parse_time(unchecked[0]),
         next_attempt_at=sentences.local_time(backoff.next_at([c.url for c in loaded.config.upload.collectors])),
-        next_run_at=_next_run(buffer),
+        next_run_at=scheduled.next_at,
+        way=scheduled.way,
+        every_min=loaded.config.schedule.every_min,
         reasons=reasons,
         day=Usage(day, _limit(budget.per_day_mb)),
         month=Usage(month, _limit(budget.per_month_mb)),
@@ -160,13 +164,6 @@ def _view(loaded: Loaded, buffer: Buffer) -> StatusView:
         collectors=len(loaded.config.upload.collectors),
         zone=places.zone(loaded.config.probe.tps_id),
     )
-
-
-def _next_run(buffer: Buffer) -> datetime | None:
-    """When a living agent tests next; a timer's or cron's own hour is what `schedule show` tells."""
-    from sigprobe.runs.agent import next_run_at
-
-    return sentences.local_time(next_run_at(buffer.configured_path))
 
 
 def _limit(megabytes: int | None) -> int | None:

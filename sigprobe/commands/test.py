@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sigprobe.commands.support import after_run, draw, opening, options, sentences, terminal
+from sigprobe.commands.support import after_run, automation, draw, opening, options, sentences, terminal
 from sigprobe.commands.support import cli_values as asked
 from sigprobe.commands.support.command_result import CommandResult, Dialect, Json, Message, Output, Screen
 from sigprobe.commands.support.exit_codes import (
@@ -123,6 +123,7 @@ class Tested(CommandResult):
         tags = report.run.result.tags
         error = report.storage_error
         unasked = self.no_upload or report.interrupted
+        way = automation.find(opening.buffer_path(self.loaded)).way
         return RunView(
             results=[s.result for s in report.results],
             verdict=report.verdict,
@@ -134,7 +135,7 @@ class Tested(CommandResult):
             data_used_bytes=report.data_used_bytes,
             saved=report.saved,
             pending=self.pending,
-            upload=after_run.upload_line(self.loaded, self.sent, self.pending, no_upload=unasked),
+            upload=after_run.upload_line(self.loaded, self.sent, self.pending, way, no_upload=unasked),
             storage_failure=None if error is None else error.code,
             warnings=[
                 *([_("Stopped. Finished checks are stored.")] if report.interrupted else []),
@@ -143,6 +144,7 @@ class Tested(CommandResult):
             ],
             nearby=self.nearby,
             place_may_come=report.place_may_come,
+            automatic=way is not None,
         )
 
 

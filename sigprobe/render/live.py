@@ -188,7 +188,8 @@ def _line(name: str, step: _Step) -> str:
             value = f"{step.value:g} {step.unit or ''}".strip()
     done = "" if step.fraction is None else words.percent(round(min(1.0, max(0.0, step.fraction)), 2))
     title = f"{words.clean(name)} {_phase(step.kind, step.phase)}".strip()
-    return f"{words.pad(title, 34)} {words.pad(value, 11, right=True)}  {words.pad(words.spark(step.curve), 9)} {done}"
+    shown = words.pad(value, max(13, words.columns(value)), right=True)
+    return f"{words.pad(title, 32)} {shown}  {words.pad(words.spark(step.curve), 9)} {done}"
 
 
 def final_lines(result: Result, profile: Profile | None) -> list[str]:
@@ -197,6 +198,6 @@ def final_lines(result: Result, profile: Profile | None) -> list[str]:
     for row in result_rows(result, profile):
         notes = "  ".join(row.notes)
         grade = f"{words.SYMBOLS.get(row.mark, ' ')} {row.word}"
-        value = words.pad(row.value, 11, right=True)
-        lines.append(f"{words.pad(row.label, 34)} {value}  {words.pad(grade, 14)} {notes}".rstrip())
+        value = words.pad(row.value, max(13, words.columns(row.value)), right=True)
+        lines.append(f"{words.pad(row.label, 32)} {value}  {words.pad(grade, 14)} {notes}".rstrip())
     return lines

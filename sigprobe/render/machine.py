@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
@@ -135,10 +136,15 @@ before it knew the link's own.
 """
 
 
+_LOOKS_LIKE_NUMBER: Final = re.compile(r"[0-9][0-9.,]*([eE][+-]?[0-9]+)?|[0-9]{1,4}[-/][0-9]{1,2}([-/][0-9]{1,4})?")
+"""Text that Excel reads as a number or a date: `3273011001005` becomes 3,27E+12 and `007` becomes 7 otherwise."""
+
+
 def csv_rows(records: Iterable[Record], dialect: Dialect = "plain", *, header: bool = True) -> Iterator[str]:
     """The records as CSV text, one piece per record, the header first; lines end in CR LF (RFC 4180).
 
-    `excel-id` is what Excel with Indonesian settings opens by a double click: a BOM, `;`, a decimal comma.
+    `excel-id` is what Excel with Indonesian settings opens by a double click: a BOM, `;`, a decimal comma, and text
+    that looks like a number as `="…"`, so that TPS numbers stay whole.
     """
     excel = dialect == "excel-id"
     if header:
@@ -175,7 +181,7 @@ def _cell(value: Any, excel: bool) -> str:
         text = repr(value)
         return text.replace(".", ",") if excel else text
     if isinstance(value, str):
-        return guarded(value)
+        return f'="{value}"' if excel and _LOOKS_LIKE_NUMBER.fullmatch(value) else guarded(value)
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 

@@ -109,7 +109,7 @@ def _path(view: RunView) -> str:
     gateway = data.get("gateway")
     if isinstance(gateway, dict):
         steps.append((_("Gateway"), str(gateway.get("address")), _answer(gateway)))
-    groups = ((_("Resolver"), "resolvers"), (_("Reference"), "references"), (_("Target"), "targets"))
+    groups = ((_("DNS server"), "resolvers"), (_("Reference"), "references"), (_("Target"), "targets"))
     steps += [(_("Hop"), str(h.get("address")), _ms(h.get("rtt_ms"))) for h in _dicts(data.get("hops"))]
     for title, key in groups:
         steps += [(title, str(point.get("address")), _answer(point)) for point in _dicts(data.get(key))]

@@ -14,6 +14,7 @@ from sigprobe.record.result import RUN_KIND, Network, Outcome, Result
 from sigprobe.render import words
 from sigprobe.render.view import RunView
 from sigprobe.verdict import Reading, readings
+from sigprobe.words.codes import is_untested
 from sigprobe.words.i18n import _, ngettext
 
 MAX_ROWS: Final = 12
@@ -55,8 +56,9 @@ def result_rows(result: Result, profile: Profile | None, *, alone: bool = False)
     """The rows of one result. `alone` leaves its name out where the label says enough."""
     label = _label(result, alone)
     if result.outcome in (Outcome.FAILED, Outcome.SKIPPED):
-        mark = words.FAILED if result.outcome is Outcome.FAILED else words.SKIPPED
-        code = words.screen_code(result.failure.code) if result.failure is not None else ""
+        failure = None if result.failure is None else result.failure.code
+        mark = words.SKIPPED if is_untested(str(result.outcome), failure) else words.FAILED
+        code = "" if failure is None else words.screen_code(failure)
         yield TableRow(label, "", mark, words.word(mark), _curve(result) if mark == words.FAILED else (), (code,))
         return
     found = {r.metric: r for r in readings(result, profile)}

@@ -156,9 +156,21 @@ def sentences(view: RunView) -> list[tuple[str, str]]:
     found = []
     for code, names in groups.items():
         listed = words.listed(names)
-        found.append((f"{words.sentence(code, name=listed, names=listed)} {words.screen_code(code)}", code))
+        found.append((f"{_sentence(view, code, listed)} {words.screen_code(code)}", code))
         found += [(text, code) for text in map(_both_answers, view.results) if text and code == "tampered"]
     return found
+
+
+_BY_HAND: Final = {
+    "no_signal": N_("There is no mobile signal at this location. The results are stored on this device."),
+}
+"""Sentences in place of those that promise a later upload, where nothing on this device makes one."""
+
+
+def _sentence(view: RunView, code: str, names: str) -> str:
+    if code in _BY_HAND and not view.automatic:
+        return _(_BY_HAND[code])
+    return words.sentence(code, name=names, names=names)
 
 
 def _both_answers(result: Result) -> str:
@@ -187,7 +199,7 @@ def headline_of(view: RunView) -> str:
         return _("THE LOCAL NETWORK WORKS; THE INTERNET WAS NOT TESTED")
     if cause in _HEADLINES:
         return _(_HEADLINES[cause])
-    return words.sentence(cause, names=words.listed(view.verdict.targets)).rstrip(".")
+    return _sentence(view, cause, words.listed(view.verdict.targets)).rstrip(".")
 
 
 def advice_of(view: RunView) -> str:
@@ -227,6 +239,18 @@ def _upload_sentence(view: RunView, code: str) -> str:
     upload = view.upload
     assert upload is not None
     count = upload.count or view.pending
+    if upload.kind == "kept" and upload.again == "schedule" and count:
+        return ngettext(
+            "The collector cannot be reached. {n} result is safe on this device; the next scheduled test sends it.",
+            "The collector cannot be reached. {n} results are safe on this device; the next scheduled test sends them.",
+            count,
+        ).format(n=number(count))
+    if upload.kind == "kept" and upload.again == "hand" and count:
+        return ngettext(
+            "The collector cannot be reached. {n} result is safe on this device; to send it, run: {command}",
+            "The collector cannot be reached. {n} results are safe on this device; to send them, run: {command}",
+            count,
+        ).format(n=number(count), command="sigprobe upload")
     if upload.kind == "kept" and upload.retry_at is not None and count:
         return ngettext(
             "The collector cannot be reached. {n} result is safe on this device; upload will be retried at {time}.",

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from sigprobe.record.result import parse_time
+from sigprobe.record.profile import Word
+from sigprobe.record.result import RUN_KIND, parse_time
 from sigprobe.render import words
 from sigprobe.render.screen import time_text
-from sigprobe.words.codes import Code
+from sigprobe.words.codes import Code, is_untested
 from sigprobe.words.i18n import _, clock_text, ngettext, number, size
 
 State = Literal["ok", "warn", "fail"]
@@ -44,6 +45,8 @@ class StatusView:
     last_attempt: str | None = None
     next_attempt_at: datetime | None = None
     next_run_at: datetime | None = None
+    way: Literal["agent", "timer", "cron"] | None = None
+    every_min: int | None = None
     reasons: Mapping[str, int] = field(default_factory=dict)
     day: Usage | None = None
     month: Usage | None = None
@@ -109,8 +112,7 @@ def _status_rows(view: StatusView) -> Iterator[tuple[str, str]]:
         yield _("Next attempt"), clock_text(view.next_attempt_at, zone)
     if not view.collectors:
         yield _("Collector"), f"{words.sentence('no_collector')} {words.screen_code('no_collector')}"
-    if view.next_run_at:
-        yield _("Next test"), clock_text(view.next_run_at, zone)
+    yield _("Next test"), _next_test(view)
     yield _("Last position"), _position(view)
     yield _("Data used today"), _usage(view.day)
     yield _("Data used this month"), _usage(view.month)
@@ -118,6 +120,19 @@ def _status_rows(view: StatusView) -> Iterator[tuple[str, str]]:
     yield _("Storage"), f"{words.clean(view.buffer_path)} ({room})" if view.buffer_path else room
     for path in view.other_queues:
         yield _("Another queue"), words.clean(path)
+
+
+def _next_test(view: StatusView) -> str:
+    """When the next test runs automatically, or that none does."""
+    if view.way is None:
+        return _("none scheduled ({command})").format(command="sigprobe schedule install")
+    ways = {"agent": _("agent"), "timer": _("timer"), "cron": _("cron")}
+    if view.next_run_at is not None:
+        return f"{clock_text(view.next_run_at, view.zone)} ({ways[view.way]})"
+    if view.every_min is None:
+        return ways[view.way]
+    every = ngettext("every {n} minute", "every {n} minutes", view.every_min).format(n=view.every_min)
+    return f"{every} ({ways[view.way]})"
 
 
 def _position(view: StatusView) -> str:
@@ -266,22 +281,37 @@ def state_word(state: str) -> str:
     return known.get(state, words.clean(state))
 
 
+def _outcome(kind: str, outcome: str, code: object, data: object) -> str:
+    """The mark and the word or code of a record; a run shows its verdict, not that it came to its end."""
+    if kind == RUN_KIND and outcome != "failed":
+        verdict = data.get("verdict") if isinstance(data, Mapping) else None
+        if not isinstance(verdict, Mapping):
+            return f"{words.SYMBOLS[words.SKIPPED]} {words.word(words.SKIPPED)}"
+        cause = str(verdict.get("cause"))
+        if is_untested(outcome, cause):
+            return f"{words.SYMBOLS[words.SKIPPED]} {words.word(words.SKIPPED)}"
+        if verdict.get("owner") == "none":
+            return f"{words.SYMBOLS[Word.GOOD]} {words.word(Word.GOOD)}"
+        return f"{words.SYMBOLS[words.FAILED]} {words.screen_code(cause).strip('[]')}"
+    known = code if isinstance(code, str) else None
+    named = None if known is None else words.screen_code(known).strip("[]")
+    if is_untested(outcome, known):
+        return f"{words.SYMBOLS[words.SKIPPED]} {named or words.word(words.SKIPPED)}"
+    good, partly = _("ok"), _("partly")
+    outcomes = {
+        "ok": f"{words.SYMBOLS[Word.GOOD]} {good}",
+        "degraded": f"{words.SYMBOLS[Word.POOR]} {partly}",
+        "failed": f"{words.SYMBOLS[words.FAILED]} {named or words.word(words.FAILED)}",
+    }
+    return outcomes.get(outcome, words.clean(outcome))
+
+
 def _result_cells(entry: ListedResult, zone: str) -> tuple[str, str, str, str, str]:
     record = entry.record
     when = parse_time(str(record.get("started_at")))
     failure = record.get("failure")
     code = failure.get("code") if isinstance(failure, Mapping) else None
-    good, partly = _("ok"), _("partly")
-    outcomes = {
-        "ok": f"{words.SYMBOLS['good']} {good}",
-        "degraded": f"{words.SYMBOLS['poor']} {partly}",
-        "failed": f"{words.SYMBOLS['failed']} {words.word('failed')}",
-        "skipped": f"{words.SYMBOLS['skipped']} {words.word('skipped')}",
-    }
-    outcome = str(record.get("outcome"))
-    said = outcomes.get(outcome, words.clean(outcome))
-    if isinstance(code, str) and outcome in ("failed", "skipped"):
-        said = f"{words.SYMBOLS['failed' if outcome == 'failed' else 'skipped']} {words.screen_code(code).strip('[]')}"
+    said = _outcome(str(record.get("kind")), str(record.get("outcome")), code, record.get("data"))
     target = record.get("target")
     name = target.get("name") if isinstance(target, Mapping) else None
     return (

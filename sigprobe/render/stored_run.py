@@ -13,7 +13,9 @@ from sigprobe.render.view import RunView
 from sigprobe.verdict import UNCERTAIN, Verdict
 
 
-def view_of(records: Sequence[Mapping[str, Any]], profile: Profile | None, place: str | None = None) -> RunView:
+def view_of(
+    records: Sequence[Mapping[str, Any]], profile: Profile | None, place: str | None = None, *, automatic: bool = False
+) -> RunView:
     """Make the view of one run from its stored records, the run record among them.
 
     Results stand in the order of the run's plan. A run that was cut off has no run record: then the verdict is that
@@ -37,6 +39,7 @@ def view_of(records: Sequence[Mapping[str, Any]], profile: Profile | None, place
         place=place,
         data_used_bytes=int(_number(first.data.get("data_used_bytes")) if run is not None else 0),
         saved=len(results),
+        automatic=automatic,
     )
 
 

@@ -32,6 +32,10 @@ what it holds could not be noted here (`unnoted`); the queue failed (`storage`);
 `none` is configured; this device is `tokenless`, so nobody was asked; it was switched `off`."""
 
 
+Retry = Literal["at", "schedule", "hand"]
+"""What sends the rest: the agent `at` a known time, a `schedule` with its next test, a person by `hand`."""
+
+
 @dataclass(frozen=True, slots=True)
 class UploadLine:
     """What became of the sending. `count` is how many records are meant (waiting, or set aside)."""
@@ -39,6 +43,7 @@ class UploadLine:
     kind: UploadKind
     count: int = 0
     retry_at: datetime | None = None
+    again: Retry = "at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,7 @@ class RunView:
     records. `storage_failure` is a code of the table (`disk_full`, …) when something could not be saved.
     `warnings` are finished sentences in the language in use. `next_command` None lets the screen choose.
     `nearby` is the sentence that ends the verdict of a blank spot. `place_may_come` tells a GPS that has no position
-    yet from none in use; None where nobody remembers.
+    yet from none in use; None where that is unknown. `automatic` is True where an agent, a timer or cron sends later.
     """
 
     results: Sequence[Result]
@@ -68,3 +73,4 @@ class RunView:
     next_command: str | None = None
     nearby: str | None = None
     place_may_come: bool | None = None
+    automatic: bool = True

@@ -21,7 +21,7 @@ _WORDS: Final[Mapping[str, str]] = {
     Word.POOR: N_("poor"),
     Word.BAD: N_("bad"),
     FAILED: N_("failed"),
-    SKIPPED: N_("skipped"),
+    SKIPPED: N_("not tested"),
 }
 _SIGNAL_WORDS: Final[Mapping[str, str]] = {
     Word.GOOD: N_("strong"),
@@ -35,7 +35,7 @@ SYMBOLS: Final[Mapping[str, str]] = {
     Word.POOR: "!",
     Word.BAD: "✗",
     FAILED: "✗",
-    SKIPPED: "-",
+    SKIPPED: "–",
 }
 # All but two are as wide as what they stand for, so that columns stay where they are.
 _ASCII: Final = str.maketrans(

@@ -469,7 +469,7 @@ CODES: Final[Mapping[str, Code]] = _table(
         "SP-DSK-04",
         N_(
             "The collector has the results, but this device could not record that: its storage is full "
-            "or not writable. Nothing is lost; they will be sent again and are not stored twice."
+            "or not writable. Nothing is lost; the next upload sends them again, and they are not stored twice."
         ),
         N_("Delete other files, then run: sigprobe upload"),
     ),
@@ -596,3 +596,12 @@ def find_code(text: str) -> Code | None:
     """Look a code up by its name or its screen code, in any case."""
     wanted = text.strip().lower()
     return next((c for c in CODES.values() if wanted in (c.code, c.screen.lower())), None)
+
+
+NOT_TESTED: Final = frozenset({"no_reference", "internet_not_tested"})
+"""Codes of checks that measured nothing, because the settings name nothing to measure: neither good nor failed."""
+
+
+def is_untested(outcome: str, code: str | None) -> bool:
+    """Return whether a result shows "not tested": it was skipped, or there was nothing to test."""
+    return outcome == "skipped" or code in NOT_TESTED

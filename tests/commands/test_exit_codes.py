@@ -101,9 +101,12 @@ def test_a_full_disk_is_exit_6(settings: Settings, sigprobe: Run, tmp_path: Path
         assert sigprobe("test", "-q", "--config", str(config)).returncode == 0
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("form", ["--json", "--ndjson", "screen"])
-def test_ctrl_c_keeps_what_is_finished(form: str, settings: Settings, sigprobe: Run, spawn: Spawn) -> None:
-    """Ctrl-C in the middle: exit 130, finished steps and an `interrupted` run record are kept, stdout is whole."""
+def test_a_signal_keeps_what_is_finished(
+    form: str, number: signal.Signals, code: int, settings: Settings, sigprobe: Run, spawn: Spawn
+) -> None:
+    """Ctrl-C or SIGTERM in the middle: exit 130 or 143, finished steps and an `interrupted` run are kept."""
 
     def silent(peer: Peer) -> None:
         peer.head()
@@ -126,9 +129,9 @@ def test_ctrl_c_keeps_what_is_finished(form: str, settings: Settings, sigprobe: 
         until = time.monotonic() + 30
         while not server.connections and time.monotonic() < until:
             time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         stdout, stderr = process.communicate(timeout=30)
-    assert process.returncode == 130, stderr
+    assert process.returncode == code, stderr
     assert "Traceback" not in stderr
     kept = [json.loads(line) for line in sigprobe("results", "--ndjson", "--config", str(config)).stdout.splitlines()]
     assert (kept[0]["target"]["name"], kept[0]["outcome"]) == ("device", "ok")

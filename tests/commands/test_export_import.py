@@ -109,8 +109,8 @@ def test_a_person_is_told_what_comes_next(laptop: Laptops, tmp_path: Path, sigpr
     receipts_file(back, (one, sha256(line), "accepted"), (one, "0" * 64, "accepted"))
     done = sigprobe("import", str(back), "--config", str(home.config()))
     assert done.returncode == 0
-    assert "1 result is with the collector" in done.stdout
-    assert "1 receipt fits no result of this device" in done.stderr
+    assert "the collector already has 1 result" in done.stdout
+    assert "1 receipt matches no result of this device" in done.stderr
     done = sigprobe("export", stick, "--force", "-q", "--config", str(home.config()))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 

@@ -167,7 +167,7 @@ def test_no_crontab_yet_is_no_error(crontab: Path, tmp_path: Path, sigprobe: Run
 def test_a_period_cron_cannot_say_is_said(crontab: Path, tmp_path: Path, sigprobe: Run) -> None:
     """The period really used is named."""
     done = sigprobe("schedule", "install", "--cron", "--config", str(config(tmp_path, 7)))
-    assert "every 6 minutes is used" in done.stderr
+    assert "6 minutes are used" in done.stderr
 
 
 @pytest.mark.slow

@@ -74,7 +74,7 @@ def test_csv_round_trip(dialect: Dialect, delimiter: str) -> None:
     assert len(rows) == len(RESULTS)
     assert tuple(rows[0]) == CSV_COLUMNS
     for row, given_result in zip(rows, RESULTS, strict=True):
-        assert row["tps_id"] == "3273011001005"
+        assert row["tps_id"] == ('="3273011001005"' if dialect == "excel-id" else "3273011001005"), "text in Excel"
         assert row["kind"] == given_result.kind
         assert row["seq"] == ""
         assert json.loads(row["data_json"]) == given_result.to_dict()["data"]

@@ -66,7 +66,7 @@ GPS belum mendapat lokasi. [SP-GPS-01]
   Latensi                     ✗ gagal    [SP-NET-06]
   DNS                         ✗ gagal    [SP-NET-04]
   sirekap (HTTPS)             ✗ gagal    [SP-DNS-01]
-  Kecepatan                   - dilewati [SP-LCK-01]
+  Kecepatan                   – belum diuji [SP-LCK-01]
 Perangkat ini tidak punya gateway bawaan, jadi jaringan lain tidak dapat
   dijangkau. [SP-NET-06]
 Tidak ada rute dari perangkat ini ke kpu. [SP-NET-04]

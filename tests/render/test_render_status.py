@@ -36,6 +36,7 @@ Disisihkan              2
 Pengiriman terakhir     belum pernah
 Percobaan terakhir      Yang menjawab bukan server pusat, mungkin halaman login
                         jaringan ini. Tidak ada yang terkirim. [SP-SYN-02]
+Pengujian berikutnya    belum dijadwalkan (sigprobe schedule install)
 Lokasi terakhir         belum ada
 Data terpakai hari ini  14 MB dari 400 MB
 Penyimpanan             /var/lib/sigprobe/buffer.db (1,1 MB dari 256 MB)

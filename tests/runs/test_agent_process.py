@@ -77,7 +77,7 @@ def test_a_second_agent_on_one_queue_is_refused(tmp_path: Path, spawn: Spawn, li
     assert next_run_at(queue) is None
     assert json.loads(sigprobe(*status, "--json").stdout)["next_run_at"] is None
     third = AgentProcess(spawn, config, listener)
-    third.wait_for("at work")
+    third.wait_for("Agent is running")
     assert third.process.poll() is None
 
 
@@ -90,11 +90,11 @@ def test_settings_are_read_anew_and_mistakes_refused(tmp_path: Path, spawn: Spaw
         good = config.read_text()
         config.write_text(good + "nonsense: 1\n")
         agent.process.send_signal(signal.SIGHUP)
-        agent.wait_for("goes on with the settings it had")
+        agent.wait_for("keeps its previous settings")
         assert "nonsense" in agent.said
         config.write_text(good.replace(old.url, new.url))
         agent.process.send_signal(signal.SIGHUP)
-        agent.wait_for("read anew")
+        agent.wait_for("Settings reloaded")
         agent.wait_for("Tested:", 60)
         until(lambda: len(new.seen) > 0, 20)
         agent.process.send_signal(signal.SIGTERM)
@@ -186,7 +186,7 @@ def test_a_token_from_the_environment_is_said_once(
         agent.wait_for("Tested:", 60)
         until(lambda: sum(server.sizes) >= 2, 20)
         agent.process.send_signal(signal.SIGHUP)
-        agent.wait_for("read anew")
+        agent.wait_for("Settings reloaded")
         agent.process.send_signal(signal.SIGTERM)
         assert agent.process.wait(20) == 0
         assert agent.said.count("SIGPROBE_TOKEN") == 1
@@ -194,7 +194,7 @@ def test_a_token_from_the_environment_is_said_once(
         monkeypatch.delenv("SIGPROBE_TOKEN")
         config.write_text(by_file)
         other = AgentProcess(spawn, config)
-        other.wait_for("at work")
+        other.wait_for("Agent is running")
         other.process.send_signal(signal.SIGTERM)
         assert other.process.wait(20) == 0
         assert "SIGPROBE_TOKEN" not in other.said

@@ -114,7 +114,7 @@ def test_wait_goes_on_until_it_is_sent(tmp_path: Path, spawn: Spawn) -> None:
     assert process.returncode == 0, said
     assert json.loads(out)["accepted"] == 3
     assert said.count("SP-SYN-02") == 1
-    assert "next try" in said
+    assert "next attempt" in said
 
 
 @pytest.mark.slow
@@ -166,7 +166,7 @@ def test_typed_ignores_the_backoff_and_obeys_a_wish(tmp_path: Path, sigprobe: Ru
         backoff.asked_to_wait(server.url, 31_536_000)
         done = sigprobe("upload", "--config", str(config))
         assert done.returncode == 4
-        assert "next try" in done.stderr
+        assert "next attempt" in done.stderr
         assert len(server.seen) == 1
 
 
@@ -182,7 +182,7 @@ def test_what_was_set_aside_is_sent_again_when_asked_for(tmp_path: Path, sigprob
         done = sigprobe("upload", "--again", "--json", "--config", str(config))
     told = json.loads(done.stdout)
     assert (done.returncode, told["waiting_again"], told["accepted"], told["set_aside"]) == (0, 3, 3, 0)
-    assert "3 results that were set aside wait again." in done.stderr
+    assert "3 results that were set aside are pending again." in done.stderr
 
 
 def test_a_gateway_that_spoils_everything_is_no_success(tmp_path: Path, sigprobe: Run) -> None:

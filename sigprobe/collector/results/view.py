@@ -16,7 +16,7 @@ from sigprobe.record import kinds
 from sigprobe.record.foreign_json import object_or_none, read_json
 from sigprobe.record.result import RUN_KIND, format_time, is_at_least
 from sigprobe.words import i18n
-from sigprobe.words.codes import CODES
+from sigprobe.words.codes import CODES, is_untested
 from sigprobe.words.i18n import N_
 
 Translate = Callable[[str], str]
@@ -25,7 +25,7 @@ OUTCOMES: Final[Mapping[str, tuple[str, str]]] = {
     "ok": ("✓", N_("ok")),
     "degraded": ("~", N_("partly")),
     "failed": ("✗", N_("failed")),
-    "skipped": ("–", N_("skipped")),
+    "skipped": ("–", N_("not tested")),
 }
 """Symbol and word of each outcome: never colour alone."""
 
@@ -94,7 +94,7 @@ def row(stored: StoredResult, lang: str, _: Translate) -> ResultRow:
         region=_region(stored.tps_id),
         kind=_(_RUN_TITLE if is_run else info.title) or stored.kind,
         target=name if info.named and not is_run else None,
-        badge=_verdict_badge(stored.verdict_owner, stored.outcome, _) if is_run else badge(stored.outcome, _),
+        badge=_badge(stored, is_run, code, _),
         sentence=(_sentence(_(known.sentence), name, _) if known is not None else code) or None,
         screen_code=known.screen if known is not None and code != "healthy" else None,
         numbers=_numbers(info, _object(record.get("data")), lang, _),
@@ -102,6 +102,13 @@ def row(stored: StoredResult, lang: str, _: Translate) -> ResultRow:
         location=_location(stored.lat, stored.lon, lang),
         carrier=stored.carrier,
     )
+
+
+def _badge(stored: StoredResult, is_run: bool, code: str | None, _: Translate) -> Badge:
+    """A run shows its verdict, a check its outcome; what measured nothing is "not tested" in both."""
+    if is_untested(stored.outcome, code):
+        return badge("skipped", _)
+    return _verdict_badge(stored.verdict_owner, stored.outcome, _) if is_run else badge(stored.outcome, _)
 
 
 def summary(tally: Tally, lang: str, _: Translate) -> Summary:

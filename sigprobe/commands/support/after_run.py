@@ -10,8 +10,9 @@ from sigprobe.commands.support.command_result import Message
 
 if TYPE_CHECKING:
     from sigprobe.buffer import Buffer
+    from sigprobe.commands.support.automation import Way
     from sigprobe.config import Loaded
-    from sigprobe.render.view import UploadKind, UploadLine
+    from sigprobe.render.view import Retry, UploadKind, UploadLine
     from sigprobe.upload import Collector, Report
 
 
@@ -53,8 +54,8 @@ _KINDS: Final[dict[str, UploadKind]] = {
 }
 
 
-def upload_line(loaded: Loaded, sent: Report | None, pending: int, *, no_upload: bool) -> UploadLine:
-    """Return how the upload ended, for the screen."""
+def upload_line(loaded: Loaded, sent: Report | None, pending: int, way: Way | None, *, no_upload: bool) -> UploadLine:
+    """Return how the upload ended, for the screen; `way` is what sends the rest automatically."""
     from sigprobe.render.view import UploadLine
 
     if no_upload:
@@ -65,4 +66,6 @@ def upload_line(loaded: Loaded, sent: Report | None, pending: int, *, no_upload:
         return UploadLine("tokenless", pending)  # why was said before the test
     if sent.stopped is None:
         return UploadLine("set_aside", sent.rejected) if sent.rejected else UploadLine("sent", pending)
-    return UploadLine(_KINDS.get(sent.stopped, "kept"), pending, sentences.local_time(sent.retry_at))
+    again: Retry = "at" if way == "agent" else "hand" if way is None else "schedule"
+    retry_at = sentences.local_time(sent.retry_at) if way == "agent" else None
+    return UploadLine(_KINDS.get(sent.stopped, "kept"), pending, retry_at, again)

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sigprobe.commands.support import after_run, cli_values, draw, sentences, terminal
+from sigprobe.commands.support import after_run, automation, cli_values, draw, opening, sentences, terminal
 from sigprobe.commands.support.command_result import CommandResult, Json, Message, Output, Screen
 from sigprobe.commands.support.exit_codes import INTERRUPTED, NOT_SAVED
 from sigprobe.runs.clock import clock_offset
@@ -372,6 +372,7 @@ class Driven(CommandResult):
 
         # the cause of the end is reported by itself: a collector that was never asked has refused nothing
         unasked = self.no_upload or self.ended == "stopped" or self.fault is not None
+        way = automation.find(opening.buffer_path(self.loaded)).way
         view = RunView(
             [],
             self.points[-1].verdict if self.points else Verdict("uncertain", "nothing_measured", 0.0),
@@ -380,7 +381,7 @@ class Driven(CommandResult):
             zone=self.zone,
             saved=self.saved,
             pending=self.pending,
-            upload=after_run.upload_line(self.loaded, self.sent, self.pending, no_upload=unasked),
+            upload=after_run.upload_line(self.loaded, self.sent, self.pending, way, no_upload=unasked),
         )
         page, shape, csv = (str(path) for path in self.files)
         files = [

@@ -18,7 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command as build_command
 
 from sigprobe.commands.support import draw, terminal
-from sigprobe.commands.support.command_result import CommandResult
+from sigprobe.commands.support.command_result import CommandError, CommandResult
 from sigprobe.commands.verbs import INNER, VERBS, Inner, Verb
 from sigprobe.words.i18n import DOMAIN, LOCALE_DIR, N_, _
 
@@ -89,12 +89,17 @@ class Command(TyperCommand):
         """Examples first."""
         _write_help(self, ctx, formatter)
 
-    def invoke(self, ctx: Any) -> int:
-        """Run the command and print what it returns in the form that its options ask for; returns the exit code."""
-        with terminal.used(replace(terminal.current(), output=draw.output_of(ctx.params))):
-            returned = super().invoke(ctx)
-            assert isinstance(returned, CommandResult), f"{self.name} returned no result"
-            return draw.result(returned)
+    def invoke(self, ctx: Any) -> None:
+        """Run the command and print what it returns or raises; leave with its exit code if that is not 0."""
+        try:
+            with terminal.used(replace(terminal.current(), output=draw.output_of(ctx.params))):
+                returned = super().invoke(ctx)
+                assert isinstance(returned, CommandResult), f"{self.name} returned no result"
+                code = draw.result(returned)
+        except CommandError as error:
+            code = draw.error(error)
+        if code:
+            raise typer.Exit(code)
 
 
 class Group(TyperGroup):

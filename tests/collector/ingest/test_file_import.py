@@ -198,7 +198,7 @@ def test_killed_in_the_middle_and_done_again(
         (b"", 2, "SP-FIL-02"),
         (b"a,b\n", 2, "SP-FIL-01"),
         (None, 2, "SP-FIL-05"),
-        (whole([make_result().to_line()]), 0, "1 result taken in"),
+        (whole([make_result().to_line()]), 0, "1 result imported"),
     ],
 )
 def test_exit_codes(tmp_path: Path, sigprobe: Run, content: bytes | None, code: int, words: str) -> None:
