@@ -1,7 +1,7 @@
-"""Several requests of one check: connections that stay open, one purse of bytes, one deadline for all of it.
+"""Send several requests of one check over kept connections, with one byte budget and one deadline.
 
 The client of the kinds `web` and `video`. Bodies are counted as they crossed the wire, before any decoding. Redirects
-are followed on the same host only: elsewhere may stand a login page, or somebody who pays for the data.
+are followed on the same host only: another host may be a login page, or cost data that was not planned.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 HEAD_BYTES: Final = MAX_HEAD_BYTES
 READ_BYTES: Final = 64 * 1024
 DRAIN_BYTES: Final = 16 * 1024
-"""What is read of a redirect's own body, so that its connection can serve the next request."""
+"""Limit of what is read of a redirect's own body, so that its connection can serve the next request."""
 
 Resolve = Callable[[str, int, Deadline, threading.Event], sockets.Lookup]
 
 
-class Purse(DataBudget):
-    """What one check may use: its own limit, and never more than its run has left; what it spends both count."""
+class ByteBudget(DataBudget):
+    """Byte budget of one check, within that of its run. Both count what is spent."""
 
     __slots__ = ("_run",)
 
@@ -62,14 +62,14 @@ class Purse(DataBudget):
         return self.left_bytes() <= 0
 
     def reason(self) -> str:
-        """Whose limit is the tighter one: `data_budget` for the run's, `data_cap` for the check's own."""
+        """The failure code of the tighter limit: `data_budget` for the run's, `data_cap` for the check's own."""
         run = self._run.left_bytes()
         return "data_budget" if run is not None and run <= (super().left_bytes() or 0) else "data_cap"
 
 
 @dataclass(slots=True)
 class Fetched:
-    """What one request brought. Times are on the check's clock, in seconds; None is what never came.
+    """Outcome of one request. Times are on the check's clock, in seconds; None where nothing came.
 
     `bytes_received` is payload as sent. `code` is None for an answer that was read to its end, whatever its status.
     `cut` is true when the body went on beyond what was allowed. `location` is a redirect that was not followed.
@@ -102,12 +102,12 @@ class Fetched:
 
 
 class Client:
-    """What the connections of one check share: names once looked up, TLS settings, the purse."""
+    """State shared by the connections of one check: looked-up names, TLS settings, the byte budget."""
 
     def __init__(
         self,
         context: Context,
-        purse: Purse,
+        byte_budget: ByteBudget,
         *,
         accept_encoding: str,
         with_tokens: bool = False,
@@ -115,7 +115,7 @@ class Client:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.context = context
-        self.purse = purse
+        self.byte_budget = byte_budget
         self.clock = clock
         self._accept_encoding = accept_encoding
         self._with_tokens = with_tokens
@@ -125,7 +125,7 @@ class Client:
         self._secure: dict[str | None, ssl.SSLContext] = {}
 
     def look_up(self, host: str, port: int, deadline: Deadline, stop: threading.Event) -> sockets.Lookup:
-        """Ask for a name once; later connections know its addresses, the one that answered first."""
+        """Look a name up once; later connections reuse its addresses, the one that answered first."""
         with self._lock:
             known = self._known.get((host, port))
         if known is not None:
@@ -137,7 +137,7 @@ class Client:
         return found
 
     def prefer(self, address: sockets.Address) -> None:
-        """Let later connections begin with an address that has answered, not with a dead one before it."""
+        """Move an address that has answered to the front for later connections."""
         with self._lock:
             for key, known in self._known.items():
                 if address in known.addresses and known.addresses[0] != address:
@@ -155,7 +155,7 @@ class Client:
             return self._secure[ca_file]
 
     def headers(self, url: str, byte_range: tuple[int, int] | None) -> dict[str, str]:
-        """What a request says; a collector's token goes to its own origin alone, where the kind sends one at all."""
+        """Build the headers of a request. A collector's token goes to its own origin only, for kinds that send it."""
         said = {
             "User-Agent": f"sigprobe/{sigprobe.__version__}",
             "Accept": "*/*",
@@ -178,7 +178,9 @@ class Connection:
 
         self._client = client
         context = client.context
-        self.trace = Trace(context.deadline, context.stop, client.purse, 0, resolve=client.look_up, clock=client.clock)
+        self.trace = Trace(
+            context.deadline, context.stop, client.byte_budget, 0, resolve=client.look_up, clock=client.clock
+        )
         self._session = session(self.trace)
         self._cookies = ChainCookies()
 
@@ -269,8 +271,8 @@ class Connection:
             got.code, got.detail = error.code, error.detail
         except http_trace.LimitError:
             got.code, got.detail = "bad_response", f"no end of the headers within {HEAD_BYTES} bytes"
-            if client.purse.exhausted():
-                got.code, got.detail = client.purse.reason(), "the data allowed ended in the headers"
+            if client.byte_budget.exhausted():
+                got.code, got.detail = client.byte_budget.reason(), "the data allowed ended in the headers"
         except http1.ProtocolError as error:
             got.code, got.detail = "bad_response", str(error)
         except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException) as error:
@@ -284,7 +286,7 @@ class Connection:
         return got
 
     def _read(self, response: requests.Response, got: Fetched, limit: int, keep: bool) -> None:
-        """Read the body up to its limit, one piece after the other as long as the purse allows."""
+        """Read the body up to its limit, one piece after the other as long as the byte_budget allows."""
         from sigprobe.net.http_trace import LimitError
 
         kept = bytearray()
@@ -306,14 +308,14 @@ class Connection:
 
     def _allow(self, count: int) -> None:
         trace = self.trace
-        trace.max_bytes = trace.bytes_received + min(count, self._client.purse.left_bytes())
+        trace.max_bytes = trace.bytes_received + min(count, self._client.byte_budget.left_bytes())
 
 
 # --- numbers that both kinds have ---------------------------------------------------------------------------
 
 
 def fill_first(data: dict[str, Any], first: Fetched, trace: Trace) -> None:
-    """What the first request of a check says of the way to its server, in the names that kind `http` has, too."""
+    """Copy the path facts of a check's first request into its data, under the names of kind `http`."""
     where = first.location
     other = None if where is None else urlsplit(where).hostname
     data.update(trace.way())
@@ -326,8 +328,8 @@ def fill_first(data: dict[str, Any], first: Fetched, trace: Trace) -> None:
     )
 
 
-def failure_of(got: Fetched, purse: Purse) -> Failure | None:
-    """What was wrong with one answer; None for a whole body with a status of success."""
+def failure_of(got: Fetched, byte_budget: ByteBudget) -> Failure | None:
+    """Return the failure of one answer; None for a whole body with a status of success."""
     if got.code is not None:
         return Failure(got.code, got.detail)
     if got.location is not None:
@@ -338,12 +340,12 @@ def failure_of(got: Fetched, purse: Purse) -> Failure | None:
     if got.status is None or not 200 <= got.status < 300:
         return Failure("http_status", f"status {got.status}")
     if got.cut:
-        return Failure(purse.reason(), f"cut after {got.bytes_received} bytes")
+        return Failure(byte_budget.reason(), f"cut after {got.bytes_received} bytes")
     return None
 
 
 def fill_totals(data: dict[str, Any], connections: Sequence[Connection], payload: int) -> None:
-    """What all connections of a check moved; `payload` is what the bodies were of it."""
+    """Sum the bytes of all connections of a check; `payload` is the part that was bodies."""
     data["connections"] = sum(1 for one in connections if one.trace.address is not None)
     data["bytes_received"] = payload
     data["bytes_sent"] = sum(one.trace.bytes_sent for one in connections)

@@ -1,4 +1,4 @@
-"""An HTTP connection that knows how long each of its phases took, and that ends when the check does.
+"""Time the phases of an HTTP request, and end it at the check's deadline.
 
 It imports requests and urllib3 at the top, so it is itself imported only by a check that runs. The phases:
 
@@ -57,7 +57,7 @@ class LimitError(Exception):
 
 @dataclass(slots=True)
 class Trace:
-    """What one request went through. Bytes are those above TLS; `max_bytes` bounds what may arrive."""
+    """Times, addresses and bytes of one request. Bytes are those above TLS; `max_bytes` bounds what may arrive."""
 
     deadline: Deadline
     stop: threading.Event
@@ -298,7 +298,7 @@ def certificate_facts(certificate: Any) -> tuple[str | None, str | None]:
 
 
 def protocol_error(error: BaseException) -> FetchError:
-    """Tell apart what an HTTP library says of an answer it could not use."""
+    """Map an HTTP library's error for an unusable answer to a failure code."""
     causes = [error]
     while len(causes) < 8:
         last = causes[-1]

@@ -1,4 +1,4 @@
-"""URLs of targets: which may be asked for, what of them may be stored, and whose they are."""
+"""Check, shorten and compare URLs of targets, and resolve redirects."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from sigprobe.measure.http import kind as http
 from sigprobe.measure.http.options import Options as HttpOptions
 from sigprobe.measure.throughput.discovery import Client as SpeedClient
 from sigprobe.measure.throughput.server import Server as SpeedServer
-from sigprobe.net.http_client import Client, Connection, Purse
+from sigprobe.net.http_client import ByteBudget, Client, Connection
 from sigprobe.net.http_response import Response
 from sigprobe.net.limits import Context, Deadline
 from sigprobe.net.sockets import Address
@@ -33,7 +33,7 @@ def by_check(server: Server) -> tuple[int | None, bytes]:
 def by_page(server: Server) -> tuple[int | None, bytes]:
     """The client of kinds `web` and `video`."""
     context = Context(Deadline.after(5))
-    client = Client(context, Purse(10**6, context.budget), accept_encoding="identity")
+    client = Client(context, ByteBudget(10**6, context.budget), accept_encoding="identity")
     with Connection(client) as connection:
         got = connection.get(server.url(), max_bytes=10**5)
     return got.status, got.body if got.code is None else f"{got.code}: {got.detail}".encode()

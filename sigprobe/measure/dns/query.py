@@ -52,7 +52,7 @@ class Question:
 
 @dataclass(slots=True)
 class Reply:
-    """What one server said, and what it took.
+    """Answer of one server, and what it took.
 
     `query_ms` runs from just before the query that was answered was sent until just after its answer was read; an
     answer that had to be fetched again over TCP counts from the first of both, since that is what a program waits

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from sigprobe.measure.throughput.connection import Connection, FaultError, Life, Loop
 from sigprobe.measure.throughput.server import Server, check_status
@@ -26,12 +26,14 @@ from sigprobe.net.sockets import (
     wait_slice,
 )
 from sigprobe.net.tls import client_context
+from sigprobe.net.urls import redirect_target, same_host
 from sigprobe.record.foreign_json import object_or_none
 
 CONTROL_S: Final = 10.0
 """The longest wait for anything that is not the transfer itself."""
 
 IDLE_PROBES: Final = 3
+MAX_MOVES: Final = 5
 MAX_BODY: Final = 256 * 1024
 
 LAYOUTS: Final = (("backend/", ""), ("backend/", ".php"), ("", ".php"), ("", ""))
@@ -70,6 +72,14 @@ def tls_context(url: str, context: Context) -> ssl.SSLContext | None:
         raise FaultError("tls_failed", f"CA file: {error}") from error
 
 
+class _MovedError(Exception):
+    """The endpoints are elsewhere on the same host: `url` is their new base."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.url = url
+
+
 def find(
     url: str,
     session: str,
@@ -78,7 +88,25 @@ def find(
     getaddrinfo: GetAddrInfo | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Found:
-    """Look the host up, connect, find the endpoints, take the idle round trips. Raises FaultError, StoppedError."""
+    """Look the host up, connect, find the endpoints, take the idle round trips. Raises FaultError, StoppedError.
+
+    A redirect is followed within the host, such as to https or to `www.`.
+    """
+    for _ in range(MAX_MOVES):
+        try:
+            return _find(url, session, context, getaddrinfo, clock)
+        except _MovedError as moved:
+            url = moved.url
+    raise FaultError("redirect_limit", f"more than {MAX_MOVES} redirects")
+
+
+def _find(
+    url: str,
+    session: str,
+    context: Context,
+    getaddrinfo: GetAddrInfo | None,
+    clock: Callable[[], float],
+) -> Found:
     parts = urlsplit(url)
     tls = tls_context(url, context)
     try:
@@ -99,7 +127,7 @@ def find(
     authority = endpoint(host, port) if parts.port else (f"[{host}]" if ":" in host else host)
     server = Server(address, host, authority, "", "", tls, of_origin(context.tokens, url))
     base = parts.path if parts.path.endswith("/") else parts.path + "/"
-    server = _layout(server, base, session, context)
+    server = _layout(server, url, base, session, context)
     for _ in range(IDLE_PROBES - 1):
         with suppress(FaultError):
             rtts.append(race((address,), host, context.deadline.within(CONTROL_S), context, clock)[1])
@@ -228,13 +256,25 @@ def _exchange(
     answer.append((head, bytes(body)))
 
 
-def _layout(server: Server, base: str, session: str, context: Context) -> Server:
+def _moved(url: str, candidate: Server, head: Head, endpoint_path: str) -> str | None:
+    """The new base of the endpoints where an answer redirects within the host; None for anything else."""
+    asked = urljoin(url, f"{candidate.path}empty{candidate.suffix}")
+    target = redirect_target(asked, head.status, {"Location": head.headers.get("location", "")})
+    if target is None or target == asked or not same_host(asked, target) or not target.endswith(endpoint_path):
+        return None
+    return target.removesuffix(endpoint_path)
+
+
+def _layout(server: Server, url: str, base: str, session: str, context: Context) -> Server:
     client = Client(server, context)
     missing: FaultError | None = None
     try:
         for folder, suffix in LAYOUTS:
             candidate = replace(server, path=base + folder, suffix=suffix)
             head, body = client.get(candidate, "empty")
+            moved = _moved(url, candidate, head, f"{folder}empty{suffix}")
+            if moved is not None:
+                raise _MovedError(moved)
             try:
                 check_status(head)
                 if body.strip():

@@ -44,7 +44,7 @@ def check_status(head: Head) -> None:
     mark = challenge(head.headers)
     if mark is not None:
         raise FaultError("http_challenge", f"HTTP {status}, {mark}", status)
-    if status == 200:
+    if status in (200, 204):
         return
     if status in (429, 503):
         wait = head.headers.get("retry-after")

@@ -40,9 +40,9 @@ def measure(
     from sigprobe.measure.video.playback import Show
 
     context.progress(Progress("video", None, None, 0.0))
-    purse = http_client.Purse(options.max_mb * MB, context.budget)
+    byte_budget = http_client.ByteBudget(options.max_mb * MB, context.budget)
     client = http_client.Client(
-        context, purse, accept_encoding="identity", with_tokens=True, resolve=resolve, clock=clock
+        context, byte_budget, accept_encoding="identity", with_tokens=True, resolve=resolve, clock=clock
     )
     with http_client.Connection(client) as connection:
         show = Show(client, connection, media_s=options.media_s, buffer_s=options.buffer_s)
@@ -52,10 +52,12 @@ def measure(
             show.play(ladder, first.url, first.started_s)
         show.fill(data)
         http_client.fill_totals(data, [connection], show.payload)
-    return _outcome(show, options.media_s, data, context, purse)
+    return _outcome(show, options.media_s, data, context, byte_budget)
 
 
-def _outcome(show: Show, wanted_s: float, data: dict[str, Any], context: Context, purse: http_client.Purse) -> Measured:
+def _outcome(
+    show: Show, wanted_s: float, data: dict[str, Any], context: Context, byte_budget: http_client.ByteBudget
+) -> Measured:
     """Judge: all that was asked for, a part of it, or nothing that plays."""
     started = show.player is not None and show.player.started
     failure, used = show.failure, data["address"]
@@ -64,7 +66,7 @@ def _outcome(show: Show, wanted_s: float, data: dict[str, Any], context: Context
     elif show.ended in ("media_cap", "media_end"):
         return Measured(Outcome.OK, data, None, used)
     elif show.ended is not None:
-        code = {"data_cap": purse.reason(), "time_cap": "too_slow" if show.payload else "timeout"}[show.ended]
+        code = {"data_cap": byte_budget.reason(), "time_cap": "too_slow" if show.payload else "timeout"}[show.ended]
         failure = Failure(code, f"{show.media_s():.1f} of {wanted_s:g} s of media, {show.payload} bytes")
     failure = failure or Failure("playlist_invalid", "no rung could be played")
     if not started:

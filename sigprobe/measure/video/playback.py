@@ -71,7 +71,7 @@ class Show:
         """Fetch and read a playlist; None, and the failure kept, when there is none."""
         got = self._connection.get(url, max_bytes=hls.MAX_BYTES)
         self.payload += got.bytes_received
-        self.failure = _failure(got, self._client.purse)
+        self.failure = _failure(got, self._client.byte_budget)
         if self.failure is not None:
             return got, None
         content = http_body.decoded(got.body, got.encoding or "")
@@ -86,10 +86,10 @@ class Show:
 
     def _fetch(self, part: hls.Part) -> http_client.Fetched | None:
         """Fetch media; None, and the failure kept, when it did not come whole."""
-        most = self._client.purse.left_bytes() if part.byte_range is None else part.byte_range[1]
+        most = self._client.byte_budget.left_bytes() if part.byte_range is None else part.byte_range[1]
         got = self._connection.get(part.url, max_bytes=most, keep=False, byte_range=part.byte_range)
         self.payload += got.bytes_received
-        self.failure = _failure(got, self._client.purse)
+        self.failure = _failure(got, self._client.byte_budget)
         if got.code is None and part.byte_range is not None and got.status == 200:
             self.failure = Failure("bad_response", "a byte range was asked for, and all of it was sent")
         elif got.code is None and part.byte_range is not None and got.cut:
@@ -126,7 +126,7 @@ class Show:
     def _limit(self) -> Ended | None:
         if self.media_s() >= self._wanted_s:
             return "media_cap"
-        if self._client.purse.exhausted():
+        if self._client.byte_budget.exhausted():
             return "data_cap"
         return "time_cap" if self._context.deadline.expired() else None
 
@@ -137,7 +137,7 @@ class Show:
         segment = self._next(rung)
         if segment is None:
             return
-        left = self._client.purse.left_bytes()
+        left = self._client.byte_budget.left_bytes()
         while rung.bandwidth_bps is not None and rung.bandwidth_bps / 8 * segment.duration_s > left:
             # a segment that the data left cannot pay for would only be cut
             lower = self._rungs.index(rung) - 1
@@ -282,9 +282,9 @@ class Show:
             data["stall_ratio"] = round(show.stalled_s / (show.stalled_s + media_s), 4)
 
 
-def _failure(got: http_client.Fetched, purse: http_client.Purse) -> Failure | None:
+def _failure(got: http_client.Fetched, byte_budget: http_client.ByteBudget) -> Failure | None:
     """What was wrong with one answer, told apart as the other checks against a collector do."""
-    found = http_client.failure_of(got, purse)
+    found = http_client.failure_of(got, byte_budget)
     if found is None or found.code != "http_status":
         return found
     if got.status in (429, 503):

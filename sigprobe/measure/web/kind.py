@@ -47,8 +47,8 @@ def measure(
     if context.budget.exhausted():
         return Measured(Outcome.SKIPPED, data, Failure("data_budget"))
     context.progress(Progress("page", None, None, 0.0))
-    purse = http_client.Purse(options.max_mb * MB, context.budget)
-    client = http_client.Client(context, purse, accept_encoding="gzip, deflate", resolve=resolve, clock=clock)
+    byte_budget = http_client.ByteBudget(options.max_mb * MB, context.budget)
+    client = http_client.Client(context, byte_budget, accept_encoding="gzip, deflate", resolve=resolve, clock=clock)
     with http_client.Connection(client) as connection:
         page = connection.get(options.url, max_bytes=options.max_mb * MB)
         http_client.fill_first(data, page, connection.trace)
@@ -58,7 +58,7 @@ def measure(
         if page.code is None and not page.cut:
             data["page_ms"] = http_client.since(page.started_s, page.ended_s)
         used = data["address"]
-        failure = http_client.failure_of(page, purse)
+        failure = http_client.failure_of(page, byte_budget)
         if failure is not None:
             left_out = failure.code in ("interrupted", "data_budget", "data_cap")
             outcome = Outcome.SKIPPED if left_out else Outcome.FAILED
@@ -79,7 +79,7 @@ def measure(
         data["other_hosts"] = len({urlsplit(part.url).hostname for part in others})
         crew = _Crew(chosen, client, options.max_mb * MB)
         crew.work(connection, min(options.connections, len(chosen)))
-    _fill_parts(data, page, own, crew.done, purse)
+    _fill_parts(data, page, own, crew.done, byte_budget)
     http_client.fill_totals(
         data, crew.connections, page.bytes_received + sum(got.bytes_received for _, got in crew.done)
     )
@@ -148,7 +148,7 @@ class _Crew:
     def _over(self) -> bool:
         client = self._client
         stopped = client.context.stop.is_set() or client.context.deadline.expired()
-        return bool(self._errors) or stopped or client.purse.exhausted()
+        return bool(self._errors) or stopped or client.byte_budget.exhausted()
 
 
 def _fill_parts(
@@ -156,9 +156,9 @@ def _fill_parts(
     page: http_client.Fetched,
     own: Sequence[Part],
     done: Sequence[tuple[Part, http_client.Fetched]],
-    purse: http_client.Purse,
+    byte_budget: http_client.ByteBudget,
 ) -> None:
-    rows = [(_row(part, got, purse), got) for part, got in done]
+    rows = [(_row(part, got, byte_budget), got) for part, got in done]
     failed = [row for row, _ in rows if row["failure"] is not None]
     ranked = sorted((row for row, _ in rows), key=lambda row: (row["failure"] is None, -(row["ms"] or 0.0)))
     data.update(
@@ -175,8 +175,8 @@ def _fill_parts(
         data["total_ms"] = http_client.since(page.started_s, max([page.ended_s or page.started_s, *ends]))
 
 
-def _row(part: Part, got: http_client.Fetched, purse: http_client.Purse) -> ResourceData:
-    failure = http_client.failure_of(got, purse)
+def _row(part: Part, got: http_client.Fetched, byte_budget: http_client.ByteBudget) -> ResourceData:
+    failure = http_client.failure_of(got, byte_budget)
     return {
         "url": shown_url(part.url)[:MAX_SHOWN_URL],
         "use": part.use,
@@ -198,8 +198,8 @@ def _outcome(data: dict[str, Any], client: http_client.Client, capped: bool, use
     code = "resource_cap" if capped else "page_incomplete"
     if context.stop.is_set():
         data["ended"], code = None, "interrupted"
-    elif client.purse.exhausted():
-        data["ended"], code = "data_cap", client.purse.reason()
+    elif client.byte_budget.exhausted():
+        data["ended"], code = "data_cap", client.byte_budget.reason()
     elif context.deadline.expired():
         data["ended"], code = "time_cap", "timeout"
     if data["total_ms"] is None:
