@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from sigprobe.render.nearest import Standpoint
     from sigprobe.runs.session import RunReport
 
+SUGGESTED_WITHIN_M: Final = 50_000.0
+"""A test suggests no signal further away: nobody carries results there and back."""
 BLANK: Final = frozenset(
     {"no_network", "no_signal", "no_internet", "weak_signal", "modem_no_data", "dead_after_hop", "no_way_beyond"}
 )
@@ -96,8 +98,11 @@ def after_blank_spot(loaded: Loaded, buffer: Buffer, report: RunReport) -> str |
     if here is None:
         known = _standpoint(loaded, buffer, None)
         here = None if known is None else (known.lat, known.lon)
-    found = [] if here is None else _ranked(buffer, *here, 1)
-    return nearest_sentence(found[0], datetime.now(UTC)) if found else None
+    tps_id = report.run.result.tags.tps_id
+    own = None if tps_id is None else f"TPS {tps_id}"
+    found = [] if here is None else _ranked(buffer, *here, None)
+    worth = [n for n in found if n.distance_m <= SUGGESTED_WITHIN_M and (own is None or n.point.name != own)]
+    return nearest_sentence(worth[0], datetime.now(UTC)) if worth else None
 
 
 def _plain(lat: float, lon: float, reasons: tuple[str, ...]) -> dict[str, object]:
@@ -132,7 +137,7 @@ def _standpoint(loaded: Loaded, buffer: Buffer, given: tuple[float, float] | Non
     return None if fixed is None else Standpoint(fixed.lat, fixed.lon, "fixed")
 
 
-def _ranked(buffer: Buffer, lat: float, lon: float, limit: int) -> list[Near]:
+def _ranked(buffer: Buffer, lat: float, lon: float, limit: int | None) -> list[Near]:
     from sigprobe.lists import kept_points, visits
     from sigprobe.places import geometry
 

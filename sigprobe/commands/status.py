@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -170,13 +170,19 @@ def _limit(megabytes: int | None) -> int | None:
     return None if megabytes is None else megabytes * 1_000_000
 
 
+_LOOKED_AT: Final = 1000
+"""How many of the newest results are looked at for this device's last position; carried ones may be among them."""
+
+
 def _last_fix(buffer: Buffer) -> tuple[str | None, datetime | None]:
     """The newest position among the last results, in words, and when its result began."""
     from sigprobe.record.result import parse_time
 
     text: str | None = None
     when: datetime | None = None
-    for row in buffer.rows(newest=200):
+    for row in buffer.rows(newest=_LOOKED_AT):
+        if not row.own:  # carried for another device: its position is not ours
+            continue
         record = json.loads(row.line)
         place = record.get("tags", {}).get("location")
         if isinstance(place, dict) and isinstance(place.get("lat"), float) and isinstance(place.get("lon"), float):

@@ -213,6 +213,15 @@ def _wrong_type(key: Key, value: Any, field: fields.Field | None, hint: str, spo
         return _("{value} is not allowed here.").format(value=shown(value)), hint
     allowed = fields.wanted(field)
     scalar = isinstance(value, bool | int | float)
+    words = [str(choice) for choice in fields.choices_of(field)]
+    if words and scalar:
+        # quotes would not help: the word itself is none of those allowed
+        message = _("must be {allowed}, not {value}.").format(allowed=allowed, value=spot.written if spot else value)
+        return message, _("For example: {example}").format(example=f"{key[-1]}: {words[0]}")
+    if key[-1:] == ("tps_id",) and spot is not None and re.search(r"[eE.]", spot.written or ""):
+        message = _("{written} is a TPS number that a spreadsheet has shortened; its last digits are lost.")
+        lost = _("Type all 13 digits, in quotes, for example: {example}").format(example='tps_id: "3273011001005"')
+        return message.format(written=spot.written), lost
     if field.is_text and scalar and spot is not None and spot.written is not None:
         quoted = json.dumps(spot.written, ensure_ascii=False)
         named = f"{key[-1]}: {quoted}" if isinstance(key[-1], str) else quoted

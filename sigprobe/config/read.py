@@ -215,7 +215,8 @@ class _Walk:
         elif isinstance(value, float) and not math.isfinite(value):
             self.problem(node, key, _("{value} is not a finite number.").format(value=shown(node.value)))
         elif isinstance(value, int) and abs(value) >= 2**63:
-            self.problem(node, key, _("{value} is too large a number.").format(value=shown(node.value)), hint)
+            # quotes would make it a text, which no number may be
+            self.problem(node, key, _("{value} is too large a number.").format(value=shown(node.value)))
         elif isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
             self.problem(node, key, _("a character that is not allowed in a text file."))
         else:

@@ -17,6 +17,8 @@ from sigprobe.record.result import RUN_KIND, parse_time
 Position = tuple[float, float]
 
 _UNTRUSTED: Final = frozenset({"zero", "useless_accuracy"})
+DOUBTED: Final = frozenset({"jump", "time_back", "other_province"})
+"""Reasons for which a position is shown, but nobody is sent there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def visits(rows: Iterable[tuple[bytes, bool]]) -> list[Visit]:
             continue
         run = runs.setdefault(run_id, _Growing(own, record))
         tags = _object(record.get("tags"))
-        run.position = position(tags.get("location")) or run.position
+        run.position = position(tags.get("location"), doubted=False) or run.position
         run.network = {**run.network, **{k: v for k, v in _object(tags.get("network")).items() if v is not None}}
         if record.get("kind") == RUN_KIND:
             run.verdict = _object(_object(record.get("data")).get("verdict"))
@@ -98,14 +100,18 @@ def newest_by_tps(found: Iterable[Visit]) -> dict[str, Visit]:
     return newest
 
 
-def position(value: object) -> Position | None:
-    """Degrees out of a location tag; None when it has none, or none that can be trusted."""
+def position(value: object, *, doubted: bool = True) -> Position | None:
+    """Return the degrees of a location tag; None when it has none, or none that can be trusted.
+
+    Without `doubted` a position is also left out when the receiver strayed, or when it does not fit its TPS.
+    """
     place = _object(value)
     lat, lon = _degrees(place.get("lat"), 90), _degrees(place.get("lon"), 180)
     if lat is None or lon is None:
         return None
     reasons = place.get("quality_reasons")
-    if isinstance(reasons, list) and _UNTRUSTED & {r for r in reasons if isinstance(r, str)}:
+    refused = _UNTRUSTED if doubted else _UNTRUSTED | DOUBTED
+    if isinstance(reasons, list) and refused & {r for r in reasons if isinstance(r, str)}:
         return None
     return lat, lon
 

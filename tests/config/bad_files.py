@@ -183,10 +183,7 @@ BAD: dict[str, tuple[str | bytes, list[str]]] = {
     ),
     "huge number": (
         BASE + "schedule: {every_min: 99999999999999999999}\n",
-        [
-            'PATH:4:23: schedule.every_min: "99999999999999999999" is too large a number.'
-            ' Put it in quotes: every_min: "99999999999999999999"'
-        ],
+        ['PATH:4:23: schedule.every_min: "99999999999999999999" is too large a number.'],
     ),
     "not a number": (
         BASE + "location: {fixed: {lat: .nan, lon: 1}}\n",
