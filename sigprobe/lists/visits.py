@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sigprobe.record import kinds
 from sigprobe.record.foreign_json import object_or_none
+from sigprobe.verdict.verdict import CONNECTED
 from sigprobe.record.result import RUN_KIND, parse_time
 
 Position = tuple[float, float]
@@ -124,7 +125,7 @@ def _visit(run_id: str, run: _Growing) -> Visit:
     answered = bool(run.outcomes & {"ok", "degraded"})
     if cause is not None:
         healthy = owner == "none"
-        connected = answered and (owner in ("none", "service", "collector") or cause == "below_need")
+        connected = answered and (owner in ("none", "service", "collector") or cause in CONNECTED)
     else:
         healthy = connected = answered and "failed" not in run.outcomes
     if run.path in ("ok", "failed"):

@@ -13,10 +13,11 @@ from sigprobe.record import kinds
 from sigprobe.record.profile import Word
 from sigprobe.record.result import RUN_KIND, Outcome, Result, Tags
 from sigprobe.render import words
+from sigprobe.render.candidates import candidates_text
 from sigprobe.render.run_table import TableRow, rows
 from sigprobe.render.styling import Line, finish
 from sigprobe.render.view import RunView
-from sigprobe.verdict import NONE, only_nearby, shortfalls
+from sigprobe.verdict import NONE, shortfalls
 from sigprobe.words.i18n import N_, _, clock_text, duration, ngettext, number, size
 
 _STYLES: Final = {
@@ -43,6 +44,7 @@ _HEADLINES: Final = {
     "uncertain": N_("SOMETHING IS WRONG, THE CAUSE IS NOT CERTAIN"),
     "nothing_measured": N_("NOTHING WAS MEASURED"),
     "below_need": N_("THE CONNECTION WORKS, BUT NOT WELL ENOUGH"),
+    "internet_not_tested": N_("THE LOCAL NETWORK WORKS; THE INTERNET WAS NOT TESTED"),
 }
 _UPLOADS: Final = {
     "kept": "collector_unreachable",
@@ -195,8 +197,6 @@ def headline_of(view: RunView) -> str:
         named = [number for number in kinds.numbers() if number.metric in short and number.short]
         if named:
             return _(min(named, key=lambda number: number.rank).short)
-    if view.verdict.owner == NONE and only_nearby(view.results):
-        return _("THE LOCAL NETWORK WORKS; THE INTERNET WAS NOT TESTED")
     if cause in _HEADLINES:
         return _(_HEADLINES[cause])
     return _sentence(view, cause, words.listed(view.verdict.targets)).rstrip(".")
@@ -207,7 +207,8 @@ def advice_of(view: RunView) -> str:
     if view.verdict.owner == NONE:
         return ""
     names = words.listed(view.verdict.targets)
-    return words.advice(view.verdict.cause, name=names, names=names)
+    remaining = candidates_text(view.verdict, view.tags.network.operator.name)
+    return remaining or words.advice(view.verdict.cause, name=names, names=names)
 
 
 def saved_texts(view: RunView) -> Iterator[str]:

@@ -231,7 +231,10 @@ class Session:
 
     def _time_for_both(self, beside: Sequence[CommonOptions]) -> bool:
         """Whether the checks side by side leave time for one more after them, at their worst."""
-        longest = sorted(t.timeout_s() for t in beside)[-2:]
+        # the walk needs only its first part; its second look takes what time is left
+        longest = sorted(t.timeout_s() if measure.KINDS[t.kind].configurable else t.estimate().seconds for t in beside)[
+            -2:
+        ]
         return self._ends_at is None or self._ends_at - self._clock() > sum(longest)
 
     def _work(self, options: CommonOptions, done: queue.SimpleQueue[Any]) -> None:

@@ -6,8 +6,8 @@ from typing import Final
 
 from sigprobe.record.kinds import Way, way
 from sigprobe.record.result import Outcome, Result
-from sigprobe.verdict import dns_consistency
-from sigprobe.verdict.evidence import Facts, WalkEntry, code, host_of, ip
+from sigprobe.verdict import candidates, dns_consistency
+from sigprobe.verdict.evidence import Facts, WalkEntry, beyond_the_site, code, host_of, ip
 from sigprobe.verdict.verdict import LOCAL, OPERATOR, UNCERTAIN, Verdict, say
 
 # Why an answer is called tampered, where nothing else fits: a private address may be an inner view of the name, and one
@@ -37,7 +37,7 @@ def dead(facts: Facts) -> Verdict | None:
         return None
     if _operators(facts, rows):
         return say(OPERATOR, "resolver_dead", 0.9, [*nameless, *half], facts.walks)
-    return say(UNCERTAIN, "resolver_silent", 0.7, [*nameless, *half], facts.walks)
+    return say(UNCERTAIN, "resolver_silent", 0.5, [*nameless, *half], facts.walks, candidates=candidates.NAMES)
 
 
 def lying(facts: Facts) -> Verdict | None:
@@ -53,8 +53,8 @@ def _tampered(facts: Facts) -> Verdict | None:
     reasons = {str((r.data.get("comparison") or {}).get("reason")) for r in found}
     system = [row for row in _own_servers(facts) if row.get("answers")]
     if reasons <= _PROOF and _operators(facts, system):
-        return say(OPERATOR, "resolver_lying", 0.8, found, facts.walks)
-    return say(UNCERTAIN, "resolver_lying", 0.6, found, facts.walks)
+        return say(OPERATOR, "resolver_lying", 0.9, found, facts.walks)
+    return say(UNCERTAIN, "names_disagree", 0.5, found, facts.walks, candidates=candidates.NAMES)
 
 
 def _false_page(facts: Facts) -> Verdict | None:
@@ -69,7 +69,7 @@ def _false_page(facts: Facts) -> Verdict | None:
         system = [row for row in _own_servers(facts) if row.get("answers")]
         if _operators(facts, system):
             return say(OPERATOR, "resolver_lying", proven, asked, facts.walks)
-        return say(UNCERTAIN, "resolver_lying", proven, asked, facts.walks)
+        return say(UNCERTAIN, "names_disagree", 0.5, asked, facts.walks, candidates=candidates.NAMES)
     return None
 
 
@@ -175,11 +175,19 @@ def _forwarder_is_fine(facts: Facts) -> bool:
 
 
 def _operators(facts: Facts, rows: list[WalkEntry]) -> bool:
-    """Whether these resolvers are the operator's: beyond the gateway, and not chosen by hand."""
+    """Whether these resolvers are the operator's: handed out over the device's own modem, and none set by hand.
+
+    Behind a router a resolver may be this place's own, another site's, or one that was set by hand; its address alone
+    does not tell. A private address is never the operator's by itself.
+    """
     references = {str(row.get("address")) for row in facts.rows("references")}
     hosts = [str(ip(str(row.get("address"))) or row.get("address")) for row in rows]
     beyond = all(row.get("place") == "beyond" for row in rows)
-    return bool(rows) and beyond and not any(h in _PUBLIC or h in references for h in hosts)
+    own = [ip(host) for host in hosts]
+    theirs = all(a is not None and beyond_the_site(a) for a in own)
+    return (
+        bool(rows) and facts.own_modem and beyond and theirs and not any(h in _PUBLIC or h in references for h in hosts)
+    )
 
 
 def failing_name_alone(facts: Facts, host: str) -> bool:

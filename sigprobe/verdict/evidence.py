@@ -152,6 +152,46 @@ class Facts:
         told = [(str(row.get("address")), row.get("clock_offset_s")) for row in rows]
         return {address: float(offset) for address, offset in told if offset is not None and is_number(offset)}
 
+    # --- the second look ------------------------------------------------------------------------------------
+
+    @cached_property
+    def second(self) -> WalkEntry:
+        """What the walk saw when it looked again; empty where it did not."""
+        return self.part("second")
+
+    def again(self, host: str) -> list[WalkEntry]:
+        """The second looks at a host."""
+        found = self.second.get("web")
+        rows = [row for row in found if isinstance(row, Mapping)] if isinstance(found, list | tuple) else []
+        return [row for row in rows if row.get("host") == host]
+
+    @cached_property
+    def collectors_again(self) -> list[WalkEntry]:
+        """The second looks at collectors that had failed."""
+        found = self.second.get("collectors")
+        return [row for row in found if isinstance(row, Mapping)] if isinstance(found, list | tuple) else []
+
+    @cached_property
+    def own_modem(self) -> bool:
+        """Whether the device is itself the modem of the link: then everything beyond it is the operator's."""
+        return self.network.access == "cellular"
+
+    @cached_property
+    def operators_hop(self) -> str | None:
+        """An address that proves that the site was left: public, in 100.64/10, or any hop of the device's own modem."""
+        rows = [h for h in self.rows("hops") if h.get("said") == "ttl_exceeded"]
+        hops = [str(h.get("address")) for h in rows] + [str(self.path.get("hop_beyond") or "")]
+        for text in hops:
+            address = ip(text)
+            if address is not None and (self.own_modem or beyond_the_site(address)):
+                return text
+        return None
+
+    @cached_property
+    def told_no_route(self) -> set[str]:
+        """Addresses of routers that said of a reference that it cannot be reached."""
+        return {str(row["told_by"]) for row in self.rows("references") if row.get("told_by")}
+
     # --- names ----------------------------------------------------------------------------------------------
 
     def asked(self, host: str, *, system: bool | None = None) -> list[WalkEntry]:
@@ -205,6 +245,13 @@ class Facts:
         """What answered worse than needed. One lost packet of a few is chance, and no shortfall."""
         found = shortfalls(self.answered, self.profile)
         return tuple(r for r in found if not (r.metric == "loss_ratio" and _by_chance(r.result)))
+
+
+def beyond_the_site(address: Address) -> bool:
+    """Whether an address cannot be inside a house or an office: public, or the range shared by operators' customers."""
+    if address.version == 4 and address in ipaddress.ip_network("100.64.0.0/10"):
+        return True
+    return address.is_global
 
 
 def _by_chance(result: Result) -> bool:
@@ -266,12 +313,6 @@ def _distance_of(address: Address, gateway: Address | None) -> Distance:
         if address in ipaddress.ip_network(f"{gateway}/{bits}", strict=False):
             return Distance.LINK
     return Distance.NEAR
-
-
-def only_nearby(results: Sequence[Result]) -> bool:
-    """Whether nothing of what answered lies beyond this device and its own network."""
-    facts = Facts(results, None)
-    return bool(facts.answered) and not facts.beyond and all(distance(r) <= Distance.LINK for r in facts.answered)
 
 
 def host_of(result: Result) -> str:

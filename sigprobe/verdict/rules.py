@@ -1,7 +1,11 @@
-"""The rules, from the surest and nearest to the most open. The first that knows something speaks.
+"""The rules in order, from the nearest and surest to the most open. The first that applies decides.
 
-Each rule takes the facts and gives a verdict or None. What lies nearer to the device goes first, since everything
+Each rule takes the facts and gives a verdict or None. What lies nearer to the device comes first, since everything
 farther away looks broken behind it.
+
+An owner is named only when the evidence was confirmed by a second look, is contradicted by nothing in the same run, and
+excludes everything nearer and everything beside it that would look the same. Else the verdict is `uncertain` and lists
+the candidates that remain.
 """
 
 from __future__ import annotations
@@ -13,9 +17,9 @@ from sigprobe.record.clock_limits import CLOCK_WRONG_S, SERVER_DATE_ERROR_S
 from sigprobe.record.kinds import Way, measures_rate, way
 from sigprobe.record.profile import Profile
 from sigprobe.record.result import Outcome, Result
-from sigprobe.verdict import dns_rules, service_rules, speed_rules
-from sigprobe.verdict.evidence import Distance, Facts, code, distance, only_icmp_silent
-from sigprobe.verdict.verdict import COLLECTOR, LOCAL, NONE, OPERATOR, UNCERTAIN, Verdict, say
+from sigprobe.verdict import candidates, dns_rules, service_rules, speed_rules
+from sigprobe.verdict.evidence import PAGE_TIMES, Distance, Facts, code, distance, only_icmp_silent
+from sigprobe.verdict.verdict import COLLECTOR, LOCAL, NONE, OPERATOR, UNCERTAIN, Candidate, Verdict, say
 
 Rule = Callable[[Facts], Verdict | None]
 
@@ -33,13 +37,13 @@ _NO_NAME: Final = frozenset({"name_not_found", "dns_timeout", "dns_no_resolver"}
 
 
 def decide(results: Sequence[Result], profile: Profile | None) -> Verdict:
-    """Say whose job it is, from one run's results."""
+    """Decide who has to act, from one run's results."""
     facts = Facts(results, profile)
     for rule in _RULES:
         verdict = rule(facts)
         if verdict is not None:
             return verdict
-    return say(UNCERTAIN, "uncertain", 0.0, facts.failed, facts.answered, facts.walks)
+    return say(UNCERTAIN, "uncertain", 0.0, facts.failed, facts.answered, facts.walks, candidates=candidates.MIXED)
 
 
 def _nothing_measured(facts: Facts) -> Verdict | None:
@@ -62,22 +66,26 @@ def _modem_silent(facts: Facts) -> Verdict | None:
         return None
     everything = [*facts.failed, *facts.walks]
     if registration == "searching":
-        return say(OPERATOR, "no_signal", 0.9, everything)
+        # two looks at the modem, the run's length apart, say the same
+        always = all((r.tags.network.registration or "").lower() == "searching" for r in (*facts.walks, *facts.seen))
+        if always:
+            return say(OPERATOR, "no_signal", 0.9, everything)
+        return say(UNCERTAIN, "no_way_beyond", 0.4, everything, candidates=candidates.MODEM_SILENT)
+    if registration == "denied":
+        return say(UNCERTAIN, "registration_denied", 0.5, everything, candidates=candidates.DENIED)
     if not registration.startswith(("home", "roaming", "registered")):
-        return None  # denied, idle, unknown: as well a card, a setting or airplane mode
+        return None  # idle, unknown: as well a card, a setting or airplane mode
     if _weak(facts):
-        return say(OPERATOR, "weak_signal", 0.85, everything)
-    return say(OPERATOR, "modem_no_data", 0.8, everything)
+        return say(OPERATOR, "weak_signal", 0.9, everything)
+    # a used-up package, a wrong APN and an expired card look the same as a fault of the operator
+    return say(UNCERTAIN, "modem_no_data", 0.5, everything, candidates=candidates.MODEM_SILENT)
 
 
 def _weak_signal(facts: Facts) -> Verdict | None:
-    """Something fails or falls short, and the signal explains it."""
-    troubled = [*facts.failed, *(s.result for s in facts.short)]
-    if facts.network.access == "cellular" and _weak(facts) and troubled and not facts.tls_fine:
-        return say(OPERATOR, "weak_signal", 0.75, troubled, facts.walks)
-    short = [s.result for s in facts.short]
+    """What answered falls short over the radio itself (rate, loss, delay), and the signal explains it."""
+    short = [s.result for s in facts.short if s.metric not in PAGE_TIMES]
     if facts.network.access == "cellular" and _weak(facts) and short and not facts.failed:
-        return say(OPERATOR, "weak_signal", 0.7, short, facts.walks)
+        return say(OPERATOR, "weak_signal", 0.9, short, facts.walks)
     return None
 
 
@@ -97,11 +105,13 @@ def _no_link(facts: Facts) -> Verdict | None:
         if path.get("connected") and path.get("addressed") is False and facts.failed:
             return say(LOCAL, "no_address", 0.95, everything)
         if path.get("addressed") and path.get("routed") is False and _away(facts):
-            return say(LOCAL, "no_gateway", 0.9, everything)
+            return say(LOCAL, "no_gateway", 0.95, everything)
     if facts.answered or not facts.failed:
         return None
     codes = {code(r) for r in facts.failed}
     routed = any(r.tags.network.gateway is not None for r in facts.failed)
+    if path.get("routed") or facts.gateway_answers:
+        return None  # a router farther out said that there is no route; this device has one
     if codes <= _NO_WAY:
         return say(LOCAL, "no_network", 0.95, facts.failed)
     if codes <= _NO_WAY | _NO_NAME and codes & _NO_WAY and not routed:
@@ -138,7 +148,7 @@ def _clock(facts: Facts) -> Verdict | None:
         return say(LOCAL, "clock_wrong", 0.95 if len(far_off) > 1 else 0.85, timed, facts.walks)
     hosts = {service_rules.host_of(r) for r in timed}
     if not offsets and not fine and not facts.tls_fine and not facts.collector_fine and len(hosts) > 1:
-        return say(LOCAL, "clock_wrong", 0.7, timed)
+        return say(UNCERTAIN, "uncertain", 0.4, timed, candidates=[candidates.DEVICE_CLOCK, candidates.SERVICE_DOWN])
     return None
 
 
@@ -150,6 +160,12 @@ _QUOTA_WORDS: Final = (
 def _portal(facts: Facts) -> Verdict | None:
     """Somebody answers for everybody: a login page nearby, or the operator's top-up page."""
     plain = [row for row in facts.rows("web") if not row.get("tls") and row.get("status_code") is not None]
+    shared = facts.part("one_address")
+    if shared.get("status_code") is not None and not verified_anywhere(facts):
+        plain = [*plain, shared]
+        if shared.get("redirect_host") or shared.get("status_code") == 511:
+            # every name leads to this one address, and it sends visitors on: two hosts are asked for at once
+            plain.append({**shared, "host": f"{shared.get('host')} and others"})
     strangers = [str(row["redirect_host"]) for row in plain if row.get("redirect_host")]
     pages = [
         str(r.data["redirect_host"])
@@ -171,10 +187,16 @@ def _portal(facts: Facts) -> Verdict | None:
         return None
     text = " ".join([*strangers, *pages, *(str(r.data.get("location") or "") for r in facts.seen)]).lower()
     quota = any(word in text for word in _QUOTA_WORDS)
-    selective = bool(facts.tls_fine)
-    if quota or selective or (facts.network.access == "cellular" and not told):
-        return say(LOCAL, "walled_garden", 0.85 if quota else 0.7, troubled, facts.walks)
-    return say(LOCAL, "captive_portal", 0.9 if told or one_stranger else 0.75, troubled, facts.walks)
+    if quota and (len(asked) > 1 or len(pages) > 1 or not verified):
+        return say(LOCAL, "walled_garden", 0.9, troubled, facts.walks)
+    if (told or (one_stranger and len(asked) > 1)) and not verified and not facts.own_modem:
+        return say(LOCAL, "captive_portal", 0.9, troubled, facts.walks)
+    return say(UNCERTAIN, "redirected", 0.5, troubled or facts.failed, facts.walks, candidates=candidates.REDIRECTED)
+
+
+def verified_anywhere(facts: Facts) -> bool:
+    """Whether any page or collector beyond this network answered with a certificate that holds."""
+    return bool(facts.tls_fine or facts.collector_fine)
 
 
 def _sent_away(result: Result) -> bool:
@@ -191,8 +213,16 @@ def _all_web_failed(facts: Facts) -> bool:
 def _gateway_dead(facts: Facts) -> Verdict | None:
     if facts.gateway_answers is not False or facts.beyond or facts.hop_beyond:
         return None
-    sure = facts.part("gateway").get("neighbour") is False
-    return say(LOCAL, "gateway_dead", 0.95 if sure else 0.7, facts.failed, facts.walks)
+    if facts.second.get("gateway_answers"):
+        return say(UNCERTAIN, "recovered", 0.3, facts.failed, facts.walks, candidates=candidates.NOTHING_BEYOND)
+    if facts.part("gateway").get("neighbour") is False:
+        return say(LOCAL, "gateway_dead", 0.95, facts.failed, facts.walks)
+    # it is there (ARP knows it) and answers nothing: it may be silent on purpose, with a fault behind it
+    return say(UNCERTAIN, "no_way_beyond", 0.4, facts.failed, facts.walks, candidates=_uplink_first())
+
+
+def _uplink_first() -> tuple[Candidate, ...]:
+    return candidates.first([candidates.SITE_UPLINK], candidates.NOTHING_BEYOND)
 
 
 # --- beyond -------------------------------------------------------------------------------------------------
@@ -210,7 +240,9 @@ def _interception(facts: Facts) -> Verdict | None:
     }
     if len(issuers) > 1:
         return None
-    return say(UNCERTAIN, "interception", 0.8 if issuers else 0.5, strange, facts.walks)
+    return say(
+        UNCERTAIN, "interception", 0.5, strange, facts.walks, candidates=[candidates.SITE_FIREWALL, candidates.FILTER]
+    )
 
 
 def _nothing_beyond(facts: Facts) -> Verdict | None:
@@ -218,24 +250,42 @@ def _nothing_beyond(facts: Facts) -> Verdict | None:
         return None
     if facts.answered and any(distance(r) is not Distance.LINK and way(r.kind) is not Way.NAME for r in facts.answered):
         return None
-    if facts.hop_beyond:
-        return say(OPERATOR, "dead_after_hop", 0.85, facts.failed, facts.walks)
-    if facts.gateway_answers:
-        return say(UNCERTAIN, "no_way_beyond", 0.5, facts.failed, facts.walks, facts.answered)
+    if facts.second.get("references_answered"):
+        return say(UNCERTAIN, "recovered", 0.3, facts.failed, facts.walks, candidates=candidates.MIXED)
+    hop = facts.operators_hop
+    if hop is not None and hop in facts.told_no_route and facts.second.get("references_asked"):
+        return say(OPERATOR, "dead_after_hop", 0.9, facts.failed, facts.walks)
+    if facts.hop_beyond or facts.gateway_answers or facts.path.get("routed"):
+        # silence names nobody: a used-up package that is dropped silently looks like a dead core
+        front = [candidates.OUTAGE, candidates.QUOTA] if facts.hop_beyond else []
+        if not facts.own_modem and not facts.hop_beyond:
+            front = [candidates.QUOTA, candidates.OUTAGE, candidates.SITE_UPLINK]
+        return say(
+            UNCERTAIN,
+            "no_way_beyond",
+            0.5,
+            facts.failed,
+            facts.walks,
+            facts.answered,
+            candidates=candidates.first(front, candidates.NOTHING_BEYOND),
+        )
     return None
 
 
 def _mtu(facts: Facts) -> Verdict | None:
-    """Handshakes pass and full packets vanish beyond the gateway, without a word from any router."""
+    """Small packets pass and full ones vanish beyond the gateway, without a word from any router."""
     whole = facts.part("whole")
     stalled = [r for r in facts.failed if _stalled(r)]
-    if not stalled or whole.get("far_received") != 0 or whole.get("far_failure") not in (None, "no_reply"):
+    if whole.get("far_received") != 0 or whole.get("far_failure") not in (None, "no_reply"):
         return None
     if sum(row.lost for row in facts.far_rtts) > 0.2 * sum(row.sent for row in facts.far_rtts):
         return None
-    if whole.get("gateway_received"):
-        return say(OPERATOR, "mtu_black_hole", 0.9, stalled, facts.walks)
-    return say(UNCERTAIN, "uncertain", 0.0, stalled, facts.walks)
+    if not stalled and (facts.second.get("padded") or facts.failed):
+        return None  # long requests do pass: the point beyond answers no large echoes
+    if not stalled and not facts.rows("collectors"):
+        return None
+    # the limit may as well be the one of this place's own router
+    return say(UNCERTAIN, "large_packets_lost", 0.5, stalled or facts.walks, facts.walks, candidates=candidates.MTU)
 
 
 def _stalled(result: Result) -> bool:
@@ -253,7 +303,14 @@ def _ipv6(facts: Facts) -> Verdict | None:
     others = [r for r in facts.failed if ":" not in (r.target.address_used or "") and not only_icmp_silent(r)]
     if [r for r in others if code(r) != "network_unreachable"]:
         return None
-    return say(UNCERTAIN, "ipv6_broken", 0.8, facts.failed, facts.walks)
+    return say(
+        UNCERTAIN,
+        "ipv6_broken",
+        0.5,
+        facts.failed,
+        facts.walks,
+        candidates=[candidates.SITE_UPLINK, candidates.OUTAGE, candidates.FILTER],
+    )
 
 
 # --- one end alone ------------------------------------------------------------------------------------------
@@ -270,10 +327,38 @@ def _collector(facts: Facts) -> Verdict | None:
     here = all(row.get("place") == "self" for row in rows)
     if not here and not (facts.beyond and (facts.tls_fine or facts.points)):
         return None
-    if any(row.get("failure") in ("name_not_found", "tls_untrusted", "permission") for row in rows):
-        return None  # a resolver, somebody in between, this device: as well one of them
-    cause = "collector_down" if facts.beyond else "collector_near"
-    return say(COLLECTOR, cause, 0.85, facts.failed, facts.walks, facts.answered)
+    again = facts.collectors_again
+    if again and any(row.get("failure") is None for row in again):
+        return say(UNCERTAIN, "recovered", 0.3, facts.failed or facts.walks, facts.walks, candidates=candidates.MIXED)
+    if not facts.beyond:
+        return say(
+            UNCERTAIN, "internet_not_tested", 0.3, facts.failed, facts.walks, candidates=candidates.ONE_COLLECTOR
+        )
+    return say(
+        UNCERTAIN,
+        "collector_unreached",
+        0.5,
+        facts.failed,
+        facts.walks,
+        facts.answered,
+        candidates=candidates.ONE_COLLECTOR,
+    )
+
+
+def _collector_speaks(facts: Facts) -> Verdict | None:
+    """A collector answers with an error of its own over a certificate that holds, twice."""
+    rows = facts.rows("collectors")
+    wrong = [row for row in rows if row.get("tls_verified") and _is_error(row.get("status_code"))]
+    if not wrong or len(wrong) != len(rows) or facts.failed:
+        return None
+    again = [row for row in facts.collectors_again if row.get("tls_verified")]
+    if again and not all(_is_error(row.get("status_code")) for row in again):
+        return None
+    return None if not again else say(COLLECTOR, "collector_down", 0.9, facts.walks, facts.answered)
+
+
+def _is_error(status: object) -> bool:
+    return isinstance(status, int) and status >= 500
 
 
 def _ping_unanswered(facts: Facts) -> Verdict | None:
@@ -284,22 +369,28 @@ def _ping_unanswered(facts: Facts) -> Verdict | None:
     farthest = max(distance(r) for r in silent)
     proof = [r for r in facts.answered if way(r.kind) not in (Way.ECHO, Way.NAME) and distance(r) >= farthest]
     if not proof:
-        return say(UNCERTAIN, "uncertain", 0.0, silent, facts.answered)
+        return say(UNCERTAIN, "uncertain", 0.0, silent, facts.answered, candidates=candidates.MIXED)
     short = list({s.result.id: s.result for s in facts.short}.values())
     if short:
-        return say(UNCERTAIN, "below_need", 0.0, short, silent)
-    return say(NONE, "icmp_filtered", 0.8, silent, proof)
+        return say(UNCERTAIN, "below_need", 0.3, short, silent, candidates=candidates.SLOW)
+    if not facts.beyond:
+        return say(UNCERTAIN, "internet_not_tested", 0.3, silent, proof)
+    return say(NONE, "icmp_filtered", 0.9, silent, proof)
 
 
 def _all_answered(facts: Facts) -> Verdict | None:
-    if facts.failed or not facts.answered:
+    walked_out = bool(facts.walks) and facts.beyond is True
+    if facts.failed or not (facts.answered or walked_out):
         return None
     short = list({s.result.id: s.result for s in facts.short}.values())
     half = [r for r in facts.answered if code(r) == "one_direction" and r not in short]
     if short or half:
-        return say(UNCERTAIN, "below_need", 0.0, [*short, *half])
+        return say(UNCERTAIN, "below_need", 0.3, [*short, *half], candidates=candidates.SLOW)
+    if not facts.beyond:
+        # a neighbour's answer says nothing of the internet, and no packet may have left this device
+        return say(UNCERTAIN, "internet_not_tested", 0.3, facts.answered, facts.walks)
     degraded = any(r.outcome is Outcome.DEGRADED for r in facts.answered)
-    healthy = say(NONE, "healthy", 0.9 if degraded else 1.0, facts.answered, facts.walks)
+    healthy = say(NONE, "healthy", 0.9 if degraded or not facts.walks else 0.98, facts.answered, facts.walks)
     return Verdict(healthy.owner, healthy.cause, healthy.confidence, healthy.evidence)
 
 
@@ -322,6 +413,7 @@ _RULES: Final[tuple[Rule, ...]] = (
     speed_rules.loss,
     speed_rules.small_rate,
     _ipv6,
+    _collector_speaks,
     _collector,
     _ping_unanswered,
     service_rules.several,

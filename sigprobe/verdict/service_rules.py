@@ -1,6 +1,7 @@
-"""When a service may be named: only with proof, for each failure, that the way to it was open.
+"""When a service may be named: only when it speaks for itself, over a certificate that holds for its name, twice.
 
-One service at a time: two that fail at once may share something else, such as a network on the way to both.
+A refusal, a reset and a silence of one host are as well a filter of the operator, a firewall of this place, or one lost
+connection: from one place they cannot be told apart.
 """
 
 from __future__ import annotations
@@ -10,37 +11,25 @@ from typing import Final
 
 from sigprobe.record.clock_limits import CLOCK_WRONG_S
 from sigprobe.record.kinds import Way, way
-from sigprobe.record.result import Outcome, Result
-from sigprobe.verdict import dns_rules
+from sigprobe.record.result import Result
+from sigprobe.verdict import candidates, dns_rules
 from sigprobe.verdict.evidence import (
     PAGE_TIMES,
     Distance,
     Facts,
+    WalkEntry,
     code,
     distance,
     host_of,
     only_icmp_silent,
     proves,
 )
-from sigprobe.verdict.verdict import SERVICE, UNCERTAIN, Verdict, say
+from sigprobe.verdict.verdict import SERVICE, UNCERTAIN, Candidate, Verdict, say
 
 __all__ = ["host_of", "one", "several", "slow"]
 
-# What a service says for itself, so that nobody else can be to blame once a way to it is proven.
-_ITS_OWN_WORD: Final = frozenset({"refused", "http_status", "bad_response", "redirect_limit", "no_endpoint"}) | {
-    "playlist_invalid"
-}
-# Answers of walled gardens, proxies and firewalls as much as of services (RFC 9110, RFC 6585, RFC 7725).
-_GATEKEEPERS: Final = frozenset({401, 403, 407, 429, 451, 511})
-# Silence and cuts: a path with a small MTU or heavy loss looks the same to a check that is not TCP.
-_CUT_OFF: Final = frozenset({"timeout", "reset", "http_truncated", "no_reply", "host_unreachable"})
-_CERTIFICATE: Final = frozenset({"tls_hostname", "tls_expired"})
-_CAUSES: Final = {
-    "refused": "service_refused",
-    **dict.fromkeys(_CUT_OFF, "service_silent"),
-    **dict.fromkeys(_CERTIFICATE, "service_certificate"),
-    **dict.fromkeys(("dns_servfail", "name_not_found"), "service_name"),
-}
+_REFUSALS: Final = frozenset({403, 429, 451, 423, 421})
+"""Answers by which a service says no (RFC 9110, RFC 6585, RFC 7725)."""
 
 
 def several(facts: Facts) -> Verdict | None:
@@ -49,32 +38,89 @@ def several(facts: Facts) -> Verdict | None:
     if len({host_of(r) for r in failed}) < 2:
         return None
     proof = [r for r in facts.answered if proves(r) and distance(r) is Distance.FAR and way(r.kind) is not Way.ECHO]
+    if all(_is_over(facts, r) for r in failed):
+        return say(UNCERTAIN, "recovered", 0.3, failed, facts.walks, candidates=candidates.MIXED)
     cause = "several_targets_failed" if proof and facts.walked else "uncertain"
-    return say(UNCERTAIN, cause, 0.5 if proof and facts.walked else 0.0, failed, facts.answered, facts.walks)
+    return say(UNCERTAIN, cause, 0.5, failed, facts.answered, facts.walks, candidates=candidates.SEVERAL)
 
 
 def one(facts: Facts) -> Verdict | None:
-    """Everything that failed is one host's: name its service, if there is proof for each failure."""
+    """Everything that failed is one host's. Its service is named only when it speaks for itself, twice."""
     failed = _loud(facts)
     if not failed or not (facts.answered or facts.walks):
         return None
-    proofs: list[Result] = []
-    confidence = 0.8
+    if all(_is_over(facts, r) for r in failed):
+        return say(UNCERTAIN, "recovered", 0.3, failed, facts.walks, candidates=candidates.MIXED)
+    cause = _own_word(facts, failed)
+    if cause is not None:
+        return say(SERVICE, cause, 0.95, failed, facts.answered, facts.walks)
+    if not facts.beyond:
+        return say(
+            UNCERTAIN, "internet_not_tested", 0.3, failed, facts.answered, facts.walks, candidates=candidates.ONE_HOST
+        )
+    if {code(r) for r in failed} <= {"dns_servfail", "name_not_found", "dns_nxdomain", "dns_timeout", "dns_refused"}:
+        front: tuple[Candidate, ...] = candidates.NAME_SERVICE
+    elif any(_waited(r) for r in failed):
+        front = candidates.SLOW_HOST
+    else:
+        front = candidates.ONE_HOST
+    return say(UNCERTAIN, "one_host_failed", 0.5, failed, facts.answered, facts.walks, candidates=front)
+
+
+def _own_word(facts: Facts, failed: Sequence[Result]) -> str | None:
+    """The cause that a service states about itself over a certificate that holds for its name, in both looks.
+
+    An error page, a refusal (403, 429, 451), or its own certificate out of date, with address and clock beyond doubt.
+    A login (401), a proxy (407, or any proxy in between) and a portal (511) are no service's word.
+    """
+    causes = set()
     for result in failed:
-        found = _proof_against(result, facts)
-        if found is None:
-            return say(UNCERTAIN, "uncertain", 0.0, failed, facts.answered, facts.walks)
-        proofs.append(found)
-        if way(found.kind) in (Way.ECHO, Way.WALK):
-            confidence = 0.6
-    cause = _cause(failed)
-    if not facts.beyond and cause != "service_name":
-        cause = "service_near"  # the others' words say that the internet works, which no neighbour proves
-    return say(SERVICE, cause, confidence, failed, proofs)
+        if way(result.kind) is not Way.PAGE or result.data.get("proxy") or facts.walks == []:
+            return None
+        again = [row for row in facts.again(host_of(result)) if row.get("tls")]
+        status = result.data.get("status_code")
+        verified = result.data.get("tls_version") is not None
+        if code(result) == "http_status" and verified and isinstance(status, int):
+            said = [row.get("status_code") for row in again if row.get("tls_verified")]
+            if not said or any(not isinstance(s, int) or s < 400 for s in said):
+                return None
+            if status >= 500 and status != 511:
+                causes.add("service_error")
+            elif status in _REFUSALS:
+                causes.add("service_denied")
+            elif status in (404, 410):
+                causes.add("service_error")
+            else:
+                return None
+        elif code(result) == "tls_expired" and _clock_is_known(facts) and dns_rules.agreed(facts, host_of(result)):
+            if not again or any(row.get("failure") != "tls_expired" for row in again):
+                return None
+            causes.add("service_certificate")
+        else:
+            return None
+    return causes.pop() if len(causes) == 1 else None
+
+
+def _is_over(facts: Facts, result: Result) -> bool:
+    """Whether the second look found well what had failed: an answer below 400 over a certificate that holds."""
+    rows = facts.again(host_of(result))
+    tls = [row for row in rows if row.get("tls")]
+    fine = [
+        row
+        for row in (tls or rows)
+        if row.get("failure") is None and (row.get("tls_verified") or not row.get("tls")) and _is_good(row)
+    ]
+    # an expected text cannot be looked for again by a request without a body
+    return bool(rows) and len(fine) == len(tls or rows) and code(result) != "http_text"
+
+
+def _is_good(row: WalkEntry) -> bool:
+    status = row.get("status_code")
+    return isinstance(status, int) and status < 400 and not row.get("redirect_host")
 
 
 def slow(facts: Facts) -> Verdict | None:
-    """One page takes long, and the time goes by between its request and its answer, while others are quick."""
+    """One page takes long while others are quick: described, and nobody is named for it."""
     if facts.failed:
         return None
     late = [s.result for s in facts.short if s.metric in PAGE_TIMES]
@@ -82,11 +128,7 @@ def slow(facts: Facts) -> Verdict | None:
     others = [r for r in facts.tls_fine if host_of(r) not in hosts]
     if len(hosts) != 1 or not others or not {s.metric for s in facts.short} <= PAGE_TIMES:
         return None
-    for result in late:
-        waited, whole, reach = (result.data.get(k) for k in ("ttfb_ms", "total_ms", "tcp_ms"))
-        if waited is None or whole is None or reach is None or waited < 0.6 * whole or reach > 0.2 * waited:
-            return None
-    return say(SERVICE, "service_slow", 0.75, late, others[:1])
+    return say(UNCERTAIN, "slow_target", 0.5, late, others[:1], candidates=candidates.SLOW_HOST)
 
 
 def _loud(facts: Facts) -> list[Result]:
@@ -94,71 +136,9 @@ def _loud(facts: Facts) -> list[Result]:
     return [r for r in facts.failed if not only_icmp_silent(r)]
 
 
-def nameless(result: Result) -> bool:
-    """A page whose address was not even found in time: nothing was said to its service."""
-    tried = result.data.get("addresses_tried")
-    return way(result.kind) is Way.PAGE and code(result) == "timeout" and tried is not None and not tried
-
-
-def _cause(failed: Sequence[Result]) -> str:
-    causes = set()
-    for result in failed:
-        status = result.data.get("status_code")
-        if code(result) == "http_status" and isinstance(status, int) and status >= 500:
-            causes.add("service_error")
-        elif nameless(result):
-            causes.add("service_name")
-        elif _waited(result):
-            causes.add("service_slow" if result.data.get("tls_version") else "service_silent")
-        else:
-            causes.add(_CAUSES.get(code(result) or "", "targets_failed"))
-    return causes.pop() if len(causes) == 1 else "targets_failed"
-
-
 def _waited(result: Result) -> bool:
     """A request was sent in full, and no answer came."""
     return code(result) == "timeout" and result.data.get("send_ms") is not None
-
-
-def _proof_against(failure: Result, facts: Facts) -> Result | None:
-    """The result that shows the way to `failure`'s target was open; None when there is no such proof."""
-    what = code(failure)
-    near = distance(failure)
-    answered = facts.answered
-    if near is Distance.LINK or failure.data.get("proxy") or failure.data.get("status_code") in _GATEKEEPERS:
-        return None  # the gateway, a proxy, or somebody who lets nobody in: then it may be no service's job
-    host = host_of(failure)
-    if way(failure.kind) is Way.NAME:
-        # a resolver that is silent or refuses is not the service; only SERVFAIL for its name alone points at it
-        known = dns_rules.looked_up(answered)
-        if what != "dns_servfail":
-            return None
-        return known or (facts.walks[0] if facts.walks and dns_rules.failing_name_alone(facts, host) else None)
-    if what == "name_not_found" or nameless(failure):
-        return facts.walks[0] if facts.walks and dns_rules.failing_name_alone(facts, host) else None
-    if facts.walked and dns_rules.disputed(facts, host):
-        return None
-    if dns_rules.fixed(facts, host) and not dns_rules.agreed(facts, host):
-        return None  # the hosts file may have sent us to somebody else
-    far_enough = [r for r in answered if proves(r) and distance(r) >= near and distance(r) is not Distance.LINK]
-    over_tcp = [r for r in far_enough if way(r.kind) is not Way.ECHO]
-    walk = _walk_over_tcp(facts) if near is Distance.FAR else None
-    if what in _ITS_OWN_WORD:
-        # an error page without TLS may be a portal's, so there a ping is not enough
-        plain_page = what != "refused" and failure.data.get("tls_version") is None and near is not Distance.SELF
-        return next(iter(over_tcp if plain_page else over_tcp + far_enough), None) or (None if plain_page else walk)
-    if what in _CUT_OFF:
-        # a connection that was made and then hangs may as well be a path that swallows large packets
-        hung = failure.data.get("tcp_ms") is not None and not facts.part("whole").get("far_received")
-        return next(iter(over_tcp), None) or (None if hung else walk)
-    if what in _CERTIFICATE:
-        if facts.walked and not dns_rules.agreed(facts, host):
-            return None  # somebody may have sent us to another server
-        verified = next((r for r in over_tcp if r.data.get("tls_version") is not None), None)
-        if what == "tls_expired" and not _clock_is_known(facts):
-            return None
-        return verified or (facts.walks[0] if facts.collector_fine and facts.walks else None)
-    return None  # issuers, names, clocks, permissions, our own token, our own time: not the service's
 
 
 def _clock_is_known(facts: Facts) -> bool:
@@ -166,11 +146,3 @@ def _clock_is_known(facts: Facts) -> bool:
     told = [abs(offset) * 1000 for offset in facts.clock_offsets_s.values()]
     told += [abs(r.tags.clock.offset_est_ms) for r in facts.seen if r.tags.clock.offset_est_ms is not None]
     return bool(told) and max(told) < CLOCK_WRONG_S * 1000
-
-
-def _walk_over_tcp(facts: Facts) -> Result | None:
-    """The walk, where a reference took a TCP connection: so neither TCP nor the way beyond is closed."""
-    rows = facts.rows("references")
-    said = [state for row in rows for state in (row.get("tcp") or {}).values() if isinstance(row.get("tcp"), dict)]
-    opened = "open" in said or facts.collector_fine
-    return facts.walks[0] if facts.walks and facts.walks[0].outcome is Outcome.OK and opened else None

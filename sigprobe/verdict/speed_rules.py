@@ -6,10 +6,12 @@ load. The device's own counters tell its own traffic from that of others.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from sigprobe.record.kinds import Way, is_number, measures_rate, way
 from sigprobe.record.result import Result, is_at_least
+from sigprobe.verdict import candidates
 from sigprobe.verdict.evidence import PAGE_TIMES, Facts, code, host_of
 from sigprobe.verdict.verdict import LOCAL, OPERATOR, UNCERTAIN, Verdict, say
 
@@ -20,6 +22,10 @@ QUEUE_SPREAD_MS: Final = 40.0
 LONG_WAY_MS: Final = 150.0
 """From here on loss may as well be a full queue's, so nobody is accused of it."""
 HEAVY_LOSS: Final = 0.06
+HEAVY_QUESTIONS: Final = 0.08
+"""The share of small questions that must be lost, too, before loss counts."""
+OWN_SHARE: Final = 0.5
+"""The share of the link's capacity from which on this device's own traffic explains waiting."""
 NEAR_LOSS: Final = 0.03
 SMALL_BPS: Final = 1_000_000.0
 NEAR_TIMES: Final = 8.0
@@ -27,27 +33,44 @@ NEAR_TIMES: Final = 8.0
 
 
 def own_traffic(facts: Facts) -> Verdict | None:
-    """This device moves much beside its checks, and packets wait, are lost, or fall short."""
+    """This device moves a large share of what the link carries, and packets wait."""
     rates = [facts.path.get("other_rx_bps"), facts.path.get("other_tx_bps")]
     busiest = max((float(rate) for rate in rates if is_number(rate)), default=0.0)
-    if busiest < OWN_TRAFFIC_BPS:
+    if busiest < OWN_TRAFFIC_BPS or (facts.failed and facts.beyond is False):
         return None
     waiting = (facts.excess_ms or 0.0) >= QUEUE_MS or _spread(facts) >= QUEUE_SPREAD_MS
-    if not waiting and not facts.short and _loss(facts) < HEAVY_LOSS:
-        return None
-    if facts.failed and facts.beyond is False:
-        return None
-    return say(LOCAL, "own_traffic", 0.85, facts.walks, [s.result for s in facts.short])
+    if not waiting:
+        return None  # loss without waiting is not explained by traffic of one's own
+    capacity = _capacity_bps(facts)
+    if capacity is not None and busiest >= OWN_SHARE * capacity:
+        return say(LOCAL, "own_traffic", 0.9, facts.walks, [s.result for s in facts.short])
+    return say(
+        UNCERTAIN,
+        "queue_by_others",
+        0.4,
+        facts.walks,
+        _pings(facts),
+        candidates=candidates.first([candidates.OWN_TRAFFIC], candidates.QUEUE),
+    )
+
+
+def _capacity_bps(facts: Facts) -> float | None:
+    """What the link carries: the best of a speed test and of a train of packets; None when neither is known."""
+    found = [facts.part("whole").get("far_bps")]
+    for result in facts.answered:
+        if measures_rate(result.kind):
+            found += [result.data.get(name) for name in ("download_bps", "upload_bps")]
+    known = [float(rate) for rate in found if is_number(rate) and rate]
+    return max(known) if known else None
 
 
 def queue_by_others(facts: Facts) -> Verdict | None:
     """Packets wait beyond the gateway, the gateway itself is quick, and it is not this device's doing."""
     if not _near_is_fine(facts) or facts.excess_ms is None or facts.excess_ms < QUEUE_MS:
         return None
-    waits = facts.excess_ms >= LONG_WAY_MS and any(s.metric in ("latency_ms", "jitter_ms") for s in facts.short)
-    if _spread(facts) < max(QUEUE_SPREAD_MS, 0.2 * facts.excess_ms) and not waits:
-        return None
-    return say(UNCERTAIN, "queue_by_others", 0.6, facts.walks, _pings(facts))
+    if _spread(facts) < max(QUEUE_SPREAD_MS, 0.2 * facts.excess_ms):
+        return None  # an even delay is a long way, a satellite for example
+    return say(UNCERTAIN, "queue_by_others", 0.5, facts.walks, _pings(facts), candidates=candidates.QUEUE)
 
 
 def loss(facts: Facts) -> Verdict | None:
@@ -58,7 +81,14 @@ def loss(facts: Facts) -> Verdict | None:
         return None
     if lost < 4 or lost < HEAVY_LOSS * sent or (facts.excess_ms or 0.0) >= LONG_WAY_MS:
         return None
-    return say(OPERATOR, "loss_beyond", 0.85, facts.walks, _pings(facts), facts.failed)
+    asked = facts.second.get("questions")
+    if isinstance(asked, Mapping) and is_number(asked.get("sent")) and asked["sent"]:
+        missed = float(asked["sent"]) - float(asked.get("answered") or 0)
+        if missed < HEAVY_QUESTIONS * float(asked["sent"]):
+            return None  # echoes are limited on purpose; what people use passes
+        if facts.own_modem:
+            return say(OPERATOR, "loss_beyond", 0.9, facts.walks, _pings(facts), facts.failed)
+    return say(UNCERTAIN, "packets_lost", 0.5, facts.walks, _pings(facts), facts.failed, candidates=candidates.LOSS)
 
 
 def small_rate(facts: Facts) -> Verdict | None:
@@ -75,10 +105,10 @@ def small_rate(facts: Facts) -> Verdict | None:
     narrow = is_number(far) and float(far or 0) < SMALL_BPS and float(near) >= NEAR_TIMES * float(far or 0)
     # one slow page alone is its service's
     if narrow and (slow or len({host_of(r) for r in dragging}) > 1):
-        return say(OPERATOR, "slow_beyond", 0.8, [*slow, *dragging], facts.walks)
+        return say(UNCERTAIN, "slow_here", 0.5, [*slow, *dragging], facts.walks, candidates=candidates.SLOW)
     queued = [r for r in slow if _queues_under_load(r)]
     if queued and float(near) >= NEAR_TIMES * SMALL_BPS and facts.network.access != "wifi":
-        return say(OPERATOR, "slow_beyond", 0.6, queued, facts.walks)
+        return say(UNCERTAIN, "slow_here", 0.5, queued, facts.walks, candidates=candidates.SLOW)
     return None
 
 

@@ -19,6 +19,21 @@ LIST = f"kode_tps;nama;lintang;bujur\n{TPS};TPS 5 Sukarasa;-6,87;107,59\n3273011
 POINTS = "nama;jenis;operator;lat;lon\nSukarasa;BTS;Telkomsel;-6,8650;107,5950\nJauh;WiFi;;-6,5;107,9\n"
 
 
+FAR = "198.51.100.7"
+"""An address of this test's own namespace that counts as beyond the local network."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def far_address() -> Iterator[None]:
+    """Let the far address answer."""
+    needs_root()
+    command = ["ip", "address", "add", f"{FAR}/32", "dev", "lo"]
+    subprocess.run(command, check=True)
+    yield
+    command[2] = "del"
+    subprocess.run(command, check=True)
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "config.yaml"
@@ -28,7 +43,7 @@ probe: {{tps_id: "{TPS}"}}
 location: {{source: none}}
 buffer: {{path: "{tmp_path / "queue" / "buffer.db"}"}}
 targets:
-  - {{kind: ping, name: device, address: 127.0.0.1, count: 2, interval_ms: 10}}
+  - {{kind: ping, name: device, address: {FAR}, count: 2, interval_ms: 10}}
 """
     )
     return path

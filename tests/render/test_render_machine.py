@@ -36,7 +36,7 @@ def test_document() -> None:
         pending=2,
     )
     assert list(made) == ["schema", "run_id", "verdict", "results", "data_used_bytes", "saved", "pending"]
-    assert list(made["verdict"]) == ["owner", "cause", "confidence", "evidence"]
+    assert list(made["verdict"]) == ["owner", "cause", "confidence", "evidence", "candidates"]
     assert made["results"] == [r.to_dict() for r in RESULTS]
     assert (made["saved"], made["pending"], made["data_used_bytes"]) == (6, 2, 12)
     text = json_text(made)

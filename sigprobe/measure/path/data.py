@@ -11,6 +11,9 @@ from sigprobe.measure.dns.data import AskedData
 MAX_BYTES: Final = 48_000
 """What one walk may cost on the interface."""
 
+MAX_S: Final = 4.8
+"""How long one walk may take; where something failed, the second look comes on top."""
+
 Place = Literal["self", "link", "beyond"]
 
 
@@ -59,6 +62,7 @@ class CollectorData(TypedDict):
     failure: str | None
     phase: str | None
     tls_verified: bool | None
+    status_code: int | None
     clock_offset_s: float | None
 
 
@@ -123,12 +127,39 @@ class FamilyData(TypedDict):
     answered: int
 
 
+class QuestionsData(TypedDict):
+    """Small UDP questions to references, at the pace of real use: echoes may be limited on purpose, these are not."""
+
+    sent: int
+    answered: int
+
+
+class SecondLookData(TypedDict):
+    """What was looked at again, seconds after it had failed. Lists are empty where nothing had.
+
+    `references_answered` counts references that answered this time, `questions` slow UDP questions to them (None
+    where echoes were not lost), `padded` whether a request of several full packets was answered.
+    """
+
+    after_s: float
+    web: list[PeekData]
+    collectors: list[CollectorData]
+    references_asked: int
+    references_answered: int
+    gateway_answers: bool | None
+    questions: QuestionsData | None
+    padded: bool | None
+
+
 class PathData(TypedDict):
     """The way from this device outwards. What could not be asked is null or an empty list.
 
     `hop_beyond` is the last router beyond the gateway that said anything. `web` holds looks at web servers: at
     references without TLS, and again at targets that had failed. `fixed_names` stand in the hosts file,
     with `fixed_addresses`.
+    `one_address` is a look at the plain page of an address to which several names lead.
+    `port_53_answered_on_the_way` is whether a host without a name server seemed to answer a question.
+    `second` is the look at what had failed, at least ten seconds later; null when nothing had.
     `other_rx_bps` and `other_tx_bps` are what this device moved meanwhile beside this check.
     """
 
@@ -151,6 +182,9 @@ class PathData(TypedDict):
     fixed_names: list[str]
     fixed_addresses: dict[str, list[str]]
     web: list[PeekData]
+    one_address: PeekData | None
+    port_53_answered_on_the_way: bool | None
+    second: SecondLookData | None
     whole: WholeData | None
     other_rx_bps: int | None
     other_tx_bps: int | None

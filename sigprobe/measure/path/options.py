@@ -7,10 +7,11 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from sigprobe.measure.kind import CommonOptions, Estimate
-from sigprobe.measure.path.data import MAX_BYTES
+from sigprobe.measure.path.data import MAX_BYTES, MAX_S
 
 NAME: Final = "path"
-MAX_S: Final = 4.8
+SECOND_LOOK_S: Final = 16.0
+"""How much longer a walk may take where something failed."""
 
 
 class Aim(BaseModel):
@@ -47,13 +48,13 @@ class Options(CommonOptions):
     seen: tuple[Seen, ...] = ()
 
     def default_timeout_s(self) -> float:
-        """Under five seconds for all of it."""
-        return MAX_S
+        """Under five seconds, and the second look where something failed."""
+        return MAX_S + SECOND_LOOK_S
 
     def configured_address(self) -> str:
         """The gateway of the moment is where every path begins."""
         return "default-gateway"
 
     def estimate(self) -> Estimate:
-        """Its own limits."""
-        return Estimate(self.timeout_s(), MAX_BYTES)
+        """Its own limits while nothing fails."""
+        return Estimate(min(MAX_S, self.timeout_s()), MAX_BYTES)

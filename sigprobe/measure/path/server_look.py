@@ -54,11 +54,13 @@ def peek(
     ca_file: str | None = None,
     known: str | None = None,
     method: str = "HEAD",
+    padding: int = 0,
     wall: Callable[[], float] = time.time,
 ) -> tuple[PeekData, int]:
     """Look at `host` at this very address: what it said, and the bytes it took. Raises StoppedError.
 
     With `known`, what an earlier check said against the certificate, it is read without being verified again.
+    `padding` bytes in a header make the request so long that it fills whole packets on its way up.
     """
     data: PeekData = {
         "host": host,
@@ -93,7 +95,7 @@ def peek(
                     _certificate(sock, data)
                 data["phase"] = "answer"
                 with sock:
-                    used += _ask(sock, host, method, data, deadline, wall)
+                    used += _ask(sock, host, method, padding, data, deadline, wall)
             data["phase"] = None
         except ssl.SSLCertVerificationError as error:
             data["failure"] = sockets.certificate_code(error.verify_code)
@@ -106,13 +108,23 @@ def peek(
         return data, used
 
 
+def _padding(count: int) -> str:
+    return f"X-Padding: {'0' * count}\r\n" if count else ""
+
+
 def _ask(
-    sock: socket.socket, host: str, method: str, data: PeekData, deadline: Deadline, wall: Callable[[], float]
+    sock: socket.socket,
+    host: str,
+    method: str,
+    padding: int,
+    data: PeekData,
+    deadline: Deadline,
+    wall: Callable[[], float],
 ) -> int:
     request = (
         f"{method} / HTTP/1.1\r\nHost: {host}\r\nUser-Agent: sigprobe/{sigprobe.__version__}\r\n"
         # the server's own date is asked for, not that of a cache's copy
-        "Accept: */*\r\nCache-Control: no-cache\r\nConnection: close\r\n\r\n"
+        f"Accept: */*\r\nCache-Control: no-cache\r\n{_padding(padding)}Connection: close\r\n\r\n"
     ).encode()
     sock.settimeout(max(0.01, deadline.remaining()))
     sock.sendall(request)

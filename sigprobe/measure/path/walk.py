@@ -5,16 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from sigprobe.measure.dns.hosts_file import fixed_addresses
 from sigprobe.measure.dns.servers import RESOLV_CONF, parse_resolver
-from sigprobe.measure.path import probes, resolvers, server_look
+from sigprobe.measure.path import probes, resolvers, second_look, server_look
 from sigprobe.measure.path.data import (
     MAX_BYTES,
+    MAX_S,
     CollectorData,
     FamilyData,
     GatewayData,
@@ -79,6 +80,16 @@ class Walk:
             self.used += count
 
     def all(self, pool: ThreadPoolExecutor) -> None:
+        whole_time = self.context.deadline
+        self.context = replace(self.context, deadline=whole_time.within(MAX_S))
+        begun = self.clock()
+        self._walk(pool)
+        self.context = replace(self.context, deadline=whole_time)
+        if self.data["interface"] is not None or self.data["references"]:
+            self._look_again(pool, begun)
+        self.data["bytes_used"] = self.used
+
+    def _walk(self, pool: ThreadPoolExecutor) -> None:
         self._own_links()
         if self._stays_here():
             return
@@ -112,10 +123,51 @@ class Walk:
             self.data["other_tx_bps"] = round(max(0, after.tx_bytes - before.tx_bytes - ours) * 8 / seconds)
         looks = [pool.submit(self._look, *which) for which in self._doubts()]
         whole = pool.submit(self._whole_packets)
+        shared = pool.submit(self._one_address)
+        canary = pool.submit(self._canary)
         self.data["web"] += [w for w in map(done, looks) if w is not None]
         self.data["whole"] = done(whole)
+        self.data["one_address"] = done(shared)
+        self.data["port_53_answered_on_the_way"] = done(canary)
         self._families()
-        self.data["bytes_used"] = self.used
+
+    def _look_again(self, pool: ThreadPoolExecutor, begun: float) -> None:
+        self.data["second"] = second_look.second_look(
+            self.data,
+            self.context,
+            pool,
+            doubts=self._doubts(again=True),
+            look=self._look,
+            collector=self._collector,
+            collectors=self.options.collectors[:MAX_COLLECTORS],
+            started_s=begun,
+            clock=self.clock,
+            spend=self.spend,
+        )
+
+    def _one_address(self) -> PeekData | None:
+        """A look at the plain page of the one address to which every name leads."""
+        by_host = {
+            row["host"]: set(row["answers"] or ()) for row in self.data["names"] if row["system"] and row["answers"]
+        }
+        shared = set.intersection(*by_host.values()) if len(by_host) > 1 else set()
+        if len(shared) != 1 or all(len(found) > 1 for found in by_host.values()):
+            return None
+        host, address = next(iter(by_host)), next(iter(shared))
+        looked, used = second_look.plain_page(host, address, self.context.deadline.within(2.0), self.context)
+        self.spend(used)
+        return looked
+
+    def _canary(self) -> bool | None:
+        """Whether port 53 is answered on the way; asked only where names are in doubt."""
+        doubtful = any((s.code or "").startswith(("dns_", "tls_", "name_not")) for s in self.options.seen)
+        web = {aim.name for aim in self.options.targets if aim.port and way(aim.kind) is Way.PAGE}
+        hosts = [bare(s.address) for s in self.options.seen if s.name in web and s.address]
+        known = {bare(row["address"]) for row in self.data["resolvers"]} | set(self._references())
+        address = next((a for a in hosts if a and a not in known and place_of(a) == "beyond"), None)
+        if not doubtful or address is None:
+            return None
+        return second_look.answered_on_the_way(address, self.context.deadline.within(1.5), self.context, self.spend)
 
     def _stays_here(self) -> bool:
         """Whether nothing but this device itself is configured: then there is no way to walk, and nothing is sent."""
@@ -230,7 +282,7 @@ class Walk:
                 points[address] = told(address)
         self.data["targets"] = list(points.values())
 
-    def _collector(self, url: str, deadline: Deadline) -> CollectorData | None:
+    def _collector(self, url: str, deadline: Deadline, padding: int = 0) -> CollectorData | None:
         parts = urlsplit(url)
         tls = parts.scheme == "https"
         host, port = parts.hostname or "", parts.port or (443 if tls else 80)
@@ -242,6 +294,7 @@ class Walk:
             "failure": None,
             "phase": None,
             "tls_verified": None,
+            "status_code": None,
             "clock_offset_s": None,
         }
         found = sockets.look_up(host, port, deadline, self.context.stop)
@@ -250,8 +303,11 @@ class Walk:
             return row
         at = found.addresses[0]
         ca_file = self.context.ca_files.get(origin(url))
-        looked, used = server_look.peek(host, at, deadline, self.context.stop, tls=tls, ca_file=ca_file)
+        looked, used = server_look.peek(
+            host, at, deadline, self.context.stop, tls=tls, ca_file=ca_file, padding=padding
+        )
         self.spend(used)
+        row["status_code"] = looked["status_code"]
         row["address"], row["place"] = looked["address"], place_of(looked["address"])
         row["failure"], row["phase"] = looked["failure"], looked["phase"]
         row["tls_verified"], row["clock_offset_s"] = looked["tls_verified"], looked["clock_offset_s"]
@@ -340,11 +396,13 @@ class Walk:
         self.spend(used)
         return looked
 
-    def _doubts(self) -> list[tuple[str, int, bool, str, str | None]]:
+    def _doubts(self, *, again: bool = False) -> list[tuple[str, int, bool, str, str | None]]:
         """Hosts to look at again, each at the address in question: (host, port, TLS, address, what is known)."""
         found: list[tuple[str, int, bool, str, str | None]] = []
         seen = {s.name: s for s in self.options.seen}
         room = (MAX_BYTES - self.used - _TRAIN_BYTES) // server_look.TLS_BYTES
+        if again:
+            room = min(4, second_look.SECOND_BYTES // server_look.TLS_BYTES)
         for aim in self.options.targets:
             mine = seen.get(aim.name)
             if way(aim.kind) not in (Way.PAGE, Way.STREAM) or not aim.port or (mine is not None and mine.code is None):
@@ -358,17 +416,19 @@ class Walk:
             apart = next((a for a in other if a not in system), None)
             if other and not set(other) & set(system) and apart is not None:
                 found.insert(0, (aim.host, aim.port, aim.tls, apart, None))
-            strange = mine.code if mine is not None and (mine.code or "").startswith("tls_") else None
+            strange = mine.code if mine is not None and (mine.code or "").startswith("tls_") and not again else None
             if used is not None:
                 found.append((aim.host, aim.port, aim.tls, used, strange))
         return list(dict.fromkeys(found))[: max(0, min(4, room))]
 
-    def _look(self, host: str, port: int, tls: bool, address: str, known: str | None) -> PeekData | None:
+    def _look(
+        self, host: str, port: int, tls: bool, address: str, known: str | None, seconds: float = 2.2
+    ) -> PeekData | None:
         at = probes.numeric(address, port)
         if at is None:
             return None
         ca_file = self.context.ca_files.get(f"{'https' if tls else 'http'}://{sockets.endpoint(host, port)}")
-        deadline = self.context.deadline.within(2.2)
+        deadline = self.context.deadline.within(seconds)
         method = "HEAD" if tls else "GET"
         looked, used = server_look.peek(
             host, at, deadline, self.context.stop, tls=tls, ca_file=ca_file, known=known, method=method

@@ -222,6 +222,7 @@ def measure(
     wall: Callable[[], float] = time.time,
     lookup: sockets.GetAddrInfo = socket.getaddrinfo,
     gateway: Callable[[routes.Family | None], str | None] = routes.default_gateway,
+    route: Callable[[], routes.Route | None] = routes.main_route,
 ) -> Measured:
     """Ping one host and tell what came back; every failure of the target is a Measured.
 
@@ -231,6 +232,10 @@ def measure(
     if address == DEFAULT_GATEWAY:
         found = gateway(options.family)
         if found is None:
+            if route() is not None:
+                # a modem's own link (QMI, PPP) leads out without a gateway: nothing to ping, and nothing is wrong
+                detail = "the default route needs no gateway"
+                return Measured(Outcome.SKIPPED, _data(options, _Train()), Failure("no_gateway", detail))
             return _nothing(options, "no_gateway", "no default route with a gateway")
         address = found
     try:

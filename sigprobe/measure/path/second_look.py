@@ -1,0 +1,193 @@
+"""Look again at what failed, ten seconds later, with deadlines that a slow link can meet.
+
+One failure may be one lost packet, a server that restarts, or our own deadline. So a verdict names nobody for a failure
+that was seen once. What answers this time is over; what fails in the same way twice is worth a report.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Final
+
+from sigprobe.measure.path import probes, server_look
+from sigprobe.measure.path.data import CollectorData, PathData, PeekData, QuestionsData, SecondLookData
+from sigprobe.measure.path.points import done
+from sigprobe.net import sockets
+from sigprobe.net.limits import Context, Deadline
+
+AFTER_S: Final = 10.0
+LOOK_S: Final = 6.0
+SECOND_BYTES: Final = 40_000
+"""What the second look may cost on the interface, beside the walk's own limit."""
+
+PADDING: Final = 3_000
+"""Bytes in a header: more than two whole packets on the way up."""
+
+_ECHOES: Final = 5
+_QUESTIONS: Final = 30
+_QUESTION_EVERY_S: Final = 0.06
+_QUESTION_BYTES: Final = 45
+_HEAVY_LOSS: Final = 0.06
+_ROOT_QUESTION: Final = struct.pack(">HHHHH", 0x0100, 1, 0, 0, 0) + b"\x00" + struct.pack(">HH", 1, 1)
+
+
+def second_look(
+    data: PathData,
+    context: Context,
+    pool: ThreadPoolExecutor,
+    *,
+    doubts: Sequence[tuple[str, int, bool, str, str | None]],
+    look: Callable[[str, int, bool, str, str | None, float], PeekData | None],
+    collector: Callable[[str, Deadline, int], CollectorData | None],
+    collectors: Sequence[str],
+    started_s: float,
+    clock: Callable[[], float],
+    spend: Callable[[int], None],
+) -> SecondLookData | None:
+    """Look again, or None where nothing had failed, or no time or data is left for it."""
+    failing = [url for url, row in zip(collectors, data["collectors"], strict=False) if row["failure"] is not None]
+    references = [p["address"] for p in data["references"]]
+    silent = bool(references) and not any(p["answers"] for p in data["references"])
+    gateway = data["gateway"]
+    dead = gateway is not None and gateway["answers"] is False
+    lossy = _lossy(data)
+    whole = data["whole"]
+    narrow = whole is not None and whole["far_received"] == 0 and bool(data["collectors"])
+    failed = bool(doubts or failing or silent or dead)
+    if not (failed or lossy or narrow) or context.budget.exhausted() or context.stop.is_set():
+        return None
+    if failed:
+        pause = started_s + AFTER_S - clock()
+        if context.deadline.remaining() < pause + 2.0:
+            return None
+        context.stop.wait(max(0.0, pause))
+    deadline = context.deadline.within(LOOK_S)
+    web = [pool.submit(look, *which, LOOK_S) for which in doubts]
+    again = [pool.submit(collector, url, deadline, 0) for url in failing]
+    points = [pool.submit(_answers, text, deadline, context, spend) for text in references] if silent else []
+    near = pool.submit(_answers, gateway["address"], deadline, context, spend) if dead and gateway is not None else None
+    asked = pool.submit(_questions, references, deadline, context, spend, clock) if lossy else None
+    fine = next((u for u, row in zip(collectors, data["collectors"], strict=False) if row["failure"] is None), None)
+    padded = pool.submit(collector, fine, deadline, PADDING) if narrow and fine is not None else None
+    answered = [done(point) for point in points]
+    filled = None if padded is None else done(padded)
+    return {
+        "after_s": round(clock() - started_s, 1),
+        "web": [row for row in map(done, web) if row is not None],
+        "collectors": [row for row in map(done, again) if row is not None],
+        "references_asked": len(points),
+        "references_answered": sum(1 for a in answered if a),
+        "gateway_answers": None if near is None else done(near),
+        "questions": None if asked is None else done(asked),
+        "padded": None if filled is None else filled["failure"] is None,
+    }
+
+
+def _lossy(data: PathData) -> bool:
+    points = [p for p in data["references"] if p["sent"] and p["received"]]
+    sent, received = sum(p["sent"] for p in points), sum(p["received"] for p in points)
+    return bool(sent) and sent - received >= 2 and sent - received >= _HEAVY_LOSS * sent
+
+
+def _answers(text: str, deadline: Deadline, context: Context, spend: Callable[[int], None]) -> bool:
+    """Whether an address answers echoes or a TCP handshake this time."""
+    at = probes.numeric(text, 443)
+    if at is None:
+        return False
+    echoes = probes.burst(at, _ECHOES, 0.2, 2.0, deadline, context.stop)
+    spend(echoes.bytes)
+    if echoes.received:
+        return True
+    for port in (443, 53, 80):
+        at = probes.numeric(text, port)
+        if at is not None:
+            tried = probes.knock(at, deadline.within(2.0), context.stop)
+            spend(tried.bytes)
+            if tried.answered:
+                return True
+    return False
+
+
+def _questions(
+    references: Sequence[str],
+    deadline: Deadline,
+    context: Context,
+    spend: Callable[[int], None],
+    clock: Callable[[], float],
+) -> QuestionsData | None:
+    """Ask name servers among the references small questions, one every 60 ms; None where none answers any."""
+    best: QuestionsData | None = None
+    for text in references[:2]:
+        at = probes.numeric(text, 53)
+        if at is None:
+            continue
+        found = _ask_slowly(at, deadline, context, clock)
+        spend(found["sent"] * _QUESTION_BYTES + found["answered"] * 2 * _QUESTION_BYTES)
+        if found["answered"]:
+            best = (
+                found
+                if best is None
+                else {"sent": best["sent"] + found["sent"], "answered": best["answered"] + found["answered"]}
+            )
+    return best
+
+
+def _ask_slowly(at: sockets.Address, deadline: Deadline, context: Context, clock: Callable[[], float]) -> QuestionsData:
+    sent = 0
+    answered: set[int] = set()
+    with socket.socket(at.family, socket.SOCK_DGRAM) as sock:
+        sock.setblocking(False)
+        try:
+            sock.connect(at.sockaddr)
+        except OSError:
+            return {"sent": 0, "answered": 0}
+        until = clock() + _QUESTIONS * _QUESTION_EVERY_S + 1.5
+        next_s = clock()
+        while clock() < until and not context.stop.is_set() and not deadline.expired():
+            if sent < _QUESTIONS and clock() >= next_s:
+                with suppress(OSError):
+                    sock.send(struct.pack(">H", sent + 1) + _ROOT_QUESTION)
+                sent += 1
+                next_s += _QUESTION_EVERY_S
+            with suppress(OSError):
+                reply = sock.recv(512)
+                if len(reply) >= 12:
+                    answered.add(struct.unpack_from(">H", reply)[0])
+                continue
+            if sent == _QUESTIONS and len(answered) == sent:
+                break
+            context.stop.wait(0.01)
+    return {"sent": sent, "answered": len(answered & set(range(1, sent + 1)))}
+
+
+def answered_on_the_way(
+    address: str, deadline: Deadline, context: Context, spend: Callable[[int], None]
+) -> bool | None:
+    """Whether a question to port 53 of a host that runs no name server is answered: then somebody answers for it."""
+    at = probes.numeric(address, 53)
+    if at is None:
+        return None
+    with socket.socket(at.family, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect(at.sockaddr)
+            for attempt in range(2):
+                sock.settimeout(max(0.05, min(0.7, deadline.remaining())))
+                sock.send(struct.pack(">H", attempt + 1) + _ROOT_QUESTION)
+                spend(_QUESTION_BYTES)
+                with suppress(TimeoutError):
+                    return len(sock.recv(512)) >= 12
+        except OSError:
+            return False
+    return False
+
+
+def plain_page(host: str, address: str, deadline: Deadline, context: Context) -> tuple[PeekData | None, int]:
+    """The plain page of an address to which several names lead: a login page or a shop shows itself there."""
+    at = probes.numeric(address, 80)
+    if at is None:
+        return None, 0
+    return server_look.peek(host, at, deadline, context.stop, tls=False, method="GET")

@@ -1,0 +1,59 @@
+"""What remains possible for a cause that one place cannot settle, in order, and what would settle it.
+
+The order is that of what is common at a polling station: a used-up package before a fault of the operator, a single
+host's own fault before a filter on the way. Evidence that speaks for one of them moves it to the front.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from sigprobe.verdict.verdict import COLLECTOR, LOCAL, OPERATOR, SERVICE, Candidate
+
+QUOTA: Final = Candidate(LOCAL, "quota_used_up", "check_quota")
+APN: Final = Candidate(LOCAL, "apn_wrong", "check_apn")
+SIM: Final = Candidate(LOCAL, "sim_inactive", "other_sim")
+IMEI: Final = Candidate(LOCAL, "imei_unregistered", "check_imei")
+OUTAGE: Final = Candidate(OPERATOR, "operator_outage", "other_sim")
+FILTER: Final = Candidate(OPERATOR, "operator_filter", "other_operator")
+RESOLVER: Final = Candidate(OPERATOR, "operator_resolver", "other_dns")
+CONGESTION: Final = Candidate(OPERATOR, "operator_congestion", "other_operator")
+OPERATOR_LOSS: Final = Candidate(OPERATOR, "operator_loss", "other_operator")
+OPERATOR_MTU: Final = Candidate(OPERATOR, "operator_mtu", "other_operator")
+SITE_UPLINK: Final = Candidate(LOCAL, "site_uplink", "restart_router")
+SITE_FIREWALL: Final = Candidate(LOCAL, "site_firewall", "other_network")
+SITE_RESOLVER: Final = Candidate(LOCAL, "site_resolver", "other_dns")
+SITE_LOSS: Final = Candidate(LOCAL, "site_loss", "near_router")
+SITE_MTU: Final = Candidate(LOCAL, "site_mtu", "restart_router")
+OTHERS_HERE: Final = Candidate(LOCAL, "others_here", "pause_others")
+OWN_TRAFFIC: Final = Candidate(LOCAL, "own_traffic", "pause_own")
+PLAN_LIMIT: Final = Candidate(LOCAL, "plan_limit", "check_quota")
+DEVICE_CLOCK: Final = Candidate(LOCAL, "clock_wrong", "check_clock")
+LOGIN: Final = Candidate(LOCAL, "captive_portal", "open_browser")
+SERVICE_DOWN: Final = Candidate(SERVICE, "service_down", "ask_centre")
+SERVICE_BUSY: Final = Candidate(SERVICE, "service_overloaded", "ask_centre")
+SERVICE_REFUSES: Final = Candidate(SERVICE, "service_refuses_network", "other_operator")
+SERVICE_NAME: Final = Candidate(SERVICE, "service_name", "ask_centre")
+COLLECTOR_DOWN: Final = Candidate(COLLECTOR, "collector_down", "ask_centre")
+
+ONE_HOST: Final = (SERVICE_DOWN, FILTER, SITE_FIREWALL, SERVICE_REFUSES)
+SLOW_HOST: Final = (SERVICE_BUSY, CONGESTION, OTHERS_HERE, FILTER)
+SEVERAL: Final = (FILTER, QUOTA, SERVICE_DOWN, SITE_FIREWALL)
+NOTHING_BEYOND: Final = (QUOTA, OUTAGE, SITE_UPLINK, APN)
+MODEM_SILENT: Final = (QUOTA, OUTAGE, APN, SIM)
+DENIED: Final = (SIM, OUTAGE, IMEI)
+NAMES: Final = (RESOLVER, SITE_RESOLVER, SERVICE_NAME)
+NAME_SERVICE: Final = (SERVICE_NAME, RESOLVER, SITE_RESOLVER)
+SLOW: Final = (CONGESTION, PLAN_LIMIT, OTHERS_HERE)
+QUEUE: Final = (OTHERS_HERE, CONGESTION, OWN_TRAFFIC)
+LOSS: Final = (OPERATOR_LOSS, SITE_LOSS, CONGESTION)
+MTU: Final = (OPERATOR_MTU, SITE_MTU, SERVICE_DOWN)
+ONE_COLLECTOR: Final = (COLLECTOR_DOWN, FILTER, SITE_FIREWALL)
+REDIRECTED: Final = (QUOTA, FILTER, LOGIN)
+MIXED: Final = (CONGESTION, SERVICE_DOWN, SITE_UPLINK)
+
+
+def first(front: Iterable[Candidate], rest: Iterable[Candidate]) -> tuple[Candidate, ...]:
+    """The candidates with those of `front` moved to the front, each once."""
+    return tuple(dict.fromkeys([*front, *rest]))
