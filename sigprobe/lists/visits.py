@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from sigprobe.record import kinds
 from sigprobe.record.foreign_json import object_or_none
-from sigprobe.verdict.verdict import CONNECTED
 from sigprobe.record.result import RUN_KIND, parse_time
+from sigprobe.verdict.verdict import CONNECTED
 
 Position = tuple[float, float]
 

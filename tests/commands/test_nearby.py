@@ -7,11 +7,13 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support.requirements import needs_root
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 TPS = "3273011001005"

@@ -39,8 +39,10 @@ GPS -6,91474 107,60981 (±8 m)
   Unggah            1,1 Mbps  ! kurang  (batas 2 Mbps)
   sirekap (HTTPS)     380 ms  ✓ baik
 Hasil: INTERNET LAMBAT SAAT MENGUNGGAH. Data terpakai 14 MB.
-Silakan pindah ke tempat dengan sinyal lebih baik, atau tunggu sampai jaringan
-  lebih sepi, lalu uji lagi.
+Kemungkinan: jaringan operator terlalu padat, batas kecepatan paket data atau
+  pengguna lain di jaringan ini. Cara memastikan: ulangi pengujian dengan
+  operator lain, lalu cek kuota data (*888#), lalu minta pengguna lain
+  menghentikan unduhan dan video.
 Tersimpan. Sudah dikirim ke server pusat (0 menunggu).
 Berikutnya: sigprobe status
 """
@@ -55,8 +57,10 @@ GPS -6.91474 107.60981 (±8 m)
   Upload            1.1 Mbps  ! poor    (limit 2 Mbps)
   sirekap (HTTPS)     380 ms  ✓ good
 Result: THE INTERNET IS SLOW WHEN UPLOADING. Data used 14 MB.
-Move to a place with a better signal, or wait until fewer people use the
-  network, then test again.
+Possible: operator's network overloaded, speed limit of the data plan or other
+  users of this network. To find out: repeat the test with another operator,
+  then check the data quota (*888#), then ask others to pause downloads and
+  video.
 Saved. Sent to the collector (0 waiting).
 Next: sigprobe status
 """
@@ -86,7 +90,9 @@ Latensi: 62 milidetik, baik, jitter 9 milidetik
 Paket hilang: 12 persen, buruk, batas 3 persen
 Hasil: BANYAK PAKET HILANG DI INTERNET.
 Data terpakai 14 MB.
-Silakan pindah ke tempat dengan sinyal lebih baik, atau tunggu sampai jaringan lebih sepi, lalu uji lagi.
+Kemungkinan: jaringan operator terlalu padat, batas kecepatan paket data atau pengguna lain di jaringan ini. \
+Cara memastikan: ulangi pengujian dengan operator lain, \
+lalu cek kuota data (*888#), lalu minta pengguna lain menghentikan unduhan dan video.
 Tersimpan. Sudah dikirim ke server pusat (0 menunggu).
 Berikutnya: sigprobe status
 """
