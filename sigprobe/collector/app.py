@@ -1,4 +1,4 @@
-"""The ASGI app, put together from its parts."""
+"""Put the ASGI app together from its domains."""
 
 from __future__ import annotations
 
@@ -6,23 +6,30 @@ from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any, Final
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from sqlalchemy import Engine
+from starlette.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sigprobe import __version__
-from sigprobe.collector.access import login
-from sigprobe.collector.ingest import endpoint
-from sigprobe.collector.results import api, pages
-from sigprobe.collector.speedtest import endpoints
+from sigprobe.collector.access import pages as access_pages
+from sigprobe.collector.access import reader
+from sigprobe.collector.health import api as health_api
+from sigprobe.collector.health import readiness
+from sigprobe.collector.ingest import api as ingest_api
+from sigprobe.collector.ingest import state as ingest_state
+from sigprobe.collector.results import api as results_api
+from sigprobe.collector.results import pages as results_pages
+from sigprobe.collector.speedtest import api as speedtest_api
 from sigprobe.collector.web import problems
 from sigprobe.collector.web.settings import Settings
-from sigprobe.collector.web.state import State, make_state
+from sigprobe.collector.web.state import make_state
+from sigprobe.collector.web.templates_env import error_page
 
 STATIC_DIR: Final = Path(__file__).parent / "web" / "static"
-_FREE_WITHOUT_TLS: Final = ("/backend/", "/healthz", "/openapi.json", "/metrics")
+_FREE_WITHOUT_TLS: Final = ("/backend/", "/healthz", "/readyz", "/openapi.json", "/metrics")
 
 _SECURITY_HEADERS: Final = (
     (
@@ -40,30 +47,54 @@ _SECURITY_HEADERS: Final = (
 
 def create_app(settings: Settings, engine: Engine) -> FastAPI:
     """The app for these settings over an open store. It starts nothing and opens nothing by itself."""
-    app = FastAPI(title="sigprobe collector", version=__version__, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="sigprobe collector",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        # every route needs a reader unless its path is named in `reader.OPEN`
+        dependencies=[Depends(reader.require_reader)],
+    )
     state = make_state(settings, engine)
     app.state.collector = state
     problems.install(app)
-    app.include_router(api.health_router)
+    app.state.error_page = error_page
+    app.add_exception_handler(reader.LoginNeededError, _to_login)
+    reader.install(app, state)
+    readiness.install(app, state)
+    app.include_router(health_api.router)
     if settings.only != "throughput":
-        app.include_router(endpoint.router)
-        app.include_router(api.results_router)
-        app.include_router(login.router)
-        app.include_router(pages.router)
+        ingest_state.install(app, state)
+        app.include_router(ingest_api.router)
+        app.include_router(results_api.router)
+        app.include_router(access_pages.router)
+        app.include_router(results_pages.router)
         app.mount("/static", StaticFiles(directory=STATIC_DIR), name="static")
     if settings.only != "ingest":
-        app.include_router(endpoints.router(_throughput_settings(settings, state)))
+        app.include_router(speedtest_api.router(_throughput_settings(settings)))
+    reader.check_closed(app)
     app.add_middleware(_Guard, settings=settings)
     _describe(app)
     return app
 
 
-def _throughput_settings(settings: Settings, state: State) -> endpoints.ThroughputSettings:
-    return endpoints.ThroughputSettings(
+async def _to_login(_request: Request, _error: Exception) -> Response:
+    return RedirectResponse("/login", 303, {"Cache-Control": "no-store"})
+
+
+async def _account(request: Request, secret: str) -> str | None:
+    token = await reader.find_token(request, secret)
+    return None if token is None else token.id
+
+
+def _throughput_settings(settings: Settings) -> speedtest_api.ThroughputSettings:
+    return speedtest_api.ThroughputSettings(
         mode=settings.throughput,
-        check_token=lambda secret: state.tokens.find(secret) is not None,
+        find_account=_account,
         daily_mb=settings.throughput_daily_mb,
         behind_proxy=settings.behind_proxy,
+        forwarded_header=settings.forwarded_header,
+        plain_public=settings.plain_public,
     )
 
 

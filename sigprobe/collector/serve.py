@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
+import logging
+import resource
 import signal
 import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from sigprobe.collector.speedtest.lent_connection import LendingProtocol
+from sigprobe.collector.web.http_protocol import Connections
 
 GRACE_S = 10
+HANDSHAKE_S = 15.0
+_ACCEPT_AT_ONCE = 128
+_MOST_FILES = 65_536
+_MOST_CONNECTIONS = 8192
+
+log = logging.getLogger(__name__)
 
 
 class ServeError(Exception):
@@ -54,26 +66,64 @@ def tls_context(cert: Path, key: Path) -> ssl.SSLContext:
     return context
 
 
-def run(app: ASGIApp, bound: socket.socket, *, tls: ssl.SSLContext | None, ready: Callable[[], None]) -> None:
+def raise_file_limit() -> int:
+    """Allow this process as many open files as the system lets it have; how many that is."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return _MOST_FILES if soft == resource.RLIM_INFINITY else soft
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (OSError, ValueError):
+        return soft
+    return wanted
+
+
+def connection_limits(files: int) -> Connections:
+    """How many connections fit beside the database, the log and those that wait to be accepted."""
+    most = max(16, min(_MOST_CONNECTIONS, files - min(files // 2, 3 * _ACCEPT_AT_ONCE + 64)))
+    return Connections(most=most, most_per_group=max(16, most // 4))
+
+
+def run(
+    app: ASGIApp,
+    bound: socket.socket,
+    *,
+    tls: ssl.SSLContext | None,
+    ready: Callable[[], None],
+    behind_proxy: bool = False,
+) -> None:
     """Serve until SIGINT or SIGTERM, finishing what is under way for at most `GRACE_S`. Returns when it is over."""
     config = uvicorn.Config(
         app,
         http=LendingProtocol,
         log_config=None,
         access_log=False,  # an address may hold a one-time secret
-        proxy_headers=False,  # who the client is, is decided in one place: access.client_address
+        proxy_headers=False,  # the client's address is read in one place: web.client_address
         server_header=False,
         ws="none",
         lifespan="off",
         timeout_keep_alive=15,
         timeout_graceful_shutdown=GRACE_S,
+        # asyncio accepts as many at once as it listens for; more of them than file descriptors would exhaust those
+        backlog=_ACCEPT_AT_ONCE,
         ssl_context_factory=None if tls is None else (lambda _config, _default: tls),
     )
+    config.connections = connection_limits(raise_file_limit())  # type: ignore[attr-defined] # read by GuardedProtocol
+    config.behind_proxy = behind_proxy  # type: ignore[attr-defined]
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            loop = asyncio.get_running_loop()
+            loop.set_exception_handler(_loop_fault)
+            if tls is not None:
+                # a half-done handshake holds a file descriptor as a half-sent head does
+                handshake = functools.partial(loop.create_server, ssl_handshake_timeout=HANDSHAKE_S)
+                loop.create_server = handshake  # type: ignore[method-assign]
             await super().startup(sockets)
             if self.started:
+                # the kernel's own queue may be long: it holds no file descriptors of ours
+                bound.listen(2048)
                 ready()
 
     # uvicorn raises the signal again after its orderly stop; that must not end us half-way with a traceback
@@ -83,3 +133,15 @@ def run(app: ASGIApp, bound: socket.socket, *, tls: ssl.SSLContext | None, ready
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _loop_fault(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what asyncio could not hand to anybody: one line, rate-limited by the log, no traceback for lack of room."""
+    error = context.get("exception")
+    short = isinstance(error, OSError)
+    log.error(
+        "event loop: %s",
+        context.get("message", "fault"),
+        extra={"reason": type(error).__name__ if error else None, "errno": getattr(error, "errno", None)},
+        exc_info=None if short or error is None else error,
+    )

@@ -22,8 +22,8 @@ from sigprobe.words.i18n import N_, _, ngettext, number
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from sigprobe.collector.access.queries import Token
     from sigprobe.collector.ingest.file_import import Imported
-    from sigprobe.collector.store import Token
 
 app = typer.Typer(
     help=N_("Run the collector that receives results, and manage its tokens."),
@@ -56,6 +56,28 @@ class Only(StrEnum):
 
     INGEST = "ingest"
     THROUGHPUT = "throughput"
+
+
+class ProxyHeader(StrEnum):
+    """The header in which a proxy names its client."""
+
+    X_FORWARDED_FOR = "x-forwarded-for"
+    FORWARDED = "forwarded"
+
+
+class LogFormat(StrEnum):
+    """The form of the log."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class LogLevel(StrEnum):
+    """The least important events that are logged."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
 
 
 class Throughput(StrEnum):
@@ -192,13 +214,18 @@ def serve(
         bool,
         typer.Option("--behind-proxy", help=N_("Your own proxy in front does TLS and forwards the client address.")),
     ] = False,
+    proxy_header: Annotated[
+        ProxyHeader, typer.Option(help=N_("Header in which that proxy writes the client's address."))
+    ] = ProxyHeader.X_FORWARDED_FOR,
+    log_format: Annotated[LogFormat, typer.Option(help=N_("Form of the log on stderr."))] = LogFormat.TEXT,
+    log_level: Annotated[LogLevel, typer.Option(help=N_("Least important events to log."))] = LogLevel.INFO,
     only: Annotated[Only | None, typer.Option(help=N_("Run only one half of the server."))] = None,
     throughput: Annotated[
         Throughput | None,
         typer.Option(help=N_("Access to the speed test; default: open on loopback, token elsewhere.")),
     ] = None,
     throughput_daily_mb: Annotated[
-        int, typer.Option(min=0, help=N_("Speed-test MB per address and day; 0 allows none."))
+        int, typer.Option(min=0, help=N_("Speed-test MB per token or address and day; 0 allows none."))
     ] = 1000,
 ) -> CommandResult:
     """Run the server until Ctrl-C or SIGTERM."""
@@ -207,9 +234,10 @@ def serve(
     if behind_proxy and tls_cert is not None:
         raise CommandError(_("Give either --behind-proxy or --tls-cert, not both."))
     engine = _open(database)
-    from sigprobe.collector import store
+    from sigprobe.collector.access import queries as access_queries
     from sigprobe.collector.app import create_app
     from sigprobe.collector.serve import ServeError, bind, run, tls_context
+    from sigprobe.collector.web.log import start as start_log
     from sigprobe.collector.web.settings import Settings
     from sigprobe.record.addresses import is_loopback
 
@@ -227,6 +255,7 @@ def serve(
         throughput=mode.value,
         throughput_daily_mb=throughput_daily_mb,
         behind_proxy=behind_proxy,
+        forwarded_header=proxy_header.value,
         plain_public=plain_public,
         secure_cookies=tls is not None or behind_proxy,
     )
@@ -243,15 +272,17 @@ def serve(
     def ready() -> None:
         terminal.current().say(_("The collector is running at {url}").format(url=url))
         if only is not Only.THROUGHPUT and not plain_public and sys.stderr.isatty():
-            once = store.create_once(engine)
+            once = access_queries.create_once(engine)
             terminal.current().say(
                 _("Open the page (once, within 10 minutes): {url}").format(url=f"{url}login?once={once}")
             )
 
+    stop_log = start_log(log_format.value, log_level.value)
     try:
         with bound:
-            run(create_app(settings, engine), bound, tls=tls, ready=ready)
+            run(create_app(settings, engine), bound, tls=tls, ready=ready, behind_proxy=behind_proxy)
     finally:
+        stop_log()
         engine.dispose()
     return CommandResult()
 
@@ -340,11 +371,13 @@ def create_token(
     engine = _open(database)
     from sqlalchemy.exc import SQLAlchemyError
 
-    from sigprobe.collector import store
+    from sigprobe.collector.access import queries as access_queries
 
     try:
-        secret = store.create_token(engine, name, store.PROBE if probe is not None else store.ADMIN)
-    except store.NameTakenError:
+        secret = access_queries.create_token(
+            engine, name, access_queries.PROBE if probe is not None else access_queries.ADMIN
+        )
+    except access_queries.NameTakenError:
         raise CommandError(
             _(
                 "A token named {name} is in use. Choose another name, or revoke it first: "
@@ -364,10 +397,10 @@ def list_tokens(database: DatabaseOption = None, as_json: options.JsonOption = F
     engine = _open(database)
     from sqlalchemy.exc import SQLAlchemyError
 
-    from sigprobe.collector import store
+    from sigprobe.collector.access import queries as access_queries
 
     try:
-        found = store.list_tokens(engine)
+        found = access_queries.list_tokens(engine)
     except SQLAlchemyError as error:
         raise CommandError(_database_text(error), exit_code=FAILED) from None
     finally:
@@ -384,10 +417,10 @@ def revoke_token(
     engine = _open(database)
     from sqlalchemy.exc import SQLAlchemyError
 
-    from sigprobe.collector import store
+    from sigprobe.collector.access import queries as access_queries
 
     try:
-        done = store.revoke_token(engine, name)
+        done = access_queries.revoke_token(engine, name)
     except SQLAlchemyError as error:
         raise CommandError(_database_text(error), exit_code=FAILED) from None
     finally:

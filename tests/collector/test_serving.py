@@ -20,6 +20,7 @@ import requests
 import trustme
 
 from sigprobe.collector import store
+from sigprobe.collector.results import queries as result_queries
 from sigprobe.protocol import batches
 from tests.support.collector_client import batch_of, make_result
 from tests.support.collector_process import COMMAND, Server, Spawn, new_token, run, serve
@@ -250,7 +251,7 @@ def stored_ids(url: str) -> set[str]:
 
     engine = store.open_store(url)
     try:
-        return {json.loads(line)["id"] for _, line in store.page_lines(engine, limit=1_000_000)}
+        return {json.loads(line)["id"] for _, line in result_queries.page_lines(engine, limit=1_000_000)}
     finally:
         engine.dispose()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sigprobe.collector.results import view
-from sigprobe.collector.store import Tally
+from sigprobe.collector.results.queries import Tally
 from sigprobe.config import ConfigError, parse
 from sigprobe.device import doctor
 from sigprobe.words import i18n

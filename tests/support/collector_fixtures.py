@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
 from sigprobe.collector import store
+from sigprobe.collector.access import queries as access_queries
 from sigprobe.collector.app import create_app
 from sigprobe.collector.web.settings import Settings
 from tests.support.collector_client import Collector
@@ -36,8 +37,8 @@ def make_collector(tmp_path: Path) -> Iterator[Callable[..., Collector]]:
         return Collector(
             client,
             engine,
-            store.create_token(engine, f"laptop-{len(opened)}", store.PROBE),
-            store.create_token(engine, f"boss-{len(opened)}", store.ADMIN),
+            access_queries.create_token(engine, f"laptop-{len(opened)}", access_queries.PROBE),
+            access_queries.create_token(engine, f"boss-{len(opened)}", access_queries.ADMIN),
         )
 
     yield make

@@ -68,7 +68,8 @@ class Server:
 def serve(spawn: Spawn, database: str, *args: str) -> Server:
     """Start `serve` on a free port and wait for the line that says it serves."""
     process = spawn(
-        [*COMMAND, "serve", "--port", "0", *args],
+        # its log is not read to the end by every test
+        [*COMMAND, "serve", "--port", "0", *([] if "--log-level" in args else ["--log-level", "error"]), *args],
         env={**os.environ, "SIGPROBE_DATABASE": database},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -5,8 +5,18 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from sigprobe.collector.web.problems import ProblemError
+
+
+@dataclass(slots=True)
+class Place:
+    """One batch on its way: the bytes it holds, and the token that sends it once that is known."""
+
+    gate: Gate
+    held_bytes: int = 0
+    token_id: str | None = None
 
 
 class Gate:
@@ -18,11 +28,14 @@ class Gate:
         max_in_flight: int,
         max_bytes: int,
         max_storing: int,
+        max_per_token: int = 8,
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._max_in_flight = max_in_flight
         self._max_bytes = max_bytes
         self._max_storing = max_storing
+        self._max_per_token = max_per_token
+        self._tokens: dict[str, int] = {}
         self._uniform = uniform
         self.in_flight = 0
         self.held_bytes = 0
@@ -30,25 +43,50 @@ class Gate:
         self.shed = 0
 
     @contextmanager
-    def admit(self, body_bytes: int) -> Iterator[None]:
-        """Hold a place for a body of `body_bytes`. Raises ProblemError 503 with `Retry-After` when there is none."""
+    def admit(self) -> Iterator[Place]:
+        """Hold a place for a batch. Raises ProblemError 503 with `Retry-After` when there is none.
+
+        Only bytes that have come count against the shared room: a declared length costs its sender nothing, so it
+        must reserve nothing.
+        """
         # slow senders may be many; batches that already wait for the database may not, or all would wait too long
         if (
             self.in_flight >= self._max_in_flight
             or self.storing >= self._max_storing
-            or self.held_bytes + body_bytes > self._max_bytes
+            or self.held_bytes >= self._max_bytes
         ):
-            self.shed += 1
-            # spread, so that those turned away together do not come back together
-            seconds = round(self._uniform(5, 30))
-            raise ProblemError(503, "the collector is busy", headers={"Retry-After": str(seconds)})
+            raise self._busy(503, "the collector is busy")
         self.in_flight += 1
-        self.held_bytes += body_bytes
+        place = Place(self)
         try:
-            yield
+            yield place
         finally:
             self.in_flight -= 1
-            self.held_bytes -= body_bytes
+            self.held_bytes -= place.held_bytes
+            if place.token_id is not None:
+                self._tokens[place.token_id] -= 1
+                if not self._tokens[place.token_id]:
+                    del self._tokens[place.token_id]
+
+    def claim(self, place: Place, token_id: str) -> None:
+        """Count the batch for its token. Raises ProblemError 429 when the token has its share on the way already."""
+        if self._tokens.get(token_id, 0) >= self._max_per_token:
+            raise self._busy(429, "too many batches of this token at once")
+        self._tokens[token_id] = self._tokens.get(token_id, 0) + 1
+        place.token_id = token_id
+
+    def hold(self, place: Place, size: int) -> None:
+        """Count bytes that have come. Raises ProblemError 503 when all room is taken."""
+        if self.held_bytes + size > self._max_bytes:
+            raise self._busy(503, "the collector is busy", close=True)
+        self.held_bytes += size
+        place.held_bytes += size
+
+    def _busy(self, status: int, title: str, *, close: bool = False) -> ProblemError:
+        self.shed += 1
+        # spread, so that those turned away together do not come back together
+        headers = {"Retry-After": str(round(self._uniform(5, 30)))}
+        return ProblemError(status, title, headers=headers | ({"Connection": "close"} if close else {}))
 
     @contextmanager
     def store(self) -> Iterator[None]:

@@ -8,8 +8,10 @@ import binascii
 import hashlib
 import hmac
 import re
+import time
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from sigprobe.collector.web.problems import ProblemError
@@ -38,20 +40,44 @@ def declared_length(header: str | None) -> int | None:
     return length
 
 
-async def read_body(chunks: AsyncIterator[bytes], *, idle_s: float) -> bytes:
-    """Read at most `wire.MAX_COMPRESSED_BYTES`, whatever was declared.
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How slowly a body may come: never silent for `idle_s`, and after `grace_s` at `least_bps` on average."""
 
-    Raises ProblemError 413 past the limit and 408 when the sender is silent for `idle_s`.
+    idle_s: float
+    grace_s: float
+    least_bps: float
+
+    def left_s(self, elapsed_s: float, received: int) -> float:
+        """Seconds that the sender may still be silent; none left for one that is behind."""
+        return min(self.idle_s, self.grace_s + received * 8 / self.least_bps - elapsed_s)
+
+
+async def read_body(
+    chunks: AsyncIterator[bytes],
+    *,
+    pace: Pace,
+    arrived: Callable[[int], None] = lambda _size: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> bytes:
+    """Read at most `batches.MAX_COMPRESSED_BYTES`, whatever was declared; `arrived` is told of each piece.
+
+    Raises ProblemError 413 past the limit and 408 for a sender slower than `pace`.
     """
     body = bytearray()
+    began_s = clock()
     while True:
+        left_s = pace.left_s(clock() - began_s, len(body))
         try:
-            async with asyncio.timeout(idle_s):
+            if left_s <= 0:
+                raise TimeoutError
+            async with asyncio.timeout(left_s):
                 chunk = await anext(chunks)
         except StopAsyncIteration:
             return bytes(body)
         except TimeoutError as error:
-            raise ProblemError(408, "the body stopped arriving", headers={"Connection": "close"}) from error
+            raise ProblemError(408, "the body came too slowly", headers={"Connection": "close"}) from error
+        arrived(len(chunk))
         body += chunk
         if len(body) > batches.MAX_COMPRESSED_BYTES:
             raise _too_large()

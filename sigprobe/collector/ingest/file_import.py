@@ -11,7 +11,7 @@ from typing import BinaryIO, Final
 
 from sqlalchemy import Engine
 
-from sigprobe.collector import store
+from sigprobe.collector.ingest import queries as ingest_queries
 from sigprobe.collector.ingest.records import answers, sort_lines
 from sigprobe.collector.web.problems import ProblemError
 from sigprobe.protocol import transfer_file
@@ -68,7 +68,7 @@ def import_results(
     done = Imported()
     for lines in transfer_file.chunks(file, verified):
         batch = sort_lines(lines)
-        stored = store.add_results(engine, batch.rows, carrier=carrier, token_id=None, now=now())
+        stored = ingest_queries.add_results(engine, batch.rows, carrier=carrier, token_id=None, now=now())
         found = answers(batch, stored)
         done.statuses.update(answer.status for answer in found)
         reasons = [(answer.id, f"{answer.status}: {answer.reason}") for answer in found if answer.reason is not None]
@@ -81,7 +81,7 @@ def import_results(
         progress(done.lines)
     # a file often ends with what tells the time of all before it, and no other batch may follow for long
     for _ in range(_MORE_CORRECTIONS):
-        if not store.catch_up(engine):
+        if not ingest_queries.catch_up(engine):
             break
     return done
 

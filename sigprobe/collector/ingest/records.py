@@ -7,17 +7,25 @@ import math
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from sigprobe import places
-from sigprobe.collector.store import NewResult, sound_text
+from sigprobe.collector.ingest.rows import NewResult
 from sigprobe.collector.store.clocks import read_clock
+from sigprobe.collector.store.text import sound_text
 from sigprobe.collector.web.problems import ProblemError
 from sigprobe.protocol.batches import ACCEPTED, CONFLICT, REJECTED, Answer
 from sigprobe.record.foreign_json import read_json
 from sigprobe.record.result import MAX_WHOLE_NUMBER, RUN_KIND, envelope_fault, parse_time
 
 _MAX_ID: Final = 128
+_AHEAD: Final = timedelta(days=5 * 365)
+"""A week number of GPS that has rolled over is off by 1,024 weeks; the collector's own clock may be years behind."""
+_BEHIND: Final = timedelta(days=1)
+_FIRST_RELEASE: Final = datetime(2026, 1, 1, tzinfo=UTC)
+MAX_DEPTH: Final = 64
+"""Records of every kind stay below ten levels."""
 _TWICE: Final = "the batch holds this id twice with different bytes; the first line counts"
 _OTHER_BYTES: Final = "this id is already stored with other bytes"
 
@@ -99,6 +107,8 @@ def _fault(record: dict[str, Any]) -> str | None:
     fault = envelope_fault(record)
     if fault is not None:
         return fault
+    if not _shallow(record):
+        return f"it is nested more than {MAX_DEPTH} levels deep"
     for name in ("id", "probe_id", "stream_id", "run_id"):
         try:
             canonical = str(uuid.UUID(record[name]))
@@ -107,6 +117,20 @@ def _fault(record: dict[str, Any]) -> str | None:
         if canonical != record[name]:
             return f"{name} must be a lower-case UUID"
     return None
+
+
+def _shallow(value: object) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return True
+    return False
 
 
 def _row(record: dict[str, Any], line: bytes, digest: bytes) -> NewResult:
@@ -146,9 +170,22 @@ def _row(record: dict[str, Any], line: bytes, digest: bytes) -> NewResult:
         sha256=digest,
         boot_id=clock.boot_id,
         since_boot_s=clock.since_boot_s,
-        corrected_at=clock.corrected_at,
+        corrected_at=plausible(clock.corrected_at, started_at, datetime.now(UTC)),
         clock_error_s=clock.error_s,
     )
+
+
+def plausible(corrected_at: datetime | None, started_at: datetime, now: datetime) -> datetime | None:
+    """A corrected time; None where the correction itself leads into the future or before any release.
+
+    A GPS receiver whose week number has rolled over tells a year that is decades off, and one such anchor would move
+    a whole boot. What the probe's own clock says is kept apart, so nothing is lost.
+    """
+    if corrected_at is None:
+        return None
+    late = corrected_at > now + _AHEAD and corrected_at > started_at + _BEHIND
+    early = corrected_at < _FIRST_RELEASE and corrected_at < started_at - _BEHIND
+    return None if late or early else corrected_at
 
 
 def _object(value: object) -> dict[str, Any]:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import uuid
 from typing import Final
 
-from anyio import to_thread
 from fastapi import APIRouter, Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
-from sigprobe.collector import store
-from sigprobe.collector.access.login import signed_in
-from sigprobe.collector.results import view
+from sigprobe.collector.results import queries, view
 from sigprobe.collector.results.api import make_cursor, read_cursor
-from sigprobe.collector.store import Filters, StoredResult, Tally
+from sigprobe.collector.results.queries import Filters
 from sigprobe.collector.web.problems import ProblemError
 from sigprobe.collector.web.state import State, state_of
 from sigprobe.collector.web.templates_env import link, page_language, render
+from sigprobe.collector.web.threads import in_thread
 from sigprobe.words import i18n
 
 router = APIRouter(include_in_schema=False)
@@ -29,8 +27,11 @@ SUMMARY_ROWS: Final = 12
 async def get_results_page(request: Request) -> Response:
     """Newest first, with the overview per operator and TPS; filters and paging by query."""
     state = state_of(request)
-    if not await signed_in(request, state):
-        return RedirectResponse("/login", 303)
+    # the markup too is made in the thread: a heavy page must not hold up the event loop
+    return await in_thread(_results_page, request, state, limiter=state.read_threads)
+
+
+def _results_page(request: Request, state: State) -> Response:
     lang = page_language(request)
     _ = i18n.load(lang).gettext
     asked = request.query_params
@@ -39,15 +40,19 @@ async def get_results_page(request: Request) -> Response:
         before = read_cursor(asked["before"]) if "before" in asked else None
     except ProblemError:
         before = None
-    rows, places, operators = await to_thread.run_sync(_read, state, filters, before, limiter=state.read_threads)
+    rows = queries.list_newest(state.engine, filters, before=before, limit=PAGE_ROWS + 1)
+    places, operators = (
+        [view.summary(tally, lang, _) for tally in queries.read_tallies(state.engine, scope, limit=SUMMARY_ROWS)]
+        for scope in ("place", "operator")
+    )
     older = link(request, before=make_cursor(rows[PAGE_ROWS - 1].receive_no)) if len(rows) > PAGE_ROWS else None
     return render(
         request,
         "results.html",
         signed_in=True,
         rows=[view.row(stored, lang, _) for stored in rows[:PAGE_ROWS]],
-        places=[view.summary(tally, lang, _) for tally in places],
-        operators=[view.summary(tally, lang, _) for tally in operators],
+        places=places,
+        operators=operators,
         filters=filters,
         filtered=filters != Filters(),
         outcomes=[(name, symbol, _(word)) for name, (symbol, word) in view.OUTCOMES.items()],
@@ -56,14 +61,6 @@ async def get_results_page(request: Request) -> Response:
         older=older,
         newest=link(request, before=None) if before is not None else None,
         address=_own_address(request, state),
-    )
-
-
-def _read(state: State, filters: Filters, before: int | None) -> tuple[list[StoredResult], list[Tally], list[Tally]]:
-    return (
-        store.list_newest(state.engine, filters, before=before, limit=PAGE_ROWS + 1),
-        store.read_tallies(state.engine, "place", limit=SUMMARY_ROWS),
-        store.read_tallies(state.engine, "operator", limit=SUMMARY_ROWS),
     )
 
 
@@ -76,15 +73,14 @@ def _own_address(request: Request, state: State) -> str:
 async def get_record_page(request: Request, name: str) -> Response:
     """Everything about one record, with its stored JSON."""
     state = state_of(request)
-    if not await signed_in(request, state):
-        return RedirectResponse("/login", 303)
-    stored = None
+    return await in_thread(_record_page, request, state, name, limiter=state.read_threads)
+
+
+def _record_page(request: Request, state: State, name: str) -> Response:
     try:
-        wanted = str(uuid.UUID(name))
+        stored = queries.find_result(state.engine, str(uuid.UUID(name)))
     except ValueError:
-        wanted = None
-    if wanted is not None:
-        stored = await to_thread.run_sync(store.find_result, state.engine, wanted, limiter=state.read_threads)
+        stored = None
     if stored is None:
         return render(request, "missing.html", status=404, signed_in=True)
     lang = page_language(request)
@@ -94,5 +90,6 @@ async def get_record_page(request: Request, name: str) -> Response:
         signed_in=True,
         row=view.row(stored, lang, i18n.load(lang).gettext),
         probe_id=stored.probe_id,
+        doubled=queries.has_double(state.engine, stored),
         json=view.pretty_json(stored.line),
     )

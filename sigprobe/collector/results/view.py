@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from sigprobe import places
-from sigprobe.collector.store import StoredResult, Tally
+from sigprobe.collector.results.queries import StoredResult, Tally
 from sigprobe.record import kinds
 from sigprobe.record.foreign_json import object_or_none, read_json
 from sigprobe.record.result import RUN_KIND, format_time, is_at_least
@@ -31,6 +31,8 @@ OUTCOMES: Final[Mapping[str, tuple[str, str]]] = {
 
 _RUN_TITLE: Final = N_("Verdict")
 _MOST: Final = 1e15
+MAX_DEPTH: Final = 32
+"""Deeper records are shown as one line: indented they would grow with the square of their depth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,9 @@ class ResultRow:
 
     id: str
     is_run: bool
+    measured: str
+    measured_iso: str
+    late: str | None
     received: str
     received_iso: str
     started: str
@@ -82,14 +87,18 @@ def row(stored: StoredResult, lang: str, _: Translate) -> ResultRow:
     name = _string(target.get("name"))
     is_run = stored.kind == RUN_KIND
     info = kinds.info(stored.kind)
+    zone = places.zone(stored.tps_id)
     code = stored.verdict_cause if is_run else stored.failure_code
     known = CODES.get(code or "")
     return ResultRow(
         id=stored.id,
         is_run=is_run,
-        received=i18n.clock_text(stored.received_at, lang=lang),
+        measured=started_text(measured_at(stored), lang, zone),
+        measured_iso=format_time(measured_at(stored)),
+        late=_late(stored, _),
+        received=i18n.clock_text(stored.received_at, zone, lang),
         received_iso=format_time(stored.received_at),
-        started=started_text(stored.started_at, lang),
+        started=started_text(stored.started_at, lang, zone),
         place=stored.tps_id or stored.site,
         region=_region(stored.tps_id),
         kind=_(_RUN_TITLE if is_run else info.title) or stored.kind,
@@ -137,10 +146,36 @@ def _verdict_badge(owner: str | None, outcome: str, _: Translate) -> Badge:
     return Badge("failed", OUTCOMES["failed"][0], _("fault"))
 
 
-def started_text(when: datetime, lang: str) -> str:
-    """The probe's own time; a device may claim a year that no zone of ours can hold."""
+def measured_at(stored: StoredResult) -> datetime:
+    """When the check began: corrected where the clock's error is known, else as the probe's clock had it."""
+    return stored.corrected_at or stored.started_at
+
+
+LATE_S: Final = 600.0
+"""Results that came so much later were kept by the probe in the meantime."""
+
+
+def _late(stored: StoredResult, _: Translate) -> str | None:
+    """What a reader must know about the time of a result; None for one that came at once."""
+    late_s = (stored.received_at - measured_at(stored)).total_seconds()
+    if late_s < -LATE_S:
+        return _("the laptop's clock is ahead")
+    if late_s <= LATE_S:
+        return None
+    if stored.corrected_at is None and late_s > 366 * 86_400:
+        return _("the laptop's clock is wrong")
+    minutes = int(late_s // 60)
+    if minutes < 120:
+        return _("received {n} minutes later").format(n=minutes)
+    if minutes < 48 * 60:
+        return _("received {n} hours later").format(n=minutes // 60)
+    return _("received {n} days later").format(n=minutes // 1440)
+
+
+def started_text(when: datetime, lang: str, zone: str = "WIB") -> str:
+    """A time that a device claims; it may be a year that no zone of ours can hold."""
     try:
-        return i18n.clock_text(when, lang=lang)
+        return i18n.clock_text(when, zone, lang)
     except (OverflowError, ValueError):
         return when.isoformat()
 
@@ -148,9 +183,32 @@ def started_text(when: datetime, lang: str) -> str:
 def pretty_json(line: bytes) -> str:
     """The record indented for reading; as it stands when it is nested too deeply for that."""
     try:
-        return json.dumps(read_json(line), indent=2, ensure_ascii=False)
+        record = read_json(line)
+        # one blank a level: what is drawn stays within a few times of what was sent
+        if _depth(record) <= MAX_DEPTH:
+            return sound(json.dumps(record, indent=2, ensure_ascii=False))
     except (ValueError, RecursionError):
-        return line.decode("utf-8", "replace")
+        pass
+    return line.decode("utf-8", "replace")
+
+
+def _depth(value: object) -> int:
+    """How deeply lists and objects are nested; never recursing."""
+    deepest, level = 0, [value]
+    while level:
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        deepest += 1
+    return deepest
+
+
+def sound(text: str) -> str:
+    """Text of a stored line as a page can hold it: JSON may write lone surrogates, UTF-8 cannot."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _sentence(message: str, name: str | None, _: Translate) -> str:
@@ -166,7 +224,7 @@ def _object(value: object) -> dict[str, Any]:
 
 
 def _string(value: object) -> str | None:
-    return value[:100] if isinstance(value, str) and value else None
+    return sound(value[:100]) if isinstance(value, str) and value else None
 
 
 def _number(value: object) -> float | None:
@@ -208,7 +266,7 @@ def _both_answers(compared: object, _: Translate) -> str | None:
     if found.get("word") != "tampered":
         return None
     own, others = (
-        ", ".join(str(a)[:64] for a in told[:2]) if isinstance(told := found.get(key), list) else ""
+        ", ".join(sound(str(a)[:64]) for a in told[:2]) if isinstance(told := found.get(key), list) else ""
         for key in ("system", "others")
     )
     return _("{told} instead of {others}").format(told=own or "NXDOMAIN", others=others or "…")

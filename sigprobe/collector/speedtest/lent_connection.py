@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from sigprobe.collector.web.http_protocol import GuardedProtocol
 
 BLOCK_BYTES: Final = 256 * 1024
 KEY: Final = "sigprobe.lend"
@@ -22,8 +23,8 @@ KEY: Final = "sigprobe.lend"
 _REASONS: Final = {200: "OK", 408: "Request Timeout", 429: "Too Many Requests", 503: "Service Unavailable"}
 
 
-class LendingProtocol(H11Protocol):
-    """uvicorn's own protocol, which can lend its connection in the middle of a request's body."""
+class LendingProtocol(GuardedProtocol):
+    """The guarded protocol, which can lend its connection in the middle of a request's body."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

@@ -1,8 +1,7 @@
-"""How much of the speed test one address, and everybody together, may use."""
+"""Limit how much of the speed test one client, and all together, may use."""
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from collections import OrderedDict
 from collections.abc import Callable
@@ -34,10 +33,10 @@ class _Account:
 
 
 class Limits:
-    """The books: open streams and bytes of the day per address, for a bounded number of addresses.
+    """The books: open streams and bytes of the day per client, for a bounded number of clients.
 
-    A day is 24 hours from an address's first byte, on `clock` (monotonic): a stepped wall clock changes nothing. IPv6
-    clients count per /64, since one client has all of it.
+    A day is 24 hours from a client's first byte, on `clock` (monotonic): a stepped wall clock changes nothing. A
+    client is a token where one was sent, else an address (IPv6: its /64).
     """
 
     def __init__(
@@ -57,15 +56,15 @@ class Limits:
         self._accounts: OrderedDict[str, _Account] = OrderedDict()
         self._streams = 0
 
-    def enter(self, address: str, *, free: bool) -> Allowance:
+    def enter(self, client: str, *, free: bool) -> Allowance:
         """Take a place for one stream; give it back with `leave`. Raises RefusedError when there is none."""
         if self._streams >= self._max_streams:
             raise RefusedError(503, "too many speed tests at once", RETRY_SOON_S)
         account = None
         if not free:
-            account = self._account(address)
+            account = self._account(client)
             if account.active >= self._max_per_address:
-                raise RefusedError(429, "too many connections from this address", RETRY_SOON_S)
+                raise RefusedError(429, "too many connections of this client", RETRY_SOON_S)
             self.check(account)
             account.active += 1
         self._streams += 1
@@ -75,7 +74,7 @@ class Limits:
         """Raise RefusedError when the account has used its day's bytes."""
         if self.left_bytes(account) <= 0:
             wait = max(1, math.ceil(account.began_s + DAY_S - self._clock()))
-            raise RefusedError(429, "this address has used its data for the day", wait)
+            raise RefusedError(429, "this client has used its data for the day", wait)
 
     def left_bytes(self, account: _Account) -> int:
         """Bytes the account may still use today."""
@@ -87,8 +86,8 @@ class Limits:
         if account is not None:
             account.active -= 1
 
-    def _account(self, address: str) -> _Account:
-        key, now = _group(address), self._clock()
+    def _account(self, account_of: str) -> _Account:
+        key, now = account_of, self._clock()
         account = self._accounts.get(key)
         if account is None:
             if len(self._accounts) >= self._max_addresses:
@@ -140,14 +139,3 @@ class Allowance:
         if not self._left:
             self._left = True
             self._limits.leave(self._account)
-
-
-def _group(address: str) -> str:
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address[:64]
-    if isinstance(parsed, ipaddress.IPv6Address):
-        mapped = parsed.ipv4_mapped
-        return str(mapped) if mapped else str(ipaddress.IPv6Network((int(parsed) >> 64 << 64, 64)))
-    return str(parsed)

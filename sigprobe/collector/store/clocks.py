@@ -3,7 +3,7 @@
 A record says how far its probe's clock was off, once the probe had learnt it from a receipt or from GPS. Records of the
 same boot that were made before that carry only the time since boot; one record of that boot that knows its offset, an
 anchor, tells the true time of all of them, whatever the wall clock was set to in between. The store brings the two
-together, in whatever order they come: see `store/corrections.py`.
+together, in whatever order they come: see `ingest/corrections.py`.
 """
 
 from __future__ import annotations

@@ -1,15 +1,17 @@
 """Open the database, make sure it really is durable, and bring its schema up to date.
 
-SQLite runs with `journal_mode=TRUNCATE` and `synchronous=EXTRA`, not WAL: Python's sqlite3 carries the system's
-SQLite, and versions before 3.51.3 can lose commits in WAL mode when two processes write and checkpoint at once.
-`serve`, `token` and `import` are such processes. A rollback journal has no checkpoint, so it needs no lock of our
-own, and EXTRA also syncs the directory after the journal is gone, without which a power cut may undo a commit.
+SQLite runs in WAL mode with `synchronous=FULL`, so that readers never hold up writers, where a fixed SQLite is there:
+versions before 3.51.3 can lose commits when two processes write and checkpoint at once in WAL mode, and `serve`,
+`token` and `import` are such processes. The package pysqlite3 carries a fixed one. Without it, and where WAL's shared
+memory is not available, it runs with `journal_mode=TRUNCATE` and `synchronous=EXTRA`: a rollback journal has no
+checkpoint, and EXTRA also syncs the directory, without which a power cut may undo a commit.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import sqlite3
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +22,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sigprobe.collector.store.migrations import NewerSchemaError, migrate
 
 BUSY_S: Final = 30.0
-_EXTRA: Final = 3  # what `PRAGMA synchronous` reads back for EXTRA
+_LEVELS: Final = {"FULL": 2, "EXTRA": 3}  # what `PRAGMA synchronous` reads back
+_WAL_IS_SAFE: Final = (3, 51, 3)
 _POSTGRES: Final = re.compile(r"^postgres(?:ql)?(?:\+psycopg)?://", re.IGNORECASE)
 
 
@@ -90,7 +93,9 @@ def _sqlite(url: str) -> Engine:
     if not parsed.database or parsed.database == ":memory:":
         raise StoreError("the database must be a file: sqlite:///FILE")
     _create_private(Path(parsed.database))
-    engine = create_engine(parsed.set(drivername="sqlite+pysqlite"), connect_args={"timeout": BUSY_S})
+    engine = create_engine(
+        parsed.set(drivername="sqlite+pysqlite"), module=sqlite_driver(), connect_args={"timeout": BUSY_S}
+    )
     event.listen(engine, "connect", _guard_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -105,17 +110,31 @@ def _create_private(path: Path) -> None:
         raise StoreError(f"the database {path} cannot be opened: {error.strerror}") from error
 
 
+def sqlite_driver() -> Any:
+    """The SQLite driver with the newest SQLite."""
+    try:
+        from pysqlite3 import dbapi2 as fixed
+    except ImportError:
+        return sqlite3
+    return fixed if fixed.sqlite_version_info >= sqlite3.sqlite_version_info else sqlite3
+
+
 def _guard_sqlite(connection: Any, _record: Any) -> None:
     # autocommit off in the driver: `_begin_sqlite` alone decides how a transaction begins
     connection.isolation_level = None
     cursor = connection.cursor()
     try:
-        mode = cursor.execute("PRAGMA journal_mode=TRUNCATE").fetchone()[0]
-        cursor.execute("PRAGMA synchronous=EXTRA")
+        mode = "delete"
+        if sqlite_driver().sqlite_version_info >= _WAL_IS_SAFE:
+            mode = str(cursor.execute("PRAGMA journal_mode=WAL").fetchone()[0]).lower()
+        wanted, level = ("wal", "FULL") if mode == "wal" else ("truncate", "EXTRA")
+        if mode != "wal":
+            mode = str(cursor.execute("PRAGMA journal_mode=TRUNCATE").fetchone()[0]).lower()
+        cursor.execute(f"PRAGMA synchronous={level}")
         sync = cursor.execute("PRAGMA synchronous").fetchone()[0]
     finally:
         cursor.close()
-    if str(mode).lower() != "truncate" or sync != _EXTRA:
+    if mode != wanted or sync != _LEVELS[level]:
         raise DurabilityError(f"SQLite refused its durable mode (journal_mode={mode}, synchronous={sync})")
 
 
@@ -134,10 +153,19 @@ def _postgres(url: str) -> Engine:
         raise AddressError
 
     def connect() -> Any:
-        return psycopg.connect(url, connect_timeout=5, application_name="sigprobe")
+        return psycopg.connect(
+            url,
+            connect_timeout=5,
+            application_name="sigprobe",
+            # a host that vanishes sends nothing more, and the kernel would wait for a quarter of an hour
+            tcp_user_timeout=15_000,
+            keepalives_idle=5,
+            keepalives_interval=3,
+            keepalives_count=3,
+        )
 
     engine = create_engine(
-        "postgresql+psycopg://", creator=connect, pool_pre_ping=True, pool_size=8, max_overflow=8, pool_timeout=20
+        "postgresql+psycopg://", creator=connect, pool_pre_ping=True, pool_size=8, max_overflow=8, pool_timeout=10
     )
     event.listen(engine, "connect", _guard_postgres)
     return engine
@@ -169,8 +197,8 @@ def _is_clear(url: str) -> bool:
 def _guard_postgres(connection: Any, _record: Any) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET TIME ZONE 'UTC'")
-        cursor.execute("SET lock_timeout = '20s'")
-        cursor.execute("SET statement_timeout = '60s'")
+        cursor.execute("SET lock_timeout = '10s'")
+        cursor.execute("SET statement_timeout = '15s'")
         cursor.execute("SET idle_in_transaction_session_timeout = '60s'")
         if cursor.execute("SHOW synchronous_commit").fetchone()[0] == "off":
             # a receipt must mean that the record survives the server's crash, whatever its default says

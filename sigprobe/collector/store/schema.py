@@ -1,4 +1,4 @@
-"""The tables as they are now. `migrations.py` holds how a database gets here; a test compares the two."""
+"""The tables as they are now. `migrations/` holds how a database gets here; a test compares the two."""
 
 from __future__ import annotations
 
@@ -93,6 +93,15 @@ results: Final = Table(
     Index("results_plmn", "operator_plmn", "receive_no"),
     Index("results_operator", "operator_name", "receive_no"),
     Index("results_order", "probe_id", "stream_id", "seq"),
+    Index("results_plmn_outcome", "operator_plmn", "outcome", "receive_no"),
+    Index("results_operator_outcome", "operator_name", "outcome", "receive_no"),
+)
+Index(
+    "results_site",
+    results.c.site,
+    results.c.receive_no,
+    sqlite_where=results.c.site.is_not(None),
+    postgresql_where=results.c.site.is_not(None),
 )
 
 Index(
@@ -143,6 +152,7 @@ tallies: Final = Table(
     Column("outcome", String(MAX_TEXT), primary_key=True),
     Column("count", BigInteger, nullable=False),
     Column("last_received_at", UtcTime, nullable=False),
+    Index("tallies_newest", "scope", "last_received_at"),
 )
 """Checks counted as they arrive, so that opening a page never scans the results and never holds up a commit."""
 
@@ -174,6 +184,14 @@ sessions: Final = Table(
     Column("expires_at", UtcTime, nullable=False),
 )
 """Page sessions and one-time links, hashed. Here and not in the process, so that any web process will do."""
+
+readiness: Final = Table(
+    "readiness",
+    metadata,
+    Column("one", Integer, primary_key=True, autoincrement=False),
+    Column("beat_at", UtcTime),
+)
+"""One row, written by `/readyz` to see that a write is possible."""
 
 schema_version: Final = Table(
     "schema_version",

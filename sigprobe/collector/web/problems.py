@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 
 from fastapi import FastAPI, Request
@@ -48,28 +49,52 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
-async def _ours(_request: Request, error: Exception) -> Response:
+def _answer(request: Request, refusal: Response) -> Response:
+    """The problem itself for a program; a page for a browser, where one is installed (see `pages`)."""
+    page = getattr(request.app.state, "error_page", None)
+    if page is None or not _wants_page(request):
+        return refusal
+    shown: Response = page(request, refusal)
+    return shown
+
+
+def _wants_page(request: Request) -> bool:
+    accepted = request.headers.get("accept", "")
+    return "text/html" in accepted and not request.url.path.startswith(("/v1/", "/backend/"))
+
+
+async def _ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, ProblemError)
-    return problem(error.status, error.title, error.detail, error.headers)
+    return _answer(request, problem(error.status, error.title, error.detail, error.headers))
 
 
-async def _framework(_request: Request, error: Exception) -> Response:
+async def _framework(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return problem(error.status_code, str(error.detail), None, error.headers)
+    return _answer(request, problem(error.status_code, str(error.detail), None, error.headers))
 
 
-async def _validation(_request: Request, error: Exception) -> Response:
+async def _validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     # the place and the rule, never the value: a value may be anybody's, and anything
     faults = [f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()]
-    return problem(422, "the request is not valid", "; ".join(faults)[:1000])
+    return _answer(request, problem(422, "the request is not valid", "; ".join(faults)[:1000]))
 
 
-async def _database(_request: Request, error: Exception) -> Response:
+async def _database(request: Request, error: Exception) -> Response:
     # a database that restarts or is full is a reason to wait, not a fault of the batch; nothing was acknowledged
-    log.error("the database failed: %s", type(getattr(error, "orig", None) or error).__name__)
-    return problem(503, "the database is not available", None, {"Retry-After": "10"})
+    reason = database_fault(error)
+    log.error("the database failed", extra={"reason": reason, "path": request.url.path})
+    request.app.state.collector.last_database_fault = (time.monotonic(), reason)
+    return _answer(request, problem(503, "the database is not available", None, {"Retry-After": "10"}))
 
 
-async def _unexpected(_request: Request, _error: Exception) -> Response:
-    return problem(500, "an unexpected fault in the collector")
+def database_fault(error: BaseException) -> str:
+    """The kind of a database's fault, with its SQLSTATE or SQLite code; never statement, parameters or address."""
+    original = getattr(error, "orig", None) or error
+    code = getattr(original, "sqlstate", None) or getattr(original, "sqlite_errorname", None)
+    name = type(original).__name__
+    return f"{name} {code}" if code else name
+
+
+async def _unexpected(request: Request, _error: Exception) -> Response:
+    return _answer(request, problem(500, "an unexpected fault in the collector"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from sigprobe.collector.web.client_address import ForwardedHeader
+
 ThroughputMode = Literal["open", "token", "off"]
 Only = Literal["ingest", "throughput"]
 
@@ -21,15 +23,23 @@ class Settings:
     throughput: ThroughputMode = "open"
     throughput_daily_mb: int = 1000
     behind_proxy: bool = False
+    forwarded_header: ForwardedHeader = "x-forwarded-for"
+    """The header in which our proxy writes the client's address; a client could forge the other one."""
     plain_public: bool = False
     secure_cookies: bool = False
     max_in_flight: int = 1024
     """Batches that may be on their way at once, slow links included; more are shed."""
     max_body_bytes: int = 96 * 1024 * 1024
     """Compressed bytes those batches may hold in memory together."""
+    max_per_token: int = 8
+    """Batches of one token that may be on their way at once."""
     max_storing: int = 64
     """Batches that may wait for the database; beyond that it is the bottleneck, and new ones are shed."""
     store_threads: int = 2
     """Batches unpacked and stored at once; each may hold 16 MiB unpacked."""
     body_idle_s: float = 30.0
     """A sender that is silent for so long has left."""
+    body_grace_s: float = 30.0
+    """After so long a body must have come at `body_least_bps` on average."""
+    body_least_bps: float = 4096.0
+    """A fifth of the slowest link that probes must work over (20 kbit/s)."""

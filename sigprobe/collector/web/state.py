@@ -1,56 +1,42 @@
-"""What the requests of one process share. Nothing in it must outlive the process."""
+"""Hold what all requests of one process share. Each domain keeps its own part beside it, see `app.py`."""
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import cast
 
 from anyio import CapacityLimiter
+from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
-from sigprobe.collector.access.checks import GuessLimit, TokenCheck
-from sigprobe.collector.ingest.admission import Gate
+from sigprobe.collector.web.client_address import Client, client_of
 from sigprobe.collector.web.settings import Settings
 
 
 @dataclass(slots=True)
 class State:
-    """Settings, database, guards and counters. The limiters keep pages and uploads out of each other's threads."""
+    """Settings, database and metrics. `read_threads` keeps pages and uploads out of each other's threads."""
 
     settings: Settings
     engine: Engine
-    tokens: TokenCheck
-    gate: Gate
-    guesses: GuessLimit
-    store_threads: CapacityLimiter
-    token_threads: CapacityLimiter
+    metrics: CollectorRegistry
     read_threads: CapacityLimiter
-    batches: Counter[int] = field(default_factory=Counter)
-    records: Counter[str] = field(default_factory=Counter)
-    store_seconds: float = 0.0
-    last_batch_at_s: float | None = None
+    last_database_fault: tuple[float, str] | None = None
+    """When (monotonic) and why the database last failed a request; None since it last stored a batch."""
 
 
 def make_state(settings: Settings, engine: Engine) -> State:
     """The state of a fresh process."""
-    return State(
-        settings=settings,
-        engine=engine,
-        tokens=TokenCheck(engine),
-        gate=Gate(
-            max_in_flight=settings.max_in_flight,
-            max_bytes=settings.max_body_bytes,
-            max_storing=settings.max_storing,
-        ),
-        guesses=GuessLimit(),
-        store_threads=CapacityLimiter(settings.store_threads),
-        token_threads=CapacityLimiter(4),
-        read_threads=CapacityLimiter(4),
-    )
+    return State(settings, engine, CollectorRegistry(auto_describe=True), CapacityLimiter(4))
 
 
-def state_of(request: Request) -> State:
+def state_of(connection: HTTPConnection) -> State:
     """The state of the app that a request came to."""
-    return cast(State, request.app.state.collector)
+    return cast(State, connection.app.state.collector)
+
+
+def client(connection: HTTPConnection) -> Client:
+    """The client of a request, by this process's settings."""
+    settings = state_of(connection).settings
+    return client_of(connection, behind_proxy=settings.behind_proxy, header=settings.forwarded_header)

@@ -11,8 +11,10 @@ from datetime import UTC, datetime
 import pytest
 
 from sigprobe.collector import store
-from sigprobe.collector.access.checks import TokenCheck
+from sigprobe.collector.access import queries as access_queries
+from sigprobe.collector.access.token_check import TokenCheck
 from sigprobe.collector.ingest.admission import Gate
+from sigprobe.collector.results import queries as result_queries
 from sigprobe.collector.web.problems import ProblemError
 from sigprobe.protocol import batches
 from sigprobe.record.result import Tags
@@ -40,7 +42,7 @@ def test_receipt(collector: Collector) -> None:
     receipt = batches.read_receipt(answer.status_code, answer.headers["content-type"], answer.content, batch)
     assert [(a.id, a.status) for a in receipt.results] == [(r.id, "accepted") for r in results]
     assert receipt.server_time is not None
-    assert [line for _, line in store.page_lines(collector.engine)] == [r.to_line() for r in results]
+    assert [line for _, line in result_queries.page_lines(collector.engine)] == [r.to_line() for r in results]
     again = collector.post(batch)
     assert {a["status"] for a in again.json()["results"]} == {"duplicate"}
 
@@ -84,7 +86,7 @@ def test_one_id_twice_in_a_batch(collector: Collector) -> None:
     other = make_result(3, id=first.id)
     statuses = collector.send(same, same, first, other)
     assert statuses == {same.id: "accepted", first.id: "conflict"}
-    assert [line for _, line in store.page_lines(collector.engine)] == [same.to_line(), first.to_line()]
+    assert [line for _, line in result_queries.page_lines(collector.engine)] == [same.to_line(), first.to_line()]
 
 
 def test_the_future_is_kept(collector: Collector) -> None:
@@ -92,7 +94,7 @@ def test_the_future_is_kept(collector: Collector) -> None:
     record = make_result().to_dict() | {"schema": 7, "kind": "video", "outcome": "mixed", "extra": {"x": [1]}}
     line = json.dumps(record).encode()
     assert list(collector.send(line).values()) == ["accepted"]
-    assert store.page_lines(collector.engine)[0][1] == line
+    assert result_queries.page_lines(collector.engine)[0][1] == line
 
 
 def hostile(**changes: object) -> bytes:
@@ -124,7 +126,7 @@ def test_hostile_records(make_collector: Callable[..., Collector], database: str
     good = make_result(2)
     statuses = collector.send(line, good)
     assert statuses == {json.loads(line)["id"]: status, good.id: "accepted"}
-    stored = [kept for _, kept in store.page_lines(collector.engine)]
+    stored = [kept for _, kept in result_queries.page_lines(collector.engine)]
     assert stored == [*([line] if status == "accepted" else []), good.to_line()]
 
 
@@ -150,7 +152,7 @@ def test_a_line_that_cannot_be_named(collector: Collector, line: bytes) -> None:
     answer = collector.post(batch_of(make_result(), line))
     assert problem(answer)[0] == 422
     assert answer.json()["detail"] == "line 2"
-    assert store.page_lines(collector.engine) == []
+    assert result_queries.page_lines(collector.engine) == []
 
 
 def test_plain_body_and_empty_lines(collector: Collector) -> None:
@@ -196,7 +198,7 @@ GOOD = gzip.compress(make_result().to_line() + b"\n")
 def test_bad_bodies(collector: Collector, body: bytes, status: int) -> None:
     """Cut off, padded, foreign and oversized bodies are refused, and nothing of them is stored."""
     assert problem(collector.post(remade(body)))[0] == status
-    assert store.page_lines(collector.engine) == []
+    assert result_queries.page_lines(collector.engine) == []
 
 
 def test_limits_to_the_record_and_the_byte(collector: Collector) -> None:
@@ -241,7 +243,7 @@ def test_one_small_repetitive_record_is_no_bomb(collector: Collector) -> None:
 def test_bad_headers(collector: Collector, headers: dict[str, str], status: int) -> None:
     """A missing or wrong digest, key or token is refused, and nothing is stored."""
     assert problem(collector.post(batch_of(make_result()), **headers))[0] == status
-    assert store.page_lines(collector.engine) == []
+    assert result_queries.page_lines(collector.engine) == []
 
 
 def test_echo_of_structured_headers(collector: Collector) -> None:
@@ -269,9 +271,9 @@ def test_revoked_token(collector: Collector) -> None:
     now = 1000.0
     checks = TokenCheck(collector.engine, clock=lambda: now)
     assert checks.find(collector.probe) is not None
-    found = store.find_token(collector.engine, collector.probe)
+    found = access_queries.find_token(collector.engine, collector.probe)
     assert found is not None
-    assert store.revoke_token(collector.engine, found.name)
+    assert access_queries.revoke_token(collector.engine, found.name)
     now += 59
     assert checks.find(collector.probe) is None
     assert problem(collector.post(batch_of(make_result())))[0] == 401
@@ -282,7 +284,7 @@ def test_new_token_after_a_wrong_one(collector: Collector) -> None:
     now = 1000.0
     checks = TokenCheck(collector.engine, clock=lambda: now)
     assert checks.find("not yet") is None
-    secret = store.create_token(collector.engine, "laptop-9", store.PROBE)
+    secret = access_queries.create_token(collector.engine, "laptop-9", access_queries.PROBE)
     found = checks.find(secret)
     assert found is not None
     assert found.name == "laptop-9"
@@ -294,21 +296,30 @@ def test_sheds_before_the_body(make_collector: Callable[..., Collector]) -> None
     answer = full.post(batch_of(make_result()), token="wrong")
     assert problem(answer) == (503, "the collector is busy")
     assert 5 <= int(answer.headers["retry-after"]) <= 30
-    assert problem(make_collector(max_body_bytes=10).post(batch_of(make_result())))[0] == 503
+    assert problem(make_collector(max_body_bytes=0).post(batch_of(make_result())))[0] == 503
 
 
 def test_gate_counts_places_and_bytes() -> None:
-    """Places, bytes and batches waiting for the database are each a limit, and each is given back."""
-    gate = Gate(max_in_flight=2, max_bytes=100, max_storing=1, uniform=lambda _low, _high: 7)
-    with gate.admit(60):
-        with pytest.raises(ProblemError) as caught, gate.admit(50):
+    """Places, bytes that came, a token's share and batches in the database are limits, and each is given back."""
+    gate = Gate(max_in_flight=3, max_bytes=100, max_storing=1, max_per_token=1, uniform=lambda _low, _high: 7)
+    with gate.admit() as first, gate.admit() as second:
+        gate.hold(first, 60)
+        with pytest.raises(ProblemError) as caught:
+            gate.hold(second, 50)
+        assert caught.value.headers == {"Retry-After": "7", "Connection": "close"}
+        gate.hold(second, 40)
+        with pytest.raises(ProblemError), gate.admit():
             pass
-        assert caught.value.headers == {"Retry-After": "7"}
-        with gate.admit(40), pytest.raises(ProblemError), gate.admit(0):
+        gate.claim(first, "a")
+        with pytest.raises(ProblemError) as caught:
+            gate.claim(second, "a")
+        assert caught.value.status == 429
+        gate.claim(second, "b")
+    with gate.admit() as place, gate.store():
+        gate.claim(place, "a")
+        with pytest.raises(ProblemError), gate.admit():
             pass
-        with gate.store(), pytest.raises(ProblemError), gate.admit(1):
-            pass
-    assert (gate.in_flight, gate.held_bytes, gate.storing, gate.shed) == (0, 0, 0, 3)
+    assert (gate.in_flight, gate.held_bytes, gate.storing, gate.shed) == (0, 0, 0, 4)
 
 
 def test_database_away(collector: Collector) -> None:
@@ -355,6 +366,6 @@ def test_late_results_keep_their_own_time(collector: Collector) -> None:
     """What the collector knows of the time stands beside the probe's own, never over it."""
     result = make_result(started_at="1970-01-01T00:00:00Z", tags=Tags(site="kpu-kota-bandung"))
     collector.send(result)
-    (stored,) = store.list_newest(collector.engine, store.Filters(tps_id="kpu-kota-bandung"))
+    (stored,) = result_queries.list_newest(collector.engine, result_queries.Filters(tps_id="kpu-kota-bandung"))
     assert stored.started_at == datetime(1970, 1, 1, tzinfo=UTC)
     assert stored.received_at.year > 2000

@@ -17,9 +17,12 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, event, func, select, text
 
 from sigprobe.collector import store
-from sigprobe.collector.ingest import file_import
+from sigprobe.collector.ingest import corrections, file_import
+from sigprobe.collector.ingest import queries as ingest_queries
 from sigprobe.collector.ingest.records import sort_lines
-from sigprobe.collector.store import corrections, migration_002_boot_clocks, migrations
+from sigprobe.collector.store import engine as engine_module
+from sigprobe.collector.store import migrations
+from sigprobe.collector.store.migrations import boot_clocks_of_version_2
 from sigprobe.collector.store.schema import boot_clocks, results
 from sigprobe.protocol import transfer_file
 from sigprobe.record.result import Clock, Result, format_time, parse_time
@@ -58,7 +61,7 @@ def after(seconds: float) -> datetime:
 
 def add(engine: Engine, *made: Result, carrier: str = "laptop-1") -> list[str]:
     rows = sort_lines(result.to_line() for result in made).rows
-    stored = store.add_results(engine, rows, carrier=carrier, token_id=None, now=NOW)
+    stored = ingest_queries.add_results(engine, rows, carrier=carrier, token_id=None, now=NOW)
     return [stored[row.id] for row in rows]
 
 
@@ -175,7 +178,7 @@ def test_one_write_corrects_a_bounded_number(engine: Engine, monkeypatch: pytest
     add(engine, make_result(boot_id=None), carrier="laptop-2")
     assert sum(t is not None for t in times(engine, *backlog)) == 40
     assert left(engine) == 1
-    assert store.catch_up(engine) is False
+    assert ingest_queries.catch_up(engine) is False
     assert times(engine, *backlog) == [after(n) for n in range(50)]
 
 
@@ -191,7 +194,7 @@ def test_a_crowd_of_boots_is_bounded_too(engine: Engine, monkeypatch: pytest.Mon
     add(engine, measured(600, error_ms=80))
     assert times(engine, mine) == [after(60)]
     for _ in range(9):
-        store.catch_up(engine)
+        ingest_queries.catch_up(engine)
     assert left(engine) == 0
     assert times(engine, *crowd) == [after(n) for n in range(40)]
 
@@ -301,7 +304,7 @@ def sent_in_some_order(engine: Engine, sent: Sequence[Sent], order: random.Rando
         part = [waiting.pop(n) for n in reversed(places)]
         add(engine, *(one.result for one in part), carrier=carrier)
     for _ in range(50):
-        if not store.catch_up(engine):
+        if not ingest_queries.catch_up(engine):
             break
 
 
@@ -377,7 +380,7 @@ def test_rows_of_before_are_corrected_by_the_migration(database: str, monkeypatc
     foreign = measured(7)
     knows = [measured(600, error_ms=80), measured(700, error_ms=900, off_ms=5000)]
     alone = measured(3, boot="boot-2")
-    monkeypatch.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:1])
+    monkeypatch.setattr(engine_module, "migrate", lambda engine: migrations.migrate(engine, to="0001"))
     engine = store.open_store(database)
     with engine.execution_options(write=True).begin() as connection:
         for number, result in enumerate([*sent, knows[1], foreign, knows[0], alone], start=1):
@@ -390,7 +393,7 @@ def test_rows_of_before_are_corrected_by_the_migration(database: str, monkeypatc
     assert times(engine, *sent) == [None] * 5
     engine.dispose()
     monkeypatch.undo()
-    monkeypatch.setattr(migration_002_boot_clocks, "_PAGE", 2)
+    monkeypatch.setattr(boot_clocks_of_version_2, "_PAGE", 2)
     engine = store.open_store(database)
     try:
         assert times(engine, *sent) == [after(n) for n in range(5)]
@@ -401,6 +404,6 @@ def test_rows_of_before_are_corrected_by_the_migration(database: str, monkeypatc
         assert times(engine, late, alone, foreign) == [after(50), after(3), after(7.009)]
         with engine.connect() as connection:
             (version,) = connection.execute(text("SELECT max(version) FROM schema_version")).one()
-        assert version == len(migrations.MIGRATIONS) == 2
+        assert version == 3
     finally:
         engine.dispose()

@@ -18,8 +18,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sigprobe.buffer import State
 from sigprobe.collector import store
+from sigprobe.collector.health import queries as health_queries
 from sigprobe.collector.ingest import file_import
+from sigprobe.collector.ingest import queries as ingest_queries
 from sigprobe.collector.ingest.file_import import Imported
+from sigprobe.collector.results import queries as result_queries
 from sigprobe.protocol import transfer_file
 from sigprobe.upload import offline
 from tests.support.collector_client import make_result
@@ -44,7 +47,7 @@ def held(engine: Engine) -> dict[str, bytes]:
     """All stored lines by id."""
     found: dict[str, bytes] = {}
     after = 0
-    while page := store.page_lines(engine, after=after, limit=1000):
+    while page := result_queries.page_lines(engine, after=after, limit=1000):
         found.update((json.loads(line)["id"], line) for _number, line in page)
         after = page[-1][0]
     return found
@@ -57,7 +60,7 @@ def test_a_file_becomes_rows_and_receipts_settle_home(engine: Engine, laptop: La
     done = take(engine, tmp_path / "out", tmp_path / "back")
     assert (done.lines, dict(done.statuses)) == (1203, {"accepted": 1203})
     assert held(engine) == home.lines()
-    row = store.find_result(engine, next(iter(home.lines())))
+    row = result_queries.find_result(engine, next(iter(home.lines())))
     assert row is not None
     assert (row.carrier, row.probe_id) == ("boat-7", home.buffer.probe_id)
     assert home.take_receipts(tmp_path / "back").carried == 1203
@@ -70,7 +73,7 @@ def test_the_same_file_again_changes_nothing(engine: Engine, laptop: Laptops, tm
     home = laptop("home", 3)
     offline.export_results(home.buffer, tmp_path / "out")
     take(engine, tmp_path / "out")
-    before = store.last_number(engine), held(engine)
+    before = health_queries.last_number(engine), held(engine)
     done = take(engine, tmp_path / "out", tmp_path / "back")
     assert dict(done.statuses) == {"duplicate": 3}
     assert held(engine) == before[1]
@@ -134,7 +137,7 @@ def test_no_receipt_before_commit(engine: Engine, laptop: Laptops, tmp_path: Pat
     """When the database fails in the second batch there is no file of receipts; the next try brings all of them."""
     home = laptop("home", 600)
     offline.export_results(home.buffer, tmp_path / "out")
-    real, calls = store.add_results, []
+    real, calls = ingest_queries.add_results, []
 
     def failing(*args: Any, **kwargs: Any) -> dict[str, str]:
         calls.append(1)
@@ -142,7 +145,7 @@ def test_no_receipt_before_commit(engine: Engine, laptop: Laptops, tmp_path: Pat
             raise SQLAlchemyError("gone")
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(store, "add_results", failing)
+    monkeypatch.setattr(ingest_queries, "add_results", failing)
     with pytest.raises(SQLAlchemyError):
         take(engine, tmp_path / "out", tmp_path / "back")
     assert not (tmp_path / "back").exists()
@@ -171,7 +174,7 @@ def test_killed_in_the_middle_and_done_again(
     )
     process = spawn([sys.executable, "-m", "sigprobe", *command, "-qq"])
     until = time.monotonic() + 60
-    while store.last_number(engine) < 500 and process.poll() is None and time.monotonic() < until:
+    while health_queries.last_number(engine) < 500 and process.poll() is None and time.monotonic() < until:
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait(10)
@@ -223,6 +226,6 @@ def test_receipts_never_replace_a_file_unasked(tmp_path: Path, sigprobe: Run) ->
     assert "SP-FIL-06" in done.stderr
     assert str(tmp_path / "back") in done.stderr
     engine = store.open_store(database[1])
-    assert store.last_number(engine) == 0
+    assert health_queries.last_number(engine) == 0
     engine.dispose()
     assert sigprobe(*command, *database, "--force").returncode == 0

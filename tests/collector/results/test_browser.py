@@ -158,10 +158,11 @@ def test_works_without_scripts(browser: Browser, filled: tuple[Server, str, str]
 def test_one_time_link_signs_in(browser: Browser, filled: tuple[Server, str, str], tmp_path: Path) -> None:
     """The one-time link leads to the results page by itself, even when another site's page held it."""
     from sigprobe.collector import store
+    from sigprobe.collector.access import queries as access_queries
 
     server, _admin, _probe = filled
     engine = store.open_store(f"sqlite:///{tmp_path}/collector.db")
-    once = store.create_once(engine)
+    once = access_queries.create_once(engine)
     engine.dispose()
     page = browser.new_page()
     try:

@@ -104,11 +104,16 @@ def test_health_and_description_are_open(collector: Collector) -> None:
         assert collector.client.get(path).status_code == 404
 
 
-def test_health_says_when_the_database_is_gone(collector: Collector) -> None:
-    """Health is 503 when the database does not answer."""
+def test_readiness_says_when_nothing_can_be_stored(collector: Collector) -> None:
+    """Readiness is 503 when a write fails, and tells why; health is about the process and stays 200."""
+    assert collector.client.get("/readyz").status_code == 200, "the control"
     with collector.engine.execution_options(write=True).begin() as connection:
         connection.exec_driver_sql("DROP TABLE receive_order")
-    assert collector.client.get("/healthz").status_code == 503
+    assert collector.post(batch_of(make_result())).status_code == 503
+    answer = collector.client.get("/readyz")
+    assert answer.status_code == 503
+    assert "SQLITE_ERROR" in answer.json()["detail"]
+    assert collector.client.get("/healthz").status_code == 200
 
 
 def test_metrics(make_collector: Callable[..., Collector]) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from sigprobe.collector.speedtest.endpoints import MIB
+from sigprobe.collector.speedtest.api import MIB
 from tests.support.servers.speedtests import collector, settings
 
 SESSION = "0b6b2f0e-58a2-4d6e-9a53-0d6f1a6f7c11"
@@ -159,3 +159,25 @@ def test_an_address_has_eight_connections() -> None:
         until = time.monotonic() + 5
         while requests.get(url + "backend/garbage?ckSize=1", timeout=5).status_code != 200:
             assert time.monotonic() < until
+
+
+def test_two_tokens_behind_one_address_have_their_own_share() -> None:
+    """Limits go by token where there is one: one client's use leaves another of the same address its own."""
+    with collector(settings(daily_mb=2), address_of=lambda _: "192.0.2.1") as url:
+
+        def fetch(token: str | None) -> int:
+            head = {} if token is None else {"Authorization": f"Bearer {token}"}
+            return requests.get(f"{url}backend/garbage?ckSize=1", headers=head, timeout=10).status_code
+
+        assert [fetch("right-1"), fetch("right-1")] == [200, 429]
+        assert fetch("right-2") == 200
+        assert [fetch(None), fetch(None)] == [200, 429], "without a token the address counts"
+        assert fetch("wrong") == 401
+
+
+def test_no_token_passes_in_the_clear() -> None:
+    """Where others can read what passes, a token is refused, the right one too; without one the test is open."""
+    with collector(settings(plain_public=True)) as url:
+        head = {"Authorization": "Bearer right"}
+        assert requests.get(f"{url}backend/garbage?ckSize=1", headers=head, timeout=10).status_code == 403
+        assert requests.get(f"{url}backend/garbage?ckSize=1", timeout=10).status_code == 200

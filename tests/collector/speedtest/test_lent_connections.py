@@ -16,7 +16,7 @@ import pytest
 import trustme
 
 from sigprobe.collector.serve import tls_context
-from sigprobe.collector.speedtest import endpoints
+from sigprobe.collector.speedtest import api as endpoints
 from tests.support.servers.speedtests import collector, settings
 
 HEAD = "POST /backend/empty{query} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n{more}\r\n"

@@ -6,6 +6,7 @@ import pytest
 
 from sigprobe.collector.speedtest.limits import DAY_S, Limits, RefusedError
 from sigprobe.collector.speedtest.upload_sessions import MAX_SAMPLES, Arrivals, Sessions
+from sigprobe.collector.web.client_address import group_of
 
 
 class Clock:
@@ -68,9 +69,9 @@ def test_a_day_ends() -> None:
 def test_one_ipv6_network_is_one_client_and_addresses_are_bounded() -> None:
     """A client with a /64 gets one allowance, not 2^64; a flood of addresses does not grow the books."""
     limits = Limits(daily_bytes=1000, clock=Clock(), max_per_address=1, max_addresses=5)
-    first = limits.enter("2001:db8:1:2::1", free=False)
+    first = limits.enter(group_of("2001:db8:1:2::1"), free=False)
     with pytest.raises(RefusedError):
-        limits.enter("2001:db8:1:2:ffff::9", free=False)
+        limits.enter(group_of("2001:db8:1:2:ffff::9"), free=False)
     first.leave()
     for number in range(200):
         limits.enter(f"192.0.2.{number}", free=False).leave()

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import threading
+import uuid
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Connection, Engine, Select, inspect, select, text
 
 from sigprobe.collector import store
+from sigprobe.collector.access import queries as access_queries
+from sigprobe.collector.health import queries as health_queries
+from sigprobe.collector.ingest import queries as ingest_queries
 from sigprobe.collector.ingest.records import sort_lines
-from sigprobe.collector.store import Filters, NewResult, schema
-from sigprobe.collector.store.migrations import MIGRATIONS
+from sigprobe.collector.ingest.rows import NewResult
+from sigprobe.collector.results import queries as result_queries
+from sigprobe.collector.results.queries import Filters
+from sigprobe.collector.store import engine as engine_module
+from sigprobe.collector.store import schema
+from sigprobe.collector.store.engine import sqlite_driver
 from sigprobe.record.result import Result
 from tests.support.collector_client import failed_result, make_result
 
@@ -27,7 +38,7 @@ def rows_of(*results: Result) -> list[NewResult]:
 
 def add(engine: Engine, *results: Result, now: datetime = NOW) -> list[str]:
     rows = rows_of(*results)
-    stored = store.add_results(engine, rows, carrier="laptop-1", token_id=None, now=now)
+    stored = ingest_queries.add_results(engine, rows, carrier="laptop-1", token_id=None, now=now)
     return [stored[row.id] for row in rows]
 
 
@@ -38,7 +49,7 @@ def test_once_for_good(engine: Engine) -> None:
     assert add(engine, first, make_result(2)) == ["duplicate", "accepted"]
     changed = make_result(id=first.id, data={"rtt_median_ms": 1.0})
     assert add(engine, changed) == ["conflict"]
-    lines = [line for _, line in store.page_lines(engine)]
+    lines = [line for _, line in result_queries.page_lines(engine)]
     assert lines[0] == first.to_line()
     assert len(lines) == 2
 
@@ -62,7 +73,7 @@ def test_columns_for_the_monitoring_centre(engine: Engine) -> None:
     assert (other["verdict_owner"], other["verdict_cause"]) == ("operator", "no_internet")
     assert (row["lat"], row["lon"], row["carrier"]) == (-6.91474, 107.60981, "laptop-1")
     assert row["corrected_at"] is None
-    found = store.find_result(engine, result.id)
+    found = result_queries.find_result(engine, result.id)
     assert found is not None
     assert (found.received_at, found.started_at.isoformat()) == (NOW, "2029-02-14T07:05:01.123000+00:00")
 
@@ -72,21 +83,21 @@ def test_any_clock(engine: Engine, when: str) -> None:
     """A device that claims the first or the last year of the calendar is stored and read back."""
     result = make_result(started_at=when)
     assert add(engine, result) == ["accepted"]
-    assert store.list_newest(engine, Filters())[0].started_at.year == int(when[:4])
+    assert result_queries.list_newest(engine, Filters())[0].started_at.year == int(when[:4])
 
 
 def test_filters_and_paging(engine: Engine) -> None:
     """The newest come first; TPS, operator by name or PLMN, and outcome narrow the list."""
     results = [make_result(n) for n in range(1, 6)] + [failed_result(seq=6)]
     add(engine, *results)
-    newest = store.list_newest(engine, Filters(), limit=2)
+    newest = result_queries.list_newest(engine, Filters(), limit=2)
     assert [r.id for r in newest] == [results[5].id, results[4].id]
-    assert [r.id for r in store.list_newest(engine, Filters(), before=newest[-1].receive_no, limit=1)] == [
+    assert [r.id for r in result_queries.list_newest(engine, Filters(), before=newest[-1].receive_no, limit=1)] == [
         results[3].id
     ]
-    assert len(store.list_newest(engine, Filters(operator="51010"))) == 6
-    assert len(store.list_newest(engine, Filters(operator="Telkomsel", outcome="failed"))) == 1
-    assert store.list_newest(engine, Filters(tps_id="0000000000000")) == []
+    assert len(result_queries.list_newest(engine, Filters(operator="51010"))) == 6
+    assert len(result_queries.list_newest(engine, Filters(operator="Telkomsel", outcome="failed"))) == 1
+    assert result_queries.list_newest(engine, Filters(tps_id="0000000000000")) == []
 
 
 def test_tallies_count_each_check_once(engine: Engine) -> None:
@@ -95,13 +106,13 @@ def test_tallies_count_each_check_once(engine: Engine) -> None:
     add(engine, first, second, make_result(3, kind="run"))
     later = datetime(2029, 2, 15, tzinfo=UTC)
     add(engine, first, make_result(4), now=later)
-    (place,) = store.read_tallies(engine, "place")
+    (place,) = result_queries.read_tallies(engine, "place")
     assert (place.subject, dict(place.counts), place.last_received_at) == (
         "3273011001005",
         {"ok": 2, "failed": 1},
         later,
     )
-    assert [t.subject for t in store.read_tallies(engine, "operator")] == ["Telkomsel"]
+    assert [t.subject for t in result_queries.read_tallies(engine, "operator")] == ["Telkomsel"]
 
 
 def test_cursor_misses_nothing_under_concurrent_writers(engine: Engine) -> None:
@@ -122,11 +133,11 @@ def test_cursor_misses_nothing_under_concurrent_writers(engine: Engine) -> None:
     seen: list[bytes] = []
     after = 0
     while any(writer.is_alive() for writer in writers) or len(seen) < total:
-        page = store.page_lines(engine, after=after, limit=7)
+        page = result_queries.page_lines(engine, after=after, limit=7)
         seen.extend(line for _, line in page)
         after = page[-1][0] if page else after
         if not page and not any(writer.is_alive() for writer in writers):
-            seen.extend(line for _, line in store.page_lines(engine, after=after, limit=1000))
+            seen.extend(line for _, line in result_queries.page_lines(engine, after=after, limit=1000))
             break
     for writer in writers:
         writer.join()
@@ -153,7 +164,7 @@ def test_a_number_taken_first_commits_first(postgres: object, tmp_path: Path) ->
 def test_same_schema_as_the_migrations_make(engine: Engine) -> None:
     """The tables that the code uses are the tables that the migrations leave behind."""
     found = inspect(engine)
-    assert set(found.get_table_names()) == set(schema.metadata.tables)
+    assert set(found.get_table_names()) == {*schema.metadata.tables, "sigprobe_migrations"}
     for name, table in schema.metadata.tables.items():
         columns = {c["name"]: bool(c["nullable"]) for c in found.get_columns(name)}
         assert columns == {c.name: bool(c.nullable) for c in table.columns}, name
@@ -193,7 +204,7 @@ def test_starts_at_once(database: str) -> None:
     try:
         assert not failures
         assert len(engines) == 4
-        assert store.last_number(engines[0]) == 0
+        assert health_queries.last_number(engines[0]) == 0
     finally:
         for engine in engines:
             engine.dispose()
@@ -203,9 +214,7 @@ def test_newer_database_is_refused(database: str) -> None:
     """A database of a newer version is left alone, and the sentence says to update."""
     engine = store.open_store(database)
     with engine.begin() as connection:
-        connection.execute(
-            schema.schema_version.insert().values(version=len(MIGRATIONS) + 1, title="future", applied_at=NOW)
-        )
+        connection.execute(schema.schema_version.insert().values(version=4, title="future", applied_at=NOW))
     engine.dispose()
     with pytest.raises(store.StoreError, match="newer sigprobe"):
         store.open_store(database)
@@ -213,18 +222,18 @@ def test_newer_database_is_refused(database: str) -> None:
 
 def test_tokens(engine: Engine) -> None:
     """A token works until it is revoked, is kept as a digest only, and its name is free again afterwards."""
-    secret = store.create_token(engine, "laptop-1", store.PROBE)
-    found = store.find_token(engine, secret)
+    secret = access_queries.create_token(engine, "laptop-1", access_queries.PROBE)
+    found = access_queries.find_token(engine, secret)
     assert found is not None
     assert (found.name, found.role, found.last_used_at) == ("laptop-1", "probe", None)
-    with pytest.raises(store.NameTakenError):
-        store.create_token(engine, "laptop-1", store.ADMIN)
-    store.add_results(engine, rows_of(make_result()), carrier=found.name, token_id=found.id, now=NOW)
-    assert store.list_tokens(engine)[0].last_used_at == NOW
-    assert store.revoke_token(engine, "laptop-1")
-    assert not store.revoke_token(engine, "laptop-1")
-    assert store.find_token(engine, secret) is None
-    store.create_token(engine, "laptop-1", store.PROBE)
+    with pytest.raises(access_queries.NameTakenError):
+        access_queries.create_token(engine, "laptop-1", access_queries.ADMIN)
+    ingest_queries.add_results(engine, rows_of(make_result()), carrier=found.name, token_id=found.id, now=NOW)
+    assert access_queries.list_tokens(engine)[0].last_used_at == NOW
+    assert access_queries.revoke_token(engine, "laptop-1")
+    assert not access_queries.revoke_token(engine, "laptop-1")
+    assert access_queries.find_token(engine, secret) is None
+    access_queries.create_token(engine, "laptop-1", access_queries.PROBE)
     with engine.connect() as connection:
         hashes = connection.execute(text("SELECT hash FROM tokens")).scalars().all()
     assert secret not in "".join(hashes)
@@ -232,26 +241,26 @@ def test_tokens(engine: Engine) -> None:
 
 def test_sessions(engine: Engine) -> None:
     """A one-time link opens one session; a session ends with its time, its token, or by signing out."""
-    once = store.create_once(engine, now=NOW)
-    assert not store.find_session(engine, once, now=NOW)
-    session = store.spend_once(engine, once, now=NOW)
+    once = access_queries.create_once(engine, now=NOW)
+    assert not access_queries.find_session(engine, once, now=NOW)
+    session = access_queries.spend_once(engine, once, now=NOW)
     assert session is not None
-    assert store.spend_once(engine, once, now=NOW) is None
-    assert store.find_session(engine, session, now=NOW)
-    assert not store.find_session(engine, session, now=NOW.replace(day=15))
-    late = store.create_once(engine, now=NOW)
-    assert store.spend_once(engine, late, now=NOW.replace(minute=17)) is None
-    secret = store.create_token(engine, "boss", store.ADMIN)
-    token = store.find_token(engine, secret)
+    assert access_queries.spend_once(engine, once, now=NOW) is None
+    assert access_queries.find_session(engine, session, now=NOW)
+    assert not access_queries.find_session(engine, session, now=NOW.replace(day=15))
+    late = access_queries.create_once(engine, now=NOW)
+    assert access_queries.spend_once(engine, late, now=NOW.replace(minute=17)) is None
+    secret = access_queries.create_token(engine, "boss", access_queries.ADMIN)
+    token = access_queries.find_token(engine, secret)
     assert token is not None
-    session = store.open_session(engine, token.id, now=NOW)
-    assert store.find_session(engine, session, now=NOW)
-    store.revoke_token(engine, "boss")
-    assert not store.find_session(engine, session, now=NOW)
-    other = store.spend_once(engine, store.create_once(engine, now=NOW), now=NOW)
+    session = access_queries.open_session(engine, token.id, now=NOW)
+    assert access_queries.find_session(engine, session, now=NOW)
+    access_queries.revoke_token(engine, "boss")
+    assert not access_queries.find_session(engine, session, now=NOW)
+    other = access_queries.spend_once(engine, access_queries.create_once(engine, now=NOW), now=NOW)
     assert other is not None
-    store.close_session(engine, other)
-    assert not store.find_session(engine, other, now=NOW)
+    access_queries.close_session(engine, other)
+    assert not access_queries.find_session(engine, other, now=NOW)
 
 
 @pytest.fixture
@@ -263,27 +272,121 @@ def sqlite_store(tmp_path: Path) -> Iterator[tuple[Engine, Path]]:
 
 
 def test_sqlite_is_in_its_durable_mode(sqlite_store: tuple[Engine, Path]) -> None:
-    """Every connection runs with a rollback journal and EXTRA, read back from SQLite, and the file is private."""
+    """Every connection runs in WAL mode with FULL on a SQLite that is safe with it, and the file is private."""
     engine, path = sqlite_store
+    safe = sqlite_driver().sqlite_version_info >= (3, 51, 3)
     with engine.connect() as connection:
-        assert connection.execute(text("PRAGMA journal_mode")).scalar() == "truncate"
-        assert connection.execute(text("PRAGMA synchronous")).scalar() == 3
+        assert connection.execute(text("PRAGMA journal_mode")).scalar() == ("wal" if safe else "truncate")
+        assert connection.execute(text("PRAGMA synchronous")).scalar() == (2 if safe else 3)
     assert path.stat().st_mode & 0o077 == 0
 
 
-def test_a_database_left_in_wal_mode_is_taken_out_of_it(tmp_path: Path) -> None:
-    """A file that somebody opened in WAL mode is brought back before anything is written to it."""
+def test_an_unfixed_sqlite_is_taken_out_of_wal_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a SQLite that may lose commits in WAL mode, a file in that mode is brought back before any write."""
     path = tmp_path / "wal.db"
-    with sqlite3.connect(path) as raw:
+    with closing(sqlite3.connect(path)) as raw:
         raw.execute("PRAGMA journal_mode=WAL")
         raw.execute("CREATE TABLE other (x)")
-    raw.close()
+    monkeypatch.setattr(engine_module, "sqlite_driver", lambda: sqlite3)
+    monkeypatch.setattr(engine_module, "_WAL_IS_SAFE", (99, 0, 0))
     engine = store.open_store(f"sqlite:///{path}")
     try:
         with engine.connect() as connection:
             assert connection.execute(text("PRAGMA journal_mode")).scalar() == "truncate"
+            assert connection.execute(text("PRAGMA synchronous")).scalar() == 3
     finally:
         engine.dispose()
+
+
+def test_readers_do_not_stop_a_writer(sqlite_store: tuple[Engine, Path]) -> None:
+    """A writer commits while a reader is in the middle of its result; a rollback journal would make it wait."""
+    engine, _ = sqlite_store
+    if sqlite_driver().sqlite_version_info < (3, 51, 3):
+        pytest.skip("this SQLite has no safe WAL mode")
+    add(engine, *(make_result(n) for n in range(3)))
+    with engine.connect() as reader:
+        rows = reader.execute(text("SELECT id FROM results"))
+        rows.fetchone()
+        assert add(engine, make_result(9)) == ["accepted"]
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {},
+        {"tps_id": "none"},
+        {"operator": "none"},
+        {"outcome": "none"},
+        {"operator": "none", "outcome": "failed"},
+        {"tps_id": "none", "operator": "none", "outcome": "ok"},
+    ],
+)
+def test_no_query_of_a_page_walks_the_results(engine: Engine, filters: dict[str, str]) -> None:
+    """Each query behind the pages uses an index, as the engine's own plan says; a query without one is the control."""
+    with engine.execution_options(write=True).begin() as connection:
+        fill(connection, 20_000)
+    with engine.connect() as connection:
+        control = plan(connection, select(schema.results.c.id).where(schema.results.c.carrier == "none"))
+        assert walks(control)
+        for query in (
+            result_queries.newest_query(result_queries.Filters(**filters), None, 51),
+            result_queries.newest_query(result_queries.Filters(**filters), 500, 51),
+            result_queries.newest_tallies("place", 12),
+            result_queries.counts_query("place", ["a", "b"]),
+        ):
+            found = plan(connection, query)
+            assert not walks(found), found
+
+
+def fill(connection: Connection, count: int) -> None:
+    """Rows of many TPS, two operators and two outcomes, and a tally for each TPS."""
+    (row,) = sort_lines([make_result().to_line()]).rows
+    kept = {c.name: getattr(row, c.name) for c in schema.results.columns if hasattr(row, c.name)}
+    connection.execute(
+        schema.results.insert(),
+        [
+            {
+                **kept,
+                "id": str(uuid.UUID(int=n)),
+                "seq": n,
+                "tps_id": f"{n % 7000:013d}",
+                "site": f"s{n % 900}",
+                "operator_plmn": f"510{n % 2}",
+                "operator_name": f"op{n % 2}",
+                "outcome": ("ok", "failed")[n % 2],
+                "receive_no": n,
+                "received_at": NOW,
+                "carrier": "laptop-1",
+            }
+            for n in range(1, count + 1)
+        ],
+    )
+    connection.execute(
+        schema.tallies.insert(),
+        [
+            {
+                "scope": "place",
+                "subject": f"{n:013d}",
+                "outcome": "ok",
+                "count": 1,
+                "last_received_at": NOW + timedelta(seconds=n),
+            }
+            for n in range(count)
+        ],
+    )
+    connection.execute(text("ANALYZE"))
+
+
+def plan(connection: Connection, query: Select[Any]) -> str:
+    """How the engine would run a query."""
+    compiled = query.compile(connection, compile_kwargs={"literal_binds": True})
+    words = "EXPLAIN QUERY PLAN " if connection.dialect.name == "sqlite" else "EXPLAIN "
+    return "\n".join(str(row[-1]) for row in connection.exec_driver_sql((words + str(compiled)).replace("%", "%%")))
+
+
+def walks(found: str) -> bool:
+    """Whether a plan reads a whole table."""
+    return bool(re.search(r"SCAN (results|tallies)(?! USING)|Seq Scan on (results|tallies)", found))
 
 
 @pytest.mark.parametrize(

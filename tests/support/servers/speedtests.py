@@ -13,7 +13,7 @@ from typing import Any
 import fastapi
 import uvicorn
 
-from sigprobe.collector.speedtest.endpoints import ThroughputSettings, router
+from sigprobe.collector.speedtest.api import ThroughputSettings, router
 from sigprobe.collector.speedtest.lent_connection import LendingProtocol
 from tests.support.servers.tcp import Peer, Server, tcp_server
 
@@ -22,7 +22,11 @@ GARBAGE = bytes(range(256)) * 256
 
 def settings(**changes: Any) -> ThroughputSettings:
     """Open endpoints for whoever comes, unless told otherwise."""
-    return ThroughputSettings(**{"mode": "open", "check_token": lambda token: token == "right", **changes})
+
+    async def find_account(_request: object, secret: str) -> str | None:
+        return secret if secret.startswith("right") else None
+
+    return ThroughputSettings(**{"mode": "open", "find_account": find_account, **changes})
 
 
 @contextmanager

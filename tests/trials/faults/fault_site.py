@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from sigprobe.buffer import Buffer
 from sigprobe.collector import store
+from sigprobe.collector.access import queries as access_queries
 from sigprobe.upload import Backoff, Collector, Mode, Report, drain
 from tests.support.collector_client import make_result
 from tests.support.taken_away import hold_patch
@@ -60,8 +61,8 @@ class Site:
         self._patch = hold_patch(patch)
         engine = store.open_store(self.database)
         try:
-            self.token = store.create_token(engine, f"laptop-{self.port}", store.PROBE)
-            self.admin = store.create_token(engine, f"centre-{self.port}", store.ADMIN)
+            self.token = access_queries.create_token(engine, f"laptop-{self.port}", access_queries.PROBE)
+            self.admin = access_queries.create_token(engine, f"centre-{self.port}", access_queries.ADMIN)
         finally:
             engine.dispose()
 

@@ -28,7 +28,7 @@ FUZZ_S: Final = max(2.0, 3600.0 * SHARE)
 
 GULLIBLE: Final = """
 import gzip
-from sigprobe.collector.ingest import endpoint as batches
+from sigprobe.collector.ingest import api as batches
 batches.unpack = lambda body, encoding: iter([gzip.decompress(body)])
 """
 """A collector that unpacks what it is sent and looks at it afterwards."""

@@ -24,13 +24,13 @@ SENDERS: Final = 3
 
 EARLY: Final = """
 import threading
-from sigprobe.collector import store
+from sigprobe.collector.ingest import queries as ingest_queries
 from sigprobe.protocol.batches import ACCEPTED
-kept = store.add_results
+kept = ingest_queries.add_results
 def early(engine, rows, **rest):
     threading.Timer(0.5, kept, (engine, rows), rest).start()
     return {row.id: ACCEPTED for row in rows}
-store.add_results = early
+ingest_queries.add_results = early
 """
 """A collector that acknowledges first and commits half a second later."""
 

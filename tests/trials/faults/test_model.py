@@ -31,7 +31,10 @@ from sigprobe.buffer import Buffer, State, Verdicts
 from sigprobe.buffer.page_carver import Carver
 from sigprobe.buffer.rows import Row
 from sigprobe.collector import store
+from sigprobe.collector.ingest import queries as ingest_queries
+from sigprobe.collector.ingest import rows as ingest_rows
 from sigprobe.collector.ingest.records import answers, sort_lines
+from sigprobe.collector.results import queries as result_queries
 from sigprobe.collector.store.schema import results
 from sigprobe.protocol.batches import ACCEPTED, DUPLICATE
 from sigprobe.record.result import Outcome, new_id
@@ -48,7 +51,7 @@ class Queue(RuleBasedStateMachine):
 
     steps = 0
     engine: ClassVar[Engine]
-    add = staticmethod(store.add_results)
+    add = staticmethod(ingest_queries.add_results)
 
     def __init__(self) -> None:
         super().__init__()
@@ -249,7 +252,7 @@ class Queue(RuleBasedStateMachine):
         if not self.told:
             return
         self.told = False
-        kept = [line for _, line in store.page_lines(self.engine, limit=100_000)]
+        kept = [line for _, line in result_queries.page_lines(self.engine, limit=100_000)]
         names = [json.loads(line)["id"] for line in kept]
         hold(len(set(names)) == len(names), "doubled", f"{len(names) - len(set(names))} of {len(names)}")
         held = dict(zip(names, kept, strict=True))
@@ -285,8 +288,8 @@ class ExpiringQueue(Queue):
         self.buffer._file.write(drop)
 
 
-def _forget(engine: Engine, rows: Sequence[store.NewResult], **rest: Any) -> dict[str, str]:
-    store.add_results(engine, [replace(row, id=new_id()) for row in rows], **rest)
+def _forget(engine: Engine, rows: Sequence[ingest_rows.NewResult], **rest: Any) -> dict[str, str]:
+    ingest_queries.add_results(engine, [replace(row, id=new_id()) for row in rows], **rest)
     return {row.id: ACCEPTED for row in rows}
 
 

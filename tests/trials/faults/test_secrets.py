@@ -50,12 +50,12 @@ wire.batch_headers = crash
 """A probe that fails where it has its token in hand."""
 
 CRASHING_COLLECTOR: Final = """
-from sigprobe.collector import store
-kept = store.add_results
+from sigprobe.collector.ingest import queries as ingest_queries
+kept = ingest_queries.add_results
 def crash(engine, rows, **rest):
-    store.add_results = kept
+    ingest_queries.add_results = kept
     raise RuntimeError("forced")
-store.add_results = crash
+ingest_queries.add_results = crash
 """
 """A collector that fails at the first batch."""
 

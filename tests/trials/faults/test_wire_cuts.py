@@ -19,13 +19,13 @@ STRIDE: Final = 1 if SOAK else 83
 FORGETFUL: Final = """
 from dataclasses import replace
 from uuid import uuid4
-from sigprobe.collector import store
+from sigprobe.collector.ingest import queries as ingest_queries
 from sigprobe.protocol.batches import ACCEPTED
-kept = store.add_results
+kept = ingest_queries.add_results
 def forgetful(engine, rows, **rest):
     kept(engine, [replace(row, id=str(uuid4())) for row in rows], **rest)
     return {row.id: ACCEPTED for row in rows}
-store.add_results = forgetful
+ingest_queries.add_results = forgetful
 """
 """A collector that does not know an id again: what it is sent twice it keeps twice."""
 

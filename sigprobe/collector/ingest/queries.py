@@ -1,26 +1,34 @@
-"""Results: put in once for good, read back in the order they were received."""
+"""Store each result once, in the order of receipt."""
 
 from __future__ import annotations
 
 import hmac
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine, Row, Select, func, or_, select, update
+from sqlalchemy import Connection, Engine, func, or_, select, update
 
-from sigprobe.collector.store import corrections
-from sigprobe.collector.store.rows import Filters, NewResult, StoredResult, Tally, sound_text
+from sigprobe.collector.ingest import corrections
+from sigprobe.collector.ingest.rows import NewResult
 from sigprobe.collector.store.schema import receive_order, results, tallies, tokens, upsert
+from sigprobe.collector.store.text import sound_text
 from sigprobe.protocol.batches import ACCEPTED, CONFLICT, DUPLICATE
-from sigprobe.record.result import RUN_KIND
+from sigprobe.record.result import RUN_KIND, Outcome
 
 _TOKEN_USE_GRAIN: Final = timedelta(hours=1)
 _CHUNK: Final = 500
+_OUTCOMES: Final = frozenset(item.value for item in Outcome)
+OTHER_OUTCOME: Final = "other"
+"""What invented outcomes count as, so that no sender can add rows to the tallies without end."""
 
+
+log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 _COLUMNS: Final = tuple(item.name for item in fields(NewResult) if item.name in results.c)
 
@@ -54,9 +62,36 @@ def add_results(
         corrections.catch_up(connection, sender, better)
         stored = _stored_digests(connection, [row.id for row in rows if row.id not in inserted])
         _count(connection, [row for row in rows if row.id in inserted], now)
+        doubled = _doubled(connection, [row for row in rows if row.id in inserted])
         if token_id is not None:
             _note_use(connection, token_id, now)
+    for probe_id, stream_id, seq in doubled:
+        log.warning(
+            "two devices share one probe id: the same stream and number came with another record",
+            extra={"probe": probe_id, "stream": stream_id, "seq": seq, "token": carrier},
+        )
     return {row.id: _status(row, inserted, stored) for row in rows}
+
+
+def _doubled(connection: Connection, rows: Sequence[NewResult]) -> list[tuple[str, str, int]]:
+    """The first place of each stream in `rows` that another stored record has too: a copied disk image does that."""
+    places: dict[tuple[str, str], list[int]] = {}
+    for row in rows:
+        places.setdefault((row.probe_id, row.stream_id), []).append(row.seq)
+    found = []
+    for (probe_id, stream_id), numbers in places.items():
+        for part in _chunks(numbers):
+            doubled = connection.execute(
+                select(results.c.seq)
+                .where(results.c.probe_id == probe_id, results.c.stream_id == stream_id, results.c.seq.in_(part))
+                .group_by(results.c.seq)
+                .having(func.count() > 1)
+                .limit(1)
+            ).scalar()
+            if doubled is not None:
+                found.append((probe_id, stream_id, int(doubled)))
+                break
+    return found
 
 
 def _status(row: NewResult, inserted: frozenset[str], stored: Mapping[str, bytes]) -> str:
@@ -95,7 +130,7 @@ def _stored_digests(connection: Connection, ids: Sequence[str]) -> dict[str, byt
     return found
 
 
-def _chunks(items: Sequence[str]) -> Iterator[list[str]]:
+def _chunks(items: Sequence[_T]) -> Iterator[list[_T]]:
     rest = iter(items)
     while part := list(islice(rest, _CHUNK)):
         yield part
@@ -106,12 +141,13 @@ def _count(connection: Connection, rows: Sequence[NewResult], now: datetime) -> 
     for row in rows:
         if row.kind == RUN_KIND:
             continue
+        outcome = row.outcome if row.outcome in _OUTCOMES else OTHER_OUTCOME
         place = row.tps_id or row.site
         operator = row.operator_name or row.operator_plmn
         if place:
-            counted["place", place, row.outcome] += 1
+            counted["place", place, outcome] += 1
         if operator:
-            counted["operator", operator, row.outcome] += 1
+            counted["operator", operator, outcome] += 1
     if not counted:
         return
     statement = upsert(connection, tallies)
@@ -137,86 +173,3 @@ def _note_use(connection: Connection, token_id: str, now: datetime) -> None:
         .where(or_(tokens.c.last_used_at.is_(None), tokens.c.last_used_at < now - _TOKEN_USE_GRAIN))
         .values(last_used_at=now)
     )
-
-
-def page_lines(
-    engine: Engine, *, after: int = 0, limit: int = 100, tps_id: str | None = None
-) -> list[tuple[int, bytes]]:
-    """At most `limit` (receive number, stored line) pairs received after number `after`, oldest first."""
-    query = (
-        select(results.c.receive_no, results.c.line)
-        .where(results.c.receive_no > after)
-        .order_by(results.c.receive_no)
-        .limit(limit)
-    )
-    if tps_id is not None:
-        query = query.where(results.c.tps_id == sound_text(tps_id))
-    with engine.connect() as connection:
-        return [(row.receive_no, bytes(row.line)) for row in connection.execute(query)]
-
-
-_SHOWN: Final = tuple(results.c[item.name] for item in fields(StoredResult))
-
-
-def list_newest(engine: Engine, filters: Filters, *, before: int | None = None, limit: int = 50) -> list[StoredResult]:
-    """At most `limit` records received before number `before`, newest first."""
-    query = select(*_SHOWN).order_by(results.c.receive_no.desc()).limit(limit)
-    if before is not None:
-        query = query.where(results.c.receive_no < before)
-    with engine.connect() as connection:
-        return [_stored(row) for row in connection.execute(_filtered(query, filters))]
-
-
-def _filtered(query: Select[Any], filters: Filters) -> Select[Any]:
-    if filters.tps_id is not None:
-        wanted = sound_text(filters.tps_id)
-        query = query.where(or_(results.c.tps_id == wanted, results.c.site == wanted))
-    if filters.operator is not None:
-        wanted = sound_text(filters.operator)
-        query = query.where(or_(results.c.operator_plmn == wanted, results.c.operator_name == wanted))
-    if filters.outcome is not None:
-        query = query.where(results.c.outcome == sound_text(filters.outcome))
-    return query
-
-
-def find_result(engine: Engine, name: str) -> StoredResult | None:
-    """The record with this id (a UUID as text), or None."""
-    with engine.connect() as connection:
-        row = connection.execute(select(*_SHOWN).where(results.c.id == name)).first()
-    return None if row is None else _stored(row)
-
-
-def _stored(row: Row[Any]) -> StoredResult:
-    return StoredResult(**{**row._asdict(), "line": bytes(row.line)})
-
-
-def read_tallies(engine: Engine, scope: str, *, limit: int = 20) -> list[Tally]:
-    """The `limit` subjects of scope `place` or `operator` heard of last, with their counts by outcome."""
-    last = func.max(tallies.c.last_received_at).label("last")
-    newest = (
-        select(tallies.c.subject, last)
-        .where(tallies.c.scope == scope)
-        .group_by(tallies.c.subject)
-        .order_by(last.desc(), tallies.c.subject)
-        .limit(limit)
-        .subquery()
-    )
-    query = (
-        select(tallies.c.subject, tallies.c.outcome, tallies.c.count, tallies.c.last_received_at)
-        .join(newest, newest.c.subject == tallies.c.subject)
-        .where(tallies.c.scope == scope)
-        .order_by(newest.c.last.desc(), tallies.c.subject)
-    )
-    found: dict[str, tuple[dict[str, int], datetime]] = {}
-    with engine.connect() as connection:
-        for row in connection.execute(query):
-            counts, seen = found.get(row.subject, ({}, row.last_received_at))
-            counts[row.outcome] = row.count
-            found[row.subject] = (counts, max(seen, row.last_received_at))
-    return [Tally(subject, counts, seen) for subject, (counts, seen) in found.items()]
-
-
-def last_number(engine: Engine) -> int:
-    """The highest receive number given out; also the cheapest way to see that the database answers."""
-    with engine.connect() as connection:
-        return int(connection.execute(select(receive_order.c.last_no)).scalar_one())

@@ -25,7 +25,7 @@ from sigprobe.collector.store.clocks import Anchor, anchor_of
 from sigprobe.collector.store.schema import boot_clocks, results, upsert
 
 if TYPE_CHECKING:
-    from sigprobe.collector.store.rows import NewResult
+    from sigprobe.collector.ingest.rows import NewResult
 
 Boot = tuple[str, str]
 """(probe_id, boot_id)"""

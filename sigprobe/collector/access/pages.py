@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
@@ -10,24 +12,19 @@ from anyio import to_thread
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from sigprobe.collector import store
-from sigprobe.collector.access.checks import client_address
+from sigprobe.collector.access import queries as access_queries
+from sigprobe.collector.access.reader import access_of, find_token
 from sigprobe.collector.web.problems import ProblemError
-from sigprobe.collector.web.state import State, state_of
+from sigprobe.collector.web.state import State, client, state_of
 from sigprobe.collector.web.templates_env import SESSION_COOKIE, page_language, render
 from sigprobe.words import i18n
 
 router = APIRouter(include_in_schema=False)
 
 _MAX_FORM_BYTES: Final = 8 * 1024
+_FORM_S: Final = 15.0
 
-
-async def signed_in(request: Request, state: State) -> bool:
-    """Whether the request carries a live session."""
-    secret = request.cookies.get(SESSION_COOKIE, "")
-    if not secret or len(secret) > store.MAX_TOKEN_CHARS:
-        return False
-    return await to_thread.run_sync(store.find_session, state.engine, secret, limiter=state.read_threads)
+log = logging.getLogger(__name__)
 
 
 @router.get("/login")
@@ -40,17 +37,13 @@ async def get_login(request: Request) -> Response:
         # a browser that looks ahead must not use up the link
         raise ProblemError(403, "not for prefetching")
     state = state_of(request)
-    address = client_address(request, behind_proxy=state.settings.behind_proxy)
-    refused = _too_many(request, state, address)
-    if refused is not None:
-        return refused
     secret = await to_thread.run_sync(
-        store.spend_once, state.engine, once[: store.MAX_TOKEN_CHARS], limiter=state.read_threads
+        access_queries.spend_once, state.engine, once[: access_queries.MAX_TOKEN_CHARS], limiter=state.read_threads
     )
     if secret is None:
-        state.guesses.note(address)
         _ = _text(request)
-        return render(request, "login.html", status=403, fault=_("This link was already used, or it is too old."))
+        return _refuse(request, 403, _("This link was already used, or it is too old."))
+    log.info("signed in by one-time link", extra={"client": client(request).address})
     # a page that moves on by itself, not a redirect: after a redirect from another site's link the browser would
     # hold back the SameSite=Strict cookie, and the reader would stand before the form again
     response = render(request, "entered.html")
@@ -63,22 +56,18 @@ async def post_login(request: Request) -> Response:
     """Trade an admin's token for a session."""
     state = state_of(request)
     _check_origin(request)
-    address = client_address(request, behind_proxy=state.settings.behind_proxy)
-    refused = _too_many(request, state, address)
-    if refused is not None:
-        return refused
     secret = await _form_value(request, "token")
-    token = await to_thread.run_sync(state.tokens.find, secret, limiter=state.token_threads)
+    token = await find_token(request, secret) if secret else None
     _ = _text(request)
-    if token is None or token.role != store.ADMIN:
-        state.guesses.note(address)
+    if token is None or token.role != access_queries.ADMIN:
         fault = (
             _("This token is not valid, or it was revoked.")
             if token is None
             else _("This is a probe's token. The page needs the token of an administrator.")
         )
-        return render(request, "login.html", status=401, fault=fault)
-    session = await to_thread.run_sync(store.open_session, state.engine, token.id, limiter=state.read_threads)
+        return _refuse(request, 401, fault)
+    session = await to_thread.run_sync(access_queries.open_session, state.engine, token.id, limiter=state.read_threads)
+    log.info("signed in", extra={"token": token.name, "client": client(request).address})
     response = RedirectResponse("/", 303)
     _set_session(response, session, state)
     return response
@@ -91,7 +80,7 @@ async def post_logout(request: Request) -> Response:
     _check_origin(request)
     secret = request.cookies.get(SESSION_COOKIE)
     if secret:
-        await to_thread.run_sync(store.close_session, state.engine, secret, limiter=state.read_threads)
+        await to_thread.run_sync(access_queries.close_session, state.engine, secret, limiter=state.read_threads)
     response = RedirectResponse("/login", 303)
     response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict", secure=state.settings.secure_cookies)
     return response
@@ -101,10 +90,15 @@ def _text(request: Request) -> Callable[[str], str]:
     return i18n.load(page_language(request)).gettext
 
 
-def _too_many(request: Request, state: State, address: str) -> HTMLResponse | None:
-    wait_s = state.guesses.wait_s(address)
+def _refuse(request: Request, status: int, fault: str) -> HTMLResponse:
+    """Answer a wrong secret: 429 once the client's group has sent too many. A right one never comes here."""
+    wrong = access_of(request).wrong
+    where = client(request)
+    wrong.note(where.group)
+    log.warning("sign-in refused", extra={"client": where.address})
+    wait_s = wrong.wait_s(where.group)
     if wait_s is None:
-        return None
+        return render(request, "login.html", status=status, fault=fault)
     _ = _text(request)
     return render(
         request,
@@ -129,10 +123,14 @@ def _check_origin(request: Request) -> None:
 
 async def _form_value(request: Request, name: str) -> str:
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _MAX_FORM_BYTES:
-            raise ProblemError(413, "the form is too large")
+    try:
+        async with asyncio.timeout(_FORM_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > _MAX_FORM_BYTES:
+                    raise ProblemError(413, "the form is too large")
+    except TimeoutError as error:
+        raise ProblemError(408, "the form stopped arriving", headers={"Connection": "close"}) from error
     fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=10)
     return fields.get(name, [""])[0].strip()
 
@@ -141,7 +139,7 @@ def _set_session(response: Response, secret: str, state: State) -> None:
     response.set_cookie(
         SESSION_COOKIE,
         secret,
-        max_age=int(store.SESSION_TIME.total_seconds()),
+        max_age=int(access_queries.SESSION_TIME.total_seconds()),
         httponly=True,
         samesite="strict",
         secure=state.settings.secure_cookies,

@@ -18,14 +18,15 @@ from typing import Any, Final, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
+from sigprobe.collector.access.token_check import bearer_secret
 from sigprobe.collector.speedtest import video
 from sigprobe.collector.speedtest.lent_connection import KEY, Loan
 from sigprobe.collector.speedtest.limits import Allowance, Limits, RefusedError
 from sigprobe.collector.speedtest.upload_sessions import Sessions
+from sigprobe.collector.web.client_address import ForwardedHeader, client_of, group_of
 from sigprobe.protocol import batches
 from sigprobe.record.addresses import is_loopback
 
@@ -52,7 +53,8 @@ _PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
     for status, text in (
         (400, "A parameter is not valid"),
         (401, "A token is wanted here"),
-        (429, "This address has had its share: see Retry-After"),
+        (403, "A token may not pass here without TLS"),
+        (429, "This token or address has had its share: see Retry-After"),
         (503, "All places are taken: see Retry-After"),
     )
 }
@@ -80,26 +82,22 @@ _PARAMETERS: Final[dict[str, list[dict[str, Any]]]] = {
     "empty": [_SESSION],
     "received": [{**_SESSION, "required": True}],
 }
+_ACCOUNT: Final = "sigprobe.account"
 _UUID: Final = re.compile(r"^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 
 
 @dataclass(frozen=True)
 class ThroughputSettings:
-    """Who may use the endpoints and how much. `daily_mb` is per address and day in MB, 0 for none at all."""
+    """Who may use the endpoints and how much. `daily_mb` is per token, else per address, and day; 0 for none at all."""
 
     mode: Literal["open", "token", "off"]
-    check_token: Callable[[str], bool]
+    find_account: Callable[[Request, str], Awaitable[str | None]]
+    """The account of a token, or None for one that is not in use."""
     daily_mb: int = 1000
     behind_proxy: bool = False
-
-
-def client_address(request: Request, *, behind_proxy: bool) -> str:
-    """The address limits go by: the peer's, or the last forwarded one when a proxy of ours stands in front."""
-    if behind_proxy:
-        forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
-        if forwarded:
-            return forwarded
-    return request.client.host if request.client else ""
+    forwarded_header: ForwardedHeader = "x-forwarded-for"
+    plain_public: bool = False
+    """Others can read what passes, so no token may."""
 
 
 def router(
@@ -116,23 +114,23 @@ def router(
     routes = APIRouter(prefix="/backend", tags=["throughput"])
     if settings.mode == "off":
         return routes
-    name_client = address_of or (lambda r: client_address(r, behind_proxy=settings.behind_proxy))
+    name_client = address_of or (
+        lambda r: client_of(r, behind_proxy=settings.behind_proxy, header=settings.forwarded_header).address
+    )
     limits = Limits(daily_bytes=settings.daily_mb * 1_000_000, clock=clock)
     sessions = Sessions(clock=clock)
     # one block for everybody: random, so that nothing on the way can compress it
     block = os.urandom(MIB)
 
     async def admit(request: Request) -> Response | None:
-        if settings.mode == "open":
-            return None
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and await run_in_threadpool(settings.check_token, token.strip()):
-            return None
-        return _problem(401, "a valid token is needed", {"WWW-Authenticate": "Bearer"})
+        return await _refusal(request, settings)
 
     def enter(request: Request) -> Allowance:
+        account = request.scope.get(_ACCOUNT)
+        if account is not None:
+            return limits.enter(f"token {account}", free=False)
         address = name_client(request)
-        return limits.enter(address, free=not settings.behind_proxy and is_loopback(address))
+        return limits.enter(group_of(address), free=not settings.behind_proxy and is_loopback(address))
 
     async def garbage(request: Request) -> Response:
         """Random bytes: `ckSize` MiB, 4 unless told, at most 100; fewer when the day's allowance is nearly used."""
@@ -208,6 +206,19 @@ def router(
     return routes
 
 
+async def _refusal(request: Request, settings: ThroughputSettings) -> Response | None:
+    """Why this request may not use the speed test; None when it may. Its token's account stays in the scope."""
+    secret = bearer_secret(request.headers.get("authorization"))
+    if secret is not None and settings.plain_public:
+        return _problem(403, "a token may not pass here without TLS")
+    account = None if secret is None else await settings.find_account(request, secret)
+    # limits go by token where there is one: behind one address of a carrier there are many clients
+    request.scope[_ACCOUNT] = account
+    if account is not None or (settings.mode == "open" and secret is None):
+        return None
+    return _problem(401, "a valid token is needed", {"WWW-Authenticate": "Bearer"})
+
+
 class _Garbage(Response):
     """The block over and over, straight to the server: a generator in between costs a good part of the rate.
 
@@ -227,7 +238,7 @@ class _Garbage(Response):
         allowance.refund(booked - self._size)
         if self._size == 0:
             allowance.leave()
-            raise RefusedError(429, "this address has used its data for the day", RETRY_LATER_S)
+            raise RefusedError(429, "this client has used its data for the day", RETRY_LATER_S)
         self.headers["Content-Length"] = str(self._size)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

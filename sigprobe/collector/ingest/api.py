@@ -7,26 +7,32 @@ Each costs more than the one before, and a stranger gets no further than the tok
 from __future__ import annotations
 
 import gzip
+import logging
 import re
 import time
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from anyio import to_thread
 from fastapi import APIRouter, Request
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from sigprobe.collector import store
-from sigprobe.collector.ingest.body import check_digest, declared_length, read_body, split_lines, unpack
+from sigprobe.collector.access import queries as access_queries
+from sigprobe.collector.access.queries import Token
+from sigprobe.collector.access.reader import require_token
+from sigprobe.collector.ingest import queries as ingest_queries
+from sigprobe.collector.ingest.body import Pace, check_digest, declared_length, read_body, split_lines, unpack
 from sigprobe.collector.ingest.records import answers, count_statuses, sort_lines
-from sigprobe.collector.store import Token
+from sigprobe.collector.ingest.state import Ingest, ingest_of
 from sigprobe.collector.web.problems import ProblemError
-from sigprobe.collector.web.state import State, state_of
+from sigprobe.collector.web.state import State, client, state_of
+from sigprobe.collector.web.threads import in_thread
 from sigprobe.protocol import batches
 from sigprobe.record.result import utc_now
 
 router = APIRouter(tags=["ingest"])
+
+log = logging.getLogger(__name__)
 
 _KEY: Final = re.compile(r'"([!-~]{1,128})"|([!#-~][!-~]{0,127})')
 _REFUSED: Final = re.compile(r"q=0(?:\.0{0,3})?", re.IGNORECASE)
@@ -70,49 +76,59 @@ _API: Final[dict[str, Any]] = {
         400: {"description": "Header, digest or gzip at fault", **_PROBLEM},
         401: {"description": "No valid token", **_PROBLEM},
         403: {"description": "Not a probe's token, or no TLS", **_PROBLEM},
-        408: {"description": "The body stopped arriving", **_PROBLEM},
+        408: {"description": "The body came too slowly", **_PROBLEM},
         413: {"description": "Over a limit", **_PROBLEM},
         415: {"description": "Unknown Content-Encoding", **_PROBLEM},
+        429: {"description": "This token has too many batches on the way: see Retry-After", **_PROBLEM},
         422: {"description": "A line without a record or an id", **_PROBLEM},
         503: {"description": "Busy, or the database is away: see Retry-After", **_PROBLEM},
     },
 )
 async def post_batch(request: Request) -> Response:
     """Answer with a receipt that names every id of the batch once."""
-    state = state_of(request)
+    ingest = ingest_of(request)
+    status = 503
     try:
-        response = await _take(request, state)
+        response = await _take(request, state_of(request), ingest)
+        status = 200
     except ProblemError as error:
-        state.batches[error.status] += 1
+        status = error.status
+        log.warning(
+            "batch refused",
+            extra={"status": status, "reason": error.title, "client": client(request).address},
+        )
         raise
-    except Exception:
-        state.batches[503] += 1
-        raise
-    state.batches[200] += 1
+    finally:
+        ingest.batches.labels(str(status)).inc()
     return response
 
 
-async def _take(request: Request, state: State) -> Response:
-    declared = request.headers.get("content-length", "")
-    reserved = min(int(declared), batches.MAX_COMPRESSED_BYTES) if declared.isdigit() else batches.MAX_COMPRESSED_BYTES
-    with state.gate.admit(reserved):
-        token = await to_thread.run_sync(
-            state.tokens.require, request.headers.get("authorization"), store.PROBE, limiter=state.token_threads
-        )
+async def _take(request: Request, state: State, ingest: Ingest) -> Response:
+    settings = state.settings
+    with ingest.gate.admit() as place:
+        token = await require_token(request, access_queries.PROBE)
+        ingest.gate.claim(place, token.id)
         declared_length(request.headers.get("content-length"))
         batch = _key(request.headers.get("idempotency-key"))
         digest = request.headers.get("content-digest")
+        pace = Pace(settings.body_idle_s, settings.body_grace_s, settings.body_least_bps)
         try:
-            body = await read_body(request.stream(), idle_s=state.settings.body_idle_s)
+            body = await read_body(request.stream(), pace=pace, arrived=lambda size: ingest.gate.hold(place, size))
         except ClientDisconnect as error:
             raise ProblemError(400, "the sender left in the middle of the body") from error
         check_digest(digest, body)
-        with state.gate.store():
-            found = await to_thread.run_sync(
-                _store, state, token, body, request.headers.get("content-encoding", ""), limiter=state.store_threads
+        with ingest.gate.store():
+            started = time.perf_counter()
+            found = await in_thread(
+                _store, state, token, body, request.headers.get("content-encoding", ""), limiter=ingest.threads
             )
-    state.records.update(count_statuses(found))
-    state.last_batch_at_s = time.time()
+            ingest.store_seconds.inc(time.perf_counter() - started)
+    state.last_database_fault = None
+    counts = count_statuses(found)
+    for status, count in counts.items():
+        ingest.records.labels(status).inc(count)
+    ingest.last_batch.set(time.time())
+    log.info("batch stored", extra={"batch": batch, "token": token.name, "client": client(request).address, **counts})
     body = batches.receipt_body(batch, digest or "", utc_now(), found)
     headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
     if _takes_gzip(request.headers.get("accept-encoding", "")):
@@ -140,8 +156,8 @@ def _key(header: str | None) -> str:
 
 def _store(state: State, token: Token, body: bytes, encoding: str) -> list[batches.Answer]:
     """Unpack, read and store, in a thread. What it returns is committed."""
-    started = time.perf_counter()
     batch = sort_lines(split_lines(unpack(body, encoding)))
-    stored = store.add_results(state.engine, batch.rows, carrier=token.name, token_id=token.id, now=datetime.now(UTC))
-    state.store_seconds += time.perf_counter() - started
+    stored = ingest_queries.add_results(
+        state.engine, batch.rows, carrier=token.name, token_id=token.id, now=datetime.now(UTC)
+    )
     return answers(batch, stored)

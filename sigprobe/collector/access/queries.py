@@ -1,0 +1,159 @@
+"""Read and write tokens, page sessions and one-time links. Only SHA-256 digests are stored: the secrets are random."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, Row, delete, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from sigprobe.collector.store.schema import sessions, tokens
+
+PROBE: Final = "probe"
+ADMIN: Final = "admin"
+MAX_TOKEN_CHARS: Final = 200
+SESSION_TIME: Final = timedelta(hours=12)
+ONCE_TIME: Final = timedelta(minutes=10)
+_SESSION: Final = "session"
+_ONCE: Final = "once"
+
+
+class NameTakenError(Exception):
+    """A token of this name is in use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token, without its secret. `last_used_at` is exact to an hour: it is not written per request."""
+
+    id: str
+    name: str
+    role: str
+    created_at: datetime
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+
+
+_FIELDS: Final = tuple(tokens.c[item.name] for item in fields(Token))
+
+
+def digest(secret: str) -> str:
+    """What is kept of a secret."""
+    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
+
+
+def create_token(engine: Engine, name: str, role: str, *, now: datetime | None = None) -> str:
+    """Make a token and return it: the only time it can be seen. Raises NameTakenError."""
+    secret = f"sigprobe-{role}-{secrets.token_urlsafe(32)}"
+    row = {
+        "id": str(uuid.uuid4()),
+        "name": name,
+        "role": role,
+        "hash": digest(secret),
+        "created_at": now or datetime.now(UTC),
+    }
+    try:
+        with engine.execution_options(write=True).begin() as connection:
+            connection.execute(tokens.insert().values(row))
+    except IntegrityError as error:
+        raise NameTakenError(name) from error
+    return secret
+
+
+def list_tokens(engine: Engine) -> Sequence[Token]:
+    """All tokens, revoked ones too, oldest first."""
+    with engine.connect() as connection:
+        return [_token(row) for row in connection.execute(select(*_FIELDS).order_by(tokens.c.created_at))]
+
+
+def revoke_token(engine: Engine, name: str, *, now: datetime | None = None) -> bool:
+    """Take the token of this name out of use for good; False when there is none in use."""
+    with engine.execution_options(write=True).begin() as connection:
+        done = connection.execute(
+            update(tokens)
+            .where(tokens.c.name == name, tokens.c.revoked_at.is_(None))
+            .values(revoked_at=now or datetime.now(UTC))
+        )
+    return done.rowcount > 0
+
+
+def find_token(engine: Engine, secret: str) -> Token | None:
+    """The token in use with this secret, or None.
+
+    It is looked up by its digest, so the time it takes says nothing about any stored secret.
+    """
+    if not secret or len(secret) > MAX_TOKEN_CHARS:
+        return None
+    with engine.connect() as connection:
+        row = connection.execute(
+            select(*_FIELDS).where(tokens.c.hash == digest(secret), tokens.c.revoked_at.is_(None))
+        ).first()
+    return None if row is None else _token(row)
+
+
+def _token(row: Row[Any]) -> Token:
+    return Token(**row._asdict())
+
+
+def create_once(engine: Engine, *, now: datetime | None = None) -> str:
+    """Make the secret of a one-time link: ten minutes, one use."""
+    with engine.execution_options(write=True).begin() as connection:
+        return _open(connection, _ONCE, None, (now or datetime.now(UTC)) + ONCE_TIME)
+
+
+def spend_once(engine: Engine, secret: str, *, now: datetime | None = None) -> str | None:
+    """Trade a one-time link for a session in one transaction; None when it was used, is old or never was."""
+    now = now or datetime.now(UTC)
+    # a read first: wrong links must not take the write lock
+    with engine.connect() as connection:
+        if connection.execute(select(sessions.c.hash).where(sessions.c.hash == digest(secret))).first() is None:
+            return None
+    with engine.execution_options(write=True).begin() as connection:
+        spent = connection.execute(
+            delete(sessions)
+            .where(sessions.c.hash == digest(secret), sessions.c.use == _ONCE, sessions.c.expires_at > now)
+            .returning(sessions.c.hash)
+        ).first()
+        return None if spent is None else _open(connection, _SESSION, None, now + SESSION_TIME)
+
+
+def open_session(engine: Engine, token_id: str, *, now: datetime | None = None) -> str:
+    """Make the secret of a session that lives for twelve hours, or until its token is revoked."""
+    now = now or datetime.now(UTC)
+    with engine.execution_options(write=True).begin() as connection:
+        connection.execute(delete(sessions).where(sessions.c.expires_at <= now))
+        return _open(connection, _SESSION, token_id, now + SESSION_TIME)
+
+
+def find_session(engine: Engine, secret: str, *, now: datetime | None = None) -> bool:
+    """Whether this is a live session whose token, if it has one, is still in use."""
+    query = (
+        select(sessions.c.hash)
+        .outerjoin(tokens, tokens.c.id == sessions.c.token_id)
+        .where(sessions.c.hash == digest(secret), sessions.c.use == _SESSION)
+        .where(sessions.c.expires_at > (now or datetime.now(UTC)))
+        .where(or_(sessions.c.token_id.is_(None), (tokens.c.id.is_not(None)) & (tokens.c.revoked_at.is_(None))))
+    )
+    with engine.connect() as connection:
+        return connection.execute(query).first() is not None
+
+
+def close_session(engine: Engine, secret: str) -> None:
+    """End a session."""
+    with engine.connect() as connection:
+        if connection.execute(select(sessions.c.hash).where(sessions.c.hash == digest(secret))).first() is None:
+            return
+    with engine.execution_options(write=True).begin() as connection:
+        connection.execute(delete(sessions).where(sessions.c.hash == digest(secret)))
+
+
+def _open(connection: Connection, use: str, token_id: str | None, expires_at: datetime) -> str:
+    secret = secrets.token_urlsafe(32)
+    connection.execute(sessions.insert().values(hash=digest(secret), use=use, token_id=token_id, expires_at=expires_at))
+    return secret

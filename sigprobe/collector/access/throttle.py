@@ -1,0 +1,47 @@
+"""Slow down clients that keep sending wrong secrets, and only those."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+
+class WrongTries:
+    """Wrong secrets per client group, within a window.
+
+    It never refuses a right secret: a caller checks the secret first and asks here only what to answer to a wrong
+    one. So a stranger cannot lock anybody out, and a secret of 256 random bits needs no other protection.
+    """
+
+    def __init__(
+        self,
+        *,
+        each: int = 10,
+        window_s: float = 300.0,
+        max_groups: int = 20_000,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._each = each
+        self._window_s = window_s
+        self._max_groups = max_groups
+        self._clock = clock
+        self._groups: OrderedDict[str, tuple[float, int]] = OrderedDict()
+
+    def wait_s(self, group: str) -> int | None:
+        """Seconds until the group's window ends when it has had its tries; None while it has some left."""
+        began, wrong = self._groups.get(group, (0.0, 0))
+        left = began + self._window_s - self._clock()
+        return max(1, math.ceil(left)) if wrong >= self._each and left > 0 else None
+
+    def note(self, group: str) -> None:
+        """Count a wrong secret."""
+        now = self._clock()
+        began, wrong = self._groups.get(group, (now, 0))
+        if now - began >= self._window_s:
+            began, wrong = now, 0
+        self._groups[group] = (began, wrong + 1)
+        self._groups.move_to_end(group)
+        while len(self._groups) > self._max_groups:
+            self._groups.popitem(last=False)

@@ -1,0 +1,72 @@
+"""Check bearer tokens, and remember each answer for seconds."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from sqlalchemy import Engine
+
+from sigprobe.collector.access import queries
+from sigprobe.collector.access.queries import Token
+
+_KNOWN_S: Final = 20.0  # a revoked token must be refused within 60 s
+_UNKNOWN_S: Final = 2.0  # a new token must work at once, a flood of wrong ones must not reach the database
+_MOST: Final = 20_000
+_T = TypeVar("_T")
+
+
+class TokenCheck:
+    """Looks tokens up, remembering each answer for seconds, so that a token is not a query per request."""
+
+    def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
+        self._engine = engine
+        self._clock = clock
+        # apart, so that a flood of wrong tokens cannot push a right one out
+        self._known: OrderedDict[str, tuple[float, Token]] = OrderedDict()
+        self._unknown: OrderedDict[str, float] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def remembered(self, secret: str) -> Token | None:
+        """The token with this secret when it was looked up within the last seconds; never asks the database."""
+        with self._lock:
+            until, token = self._known.get(queries.digest(secret), (0.0, None))
+        return token if token is not None and until > self._clock() else None
+
+    def find(self, secret: str) -> Token | None:
+        """The token in use with this secret, or None. Blocks on the database: call it in a thread."""
+        if not secret or len(secret) > queries.MAX_TOKEN_CHARS:
+            return None
+        key = queries.digest(secret)
+        now = self._clock()
+        with self._lock:
+            until, token = self._known.get(key, (now, None))
+            if token is not None and until > now:
+                return token
+            if self._unknown.get(key, now) > now:
+                return None
+        token = queries.find_token(self._engine, secret)
+        with self._lock:
+            self._known.pop(key, None)
+            if token is None:
+                _keep(self._unknown, key, now + _UNKNOWN_S)
+            else:
+                _keep(self._known, key, (now + _KNOWN_S, token))
+                self._unknown.pop(key, None)
+        return token
+
+
+def bearer_secret(authorization: str | None) -> str | None:
+    """The secret of an `Authorization: Bearer` header, or None."""
+    scheme, _, secret = (authorization or "").partition(" ")
+    return secret.strip() or None if scheme.lower() == "bearer" else None
+
+
+def _keep(items: OrderedDict[str, _T], key: str, value: _T) -> None:
+    items[key] = value
+    items.move_to_end(key)
+    while len(items) > _MOST:
+        items.popitem(last=False)

@@ -1,0 +1,65 @@
+"""Serve health, readiness and metrics."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any, Final
+
+from fastapi import APIRouter, Request
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.responses import JSONResponse, Response
+
+from sigprobe import __version__
+from sigprobe.collector.access.reader import require_admin
+from sigprobe.collector.health.queries import last_number
+from sigprobe.collector.health.readiness import readiness_of
+from sigprobe.collector.web.problems import ProblemError, problem
+from sigprobe.collector.web.state import client, state_of
+from sigprobe.collector.web.threads import in_thread
+
+router = APIRouter(tags=["health"])
+
+_NUMBER_S: Final = 1.0
+_NUMBER_HELP: Final = (
+    "# HELP sigprobe_receive_number The highest receive number in the database.\n# TYPE sigprobe_receive_number gauge\n"
+)
+_PROBLEM: Final[dict[str, Any]] = {
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+}
+
+
+@router.get("/healthz", summary="Whether this process answers", response_class=JSONResponse)
+async def get_health() -> dict[str, str]:
+    """Answer without asking anything else. Whether batches can be stored is `/readyz`'s to say."""
+    return {"status": "ok", "version": __version__}
+
+
+@router.get(
+    "/readyz",
+    summary="Whether batches can be stored now",
+    response_class=JSONResponse,
+    responses={503: {"description": "The database cannot store anything now", **_PROBLEM}},
+)
+async def get_readiness(request: Request) -> Response:
+    """Try a write that is rolled back; 503 with the reason when it fails or takes more than two seconds."""
+    fault = await readiness_of(request).fault()
+    if fault is not None:
+        return problem(503, "batches cannot be stored now", fault, {"Retry-After": "10"})
+    return JSONResponse({"status": "ready", "version": __version__}, headers={"Cache-Control": "no-store"})
+
+
+@router.get("/metrics", include_in_schema=False)
+async def get_metrics(request: Request) -> Response:
+    """Counters for Prometheus: from loopback as it is, from elsewhere with an admin's token."""
+    state = state_of(request)
+    if not client(request).loopback:
+        if state.settings.plain_public:
+            raise ProblemError(403, "a token may not pass here without TLS")
+        await require_admin(request)
+    text = generate_latest(state.metrics)
+    # counters are there also while the database is away
+    with suppress(SQLAlchemyError, ProblemError):
+        last = await in_thread(last_number, state.engine, limiter=state.read_threads, deadline_s=_NUMBER_S)
+        text += f"{_NUMBER_HELP}sigprobe_receive_number {last}\n".encode()
+    return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})

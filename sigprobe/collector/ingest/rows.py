@@ -1,0 +1,38 @@
+"""Describe one record as it is stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NewResult:
+    """A line and the columns read from it. The line's bytes are what counts; the columns are for finding it."""
+
+    id: str
+    probe_id: str
+    stream_id: str
+    seq: int
+    run_id: str
+    kind: str
+    kind_version: int | None
+    schema: int | None
+    tps_id: str | None
+    regency: str | None
+    site: str | None
+    operator_plmn: str | None
+    operator_name: str | None
+    outcome: str
+    failure_code: str | None
+    verdict_owner: str | None
+    verdict_cause: str | None
+    lat: float | None
+    lon: float | None
+    started_at: datetime
+    line: bytes
+    sha256: bytes
+    boot_id: str | None = None
+    since_boot_s: float | None = None
+    corrected_at: datetime | None = None  # by its own offset
+    clock_error_s: float | None = None  # how far that may be off

@@ -1,0 +1,57 @@
+"""Hold what the batches of one process share: the gate, the threads that store, and the metrics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from anyio import CapacityLimiter
+from fastapi import FastAPI
+from prometheus_client import Counter, Gauge
+from starlette.requests import HTTPConnection
+
+from sigprobe.collector.ingest.admission import Gate
+from sigprobe.collector.web.state import State
+
+
+@dataclass(slots=True)
+class Ingest:
+    """The ingest part of one process."""
+
+    gate: Gate
+    threads: CapacityLimiter
+    batches: Counter
+    records: Counter
+    store_seconds: Counter
+    last_batch: Gauge
+
+
+def install(app: FastAPI, state: State) -> None:
+    """Give the app its ingest part."""
+    settings, metrics = state.settings, state.metrics
+    gate = Gate(
+        max_in_flight=settings.max_in_flight,
+        max_bytes=settings.max_body_bytes,
+        max_storing=settings.max_storing,
+        max_per_token=settings.max_per_token,
+    )
+    for name, text, value in (
+        ("shed_total", "Batches turned away for lack of room.", lambda: gate.shed),
+        ("batches_in_flight", "Batches on their way now.", lambda: gate.in_flight),
+        ("batches_storing", "Batches waiting for the database or in it.", lambda: gate.storing),
+        ("body_bytes_held", "Compressed bytes of batches on their way.", lambda: gate.held_bytes),
+    ):
+        Gauge(f"sigprobe_{name}", text, registry=metrics).set_function(value)
+    app.state.ingest = Ingest(
+        gate,
+        CapacityLimiter(settings.store_threads),
+        Counter("sigprobe_batches", "Batches answered, by HTTP status.", ["status"], registry=metrics),
+        Counter("sigprobe_records", "Records answered in receipts, by status.", ["status"], registry=metrics),
+        Counter("sigprobe_store_seconds", "Time spent unpacking and storing.", registry=metrics),
+        Gauge("sigprobe_last_batch_timestamp_seconds", "When a batch was last stored.", registry=metrics),
+    )
+
+
+def ingest_of(connection: HTTPConnection) -> Ingest:
+    """The ingest part of the app that a request came to."""
+    return cast(Ingest, connection.app.state.ingest)

@@ -1,0 +1,90 @@
+"""Bring a database to the present schema, by Alembic: numbered steps, only ever appended to, never edited.
+
+A step describes its tables by itself instead of using `schema.py`, because that file moves on and a step must not.
+Databases of releases before Alembic carry their version in `schema_version`; they are taken over at that version.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
+from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy.exc import DatabaseError
+
+from sigprobe.collector.store.schema import schema_version
+
+HEAD: Final = "0003"
+
+_MIGRATION_LOCK: Final = 0x51670001
+"""Key of the PostgreSQL advisory lock under which one process migrates while others wait."""
+
+_TABLE: Final = "sigprobe_migrations"
+
+
+class NewerSchemaError(Exception):
+    """The database was written by a newer collector."""
+
+
+def migrate(engine: Engine, *, to: str = HEAD) -> None:
+    """Bring the database to revision `to` in one transaction, or leave it as it was.
+
+    Raises NewerSchemaError when it holds a version this program does not know.
+    """
+    if _is_at(engine, to):
+        return
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.set_main_option("path_separator", "os")
+    script = ScriptDirectory.from_config(config)
+    with engine.execution_options(write=True).begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+        if not inspect(connection).has_table("schema_version"):
+            schema_version.create(connection)
+
+        def steps(revision: Any, _context: Any) -> Any:
+            return script._upgrade_revs(to, revision)
+
+        with EnvironmentContext(config, script, fn=steps, destination_rev=to) as environment:
+            environment.configure(connection=connection, version_table=_TABLE)
+            _take_over(environment.get_context(), connection)
+            try:
+                environment.run_migrations()
+            except CommandError as error:
+                raise NewerSchemaError(f"version {_revision(connection)}, this program knows {HEAD}") from error
+
+
+def _is_at(engine: Engine, revision: str) -> bool:
+    """Look without a write lock first, so that a start never waits for a busy collector."""
+    with engine.connect() as connection:
+        try:
+            known = inspect(connection).has_table(_TABLE)
+        except DatabaseError:  # no database or no way to it: the attempt to migrate says which, and why
+            return False
+        found = _revision(connection) if known else None
+        if found is not None and found > HEAD:
+            raise NewerSchemaError(f"version {found}, this program knows {HEAD}")
+        return found == revision
+
+
+def _revision(connection: Connection) -> str | None:
+    found = MigrationContext.configure(connection, opts={"version_table": _TABLE}).get_current_revision()
+    return None if found is None else str(found)
+
+
+def _take_over(context: MigrationContext, connection: Connection) -> None:
+    """Note the version of a database that was made before Alembic."""
+    if context.get_current_revision() is not None:
+        return
+    version = int(connection.execute(text("SELECT max(version) FROM schema_version")).scalar() or 0)
+    if version > int(HEAD):
+        raise NewerSchemaError(f"version {version}, this program knows {HEAD}")
+    if version:
+        context._ensure_version_table()
+        connection.execute(context._version.insert().values(version_num=f"{version:04d}"))
