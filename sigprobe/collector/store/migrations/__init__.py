@@ -68,6 +68,9 @@ def _is_at(engine: Engine, revision: str) -> bool:
         except DatabaseError:  # no database or no way to it: the attempt to migrate says which, and why
             return False
         found = _revision(connection) if known else None
+        noted = connection.execute(text("SELECT max(version) FROM schema_version")).scalar() if known else None
+        if noted is not None and int(noted) > int(HEAD):
+            raise NewerSchemaError(f"version {noted}, this program knows {HEAD}")
         if found is not None and found > HEAD:
             raise NewerSchemaError(f"version {found}, this program knows {HEAD}")
         return found == revision
