@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 SUGGESTED_WITHIN_M: Final = 50_000.0
 """A test suggests no signal further away: nobody carries results there and back."""
+SAME_TPS_WITHIN_M: Final = 1_000.0
+"""A test of the same TPS from further away was not made at that TPS."""
 BLANK: Final = frozenset(
     {"no_network", "no_signal", "no_internet", "weak_signal", "modem_no_data", "dead_after_hop", "no_way_beyond"}
 )
@@ -99,9 +101,10 @@ def after_blank_spot(loaded: Loaded, buffer: Buffer, report: RunReport) -> str |
         known = _standpoint(loaded, buffer, None)
         here = None if known is None else (known.lat, known.lon)
     tps_id = report.run.result.tags.tps_id
-    own = None if tps_id is None else f"TPS {tps_id}"
+    own = f"TPS {tps_id}"
     found = [] if here is None else _ranked(buffer, *here, None)
-    worth = [n for n in found if n.distance_m <= SUGGESTED_WITHIN_M and (own is None or n.point.name != own)]
+    bound = {own: SAME_TPS_WITHIN_M}
+    worth = [n for n in found if n.distance_m <= bound.get(n.point.name or "", SUGGESTED_WITHIN_M)]
     return nearest_sentence(worth[0], datetime.now(UTC)) if worth else None
 
 

@@ -45,7 +45,8 @@ def _sentence(folder: Path, tps_id: str, place: Place) -> str | None:
         (OTHER, _place(-5.1, 119.4), False),  # 1,300 km away
         (OTHER, _place(-6.92, 107.62, "jump"), False),
         (OTHER, _place(-6.92, 107.62, "other_province"), False),
-        (HERE, _place(-6.92, 107.62), False),
+        (HERE, _place(-6.92, 107.62), False),  # 3 km away, and yet said to be at this TPS
+        (HERE, _place(-6.905, 107.603), True),  # 650 m away: another corner of this TPS
     ],
 )
 def test_only_a_place_that_can_be_reached_is_suggested(
