@@ -143,7 +143,9 @@ def _collectors(loaded: Loaded) -> Iterator[tuple[Finding, float | None, float]]
     from sigprobe.upload import Collector
 
     if not loaded.config.upload.collectors:
-        none = checks.Finding("collector", N_("Collector"), "warn", lambda: _("none is configured"), "sigprobe init")
+        none = checks.Finding(
+            "collector", N_("Collector"), "warn", lambda: _("none is configured"), "sigprobe explain SP-SYN-07"
+        )
         yield none, None, 0.0
     for entry in loaded.config.upload.collectors:
         collector = Collector(entry.url, None, entry.ca_file, entry.allow_unchecked_time, loaded.config.upload.proxy)

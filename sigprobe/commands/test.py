@@ -227,6 +227,7 @@ def _first_line(
     from sigprobe import places
     from sigprobe.measure import KINDS
     from sigprobe.render.first_line import first_line
+    from sigprobe.render.words import target_name
     from sigprobe.runs.data_budget import on_the_wire
 
     together = [t.estimate().seconds for t in targets if not KINDS[t.kind].exclusive]
@@ -241,7 +242,7 @@ def _first_line(
             f"TPS {tps_id}" if tps_id else site,
             sentences.place_name(tps_id),
             None if named is None else named.name,
-            [t.name for t in targets],
+            [target_name(t.kind, t.name) for t in targets],
             max(together, default=0.0) + sum(alone),
             on_the_wire(count) if limit is None else min(on_the_wire(count), limit),
             ascii=terminal.current().err_ascii,

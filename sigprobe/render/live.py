@@ -187,7 +187,7 @@ def _line(name: str, step: _Step) -> str:
         else:
             value = f"{step.value:g} {step.unit or ''}".strip()
     done = "" if step.fraction is None else words.percent(round(min(1.0, max(0.0, step.fraction)), 2))
-    title = f"{words.clean(name)} {_phase(step.kind, step.phase)}".strip()
+    title = f"{words.target_name(step.kind, name)} {_phase(step.kind, step.phase)}".strip()
     shown = words.pad(value, max(13, words.columns(value)), right=True)
     return f"{words.pad(title, 32)} {shown}  {words.pad(words.spark(step.curve), 9)} {done}"
 

@@ -255,7 +255,7 @@ def results_text(
 
     `chosen` when only some states were asked for: then an empty list does not mean an empty queue.
     """
-    rows = [_result_cells(entry, zone) for entry in list(listed)[-LAST:]]
+    rows = [_result_cells(entry, zone, plain=plain) for entry in list(listed)[-LAST:]]
     if not rows and chosen:
         return _("No result has this state. To see all, run: {command}").format(command="sigprobe results") + "\n"
     if not rows:
@@ -281,37 +281,43 @@ def state_word(state: str) -> str:
     return known.get(state, words.clean(state))
 
 
-def _outcome(kind: str, outcome: str, code: object, data: object) -> str:
+def _outcome(kind: str, outcome: str, code: object, data: object, *, plain: bool) -> str:
     """The mark and the word or code of a record; a run shows its verdict, not that it came to its end."""
-    if kind == RUN_KIND and outcome != "failed":
-        verdict = data.get("verdict") if isinstance(data, Mapping) else None
-        if not isinstance(verdict, Mapping):
-            return f"{words.SYMBOLS[words.SKIPPED]} {words.word(words.SKIPPED)}"
-        cause = str(verdict.get("cause"))
-        if is_untested(outcome, cause):
-            return f"{words.SYMBOLS[words.SKIPPED]} {words.word(words.SKIPPED)}"
-        if verdict.get("owner") == "none":
-            return f"{words.SYMBOLS[Word.GOOD]} {words.word(Word.GOOD)}"
-        return f"{words.SYMBOLS[words.FAILED]} {words.screen_code(cause).strip('[]')}"
     known = code if isinstance(code, str) else None
-    named = None if known is None else words.screen_code(known).strip("[]")
-    if is_untested(outcome, known):
-        return f"{words.SYMBOLS[words.SKIPPED]} {named or words.word(words.SKIPPED)}"
-    good, partly = _("ok"), _("partly")
-    outcomes = {
-        "ok": f"{words.SYMBOLS[Word.GOOD]} {good}",
-        "degraded": f"{words.SYMBOLS[Word.POOR]} {partly}",
-        "failed": f"{words.SYMBOLS[words.FAILED]} {named or words.word(words.FAILED)}",
-    }
-    return outcomes.get(outcome, words.clean(outcome))
+    mark, word = _mark(outcome, known)
+    verdict = data.get("verdict") if isinstance(data, Mapping) else None
+    if kind == RUN_KIND and outcome != "failed" and isinstance(verdict, Mapping):
+        known = str(verdict.get("cause"))
+        good = verdict.get("owner") == "none"
+        mark = words.SKIPPED if is_untested(outcome, known) else Word.GOOD if good else words.FAILED
+        word = words.word(mark)
+    elif kind == RUN_KIND and outcome != "failed":
+        mark, word = words.SKIPPED, words.word(words.SKIPPED)
+    named = words.screen_code(known).strip("[]") if known and mark in (words.FAILED, words.SKIPPED) else ""
+    if plain:
+        return f"{word} {named}".rstrip()
+    return f"{words.SYMBOLS.get(mark, ' ')} {named or word}"
 
 
-def _result_cells(entry: ListedResult, zone: str) -> tuple[str, str, str, str, str]:
+def _mark(outcome: str, code: str | None) -> tuple[str, str]:
+    """The mark of a check and its word."""
+    if is_untested(outcome, code):
+        return words.SKIPPED, words.word(words.SKIPPED)
+    known = {"ok": (Word.GOOD, _("ok")), "degraded": (Word.POOR, _("partly"))}
+    if outcome in known:
+        mark, word = known[outcome]
+        return str(mark), word
+    if outcome == "failed":
+        return words.FAILED, words.word(words.FAILED)
+    return "", words.clean(outcome)
+
+
+def _result_cells(entry: ListedResult, zone: str, *, plain: bool = False) -> tuple[str, str, str, str, str]:
     record = entry.record
     when = parse_time(str(record.get("started_at")))
     failure = record.get("failure")
     code = failure.get("code") if isinstance(failure, Mapping) else None
-    said = _outcome(str(record.get("kind")), str(record.get("outcome")), code, record.get("data"))
+    said = _outcome(str(record.get("kind")), str(record.get("outcome")), code, record.get("data"), plain=plain)
     target = record.get("target")
     name = target.get("name") if isinstance(target, Mapping) else None
     return (

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from sigprobe.record import kinds
 from sigprobe.record.profile import Word
 from sigprobe.words.codes import CODES
 from sigprobe.words.i18n import N_, _, number, rate
@@ -66,6 +67,12 @@ def advice(code: str, **values: object) -> str:
     """The one thing to do about a failure code or a verdict cause; empty for an unknown one."""
     known = CODES.get(code)
     return fill(_(known.advice), values) if known is not None else ""
+
+
+def target_name(kind: str, name: str) -> str:
+    """Return the name of a target for people: the label of a kind whose own name says nothing, else its name."""
+    info = kinds.info(kind)
+    return clean(name) if info.named or not info.label else _(info.label)
 
 
 def screen_code(code: str) -> str:
