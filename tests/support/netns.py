@@ -23,6 +23,8 @@ from typing import Any, TypeVar
 
 import pytest
 
+from tests.support.requirements import needs, needs_root
+
 T = TypeVar("T")
 
 _CLONE_NEWNET = 0x40000000
@@ -35,6 +37,20 @@ MARKS = [
     pytest.mark.system("sysctl", "procps"),
 ]
 """What a test module that uses namespaces sets as its `pytestmark`."""
+PACKAGES = {
+    "ip": "iproute2",
+    "ss": "iproute2",
+    "tc": "iproute2",
+    "nft": "nftables",
+    "sysctl": "procps",
+    "ping": "iputils-ping",
+    "fping": "fping",
+    "iperf3": "iperf3",
+    "curl": "curl",
+    "setpriv": "util-linux",
+    "faketime": "faketime",
+}
+"""The programs that tests run inside a namespace, and the Debian package of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +60,12 @@ class Namespace:
     name: str
 
     def run(self, *command: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-        """Run a command inside and return what it printed; a failure raises with its error output."""
+        """Run a command inside and return what it printed; a failure raises with its error output.
+
+        A test whose program is not installed skips here, with the package, even where its marker was forgotten.
+        """
+        if command[0] in PACKAGES:
+            needs(command[0], PACKAGES[command[0]])
         done = subprocess.run(
             ["ip", "netns", "exec", self.name, *command],
             capture_output=True,
@@ -137,6 +158,8 @@ def _read_all(handle: int, timeout: float) -> bytes:
 @contextmanager
 def namespace(label: str = "n") -> Iterator[Namespace]:
     """A fresh namespace with only its loopback up."""
+    needs_root()
+    needs("ip", PACKAGES["ip"])
     name = f"spt-{label}-{secrets.token_hex(4)}"
     subprocess.run(["ip", "netns", "add", name], check=True, capture_output=True)
     space = Namespace(name)
