@@ -34,6 +34,8 @@ _NEAR_NETWORKS: Final = tuple(
     ipaddress.ip_network(text)
     for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
 )
+HEAVY_QUESTIONS: Final = 0.08
+"""The share of small questions that must be lost, too, before loss counts."""
 PAGE_TIMES: Final = frozenset({"http_total_ms", "web_total_ms"})
 SILENT: Final = frozenset({"no_reply", "timeout", "packet_loss", "host_unreachable", "filtered"})
 
@@ -177,20 +179,16 @@ class Facts:
         return self.network.access == "cellular"
 
     @cached_property
-    def operators_hop(self) -> str | None:
-        """An address that proves that the site was left: public, in 100.64/10, or any hop of the device's own modem."""
-        rows = [h for h in self.rows("hops") if h.get("said") == "ttl_exceeded"]
-        hops = [str(h.get("address")) for h in rows] + [str(self.path.get("hop_beyond") or "")]
-        for text in hops:
-            address = ip(text)
-            if address is not None and (self.own_modem or beyond_the_site(address)):
-                return text
-        return None
+    def told_no_route(self) -> set[str]:
+        """Addresses of routers that reported a reference as unreachable, to its echoes or to a small TTL."""
+        told = {str(row["told_by"]) for row in self.rows("references") if row.get("told_by")}
+        return told | {str(row.get("address")) for row in self.rows("hops") if row.get("said") == "host_unreachable"}
 
     @cached_property
-    def told_no_route(self) -> set[str]:
-        """Addresses of routers that said of a reference that it cannot be reached."""
-        return {str(row["told_by"]) for row in self.rows("references") if row.get("told_by")}
+    def operator_has_no_route(self) -> bool:
+        """Whether a router that is certainly the operator's reported that there is no route."""
+        found = [ip(text) for text in self.told_no_route]
+        return any(a is not None and (self.own_modem or beyond_the_site(a)) for a in found)
 
     # --- names ----------------------------------------------------------------------------------------------
 
@@ -242,9 +240,24 @@ class Facts:
 
     @cached_property
     def short(self) -> tuple[Reading, ...]:
-        """What answered worse than needed. One lost packet of a few is chance, and no shortfall."""
+        """What answered worse than needed. One lost packet of a few is chance, and limited echoes are no loss."""
         found = shortfalls(self.answered, self.profile)
-        return tuple(r for r in found if not (r.metric == "loss_ratio" and _by_chance(r.result)))
+        return tuple(
+            r for r in found if not (r.metric == "loss_ratio" and (self.echoes_limited or _by_chance(r.result)))
+        )
+
+    @cached_property
+    def missed_questions(self) -> float | None:
+        """The share of small UDP questions that were not answered; None when none was asked or none answered."""
+        asked = self.second.get("questions")
+        if not isinstance(asked, Mapping) or not is_number(asked.get("sent")) or not asked["sent"]:
+            return None
+        return 1 - float(asked.get("answered") or 0) / float(asked["sent"])
+
+    @cached_property
+    def echoes_limited(self) -> bool:
+        """Whether echoes are lost and small questions are not: a router limits echoes on purpose."""
+        return self.missed_questions is not None and self.missed_questions < HEAVY_QUESTIONS
 
 
 def beyond_the_site(address: Address) -> bool:

@@ -18,7 +18,7 @@ from sigprobe.record.kinds import Way, measures_rate, way
 from sigprobe.record.profile import Profile
 from sigprobe.record.result import Outcome, Result
 from sigprobe.verdict import candidates, dns_rules, service_rules, speed_rules
-from sigprobe.verdict.evidence import PAGE_TIMES, Distance, Facts, code, distance, only_icmp_silent
+from sigprobe.verdict.evidence import PAGE_TIMES, Distance, Facts, WalkEntry, code, distance, only_icmp_silent
 from sigprobe.verdict.verdict import COLLECTOR, LOCAL, NONE, OPERATOR, UNCERTAIN, Candidate, Verdict, say
 
 Rule = Callable[[Facts], Verdict | None]
@@ -252,8 +252,7 @@ def _nothing_beyond(facts: Facts) -> Verdict | None:
         return None
     if facts.second.get("references_answered"):
         return say(UNCERTAIN, "recovered", 0.3, facts.failed, facts.walks, candidates=candidates.MIXED)
-    hop = facts.operators_hop
-    if hop is not None and hop in facts.told_no_route and facts.second.get("references_asked"):
+    if facts.operator_has_no_route and facts.second.get("references_asked"):
         return say(OPERATOR, "dead_after_hop", 0.9, facts.failed, facts.walks)
     if facts.hop_beyond or facts.gateway_answers or facts.path.get("routed"):
         # silence names nobody: a used-up package that is dropped silently looks like a dead core
@@ -328,6 +327,8 @@ def _collector(facts: Facts) -> Verdict | None:
     if not here and not (facts.beyond and (facts.tls_fine or facts.points)):
         return None
     again = facts.collectors_again
+    if again and all(row.get("failure") is None for row in again) and _only_late(rows):
+        return None  # our own deadline was too short for this link
     if again and any(row.get("failure") is None for row in again):
         return say(UNCERTAIN, "recovered", 0.3, facts.failed or facts.walks, facts.walks, candidates=candidates.MIXED)
     if not facts.beyond:
@@ -343,6 +344,10 @@ def _collector(facts: Facts) -> Verdict | None:
         facts.answered,
         candidates=candidates.ONE_COLLECTOR,
     )
+
+
+def _only_late(rows: Sequence[WalkEntry]) -> bool:
+    return all(row.get("failure") == "timeout" for row in rows)
 
 
 def _collector_speaks(facts: Facts) -> Verdict | None:

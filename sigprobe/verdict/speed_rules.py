@@ -6,7 +6,6 @@ load. The device's own counters tell its own traffic from that of others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 from sigprobe.record.kinds import Way, is_number, measures_rate, way
@@ -22,12 +21,11 @@ QUEUE_SPREAD_MS: Final = 40.0
 LONG_WAY_MS: Final = 150.0
 """From here on loss may as well be a full queue's, so nobody is accused of it."""
 HEAVY_LOSS: Final = 0.06
-HEAVY_QUESTIONS: Final = 0.08
-"""The share of small questions that must be lost, too, before loss counts."""
 OWN_SHARE: Final = 0.5
 """The share of the link's capacity from which on this device's own traffic explains waiting."""
 NEAR_LOSS: Final = 0.03
 SMALL_BPS: Final = 1_000_000.0
+SLOW_LINK_BPS: Final = 250_000.0
 NEAR_TIMES: Final = 8.0
 """How many times faster the way to the gateway must be for the bottleneck to lie beyond it."""
 
@@ -70,6 +68,10 @@ def queue_by_others(facts: Facts) -> Verdict | None:
         return None
     if _spread(facts) < max(QUEUE_SPREAD_MS, 0.2 * facts.excess_ms):
         return None  # an even delay is a long way, a satellite for example
+    far = facts.part("whole").get("far_bps")
+    if is_number(far) and float(far or 0) < SLOW_LINK_BPS:
+        # on a link this slow the walk's own packets make the queue
+        return say(UNCERTAIN, "slow_here", 0.5, facts.walks, _pings(facts), candidates=candidates.SLOW)
     return say(UNCERTAIN, "queue_by_others", 0.5, facts.walks, _pings(facts), candidates=candidates.QUEUE)
 
 
@@ -81,13 +83,10 @@ def loss(facts: Facts) -> Verdict | None:
         return None
     if lost < 4 or lost < HEAVY_LOSS * sent or (facts.excess_ms or 0.0) >= LONG_WAY_MS:
         return None
-    asked = facts.second.get("questions")
-    if isinstance(asked, Mapping) and is_number(asked.get("sent")) and asked["sent"]:
-        missed = float(asked["sent"]) - float(asked.get("answered") or 0)
-        if missed < HEAVY_QUESTIONS * float(asked["sent"]):
-            return None  # echoes are limited on purpose; what people use passes
-        if facts.own_modem:
-            return say(OPERATOR, "loss_beyond", 0.9, facts.walks, _pings(facts), facts.failed)
+    if facts.echoes_limited:
+        return None  # what people use passes
+    if facts.missed_questions is not None and facts.own_modem:
+        return say(OPERATOR, "loss_beyond", 0.9, facts.walks, _pings(facts), facts.failed)
     return say(UNCERTAIN, "packets_lost", 0.5, facts.walks, _pings(facts), facts.failed, candidates=candidates.LOSS)
 
 

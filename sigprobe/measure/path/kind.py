@@ -18,6 +18,7 @@ from sigprobe.measure.dns.servers import RESOLV_CONF, SYSTEM, parse_resolver
 from sigprobe.measure.kind import CommonOptions, Kind, Measured
 from sigprobe.measure.path.data import PathData, empty_data
 from sigprobe.measure.path.options import NAME, Aim, Options, Seen
+from sigprobe.measure.path.second_look import HEAVY_LOSS
 from sigprobe.net import sockets
 from sigprobe.net.limits import Context
 from sigprobe.record.kinds import Way, way
@@ -56,10 +57,15 @@ def informed(options: CommonOptions, results: Iterable[Result]) -> CommonOptions
             code=None if r.failure is None or r.outcome is Outcome.DEGRADED else r.failure.code,
             # what answers a name is a resolver, near or far: no proof of a way to anything else
             address=None if way(r.kind) is Way.NAME and not _is_fixed(options, r) else r.target.address_used,
+            lossy=way(r.kind) is Way.ECHO and _loses(r.data.get("loss_ratio")),
         )
         for r in results
     ]
     return options.model_copy(update={"seen": tuple(seen)})
+
+
+def _loses(ratio: object) -> bool:
+    return isinstance(ratio, int | float) and not isinstance(ratio, bool) and HEAVY_LOSS <= ratio < 1
 
 
 def _is_fixed(options: CommonOptions, result: Result) -> bool:

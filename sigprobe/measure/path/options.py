@@ -34,6 +34,7 @@ class Seen(BaseModel):
     name: str
     code: str | None = None
     address: str | None = None
+    lossy: bool = False
 
 
 class Options(CommonOptions):

@@ -31,7 +31,7 @@ _ECHOES: Final = 5
 _QUESTIONS: Final = 30
 _QUESTION_EVERY_S: Final = 0.06
 _QUESTION_BYTES: Final = 45
-_HEAVY_LOSS: Final = 0.06
+HEAVY_LOSS: Final = 0.06
 _ROOT_QUESTION: Final = struct.pack(">HHHHH", 0x0100, 1, 0, 0, 0) + b"\x00" + struct.pack(">HH", 1, 1)
 
 
@@ -47,6 +47,7 @@ def second_look(
     started_s: float,
     clock: Callable[[], float],
     spend: Callable[[int], None],
+    lossy_pings: bool = False,
 ) -> SecondLookData | None:
     """Look again, or None where nothing had failed, or no time or data is left for it."""
     failing = [url for url, row in zip(collectors, data["collectors"], strict=False) if row["failure"] is not None]
@@ -54,13 +55,13 @@ def second_look(
     silent = bool(references) and not any(p["answers"] for p in data["references"])
     gateway = data["gateway"]
     dead = gateway is not None and gateway["answers"] is False
-    lossy = _lossy(data)
+    lossy = lossy_pings or _lossy(data)
     whole = data["whole"]
     narrow = whole is not None and whole["far_received"] == 0 and bool(data["collectors"])
     failed = bool(doubts or failing or silent or dead)
     if not (failed or lossy or narrow) or context.budget.exhausted() or context.stop.is_set():
         return None
-    if failed:
+    if failed or lossy:
         pause = started_s + AFTER_S - clock()
         if context.deadline.remaining() < pause + 2.0:
             return None
@@ -90,7 +91,7 @@ def second_look(
 def _lossy(data: PathData) -> bool:
     points = [p for p in data["references"] if p["sent"] and p["received"]]
     sent, received = sum(p["sent"] for p in points), sum(p["received"] for p in points)
-    return bool(sent) and sent - received >= 2 and sent - received >= _HEAVY_LOSS * sent
+    return bool(sent) and sent - received >= 2 and sent - received >= HEAVY_LOSS * sent
 
 
 def _answers(text: str, deadline: Deadline, context: Context, spend: Callable[[int], None]) -> bool:

@@ -143,6 +143,7 @@ class Walk:
             started_s=begun,
             clock=self.clock,
             spend=self.spend,
+            lossy_pings=any(s.lossy for s in self.options.seen),
         )
 
     def _one_address(self) -> PeekData | None:
@@ -384,7 +385,9 @@ class Walk:
     def _web_points(self) -> list[str]:
         """Where to ask for a plain page, to see whether somebody stands in between; none where TLS was fine."""
         fine = {s.name for s in self.options.seen if s.code is None}
-        if any(aim.tls and aim.name in fine for aim in self.options.targets):
+        failed = {s.name for s in self.options.seen if s.code is not None}
+        pages = [aim for aim in self.options.targets if aim.tls]
+        if any(aim.name in fine for aim in pages) and not any(aim.name in failed for aim in pages):
             return []
         return list(self._references()[:2])
 
