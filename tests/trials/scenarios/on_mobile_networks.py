@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from tests.support.link_emulator import Way
 from tests.trials.scenarios.breakage import (
@@ -198,16 +199,23 @@ def six_only_and_large_packets_lost(world: World) -> None:
 # --- routers and caches of the place and the operator --------------------------------------------------------
 
 
-def _forwarder_of_the_site(world: World, *dropped: str) -> None:
+def _forwarder_of_the_site(world: World, **spec: Any) -> None:
     world.resolver_at = world.gateway
-    row = {"host": world.gateway, "to": world.resolver, "drop": list(dropped)}
-    world.extra["gate"] = {"forward": [row]}
+    world.extra["gate"] = {"forward": [{"host": world.gateway, "to": world.resolver, **spec}]}
 
 
 @untellable("local", "site_resolver", "operator/operator_resolver", "local/*", accepts=("none/*",), kind="mobile")
 def forwarder_without_six(world: World) -> None:
     """The router's forwarder never answers questions for IPv6 addresses."""
-    _forwarder_of_the_site(world, "AAAA")
+    _forwarder_of_the_site(world, drop=["AAAA"])
+
+
+@untellable("local", "site_resolver", "operator/operator_resolver", "local/*", kind="mobile")
+def forwarder_without_large_answers(world: World) -> None:
+    """The router's forwarder drops answers above 512 bytes, as one service's name has."""
+    service = world.services["sirekap"]
+    world.zone[service["fqdn"]] = [service["host"], *(world.host(number) for number in range(150, 190))]
+    _forwarder_of_the_site(world, max_bytes=512)
 
 
 @tellable("none", "healthy", accepts=("none/*",), kind="mobile")

@@ -7,9 +7,10 @@ It prints `ready` and ends with its stdin.
  "web": [{"host": "198.51.100.7", "port": 443, "cert": "a.pem", "status": 200, "delay_s": 0, "location": null}],
  "proxy": [{"host": "198.51.100.9", "port": 3129}]}
 
-Names: `drop` lists types that get no answer, `delay_s` delays answers, `cert` also serves over TLS (853).
-Pages: `headers`, `body`, `tls_delay_s`, `stall_after` and `stall_s` (a pause within the body), `pace_bps`, and
-`bad_first`: that many first requests get `bad_status`, or a reset without one, or `bad_delay_s` before the answer.
+Names: `drop` lists types that get no answer, `max_bytes` drops longer answers of a forwarder, `delay_s` delays
+answers, `cert` also serves over TLS (853). Pages: `headers`, `body`, `tls_delay_s`, `stall_after` and `stall_s` (a
+pause within the body), `pace_bps`, and `bad_first`: that many first requests get `bad_status`, or a reset without
+one, or `bad_delay_s` before the answer.
 """
 
 from __future__ import annotations
@@ -118,6 +119,8 @@ def serve_forward(spec: dict[str, Any]) -> None:
                 further.connect((spec["to"], 53))
                 further.send(wire)
                 said = further.recv(65535)
+                if len(said) > spec.get("max_bytes", 65535):
+                    return
             except OSError:
                 answer = dns.message.make_response(dns.message.from_wire(wire))
                 answer.set_rcode(dns.rcode.SERVFAIL)

@@ -56,6 +56,7 @@ class World:
     forwarder: bool = False  # the device asks 127.0.0.53, as systemd-resolved has it
     ipv6: bool = False
     carrier: bool = False  # the router beyond the gateway has an address of 100.64/10: the site was left
+    quiet: bool = False  # the operator's first router answers no echo and reports no expired TTL
     direct: bool = False  # the default route has an interface and no gateway, as of QMI and PPP modems
     resolver_at: str | None = None  # the name server in resolv.conf, where it is not the operator's
     gate_addresses: list[str] = field(default_factory=list)  # further addresses of the gateway
@@ -134,7 +135,8 @@ def new_world(seed: int, folder: Path) -> World:
         core=f"{rng.choice((11, 23, 36, 103, 114, 180))}.{rng.randrange(1, 250)}.{rng.randrange(1, 250)}",
     )
     world.ipv6 = rng.random() < 0.4
-    world.carrier = random.Random(f"carrier {seed}").random() < 0.5
+    hop = random.Random(f"hop {seed}")
+    world.carrier, world.quiet = hop.random() < 0.5, hop.random() < 0.25
     one_way = rng.uniform(2, 35)
     noise = {"delay_ms": one_way, "jitter_ms": rng.uniform(0, 3), "loss": rng.choice((0, 0, 0.003))}
     world.up, world.down = Way(**noise), Way(**noise)
@@ -173,6 +175,9 @@ def running(world: World) -> Iterator[World]:
         (etc / "hosts").write_text("\n".join(["127.0.0.1 localhost", *lines, ""]))
         for label, spec in _peers(world).items():
             stack.enter_context(_process(world.spaces[label].command(sys.executable, str(PEERS)), json.dumps(spec)))
+        if world.quiet:
+            world.isp.drop("icmp type echo-request")
+            world.isp.drop("icmp type time-exceeded", "output")
         for change in world.after:
             change(world)
         for label, command in world.background:
