@@ -14,6 +14,7 @@ import trustme
 from tests.trials.scenarios.breakage import (
     as_modem,
     dated_certificate,
+    fake_clock,
     flood,
     later,
     lose,
@@ -107,13 +108,7 @@ def walled_garden(world: World) -> None:
 def clock_wrong(world: World) -> None:
     """The device believes to be in another year."""
     shift = world.rng.choice(("-9y", "-2y", "+3y", "+11y", "-3d"))
-    world.env |= {
-        "LD_PRELOAD": "/usr/$LIB/faketime/libfaketimeMT.so.1",
-        "FAKETIME": shift,
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "FAKETIME_FORCE_MONOTONIC_FIX": "0",
-        "DONT_FAKE_MONOTONIC": "1",
-    }
+    world.env |= fake_clock(shift)
     now = datetime.datetime.now(datetime.UTC)
     for name, service in world.services.items():
         begin, end = now - datetime.timedelta(days=60), now + datetime.timedelta(days=300)
@@ -212,7 +207,7 @@ def modem_no_data(world: World) -> None:
     as_modem(world, world.rng.choice(("home", "roaming")), world.rng.uniform(-105, -80))
 
 
-@tellable("operator", "weak_signal", core=True)
+@untellable("operator", "weak_signal", accepts=("operator/weak_signal",), core=True)
 def modem_weak(world: World) -> None:
     unplug(world)
     as_modem(world, "home", world.rng.uniform(-130, -117))

@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.trials.scenarios.breakage import (
     as_modem,
+    both_at,
     filter_packets,
     flood,
     later,
@@ -120,6 +121,14 @@ def modem_loss(world: World) -> None:
     as_modem(world, rsrp_dbm=-88.0)
 
 
+@tellable("none", "recovered", accepts=("none/*", "uncertain/*"), kind="6 loss")
+def loss_for_a_moment(world: World) -> None:
+    """A third of all packets is lost for three seconds, and none after that."""
+    start = world.rng.uniform(0.0, 2.0)
+    both_at(world, start, loss=0.35)
+    both_at(world, start + 3, loss=0)
+
+
 # --- 7: large packets ----------------------------------------------------------------------------------------
 
 
@@ -168,6 +177,15 @@ def call_on_a_good_link(world: World) -> None:
     """The same call on a link that loses nothing."""
     narrow(world, 20e6, queue_s=0.2)
     flood(world, "device", 0.6e6)
+
+
+@untellable("operator", "operator_loss", "operator/*", accepts=("operator/loss_beyond",), kind="8 own traffic")
+def backup_on_a_lossy_link(world: World) -> None:
+    """A backup of 3 Mbit/s runs on a link of 20 Mbit/s that loses a quarter of all packets."""
+    world.carrier = True
+    narrow(world, 20e6, queue_s=0.2)
+    lose(world, 0.25)
+    flood(world, "device", 3e6)
 
 
 # --- 9: routes -----------------------------------------------------------------------------------------------
@@ -222,6 +240,14 @@ def modem_apn(world: World) -> None:
     """The same signs, with a wrong access point name."""
     unplug(world)
     as_modem(world, "home", -92.0)
+
+
+@untellable("local", "quota_used_up", kind="12 modem")
+def modem_quota_in_a_weak_signal(world: World) -> None:
+    """The signal is weak, and nothing passes since no quota is left."""
+    world.carrier, world.ipv6 = True, False
+    silence_beyond(world)
+    as_modem(world, rsrp_dbm=-119.0)
 
 
 @untellable("local", "sim_inactive", kind="12 modem")

@@ -149,7 +149,7 @@ def serve_web(spec: dict[str, Any]) -> None:
                 self.send_header("Connection", "close")
                 self.end_headers()
                 for _ in range(16 * 8):
-                    self.wfile.write(BLOCK)
+                    self.send_body(BLOCK)
                 return
             if "/backend/" not in self.path:
                 with counting:

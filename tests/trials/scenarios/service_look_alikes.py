@@ -9,7 +9,17 @@ import datetime
 from email.utils import format_datetime
 from typing import Any, Final
 
-from tests.trials.scenarios.breakage import HELLO, both_at, filter_packets, later, victim_of
+import trustme
+
+from tests.trials.scenarios.breakage import (
+    HELLO,
+    both_at,
+    dated_certificate,
+    fake_clock,
+    filter_packets,
+    later,
+    victim_of,
+)
 from tests.trials.scenarios.scenario import tellable, untellable
 from tests.trials.scenarios.world import SERVICES, World
 
@@ -153,6 +163,27 @@ def plain_forbidden_on_the_way(world: World) -> None:
     _answered_by_the_operator(world, status=403, body="Forbidden")
 
 
+@untellable("local", "site_firewall", "local/*", "operator/*", kind="2 one host")
+def one_host_inspected(world: World) -> None:
+    """A box of the school replaces the certificate of one host by its own."""
+    victim = victim_of(world)
+    victim["cert"] = world.cert("inspected", victim["fqdn"], trustme.CA(organization_name="School Inspection"))
+
+
+@tellable("service", "service_error", accepts=("service/*", "none/*", "uncertain/*"), kind="2 own word")
+def redirect_without_end(world: World) -> None:
+    """The service redirects to itself for ever, over TLS that is verified for its name."""
+    victim = victim_of(world)
+    victim.update(status=302, location=f"https://{victim['fqdn']}/again", times=1)
+
+
+@tellable("none", "healthy", accepts=("none/*",), kind="2 one host")
+def references_out_of_reach(world: World) -> None:
+    """The operator drops everything to the references; every service answers."""
+    one, other = world.references
+    later(world, "isp", f"forward ip daddr {{ {one}, {other} }} drop")
+
+
 # --- 3: answers on port 53 -----------------------------------------------------------------------------------
 
 
@@ -265,6 +296,35 @@ def cached_dates_without_marks(world: World) -> None:
     _stale(world, False)
 
 
+@tellable("none", "healthy", accepts=("none/*", "uncertain/*", "collector/*"), kind="10 clock")
+def collector_with_a_wrong_date(world: World) -> None:
+    """The collector's own clock is days off; every service tells the device's time."""
+    then = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=world.rng.choice((-3, 2)))
+    world.services["collector"].update(headers={"Date": format_datetime(then, usegmt=True)})
+
+
+@tellable("none", "healthy", accepts=("none/*", "uncertain/*", "service/*"), kind="10 clock")
+def service_with_a_wrong_date(world: World) -> None:
+    """One service's clock is days off."""
+    then = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=4)
+    victim_of(world).update(headers={"Date": format_datetime(then, usegmt=True)})
+
+
+@tellable("service", "service_certificate", accepts=("service/*", "uncertain/*"), kind="10 clock")
+def expired_beside_cached_dates(world: World) -> None:
+    """One certificate has expired, and a cache tells old dates for two plain pages; the clock is right."""
+    _stale(world, True)
+    victim = world.services["sirekap"]
+    end = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
+    victim["cert"] = dated_certificate(world, "expired", victim["fqdn"], end - datetime.timedelta(days=90), end)
+
+
+@tellable("local", "clock_wrong", kind="10 clock")
+def clock_some_minutes_off(world: World) -> None:
+    """The device's clock is 20 minutes off; every server agrees on another time."""
+    world.env |= fake_clock(world.rng.choice(("-20m", "+20m")))
+
+
 # --- 11: words without a verified certificate, and once is not always ----------------------------------------
 
 
@@ -320,6 +380,15 @@ def one_host_throttled(world: World) -> None:
     """The operator lets little pass to and from one host."""
     host = victim_of(world)["host"]
     later(world, "isp", f"forward ip saddr {host} limit rate over 1 kbytes/second burst 1400 bytes drop")
+
+
+@untellable(
+    "service", "service_overloaded", "service/*", accepts=("none/*", "uncertain/below_need"), kind="13 slowness"
+)
+def slow_speed_server(world: World) -> None:
+    """The server of the rate test sends slowly; pages are quick."""
+    world.throughput = True
+    world.speed_server = {"pace_bps": 150_000}
 
 
 # --- 14: every name leads to one address ---------------------------------------------------------------------

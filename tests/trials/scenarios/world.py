@@ -68,6 +68,7 @@ class World:
     extra: dict[str, dict[str, Any]] = field(default_factory=dict)  # further peers by namespace
     env: dict[str, str] = field(default_factory=dict)
     throughput: bool = False
+    speed_server: dict[str, Any] = field(default_factory=dict)  # how it answers, see peers.py
     after: list[Callable[[World], None]] = field(default_factory=list)
     timeline: list[tuple[float, Callable[[World], None]]] = field(default_factory=list)  # from the test's first packet
     background: list[tuple[str, list[str]]] = field(default_factory=list)
@@ -288,7 +289,7 @@ def _peers(world: World) -> dict[str, dict[str, Any]]:
     if world.six_services:
         net["web"] += [{**row, "host": world.six(row["host"])} for row in net["web"]]
         net["dns"] += [{"host": world.six(reference), "zone": world.zone} for reference in world.references]
-    net["web"].append({"host": world.host(60), "port": 80})
+    net["web"].append({"host": world.host(60), "port": 80, **world.speed_server})
     found = {"net": net}
     if not world.resolver_silent:
         found["isp"] = {"dns": [{"host": world.resolver, "zone": {**world.zone, **world.lies}, **world.dns}]}
