@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -21,6 +21,10 @@ from sigprobe.commands.support import draw, terminal
 from sigprobe.commands.support.command_result import CommandError, CommandResult
 from sigprobe.commands.verbs import INNER, VERBS, Inner, Verb
 from sigprobe.words.i18n import DOMAIN, LOCALE_DIR, N_, _
+
+if TYPE_CHECKING:
+    from typer._click.core import Context
+    from typer._click.formatting import HelpFormatter
 
 EVERYWHERE: Final = (
     ("--lang id|en", N_("Language of this command.")),
@@ -57,14 +61,14 @@ def _help_option(command: Any, found: Any) -> Any:
     return found
 
 
-def _write_usage(command: Any, ctx: Any, formatter: Any) -> None:
+def _write_usage(command: Any, ctx: Context, formatter: HelpFormatter) -> None:
     pieces = " ".join(command.collect_usage_pieces(ctx))
     pieces = pieces.replace("[OPTIONS]", _("[OPTIONS]")).replace("COMMAND [ARGS]...", _("COMMAND [ARGS]..."))
     pieces = pieces.translate({ord("{"): None, ord("}"): None})
     formatter.write_usage(ctx.command_path, pieces, prefix=_("Usage: "))
 
 
-def _write_help(command: Any, ctx: Any, formatter: Any) -> None:
+def _write_help(command: Any, ctx: Context, formatter: HelpFormatter) -> None:
     """What it does and examples first, then the usage line, what it takes, and what every command takes."""
     formatter.write_text(command.help or "")
     formatter.write_paragraph()
@@ -77,19 +81,19 @@ def _write_help(command: Any, ctx: Any, formatter: Any) -> None:
 class Command(TyperCommand):
     """A command whose help is in the language in use, and begins with examples."""
 
-    def get_help_option(self, ctx: Any) -> Any:
+    def get_help_option(self, ctx: Context) -> Any:
         """The help option, in the language in use."""
         return _help_option(self, super().get_help_option(ctx))
 
-    def format_usage(self, ctx: Any, formatter: Any) -> None:
+    def format_usage(self, ctx: Context, formatter: HelpFormatter) -> None:
         """The usage line, in the language in use."""
         _write_usage(self, ctx, formatter)
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:
+    def format_help(self, ctx: Context, formatter: HelpFormatter) -> None:
         """Examples first."""
         _write_help(self, ctx, formatter)
 
-    def invoke(self, ctx: Any) -> None:
+    def invoke(self, ctx: Context) -> None:
         """Run the command and print what it returns or raises; leave with its exit code if that is not 0."""
         try:
             with terminal.used(replace(terminal.current(), output=draw.output_of(ctx.params))):
@@ -105,19 +109,19 @@ class Command(TyperCommand):
 class Group(TyperGroup):
     """A group of commands whose help is in the language in use, and begins with examples."""
 
-    def get_help_option(self, ctx: Any) -> Any:
+    def get_help_option(self, ctx: Context) -> Any:
         """The help option, in the language in use."""
         return _help_option(self, super().get_help_option(ctx))
 
-    def format_usage(self, ctx: Any, formatter: Any) -> None:
+    def format_usage(self, ctx: Context, formatter: HelpFormatter) -> None:
         """The usage line, in the language in use."""
         _write_usage(self, ctx, formatter)
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:
+    def format_help(self, ctx: Context, formatter: HelpFormatter) -> None:
         """Examples first."""
         _write_help(self, ctx, formatter)
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
+    def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
         """The commands below, each with its whole summary."""
         path = ctx.command_path.partition(" ")[2]
         with formatter.section(_("Commands")):
@@ -127,16 +131,16 @@ class Group(TyperGroup):
 class Root(Group):
     """`sigprobe` itself: its verbs are imported when they are called, not when help lists them."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
+    def list_commands(self, ctx: Context) -> list[str]:
         """All verbs, in the order of the table."""
         return list(VERBS)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+    def get_command(self, ctx: Context, cmd_name: str) -> Any:
         """Load one verb; None when there is none of that name."""
         verb = VERBS.get(cmd_name)
         return None if verb is None else load(cmd_name, verb)
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
+    def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
         """The list of verbs, without importing any of them."""
         with formatter.section(_("Commands")):
             formatter.write_dl([(name, _(verb.summary)) for name, verb in VERBS.items()])
