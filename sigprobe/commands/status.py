@@ -83,6 +83,7 @@ def _document(loaded: Loaded, buffer: Buffer, scheduled: automation.Automation) 
     unchecked_at, unchecked = last_unchecked(buffer.configured_path) or (None, [])
     return {
         "pending": stats.pending,
+        "pending_of_others": _pending_of_others(buffer)[0],
         "acked": stats.acked,
         "rejected": stats.rejected,
         "carried": stats.carried,
@@ -138,12 +139,14 @@ def _view(loaded: Loaded, buffer: Buffer, scheduled: automation.Automation) -> S
     for row in buffer.rows(State.REJECTED, State.DAMAGED):
         reasons[row.reason or ""] = reasons.get(row.reason or "", 0) + 1
     fix, fix_at = _last_fix(buffer)
+    others, oldest = _pending_of_others(buffer)
     return StatusView(
         pending=stats.pending,
         acked=stats.acked,
         rejected=stats.rejected + stats.damaged,
         carried=stats.carried,
-        oldest_pending_at=parse_time(stats.oldest_pending_at or ""),
+        oldest_pending_at=oldest if others else parse_time(stats.oldest_pending_at or ""),
+        pending_of_others=others,
         last_upload_at=parse_time(stats.last_upload_at or ""),
         time_unchecked_at=None if unchecked is None else parse_time(unchecked[0]),
         next_attempt_at=sentences.local_time(backoff.next_at([c.url for c in loaded.config.upload.collectors])),
@@ -166,6 +169,21 @@ def _view(loaded: Loaded, buffer: Buffer, scheduled: automation.Automation) -> S
     )
 
 
+def _pending_of_others(buffer: Buffer) -> tuple[int, datetime | None]:
+    """Return how many pending results belong to other devices, and when the oldest own one was stored."""
+    from sigprobe.buffer import State
+    from sigprobe.record.result import parse_time
+
+    others = 0
+    oldest: datetime | None = None
+    for row in buffer.rows(State.PENDING):
+        if not row.own:
+            others += 1
+        elif oldest is None:
+            oldest = parse_time(row.put_at)
+    return others, oldest
+
+
 def _limit(megabytes: int | None) -> int | None:
     return None if megabytes is None else megabytes * 1_000_000
 
@@ -175,7 +193,7 @@ _LOOKED_AT: Final = 1000
 
 
 def _last_fix(buffer: Buffer) -> tuple[str | None, datetime | None]:
-    """The newest position among the last results, in words, and when its result began."""
+    """Return the newest position among this device's own last results, and when its result began."""
     from sigprobe.record.result import parse_time
 
     text: str | None = None

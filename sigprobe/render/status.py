@@ -40,6 +40,7 @@ class StatusView:
     rejected: int = 0
     carried: int = 0
     oldest_pending_at: datetime | None = None
+    pending_of_others: int = 0
     last_upload_at: datetime | None = None
     time_unchecked_at: datetime | None = None
     last_attempt: str | None = None
@@ -93,7 +94,10 @@ def _status_rows(view: StatusView) -> Iterator[tuple[str, str]]:
     zone = view.zone
     waiting = ngettext("{n} waiting", "{n} waiting", view.pending)
     yield _("Upload queue"), waiting.format(n=number(view.pending))
-    if view.pending:
+    if view.pending_of_others:
+        text = ngettext("{n} from another device", "{n} from other devices", view.pending_of_others)
+        yield "", text.format(n=number(view.pending_of_others))
+    if view.pending > view.pending_of_others:
         yield _("Oldest waiting"), time_text(view.oldest_pending_at, zone)
     yield _("Sent"), number(view.acked)
     if view.carried:

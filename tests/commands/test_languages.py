@@ -108,3 +108,21 @@ def test_init_writes_the_language_that_was_used(tmp_path: Path, sigprobe: Run) -
         done = sigprobe("init", "--site", "x", "--no-input", "--lang", language, "--config", str(path))
         assert done.returncode == 0, done.stderr
         assert f"language: {language}\n" in path.read_text()
+
+
+def test_status_on_a_carriers_laptop_tells_own_from_others(settings: Settings, tmp_path: Path, sigprobe: Run) -> None:
+    """Results of another device are counted apart, and their age is not this device's."""
+
+    def laptop(name: str) -> str:
+        return str(settings(PING, name=f"{name}.yaml", buffer={"path": str(tmp_path / name / "buffer.db")}))
+
+    theirs, mine, stick = laptop("theirs"), laptop("mine"), str(tmp_path / "stick.gz")
+    assert sigprobe("test", "--no-upload", "--only", "device", "--config", theirs).returncode == 0
+    assert sigprobe("export", stick, "--config", theirs).returncode == 0
+    assert sigprobe("import", stick, "--config", mine).returncode == 0
+    told = json.loads(sigprobe("status", "--json", "--config", mine).stdout)
+    assert 0 < told["pending"] == told["pending_of_others"]
+    text = sigprobe("status", "--lang", "en", "--config", mine).stdout
+    assert "from other device" in text or "from another device" in text
+    assert "Oldest waiting" not in text
+    assert "Oldest waiting" in sigprobe("status", "--lang", "en", "--config", theirs).stdout, "the control"
