@@ -1,6 +1,6 @@
-"""Check this device and its surroundings; each fault comes with one command that fixes it. Nothing is changed.
+"""Check this device and its surroundings, and offer one command to fix each fault. Changes nothing.
 
-Texts are made when they are drawn, so that one finding can be shown in two languages.
+Texts are translated when they are drawn, so one finding can be shown in two languages.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ _NMEA_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check: a stable name for programs, its title, how it ended, the detail in words, and one fixing command.
+    """Result of one check: a stable name for programs, title, status, detail in words, and one command to fix it.
 
-    `technical` is what a library or the system said, in its own words.
+    `technical` is the original message of a library or the system.
     """
 
     check: str
@@ -59,23 +59,23 @@ class Finding:
 
     @property
     def name(self) -> str:
-        """The title in the language in use."""
+        """Return the title in the language in use."""
         return _(self.title)
 
     @property
     def detail(self) -> str:
-        """The detail in the language in use."""
+        """Return the detail in the language in use."""
         return self.text()
 
     @property
     def name_en(self) -> str:
-        """The title for programs: always English."""
+        """Return the title for programs: always English."""
         with speaking("en"):
             return self.name
 
     @property
     def detail_en(self) -> str:
-        """The detail for programs: always English."""
+        """Return the detail for programs: always English."""
         with speaking("en"):
             return self.text()
 
@@ -86,7 +86,7 @@ def plain(text: object) -> Text:
 
 
 def check_install(config_path: Path, queue: Path, others: list[Path]) -> Iterator[Finding]:
-    """Report which install this is, and whether a second queue holds results."""
+    """Report the kind of install, and whether a second queue holds results."""
     system = locations.is_system(config_path)
     shared = locations.SYSTEM_QUEUE.parent
     own = system and queue == locations.queue_file() != locations.SYSTEM_QUEUE
@@ -127,7 +127,7 @@ def _second_queue(path: Path) -> Finding:
 
 
 def check_place(tps_id: str) -> Finding:
-    """Report the place of the TPS number, by the list of villages that is shipped and its date."""
+    """Report the place of the TPS number, by the shipped list of villages and its date."""
     place, info = places.place(tps_id), places.table_info()
     if doubt(tps_id):
         return Finding("tps", "TPS", "warn", lambda: doubt(tps_id), "sigprobe config show --origin")
@@ -202,7 +202,7 @@ def check_dns(host: str, resolve: Callable[..., object] = socket.getaddrinfo) ->
 
 
 def check_gpsd(address: str, *, wanted: bool) -> Finding:
-    """Report whether gpsd answers at the configured address; without it, `fail` only when the settings want it."""
+    """Report whether gpsd answers at the configured address. If not, `fail` only when the settings require it."""
     host, _separator, port = address.rpartition(":")
     try:
         with closing(socket.create_connection((host.strip("[]"), int(port)), 2.0)) as connection:
@@ -269,7 +269,7 @@ def check_nmea(address: str, gps: GpsReader) -> Finding:
 
 
 def check_modems(modem: ModemReader, interface: str | None, *, wanted: bool) -> Iterator[Finding]:
-    """Report each modem, and which one counts; nothing where there is none and none is wanted."""
+    """Report each modem, and which one is used; nothing if there is none and none is required."""
     from sigprobe.tag.modem import choose
 
     modem.wait(_WAIT_S)
@@ -342,7 +342,7 @@ def check_disk(directory: Path) -> Finding:
 
 
 def check_queue(path: Path, max_mb: int) -> Iterator[Finding]:
-    """Report whether the queue can be written, how full it is, and what protects its commits."""
+    """Report whether the queue is writable, how full it is, and how its commits are protected."""
     try:
         buffer = Buffer(path, max_mb=max_mb)
     except StorageError as error:
@@ -421,7 +421,7 @@ def check_queue(path: Path, max_mb: int) -> Iterator[Finding]:
 
 
 def check_clock(server_time_s: float | None, error_s: float, synced: bool | None, now_s: float) -> Finding:
-    """Report whether this device's clock can be trusted, by the collector's clock where that was reached."""
+    """Report whether this device's clock is accurate, by the collector's clock if that was reached."""
     fix = "sudo timedatectl set-ntp true"
     if not is_plausible_timestamp(now_s):
         shown = datetime.fromtimestamp(now_s, UTC).strftime("%Y-%m-%d")
@@ -500,12 +500,12 @@ def check_collector(collector: Collector) -> tuple[Finding, float | None, float]
 
 
 def _unreached(collector: Collector, error: TransportError) -> Finding:
-    """Return the finding for a collector that was not reached: the cause in words, and the command that helps."""
+    """Return the finding for an unreachable collector: the cause in words, and a command to fix it."""
     url = collector.url
     why = error.why if error.why in CODES else None
     fix = f"curl -v {collector.endpoint('healthz')}"
     if why == "tls_untrusted":
-        # a private CA is a matter of ca_file; the clock has nothing to do with it
+        # a private CA is a matter of ca_file; the clock is unrelated
         text = _about(
             url, lambda: _sentence("tls_untrusted", url)() + " " + _("Set ca_file to the CA of the collector.")
         )

@@ -1,6 +1,6 @@
-"""Timers and cron lines: what lets this device test by itself, written so that doing it twice changes nothing.
+"""Install timers and cron lines for automatic tests. Installing twice changes nothing.
 
-Everything is worked out as plain text first (`systemd_setup`, `cron_line`), so that it can be shown and not done.
+Everything is first computed as plain text (`systemd_setup`, `cron_line`), so that it can also be shown only.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ Run = Callable[[Sequence[str], str | None], "subprocess.CompletedProcess[str]"]
 
 
 class ScheduleError(Exception):
-    """A command of the system failed; the message holds it and what it said."""
+    """Raised when a system command failed. The message holds the command and its output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """Unit files with their content, the unit to enable, and the words that precede it on systemctl's line."""
+    """Unit files with their content, the unit to enable, and systemctl's leading options."""
 
     units: dict[Path, str]
     enable: str
@@ -46,23 +46,23 @@ class Setup:
 
     @property
     def installed(self) -> bool:
-        """True when all files lie there as they would be written."""
+        """Return True when all files exist with this content."""
         return all(_text(path) == text for path, text in self.units.items())
 
     def commands(self) -> list[tuple[str, ...]]:
-        """What is run after the files are written."""
+        """Return the commands to run after the files are written."""
         return [(*self.systemctl, "daemon-reload"), (*self.systemctl, "enable", "--now", self.enable)]
 
 
 def run(command: Sequence[str], text: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command of the system without a shell, with `text` on its stdin."""
+    """Run a system command without a shell, with `text` on its stdin."""
     return subprocess.run(  # noqa: S603 - fixed words and paths of our own
         command, input=text or "", capture_output=True, text=True, timeout=_COMMAND_S, check=False
     )
 
 
 def program() -> tuple[str, ...]:
-    """How this sigprobe is started by somebody else: its own script, else its interpreter with `-m`."""
+    """Return the command line that starts this sigprobe: its own script, else its interpreter with `-m`."""
     script = Path(sys.argv[0])
     if script.name == "sigprobe" and script.is_file():
         return (str(script.absolute()),)
@@ -71,7 +71,7 @@ def program() -> tuple[str, ...]:
 
 
 def has_systemd(*, system: bool, which: Callable[[str], str | None] = shutil.which) -> bool:
-    """Whether systemd runs here, and for a user's units whether that user's manager does."""
+    """Return whether systemd runs here, and for user units whether the user's manager runs."""
     if not RUNNING_SYSTEMD.is_dir() or which("systemctl") is None:
         return False
     return system or bool(os.environ.get("XDG_RUNTIME_DIR") or os.environ.get("DBUS_SESSION_BUS_ADDRESS"))
@@ -90,7 +90,7 @@ def unit_directory(*, system: bool) -> Path:
 def systemd_setup(
     *, system: bool, agent: bool, every_min: int, command: Sequence[str], config: Path | None, directory: Path
 ) -> Setup:
-    """The units of the agent, or of a timer that runs `sigprobe test -q`."""
+    """Return the units of the agent, or of a timer that runs `sigprobe test -q`."""
     kind = "system" if system else "user"
     words = {
         "@EXEC@": " ".join(unit_word(word) for word in command),
@@ -110,7 +110,7 @@ def systemd_setup(
 
 
 def template(name: str, words: dict[str, str]) -> str:
-    """A unit shipped with sigprobe, its @WORDS@ filled in."""
+    """Return a shipped unit with its @WORDS@ filled in."""
     text = (files("sigprobe.device") / "units" / name).read_text(encoding="utf-8")
     for word, value in words.items():
         text = text.replace(word, value)
@@ -118,13 +118,13 @@ def template(name: str, words: dict[str, str]) -> str:
 
 
 def unit_word(text: str) -> str:
-    """One word of a command line in a unit file, with what systemd would expand taken literally."""
+    """Quote one word of a command line in a unit file against systemd's expansion."""
     plain = text.replace("\\", "\\\\").replace("%", "%%").replace("$", "$$")
     return '"' + plain.replace('"', '\\"') + '"' if any(c in text for c in " \t\"'\\;") else plain
 
 
 def calendar(every_min: int) -> str:
-    """`every_min` as a systemd calendar; a period that does not divide the day becomes the next shorter that does."""
+    """Return `every_min` as a systemd calendar. A period that does not divide the day is shortened to one that does."""
     every = even(every_min)
     if every < _HOUR_MIN:
         return f"*:0/{every}"
@@ -132,14 +132,14 @@ def calendar(every_min: int) -> str:
 
 
 def even(every_min: int) -> int:
-    """The longest period of clock-wise equal steps that is not longer: what timers and cron can say."""
+    """Return the longest equal period that timers and cron can express and that is not longer."""
     hours = [60 * h for h in (24, 12, 8, 6, 4, 3, 2, 1)]
     minutes = [m for m in range(30, 0, -1) if _HOUR_MIN % m == 0]
     return next(step for step in (*hours, *minutes) if step <= every_min)
 
 
 def install(setup: Setup, run: Run = run) -> None:
-    """Write the units and enable them. Raises ScheduleError or OSError; nothing is written that is there already."""
+    """Write the units and enable them. Raises ScheduleError or OSError; existing identical files are not written."""
     for path, text in setup.units.items():
         if _text(path) != text:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -149,7 +149,7 @@ def install(setup: Setup, run: Run = run) -> None:
 
 
 def remove(setup: Setup, run: Run = run) -> list[Path]:
-    """Disable the unit and remove our files; returns those that were there."""
+    """Disable the unit and delete our files; return those that existed."""
     there = [path for path in setup.units if path.exists()]
     if there:
         command = (*setup.systemctl, "disable", "--now", setup.enable)
@@ -164,7 +164,7 @@ def remove(setup: Setup, run: Run = run) -> list[Path]:
 
 
 def cron_line(*, every_min: int, share: float, command: Sequence[str], config: Path | None) -> str:
-    """The line that runs `sigprobe test -q`, at minutes that are this probe's own (`share` from 0 to below 1)."""
+    """Return the cron line for `sigprobe test -q`, at this probe's own minutes (`share` from 0 to below 1)."""
     every = even(every_min)
     words = [*command, "test", "-q", *([] if config is None else ["--config", str(config)])]
     first = int(share * min(every, _HOUR_MIN))
@@ -177,7 +177,7 @@ def cron_line(*, every_min: int, share: float, command: Sequence[str], config: P
 
 
 def with_block(table: str, line: str | None) -> str:
-    """A crontab with our block holding `line`, or without it when None; every other line stays as it is."""
+    """Return a crontab with our block holding `line`, or without it when None. Other lines are unchanged."""
     lines = table.splitlines()
     kept: list[str] = []
     at = 0
@@ -187,7 +187,7 @@ def with_block(table: str, line: str | None) -> str:
             at += 1
             continue
         marks = [text.strip() for text in lines[at + 1 : at + 3]]
-        # we write one line between the marks; where the end is gone, only what is plainly ours goes
+        # we write one line between the marks; if the end mark is missing, only our own lines are removed
         at += 1 + (marks.index(END) + 1 if END in marks else any(" test -q" in text for text in marks[:1]))
     if line is not None:
         kept += [BEGIN, line, END]
@@ -195,7 +195,7 @@ def with_block(table: str, line: str | None) -> str:
 
 
 def block_of(table: str) -> str | None:
-    """The line in our block; None when there is none."""
+    """Return the line in our block; None without one."""
     lines = [text.strip() for text in table.splitlines()]
     if BEGIN not in lines:
         return None
@@ -204,7 +204,7 @@ def block_of(table: str) -> str | None:
 
 
 def read_crontab(run: Run = run) -> str:
-    """This user's crontab; empty when there is none. Raises ScheduleError when cron cannot be asked."""
+    """Return this user's crontab; empty without one. Raises ScheduleError when cron cannot be queried."""
     try:
         done = run(("crontab", "-l"), None)
     except OSError as error:
@@ -215,13 +215,13 @@ def read_crontab(run: Run = run) -> str:
 
 
 def write_crontab(before: str, after: str, run: Run = run) -> None:
-    """Replace this user's crontab when it changes. Raises ScheduleError."""
+    """Replace this user's crontab if it changes. Raises ScheduleError."""
     if after != before:
         command = ("crontab", "-")
         _must(run(command, after), command)
 
 
-# --- small things -------------------------------------------------------------------------------------------
+# --- helpers ------------------------------------------------------------------------------------------------
 
 
 def _must(done: subprocess.CompletedProcess[str], command: Sequence[str]) -> None:

@@ -1,9 +1,9 @@
-"""Regencies, districts and villages by code, from a table that is read block by block.
+"""Look up regencies, districts and villages by code, in a table that is read block by block.
 
-`areas.bin` is a line that names the format, a line of JSON (source, licence, vintage, and where each province's block
-begins), and then the blocks, each deflated by itself. A block is text in the order of the codes: `=RRname` begins a
-regency, `-DDname` a district in it, `VVVVname` is a village. So one code costs one block, about a fortieth of the
-table, and the rest of the file is never read. `tools/places.py` makes it.
+`areas.bin` has a line with the format's name and a line of JSON: source, licence, vintage, offset of each province's
+block. Then follow the blocks, each deflated separately. A block is text, ordered by code: `=RRname` begins a regency,
+`-DDname` a district in it, `VVVVname` is a village. A lookup reads one block, about a fortieth of the table.
+`tools/places.py` makes the file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _DIGITS: Final = re.compile(r"[0-9]{4,13}")
 
 @dataclass(frozen=True, slots=True)
 class TableInfo:
-    """Where the table comes from. `as_of` is the state of the codes, `attribution` what its licence asks to be said."""
+    """Source of the table. `as_of` is the date of the codes, `attribution` the credit that its licence requires."""
 
     as_of: str
     decree: str
@@ -40,10 +40,10 @@ class TableInfo:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The place a code stands for, as far as the table knows it.
+    """Place of a code, as far as the table has it.
 
-    `known` is True when the village is listed. `doubtful` is True when it is not although the list holds its
-    province: worth a word, never a reason to refuse, since lists age.
+    `known` is True when the village is listed. `doubtful` is True when the village is missing although its province is
+    listed. Lists age, so `doubtful` is a reason for a remark and never for a refusal.
     """
 
     province: Province | None = None
@@ -55,22 +55,22 @@ class Place:
 
     @property
     def title(self) -> str | None:
-        """The short name for a heading: `Kota Bandung`, `Kab. Sorong`, else the province; None when unknown."""
+        """Return the short name for a heading: `Kota Bandung`, `Kab. Sorong`, else the province; None when unknown."""
         if self.regency is not None:
             return re.sub(r"^Kabupaten ", "Kab. ", self.regency)
         return None if self.province is None else self.province.name
 
     @property
     def full(self) -> str | None:
-        """The name from the village up: `Sukarasa, Sukasari, Kota Bandung, Jawa Barat`; None when unknown."""
+        """Return the name from the village up: `Sukarasa, Sukasari, Kota Bandung, Jawa Barat`; None when unknown."""
         names = (self.village, self.district, self.regency, None if self.province is None else self.province.name)
         return ", ".join(name for name in names if name) or None
 
 
 def place(code: str | None) -> Place:
-    """The place of a TPS code of 13 digits, or of a regency's, district's or village's (4, 6, 10 digits).
+    """Return the place of a TPS code of 13 digits, or of a regency, district or village (4, 6, 10 digits).
 
-    Never raises: without the table, or with a damaged one, the province is all there is.
+    Never raises: if the table is missing or damaged, only the province is filled in.
     """
     home = province(code)
     if home is None or code is None or _DIGITS.fullmatch(code) is None:
@@ -89,17 +89,17 @@ def place(code: str | None) -> Place:
 
 
 def regency_name(code: str | None) -> str | None:
-    """The full name of a regency or city by its four digits, or by a longer code in it; None when unknown."""
+    """Return the full name of a regency or city by its four digits, or by a longer code in it; None when unknown."""
     return place((code or "")[:4]).regency
 
 
 def table_info() -> TableInfo | None:
-    """What the table says of itself; None when it is missing or damaged."""
+    """Return the header of the table; None when it is missing or damaged."""
     return _header()
 
 
 def _section(text: str, mark: str, kind: str, low: int, high: int) -> tuple[str | None, int, int]:
-    """The name behind `mark`, and the span up to the next mark of its kind."""
+    """Return the name after `mark`, and the span up to the next mark of its kind."""
     at = text.find(mark, low, high)
     if at < 0:
         return None, low, low
@@ -125,7 +125,7 @@ def _header() -> TableInfo | None:
 
 @cache
 def _block(code: str) -> str | None:
-    """The text of one province; None where the table does not hold it."""
+    """Return the text of one province; None when the table does not hold it."""
     header = _header()
     if header is None or code not in header.blocks:
         return None

@@ -1,4 +1,4 @@
-"""Whom to call and what to dial, from a dated file that anybody may edit: quota codes and care lines of operators."""
+"""Read contacts of operators from a dated, editable file: data quota codes and care lines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAME: Final = "contacts.json"
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """The code that shows the data quota, the operator's care line, and the ministry's."""
+    """Contacts of an operator: its data quota code and care line, and the ministry's line."""
 
     ussd: str
     care: str
@@ -22,9 +22,9 @@ class Contact:
 
 
 def contact(operator: str | None, folder: Path | None = None) -> Contact:
-    """The contact of an operator by name; `folder` may hold a file of the user's own, which is used whole.
+    """Return the contact of an operator by name. A file in `folder` replaces the shipped one completely.
 
-    A file that cannot be read, or is not of this shape, counts as not there.
+    An unreadable or invalid file is treated as missing.
     """
     table = _read(folder / NAME) if folder is not None else None
     if table is None:

@@ -1,4 +1,4 @@
-"""Which known point is nearest, and in which direction: geometry and ranking, without I/O and without words."""
+"""Rank known points by distance and compute their direction. No I/O, no texts."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _CELL_DEG: Final = 0.0005  # about 55 m of latitude, as SAME_PLACE_M
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A place where there is, or was, a signal. Degrees WGS 84.
+    """Place where there is, or was, a signal. Degrees WGS 84.
 
-    `quality` and `at` are those of the newest test there; None for a point of a list that nobody has tested.
+    `quality` and `at` are those of the newest test there; None for a listed point without any test.
     """
 
     lat: float
@@ -40,7 +40,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Near:
-    """A point as seen from where one stands. `bearing_deg` is from north, clockwise; None when one stands on it."""
+    """Point with distance and direction from the device. `bearing_deg` is clockwise from north; None if it is 0 m."""
 
     point: Point
     distance_m: float
@@ -48,12 +48,12 @@ class Near:
 
     @property
     def wind(self) -> Wind | None:
-        """The nearest of the eight points of the compass."""
+        """Return the nearest of the eight compass points."""
         return None if self.bearing_deg is None else wind(self.bearing_deg)
 
 
 def distance_m(lat_a: float, lon_a: float, lat_b: float, lon_b: float) -> float:
-    """Metres along the great circle of a round Earth (haversine); within 0.6 % of the ellipsoid."""
+    """Return metres along the great circle of a spherical Earth (haversine); within 0.6 % of the ellipsoid."""
     phi_a, phi_b = math.radians(lat_a), math.radians(lat_b)
     half = (
         math.sin((phi_b - phi_a) / 2) ** 2
@@ -63,7 +63,7 @@ def distance_m(lat_a: float, lon_a: float, lat_b: float, lon_b: float) -> float:
 
 
 def bearing_deg(lat_a: float, lon_a: float, lat_b: float, lon_b: float) -> float:
-    """The direction in which to set out from a to b: 0 ≤ degrees < 360, from north, clockwise."""
+    """Return the initial direction from a to b: 0 ≤ degrees < 360, clockwise from north."""
     phi_a, phi_b = math.radians(lat_a), math.radians(lat_b)
     turn = math.radians(lon_b - lon_a)
     east = math.sin(turn) * math.cos(phi_b)
@@ -73,12 +73,12 @@ def bearing_deg(lat_a: float, lon_a: float, lat_b: float, lon_b: float) -> float
 
 
 def wind(degrees: float) -> Wind:
-    """The nearest of the eight points of the compass."""
+    """Return the nearest of the eight compass points."""
     return WINDS[round((degrees % 360.0) / 45.0) % 8]
 
 
 def rank(lat: float, lon: float, points: Iterable[Point], limit: int | None = None) -> list[Near]:
-    """The points by distance, the nearest first; of two as far away the one that was tested, then by name."""
+    """Sort the points by distance, nearest first. At equal distance, tested points come first, then by name."""
     seen = [
         Near(point, away, bearing_deg(lat, lon, point.lat, point.lon) if away >= 1.0 else None)
         for point in points
@@ -89,10 +89,10 @@ def rank(lat: float, lon: float, points: Iterable[Point], limit: int | None = No
 
 
 def merged(tested: Iterable[tuple[Point, bool]], listed: Iterable[Point]) -> list[Point]:
-    """One point for each place and operator: what the newest test there found, and the list's points.
+    """Merge test results and listed points into one point for each place and operator.
 
-    `tested` runs from the oldest test to the newest, each with whether there was a way to the internet; a place whose
-    newest test had none is no place to send people to.
+    `tested` is ordered from the oldest test to the newest, each with whether the internet was reachable. A place whose
+    newest test was offline is left out.
     """
     newest: dict[tuple[int, int, str], tuple[Point, bool]] = {}
     for point, connected in tested:

@@ -1,4 +1,4 @@
-"""Find the TPS code that was meant by one with a wrong digit, or with letters that look like digits."""
+"""Suggest TPS codes for one with a wrong digit, or with letters that look like digits."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _OTHER: Final = 3
 
 
 def near_misses(code: str, limit: int = 3) -> tuple[str, ...]:
-    """TPS codes whose village is listed and which one slip away from `code` lie, the likeliest first.
+    """Return listed TPS codes within one typing error of `code`, the likeliest first.
 
-    A slip is a wrong digit, two digits swapped, one missing or one too many, and zeros left out of the station's
-    number. The station's own number is never guessed at. Empty for anything that is not nearly 13 digits.
+    An error is a wrong digit, two swapped digits, one missing or extra digit, or missing zeros in the station's number.
+    The station's number itself is never guessed. Empty for anything that is not nearly 13 digits.
     """
     if re.fullmatch(r"[0-9]{11,14}", code) is None:
         return ()
@@ -45,10 +45,10 @@ def near_misses(code: str, limit: int = 3) -> tuple[str, ...]:
 
 
 def meant_as_tps(text: str) -> str | None:
-    """Return a text with look-alike characters read as digits; None for a text that was hardly meant as a TPS code.
+    """Return a text with look-alike characters read as digits; None for a text that is unlikely to be a TPS code.
 
-    O is read as 0, I and l as 1, full-width digits as digits; separators and a leading `TPS` are left out. What comes
-    back may still be no TPS code.
+    O is read as 0, I and l as 1, full-width digits as digits. Separators and a leading `TPS` are removed. The result
+    may still be an invalid TPS code.
     """
     plain = re.sub(r"^\s*tps\b", "", unicodedata.normalize("NFKC", text), flags=re.IGNORECASE)
     code = _AROUND_DIGITS.sub("", plain)
@@ -66,7 +66,7 @@ def _candidates(code: str) -> Iterator[tuple[int, str]]:
         yield from _swapped(code)
         yield from _replaced(code)
     elif place(code[:_VILLAGE]).known:
-        # the village stands; what is wrong is the station's number, and only idle zeros are beyond guessing
+        # the village is listed, so the station's number is wrong; only missing zeros in it can be guessed
         number = code[_VILLAGE:].lstrip("0")
         if len(number) <= _TPS - _VILLAGE:
             yield _FIRST, code[:_VILLAGE] + number.zfill(_TPS - _VILLAGE)

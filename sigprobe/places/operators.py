@@ -1,4 +1,4 @@
-"""Mobile operators by PLMN (MCC + MNC). Codes and owners change, so the table is dated."""
+"""Look up mobile operators by PLMN (MCC + MNC). Codes and owners change, so the table is dated."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OPERATORS_AS_OF: Final = "2025-04"
 
 @dataclass(frozen=True, slots=True)
 class OperatorEntry:
-    """A mobile operator as configured or read: raw PLMN (MCC + MNC) and name. Either may be unknown."""
+    """Mobile operator as configured or read: raw PLMN (MCC + MNC) and name. Either may be unknown."""
 
     plmn: str | None
     name: str | None
@@ -36,10 +36,10 @@ _PLMN: Final = re.compile(r"([0-9]{3})[\s./-]?([0-9]{2,3})")
 
 
 def operator(text: str | None) -> OperatorEntry | None:
-    """Read an operator from PLMN digits (`51010`, `510-10`) or a name; None when nothing is given.
+    """Parse an operator from PLMN digits (`51010`, `510-10`) or a name; None for an empty text.
 
-    A known name gets its usual spelling. A name tells no PLMN, since one operator holds several; an unknown PLMN
-    keeps its digits and no name.
+    A known name gets its usual spelling. A name gives no PLMN, since one operator holds several. An unknown PLMN keeps
+    its digits and has no name.
     """
     wanted = " ".join((text or "").split())
     if not wanted:

@@ -1,4 +1,4 @@
-"""Sentences about a position that does not fit: what was most likely meant, and that it is the position to check."""
+"""Build the messages for an implausible position, with the position that was most likely meant."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from sigprobe.words.i18n import _
 
 
 def position_doubt(lat: float, lon: float, tps_id: str | None = None) -> str:
-    """Return what is wrong with a position, with what was most likely meant; empty when it fits.
+    """Return the message for an implausible position, with a suggestion; empty for a plausible one.
 
-    Without a TPS code a position abroad is a doubt only where a slip explains it: offices lie abroad, too.
+    Without a TPS code, a position abroad is reported only if a typing error explains it: offices may be abroad.
     """
     meant = slip(lat, lon, tps_id)
     where = shown(lat, lon)
@@ -41,10 +41,10 @@ def _what(meant: Slip, where: str, lat: float, lon: float, tps_id: str | None) -
 
 
 def shown(lat: float, lon: float) -> str:
-    """Return a pair of degrees as it is typed."""
+    """Format a pair of degrees as a user types it."""
     return f"{lat:.10g}, {lon:.10g}"
 
 
 def suggested(meant: Slip) -> str:
-    """`Did you mean …?` with the position that fits."""
+    """Return `Did you mean …?` with the suggested position."""
     return _("Did you mean {names}?").format(names=shown(meant.lat, meant.lon))

@@ -1,4 +1,4 @@
-"""Find the position that was meant when a sign was forgotten or latitude and longitude were swapped."""
+"""Correct a position with a missing sign, a missing decimal point or swapped coordinates."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Kind = Literal["swapped", "sign", "both", "point"]
 
 @dataclass(frozen=True, slots=True)
 class Slip:
-    """The position that was most likely meant, and what went wrong: `swapped`, `sign`, `both`, or a lost `point`."""
+    """Suggested position and the error it corrects: `swapped`, `sign`, `both`, or a missing `point`."""
 
     kind: Kind
     lat: float
@@ -26,17 +26,17 @@ class Slip:
 
 
 def in_indonesia(lat: float, lon: float) -> bool:
-    """True within the rectangle around the country."""
+    """Return True within the bounding rectangle of Indonesia."""
     return LAT[0] <= lat <= LAT[1] and LON[0] <= lon <= LON[1]
 
 
 def fits(lat: float, lon: float, tps_id: str | None = None) -> bool:
-    """True for a position within Indonesia, and not clearly outside the province of the TPS code where one is given."""
+    """Return True for a position within Indonesia that is not clearly outside the province of the TPS code, if any."""
     return in_indonesia(lat, lon) and not lies_outside(tps_id, lat, lon)
 
 
 def slip(lat: float, lon: float, tps_id: str | None = None) -> Slip | None:
-    """Return what was most likely meant by a position that does not fit; None when it fits or nothing explains it."""
+    """Return the correction of an implausible position; None when it is plausible or no correction fits."""
     if not (math.isfinite(lat) and math.isfinite(lon)) or fits(lat, lon, tps_id):
         return None
     return next((found for found in _candidates(lat, lon) if fits(found.lat, found.lon, tps_id)), None)
@@ -52,12 +52,12 @@ def _candidates(lat: float, lon: float) -> Iterator[Slip]:
 
 
 def _with_point(lat: float, lon: float) -> Iterator[Slip]:
-    """The position with its decimal point put back: -691474 and 10760981 are -6.91474 and 107.60981."""
+    """Return the position with its decimal point restored: -691474 and 10760981 are -6.91474 and 107.60981."""
     if abs(lat) <= 90 and abs(lon) <= 180:
         return
     lats = [lat] if abs(lat) <= 90 else [lat / 10**n for n in range(1, 9) if LAT[0] <= lat / 10**n <= LAT[1]]
     lons = [lon] if abs(lon) <= 180 else [lon / 10**n for n in range(1, 9) if LON[0] <= lon / 10**n <= LON[1]]
-    # of several powers of ten only one leaves a longitude of Indonesia; a latitude is sure only with its first digit
+    # only one power of ten gives a longitude within Indonesia; a latitude is certain only with its first digit
     for first in lats[:1]:
         for second in lons[:1]:
             yield Slip("point", first, second)

@@ -1,4 +1,4 @@
-"""Provinces and their time zones, by the first digits of a TPS code."""
+"""Look up provinces and their time zones by the first digits of a TPS code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROVINCES_AS_OF: Final = "2022-12"
 
 @dataclass(frozen=True, slots=True)
 class Province:
-    """A province: two-digit code, Indonesian name, time zone."""
+    """Province: two-digit code, Indonesian name, time zone."""
 
     code: str
     name: str
@@ -69,16 +69,16 @@ PROVINCES: Final[Mapping[str, Province]] = _provinces(
 
 
 def province(tps_id: str | None) -> Province | None:
-    """The province a TPS code lies in, by its first two digits; None when there is none such."""
+    """Return the province of a TPS code by its first two digits; None for an unknown code."""
     return PROVINCES.get((tps_id or "")[:2])
 
 
 def zone(tps_id: str | None, default: Zone = "WIB") -> Zone:
-    """The time zone of a TPS code; `default` when the province is unknown."""
+    """Return the time zone of a TPS code; `default` when the province is unknown."""
     place = province(tps_id)
     return default if place is None else place.zone
 
 
 def regency_code(tps_id: str | None) -> str | None:
-    """The four-digit code of the regency or city a TPS code lies in; None for anything but 13 digits."""
+    """Return the four-digit code of the regency or city of a TPS code; None for anything but 13 digits."""
     return tps_id[:4] if tps_id is not None and re.fullmatch(r"[0-9]{13}", tps_id) else None

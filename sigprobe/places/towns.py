@@ -1,8 +1,9 @@
-"""Whether a position can lie in the province of a TPS code, by the GeoNames places around it.
+"""Check whether a position can be in the province of a TPS code, by the GeoNames places around it.
 
-`towns.bin` is a line that names the format, a line of JSON, and deflated columns: the province of each place (a byte),
-then latitudes and longitudes in ten-thousandths of a degree. `tools/towns.py` makes it. The places are many on Java
-and few on Papua, and a border is only as sharp as they are dense; so the answer errs on the side of no doubt.
+`towns.bin` has a line with the format's name, a line of JSON, and deflated columns. The columns are the province of
+each place (one byte), latitudes and longitudes (ten-thousandths of a degree). `tools/towns.py` makes it. Places are
+dense on Java and sparse on Papua, and the accuracy near a border follows their density. In doubt the position is
+accepted.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ _MAX_HEADER: Final = 64 * 1024
 
 
 def lies_outside(tps_id: str | None, lat: float, lon: float) -> bool:
-    """True when a position lies clearly outside the province of a TPS code; False wherever that cannot be told.
+    """Return True when a position is clearly outside the province of a TPS code; False when it is inside or uncertain.
 
-    Clearly: the nearest place of the province is more than twice as far as the nearest of any, and 25 km; or there
-    is no Indonesian place within 500 km.
+    Clearly outside: the nearest place of the province is more than 25 km away and more than twice as far as the nearest
+    place of any province. A position more than 500 km from every Indonesian place is outside, too.
     """
     home = province(tps_id)
     if home is None or home.code in UNKNOWN_PROVINCES or not (math.isfinite(lat) and math.isfinite(lon)):
@@ -47,11 +48,11 @@ def lies_outside(tps_id: str | None, lat: float, lon: float) -> bool:
 
 @lru_cache(maxsize=64)
 def _nearest_km(code: int, lat: float, lon: float) -> tuple[float, float] | None:
-    """How far the nearest place of a province is, and the nearest of any; None without data for the province."""
+    """Return km to the nearest place of a province, and to the nearest place at all; None without data."""
     table = _table()
     if table is None or code not in table[0]:
         return None
-    # flat degrees are good enough: within a few hundred km of the equator's belt they are off by 1 % or less
+    # plane geometry is accurate enough: within a few hundred km near the equator the error is 1 % or less
     shrink = math.cos(math.radians(lat))
     x, y = lon * 10_000, lat * 10_000
     own = nearest = math.inf
@@ -66,7 +67,7 @@ def _nearest_km(code: int, lat: float, lon: float) -> tuple[float, float] | None
 
 @cache
 def _table() -> tuple[bytes, array.array[int], array.array[int]] | None:
-    """The columns: provinces, latitudes, longitudes; None when the file is missing or damaged."""
+    """Return the columns provinces, latitudes, longitudes; None when the file is missing or damaged."""
     try:
         with FILE.open("rb") as file:
             if file.readline(64) != FORMAT:

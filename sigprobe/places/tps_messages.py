@@ -1,4 +1,4 @@
-"""What is said about a TPS number: what was most likely meant, and that its village is not listed."""
+"""Build the messages for a mistyped TPS number, or one whose village is not listed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SHAPE: Final = re.compile(r"[0-9]{10}(?!000)[0-9]{3}")
 
 
 def suggestion(text: str) -> str:
-    """`Did you mean …?` with the numbers one slip away and their places; empty when there are none."""
+    """Return `Did you mean …?` with the TPS numbers one typing error away and their places; empty without any."""
     code = places.meant_as_tps(text) or ""
     alike = _SHAPE.fullmatch(code) is not None and code != re.sub(r"[\s.\-]+", "", text) and places.place(code).known
     found = (code,) if alike else places.near_misses(code)
@@ -21,7 +21,7 @@ def suggestion(text: str) -> str:
 
 
 def site_doubt(site: str | None) -> str:
-    """Return that a site's name looks like a mistyped TPS number, with what was meant; empty for any other name."""
+    """Return a message if a site name looks like a mistyped TPS number, with suggestions; empty for any other name."""
     code = None if site is None else places.meant_as_tps(site)
     if site is None or code is None or not code.isdigit():
         return ""
@@ -30,9 +30,9 @@ def site_doubt(site: str | None) -> str:
 
 
 def doubt(tps_id: str | None) -> str:
-    """That a number's village is not in the list, with the list's vintage; empty when nothing speaks against it.
+    """Return a message if the village of a TPS number is not listed, with the list's date; empty otherwise.
 
-    A word and never a refusal: lists age, and a province that the list does not hold raises no doubt.
+    It is a remark, never a refusal: lists age. A province that is missing from the list raises no doubt.
     """
     info = places.table_info()
     if tps_id is None or info is None or not places.place(tps_id).doubtful:

@@ -1,4 +1,4 @@
-"""The batch, its digest and its receipt: what probe and collector say to each other, and nothing about how.
+"""Build and verify batches, their digests and their receipts. No transport.
 
 A batch is NDJSON, the stored bytes of one record a line, gzipped. Its receipt names each record. Only a receipt
 that passes `read_receipt` acknowledges anything.
@@ -53,7 +53,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a receipt says of one record."""
+    """Status of one record in a receipt."""
 
     id: str
     status: str
@@ -62,7 +62,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A receipt that was verified against its batch. `server_time` is RFC 3339 UTC, or None."""
+    """Receipt that was verified against its batch. `server_time` is RFC 3339 UTC, or None."""
 
     batch: str
     digest: str
@@ -72,7 +72,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class ProblemBody:
-    """An error that says it is ours (`"sigprobe": 1`)."""
+    """Error body marked as sigprobe's own (`"sigprobe": 1`)."""
 
     status: int
     title: str
@@ -80,16 +80,16 @@ class ProblemBody:
 
 
 class NotAReceiptError(Exception):
-    """The answer acknowledges nothing; the message says why, in technical words."""
+    """Raised when an answer acknowledges nothing. The message gives the reason in technical words."""
 
 
 def content_digest(body: bytes) -> str:
-    """The `Content-Digest` header's value for `body` (RFC 9530)."""
+    """Return the `Content-Digest` header's value for `body` (RFC 9530)."""
     return f"sha-256=:{base64.b64encode(hashlib.sha256(body).digest()).decode('ascii')}:"
 
 
 def build_batch(rows: Iterable[tuple[str, bytes]]) -> Batch:
-    """Make one batch from (id, stored line) pairs; the lines go out byte for byte."""
+    """Build one batch from (id, stored line) pairs. The lines are sent byte for byte."""
     pairs = list(rows)
     raw = b"".join(line + b"\n" for _, line in pairs)
     body = gzip.compress(raw, compresslevel=9, mtime=0)
@@ -97,7 +97,7 @@ def build_batch(rows: Iterable[tuple[str, bytes]]) -> Batch:
 
 
 def batch_headers(batch: Batch, token: str | None) -> dict[str, str]:
-    """The request headers of a batch."""
+    """Return the request headers of a batch."""
     headers = {
         "Content-Type": BATCH_TYPE,
         "Content-Encoding": "gzip",
@@ -111,7 +111,7 @@ def batch_headers(batch: Batch, token: str | None) -> dict[str, str]:
 
 
 def receipt_body(batch: str, digest: str, server_time: str, results: Sequence[Answer]) -> bytes:
-    """The receipt as the collector sends it, after COMMIT."""
+    """Return the receipt as the collector sends it, after COMMIT."""
     return json.dumps(
         {
             "receipt": RECEIPT_VERSION,
@@ -128,15 +128,15 @@ def receipt_body(batch: str, digest: str, server_time: str, results: Sequence[An
 
 
 def media_type(header: str | None) -> str:
-    """The bare media type of a Content-Type header, lower case; empty when there is none."""
+    """Return the bare media type of a Content-Type header in lower case; empty without one."""
     return (header or "").partition(";")[0].strip().lower()
 
 
 def read_receipt(status: int, content_type: str | None, body: bytes, batch: Batch) -> Receipt:
     """Verify an answer as the receipt of `batch`.
 
-    Raises NotAReceiptError when anything is missing: the exact status 200, the media type, the echo of batch and
-    digest, or when it names a record that was not sent. Any status word we do not know counts as `retry`.
+    Raises NotAReceiptError when the status is not exactly 200, or the media type, batch id or digest does not match.
+    The same holds for a record that was not sent. An unknown status word counts as `retry`.
     """
     if status != 200:
         raise NotAReceiptError(f"status {status}")
@@ -195,7 +195,7 @@ def _json_object(body: bytes) -> dict[str, Any]:
 
 
 def problem_body(status: int, title: str, detail: str | None = None) -> bytes:
-    """An error of ours (RFC 9457), marked so that a portal's cannot be mistaken for it."""
+    """Build an error body (RFC 9457) with a mark that captive portals do not set."""
     return json.dumps(
         {"type": "about:blank", "title": title, "status": status, "sigprobe": 1}
         | ({} if detail is None else {"detail": detail})
@@ -203,7 +203,7 @@ def problem_body(status: int, title: str, detail: str | None = None) -> bytes:
 
 
 def read_problem(status: int, content_type: str | None, body: bytes) -> ProblemBody | None:
-    """Read an error answer; None when it does not say that it is ours."""
+    """Parse an error answer; None unless it has sigprobe's mark."""
     if media_type(content_type) != PROBLEM_TYPE:
         return None
     try:
@@ -221,9 +221,9 @@ _SECONDS: Final = re.compile(r"^\d{1,12}$")
 
 
 def retry_after_s(headers: Mapping[str, str], cap_s: float = 3600.0) -> float | None:
-    """Seconds asked for by `Retry-After`, at most `cap_s`; None when it is absent or not a plain number.
+    """Return the seconds of `Retry-After`, at most `cap_s`; None when it is absent or not a plain number.
 
-    The date form is not read: it would trust the device's clock.
+    The date form is not read, since it depends on the device's clock.
     """
     text = headers.get("Retry-After", "").strip()
     return min(float(text), cap_s) if _SECONDS.match(text) else None

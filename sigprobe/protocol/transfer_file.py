@@ -1,8 +1,8 @@
-"""The files that carry records, and receipts for them, by hand: the format both ends share.
+"""Read and write the transfer files for records and receipts, used when there is no network.
 
-A file is one gzip member of NDJSON: a header line, a line for each record or receipt, and a trailer line with their
-count and the SHA-256 of all bytes before it. A record's line is its stored bytes. Nothing of a file counts before its
-trailer has been verified, and what is read afterwards is compared with what was verified.
+A file is one gzip member of NDJSON: a header line, one line per record or receipt, and a trailer line. The trailer has
+the count and the SHA-256 of all bytes before it. A record's line is its stored bytes. Nothing is imported before the
+trailer is verified. Later reads are compared with the verified digests.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ CHUNK: Final = 500
 
 _RATIO_FROM: Final = 1024 * 1024
 _BLOCK: Final = 64 * 1024
-# no time, no name, no flags, no system: so each byte of a file has one right value
+# no time, name, flags or system: so each byte of a file has one right value
 _GZIP_HEAD: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 _HEX: Final = re.compile(r"[0-9a-f]{64}\Z")
 _MAX_ID: Final = 128
@@ -46,7 +46,7 @@ _MAX_TEXT: Final = 2000
 
 
 class CarryError(Exception):
-    """A file cannot be written or taken in. `code` is one of the failure codes, `detail` says why, technically."""
+    """Raised when a file cannot be written or imported. `code` is a failure code, `detail` the technical reason."""
 
     def __init__(self, code: str, detail: str | None = None) -> None:
         super().__init__(detail or code)
@@ -56,7 +56,7 @@ class CarryError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a file says of itself. `probe_id` is the device that wrote it, null for a collector."""
+    """Header of a file. `probe_id` is the device that wrote it, null for a collector."""
 
     format: str
     version: int
@@ -66,7 +66,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class ReceiptLine:
-    """What became of one record: SHA-256 of its stored bytes in hex, a status of the wire, and the collector."""
+    """Receipt of one record: SHA-256 of its stored bytes in hex, a status of the protocol, and the collector."""
 
     id: str
     sha256: str
@@ -76,7 +76,7 @@ class ReceiptLine:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A file that was read through to a trailer that fits. `marks` are the digests after each `CHUNK` lines."""
+    """File with a verified trailer. `marks` are the digests after each `CHUNK` lines."""
 
     header: Header
     count: int
@@ -88,7 +88,7 @@ class Verified:
 
 
 class Writer:
-    """Lines into an open file. `count` and `raw_bytes` grow with it."""
+    """Write lines into an open file. `count` and `raw_bytes` grow with it."""
 
     def __init__(self, file: BinaryIO, header: Header) -> None:
         self.count = 0
@@ -110,7 +110,7 @@ class Writer:
         )
 
     def add(self, line: bytes) -> None:
-        """Write one line. Raises CarryError when the file would grow past what a reader takes."""
+        """Write one line. Raises CarryError when the file would exceed the size limit of readers."""
         if self.raw_bytes + len(line) > MAX_RAW_BYTES - MAX_LINE_BYTES:
             raise CarryError("file_too_big", f"more than {MAX_RAW_BYTES} bytes")
         self._write(line)
@@ -130,7 +130,7 @@ class Writer:
         )
 
     def finish(self) -> None:
-        """Write the trailer; without it nobody takes the file."""
+        """Write the trailer. Readers reject a file without it."""
         self._write(_to_line({"end": True, "count": self.count, "sha256": self._digest.hexdigest()}))
         self._file.write(self._packer.flush() + struct.pack("<LL", self._crc, self.raw_bytes & 0xFFFFFFFF))
 
@@ -148,10 +148,10 @@ def _to_line(value: dict[str, Any]) -> bytes:
 
 @contextmanager
 def writing(path: Path, header: Header, *, overwrite: bool = False) -> Iterator[Writer]:
-    """Write a file whole or not at all: beside its place, synced, then renamed over it.
+    """Write a file atomically: to a temporary file beside it, synced, then renamed over it.
 
-    Raises CarryError: `file_exists`, `file_full`, `file_unwritable`, `file_too_big`. Whatever ends the block early
-    leaves nothing behind, and a file that was there before as it was.
+    Raises CarryError: `file_exists`, `file_full`, `file_unwritable`, `file_too_big`. After an error no temporary file
+    remains, and an existing file is unchanged.
     """
     _refuse_taken(path, overwrite=overwrite)
     part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
@@ -203,9 +203,9 @@ def _write_error(error: OSError | ValueError) -> CarryError:
 
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """The file, to be verified and then read. Raises CarryError `file_unreadable`."""
+    """Open a file for verification and reading. Raises CarryError `file_unreadable`."""
     try:
-        # a pipe without a writer would block the opening for good
+        # opening a pipe without a writer would block forever
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
     except (OSError, ValueError) as error:
         raise CarryError("file_unreadable", getattr(error, "strerror", None) or str(error)) from error
@@ -217,9 +217,9 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def verify(file: BinaryIO, check: Callable[[Header, bytes], str | None]) -> Verified:
-    """Read a file through, in flat memory, and take nothing.
+    """Verify a whole file in constant memory, without importing anything.
 
-    `check` looks at each line between header and trailer and says what is wrong with it, or None. Raises CarryError:
+    `check` inspects each line between header and trailer and returns an error or None. Raises CarryError:
     `file_not_ours`, `file_newer`, `file_damaged`, `file_too_big`, `file_unreadable`.
     """
     digest = hashlib.sha256()
@@ -251,9 +251,9 @@ def verify(file: BinaryIO, check: Callable[[Header, bytes], str | None]) -> Veri
 
 
 def chunks(file: BinaryIO, verified: Verified) -> Iterator[list[bytes]]:
-    """Read a verified file again, at most `CHUNK` lines at a time, each chunk only when it is what was verified.
+    """Read a verified file again, at most `CHUNK` lines at a time. Each chunk is checked against its digest first.
 
-    Raises CarryError `file_changed` when it is not.
+    Raises CarryError `file_changed` when a digest differs.
     """
     digest = hashlib.sha256()
     left = verified.count
@@ -275,7 +275,7 @@ def chunks(file: BinaryIO, verified: Verified) -> Iterator[list[bytes]]:
 
 @contextmanager
 def _changed() -> Iterator[None]:
-    """Whatever is wrong with a file that was right a moment ago, it has changed."""
+    """Report any error in a verified file as `file_changed`."""
     try:
         yield
     except CarryError as error:
@@ -291,7 +291,7 @@ def _read_errors() -> Iterator[None]:
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """The unpacked lines, without their ends. The last one must have one, and the gzip member must be whole."""
+    """Yield the unpacked lines without line ends. The last line must have one, and the gzip member must be complete."""
     rest = b""
     for block in _unpacked(file):
         pieces = (rest + block).split(b"\n")
@@ -365,7 +365,7 @@ def _check_trailer(line: bytes, count: int, digest: str) -> None:
 
 
 def read_record(line: bytes) -> dict[str, Any]:
-    """A record that has an id a receipt can name. Raises ValueError, as for a line of a batch."""
+    """Parse a record with an id that a receipt can name. Raises ValueError, as for a line of a batch."""
     record = read_object(line)
     name = record.get("id")
     if not isinstance(name, str) or not 1 <= len(name) <= _MAX_ID or not name.isprintable():
@@ -374,12 +374,12 @@ def read_record(line: bytes) -> dict[str, Any]:
 
 
 def read_receipt_line(line: bytes) -> ReceiptLine:
-    """A line of a file of receipts. Raises ValueError when it is none."""
+    """Parse a line of a receipts file. Raises ValueError for an invalid one."""
     found = read_object(line)
     values = [found.get(name) for name in ("id", "sha256", "status", "collector")]
     texts = [value for value in values if isinstance(value, str)]
     if len(texts) != len(values) or not _HEX.match(texts[1]):
         raise ValueError("no receipt")
     if any(len(text) > _MAX_TEXT or not text.isprintable() for text in texts):
-        raise ValueError("no text fit for a screen")  # they are shown at home
+        raise ValueError("no text fit for a screen")  # they are displayed on the device of origin
     return ReceiptLine(*texts)

@@ -1,4 +1,4 @@
-"""Read IP addresses as they stand in records, settings and requests."""
+"""Parse IP addresses in the notations of records, settings and requests."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def parse_ip(host: str) -> IpAddress | None:
-    """The address of `127.0.0.1`, `::1`, `[::1]`, `fe80::1%eth0`; None for a name.
+    """Return the address of `127.0.0.1`, `::1`, `[::1]`, `fe80::1%eth0`; None for a name.
 
-    An IPv4 address that is written inside IPv6 (`::ffff:127.0.0.1`) is the IPv4 address.
+    An IPv4 address mapped into IPv6 (`::ffff:127.0.0.1`) becomes the IPv4 address.
     """
     bare = host.removeprefix("[").removesuffix("]").partition("%")[0]
     try:
@@ -23,7 +23,7 @@ def parse_ip(host: str) -> IpAddress | None:
 
 
 def is_loopback(host: str) -> bool:
-    """True for a host that is always this device: `localhost`, 127.0.0.0/8 and ::1, in any notation."""
+    """Return True for a host that is always this device: `localhost`, 127.0.0.0/8 and ::1, in any notation."""
     if host.lower().removesuffix(".") == "localhost":
         return True
     address = parse_ip(host)

@@ -1,4 +1,4 @@
-"""Define from when on a clock is wrong. One limit for the screen, `doctor` and the verdict."""
+"""Define the offset from which a clock counts as wrong. One limit for the screen, `doctor` and the verdict."""
 
 from __future__ import annotations
 

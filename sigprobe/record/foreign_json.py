@@ -1,4 +1,4 @@
-"""Read JSON from outside: another program, a network, a file that may be damaged."""
+"""Parse JSON from external sources: another program, a network, a file that may be damaged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 def read_json(text: bytes | str) -> Any:
     """Parse one JSON value. Raises ValueError for anything else, and nothing but ValueError.
 
-    Bytes must be UTF-8. NaN and Infinity are no JSON; endless nesting and numbers of thousands of digits are refused.
+    Bytes must be UTF-8. NaN and Infinity are not JSON. Excessive nesting and numbers of thousands of digits are
+    refused.
     """
     try:
         return json.loads(text if isinstance(text, str) else text.decode("utf-8"), parse_constant=_refuse)
@@ -34,7 +35,7 @@ def object_or_none(text: bytes | str) -> dict[str, Any] | None:
 
 
 class TooDeepError(ValueError):
-    """JSON that is nested too deeply to be read."""
+    """JSON that is nested too deeply."""
 
 
 def _refuse(name: str) -> float:

@@ -1,4 +1,4 @@
-"""Bounds of a time that can be true, from this program's own release date. They need no network."""
+"""Define the bounds of a plausible time, from this program's own release date. They need no network."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ LATEST: Final = RELEASED + timedelta(days=15 * 365)
 
 
 def is_plausible(when: datetime) -> bool:
-    """True for a time from the release of this version to 15 years after it."""
+    """Return True for a time from the release of this version to 15 years after it."""
     return RELEASED <= when <= LATEST
 
 
 def is_plausible_timestamp(seconds: float) -> bool:
-    """The same for seconds since 1970."""
+    """Return the same for seconds since 1970."""
     return RELEASED.timestamp() <= seconds <= LATEST.timestamp()

@@ -1,7 +1,7 @@
-"""The one record that crosses every boundary, and the words for what can go wrong in it.
+"""Define the record that all parts share, and the codes for its failures.
 
-A `Result` is what a check, a run, the queue, the wire and the collector share. Its bytes are fixed once, when it
-is put into the queue: UTF-8, compact, one line. Missing values are `None`, never 0; units stand in the names.
+A `Result` is shared by checks, runs, queue, protocol and collector. Its bytes are fixed once, when it is put into the
+queue: UTF-8, compact, one line. Missing values are `None`, never 0. Names carry units.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MAX_WHOLE_NUMBER: Final = 2**63 - 1
 
 
 class Outcome(StrEnum):
-    """What a check saw. Set by the kind alone; thresholds never touch it."""
+    """Observation of a check. Set by the kind alone; thresholds never change it."""
 
     OK = "ok"
     DEGRADED = "degraded"
@@ -40,7 +40,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why an outcome is not `ok`: a code of `CODES` and a technical detail that is never translated."""
+    """Reason why an outcome is not `ok`: a code of `CODES` and a technical detail that is never translated."""
 
     code: str
     detail: str | None = None
@@ -48,7 +48,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What was asked: name and address as configured, and the address really used (null when none was)."""
+    """Target of a check: name and address as configured, and the address really used (null without one)."""
 
     name: str
     address: str | None = None
@@ -57,13 +57,13 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where the device was. Degrees WGS 84, metres, seconds; a negative `fix_age_s` is a fix after the start."""
+    """Position of the device. Degrees WGS 84, metres, seconds; a negative `fix_age_s` is a fix after the start."""
 
     lat: float
     lon: float
     alt_m: float | None = None
     accuracy_m: float | None = None
-    fix: str | None = None  # "2d", "3d", or null where the source knows none
+    fix: str | None = None  # "2d", "3d", or null if the source reports none
     satellites: int | None = None
     hdop: float | None = None
     source: str | None = None  # gpsd, nmea, modem, fixed, manual
@@ -74,7 +74,7 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """The mobile operator: the raw PLMN (MCC + MNC) and a name. Either may be unknown."""
+    """Mobile operator: the raw PLMN (MCC + MNC) and a name. Either may be unknown."""
 
     plmn: str | None = None
     name: str | None = None
@@ -82,7 +82,7 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """The link in use when the check started. What is not known is null."""
+    """Link in use when the check started. Unknown values are null."""
 
     interface: str | None = None
     access: str | None = None  # wifi, cellular, ethernet
@@ -103,7 +103,7 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """How far the device's clock can be trusted. `boottime_ns` is CLOCK_BOOTTIME: it counts suspend."""
+    """Accuracy of the device's clock. `boottime_ns` is CLOCK_BOOTTIME: it counts suspend."""
 
     boottime_ns: int | None = None
     synced: bool | None = None
@@ -114,7 +114,7 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Tags:
-    """Who, where and over what: the same for every kind."""
+    """Identity, place and link of a record: the same for every kind."""
 
     tps_id: str | None = None
     election_id: str | None = None
@@ -126,7 +126,7 @@ class Tags:
 
 @dataclass(frozen=True, slots=True)
 class Software:
-    """The program that made the record."""
+    """Program that made the record."""
 
     name: str
     version: str
@@ -134,10 +134,10 @@ class Software:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One check, or one run. `stream_id` and `seq` are null until the queue has assigned them.
+    """Result of one check, or of one run. `stream_id` and `seq` are null until the queue has assigned them.
 
-    `id` is identity and idempotency, never order; order is (`probe_id`, `stream_id`, `seq`). `started_at` is
-    RFC 3339 UTC from the wall clock, `duration_ms` comes from the monotonic clock.
+    `id` gives identity and idempotency, never order; order is (`probe_id`, `stream_id`, `seq`). `started_at` is RFC
+    3339 UTC from the wall clock, `duration_ms` is from the monotonic clock.
     """
 
     id: str
@@ -159,14 +159,14 @@ class Result:
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
-        """Hold the record's own rule: `failed` and `skipped` always carry a failure, `ok` never does."""
+        """Check the record's invariant: `failed` and `skipped` always have a failure, `ok` never does."""
         if self.outcome in (Outcome.FAILED, Outcome.SKIPPED) and self.failure is None:
             raise ValueError(f"outcome {self.outcome} needs a failure")
         if self.outcome is Outcome.OK and self.failure is not None:
             raise ValueError("outcome ok carries no failure")
 
     def placed(self, *, probe_id: str, stream_id: str, seq: int, boot_id: str | None) -> Result:
-        """Give the record its place in the queue's order; called inside the put transaction."""
+        """Set the record's place in the queue's order; called inside the put transaction."""
         placed = object.__new__(Result)  # dataclasses.replace takes ten times as long
         for store, value in zip(_STORES, _READ(self), strict=True):
             store(placed, value)
@@ -175,7 +175,7 @@ class Result:
         return placed
 
     def to_dict(self) -> dict[str, Any]:
-        """The record as plain JSON values, in the order of the published schema."""
+        """Return the record as plain JSON values, in the order of the published schema."""
         tags = self.tags
         place = tags.location
         network = tags.network
@@ -197,16 +197,16 @@ class Result:
         return record
 
     def to_line(self) -> bytes:
-        """The record's bytes: UTF-8, compact, one line, no line end.
+        """Return the record's bytes: UTF-8, compact, one line, no line end.
 
         Raises ValueError when a number is not finite or the line is longer than `MAX_LINE_BYTES`.
         """
         return _line(self._outline())
 
     def line_around_seq(self, *, probe_id: str, stream_id: str, boot_id: str | None) -> tuple[bytes, bytes]:
-        """What stands before and after the value of `seq` in the line of the record when it is placed.
+        """Return the parts of the placed record's line before and after the value of `seq`.
 
-        The queue learns `seq` inside its transaction; everything slow about the line is done before it. Raises
+        The queue assigns `seq` inside its transaction, so all slow work on the line is done before it. Raises
         ValueError as `to_line` does.
         """
         place = {"probe_id": probe_id, "stream_id": stream_id, "seq": None, "boot_id": boot_id}
@@ -215,22 +215,22 @@ class Result:
         return head + b'"seq":', tail
 
     def _outline(self) -> dict[str, Any]:
-        """The record in the order of the published schema, its parts as they are."""
+        """Return the record in the order of the published schema, its parts unconverted."""
         outline = dict(zip(_ORDER, _IN_ORDER(self), strict=True))
-        outline["data"] = dict(self.data)  # the encoder knows no other mapping
+        outline["data"] = dict(self.data)  # the encoder accepts no other mapping
         return outline
 
 
 def _line(outline: dict[str, Any], room: int = 0) -> bytes:
     try:
-        # four times as fast as json's own, and loaded by whoever has settings anyway; it knows dataclasses
+        # four times as fast as json's own; loading the settings loads it anyway; it encodes dataclasses
         from pydantic_core import to_json
 
         line = to_json(outline, inf_nan_mode="constants")
-    except (ValueError, ImportError, OSError):  # a disk that gives no module to load may still take the record
+    except (ValueError, ImportError, OSError):  # a disk that cannot load a module may still store the record
         line = b"NaN"
     if b"NaN" in line or b"Infinity" in line:
-        # a number that is none must raise, half a surrogate must not: json's own encoder tells them apart
+        # NaN must raise, half a surrogate must not: json's own encoder distinguishes them
         line = _ENCODER.encode(outline).encode("utf-8", errors="replace")
     if len(line) + room > MAX_LINE_BYTES:
         raise ValueError(f"a record of {len(line)} bytes is over the limit of {MAX_LINE_BYTES}")
@@ -252,7 +252,7 @@ _GETTERS: Final = {
 
 
 def _plain(value: Any) -> dict[str, Any]:
-    """A slotted dataclass as a dict, its parts as they are; `dataclasses.asdict` takes ten times as long.
+    """Return a slotted dataclass as a dict, its parts unconverted; `dataclasses.asdict` takes ten times as long.
 
     Raises TypeError for anything else.
     """
@@ -272,10 +272,10 @@ _UUID: Final = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-
 
 
 def envelope_fault(record: object) -> str | None:
-    """Say what is wrong with a record's envelope, or None when a collector can keep it.
+    """Return the error in a record's envelope, or None when a collector can store it.
 
-    Only what identity, order and columns rest on is looked at: unknown fields, unknown kinds and a higher
-    `schema` are all fine, so that an old collector keeps what a new probe sends.
+    Only the fields behind identity, order and columns are checked. Unknown fields, unknown kinds and a higher `schema`
+    are valid, so that an old collector stores the records of a new probe.
     """
     if not isinstance(record, dict):
         return "a record must be a JSON object"
@@ -310,7 +310,7 @@ def envelope_fault(record: object) -> str | None:
 
 
 def new_id(now_s: float | None = None) -> str:
-    """Mint a UUIDv7 (RFC 9562). A clock before 1970 counts as 1970: the id is identity, never order."""
+    """Generate a UUIDv7 (RFC 9562). A clock before 1970 counts as 1970: the id is identity, never order."""
     millis = max(0, int((time.time() if now_s is None else now_s) * 1000)) & (2**48 - 1)
     value = millis << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
     text = f"{value:032x}"
@@ -318,22 +318,22 @@ def new_id(now_s: float | None = None) -> str:
 
 
 def is_at_least(data: Mapping[str, Any], name: str) -> bool:
-    """Whether a rate of a `throughput` record is only what a test saw that ended before it knew the link's own.
+    """Return whether a rate of a `throughput` record is only a lower bound, because the test ended early.
 
     `name` is `download_bps` or `upload_bps`.
     """
     way = name.removesuffix("_bps")
-    # the other engines state no interval, whatever ended them
+    # the other engines report no interval, whatever ended them
     return data.get("engine") == "http" and data.get(f"ended_{way}") == "data_cap" and data.get(f"{way}_ci_bps") is None
 
 
 def format_time(when: datetime) -> str:
-    """RFC 3339 UTC with milliseconds: `2029-02-14T07:05:01.123Z`."""
+    """Format a time as RFC 3339 UTC with milliseconds: `2029-02-14T07:05:01.123Z`."""
     return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def parse_time(text: str) -> datetime | None:
-    """Read an RFC 3339 time as an aware datetime; None when it is none, or out of the calendar's range."""
+    """Parse an RFC 3339 time as an aware datetime; None for an invalid one, or one outside the calendar's range."""
     try:
         when = datetime.fromisoformat(text.upper().replace("Z", "+00:00"))
         return when.astimezone(UTC) if when.tzinfo is not None else None
@@ -342,14 +342,14 @@ def parse_time(text: str) -> datetime | None:
 
 
 def utc_now() -> str:
-    """The wall clock as text. For `started_at` and the like; spans come from the monotonic clock."""
+    """Return the wall clock as text. For `started_at` and the like; spans use the monotonic clock."""
     return format_time(datetime.now(UTC))
 
 
 def read_result(record: Mapping[str, Any]) -> Result:
-    """A stored record as a `Result` again, for screens and reports; unknown fields are left out.
+    """Parse a stored record as a `Result`, for screens and reports. Unknown fields are left out.
 
-    Raises ValueError when the envelope does not hold.
+    Raises ValueError when the envelope is invalid.
     """
     fault = envelope_fault(record)
     if fault is not None:

@@ -1,8 +1,7 @@
-"""The long-running loop: a test on its schedule, and the backlog sent whenever there is a way.
+"""Run the long-running loop: scheduled tests, and uploads whenever a connection is available.
 
-Time is the time since boot, suspend included: setting the wall clock neither skips a test nor makes a flood of them,
-and after a suspend there is one test at once. The process sleeps until something is due or the kernel tells of a
-new way out.
+Uses CLOCK_BOOTTIME, which counts suspend. Clock changes neither skip nor repeat tests, and after a suspend one test
+runs at once. The process sleeps until something is due or the kernel reports a new route.
 """
 
 from __future__ import annotations
@@ -28,24 +27,24 @@ START_WITHIN_S: Final = 30.0
 
 
 def device_clock() -> float:
-    """Seconds that never jump and count suspend, where the system can tell."""
+    """Return monotonic seconds that include suspend, if the system has such a clock."""
     now = boottime()
     return time.monotonic() if now is None else now
 
 
 def next_slot(after: float, period_s: float, share: float) -> float:
-    """The next moment of this probe's own grid: every `period_s`, moved by its `share` of a period."""
+    """Return the next slot of this probe's schedule: every `period_s`, shifted by its `share` of a period."""
     offset = share * period_s
     return (math.floor((after - offset) / period_s) + 1) * period_s + offset
 
 
 @dataclass(slots=True)
 class Agent:
-    """The loop and what it works with; every clock, wait and deed is a field.
+    """Loop of the agent. Clocks, waiting and actions are fields, so that tests can replace them.
 
-    `run_test` measures once. `send(give_way_s)` drains, leaving off after so many seconds, and returns the seconds
-    until the next try. `wait(seconds)` returns True when a way out has come, `link_up` is called then. `reload`
-    reads the settings anew and returns the period, `slept` is called after each sleep.
+    `run_test` measures once. `send(give_way_s)` uploads, stops after that many seconds, and returns the seconds until
+    the next attempt. `wait(seconds)` returns True when a route has appeared; then `link_up` is called. `reload` reads
+    the settings again and returns the period. `slept` is called after each sleep.
     """
 
     period_s: float
@@ -64,7 +63,7 @@ class Agent:
     next_run_at: float = 0.0
 
     def run(self) -> None:
-        """Go on until `stop` is set."""
+        """Run until `stop` is set."""
         self.next_run_at = self._first_run()
         next_send_at = self.clock()
         while not self.stop.is_set():
@@ -76,7 +75,7 @@ class Agent:
             elif now >= self.next_run_at:
                 self.last_run_at = now
                 self.next_run_at = self._slot_after(now)
-                self.told(self.next_run_at - now)  # noted before it begins: a crash must not repeat it at once
+                self.told(self.next_run_at - now)  # noted before it begins: a crash must not repeat the test at once
                 self.run_test()
                 next_send_at = self.clock()
             elif now >= next_send_at:
@@ -88,12 +87,12 @@ class Agent:
     def _first_run(self) -> float:
         now = self.clock()
         if self.last_run_at is not None and now - self.period_s < self.last_run_at <= now:
-            # started again soon after a test: no second one now
+            # restarted soon after a test: no second one now
             return max(next_slot(now, self.period_s, self._share()), self.last_run_at + self.period_s / 2)
         return now + self._share() * min(START_WITHIN_S, self.period_s)
 
     def _slot_after(self, now: float) -> float:
-        # a late test, as after a suspend, is not followed by the next one at once
+        # a late test, for example after a suspend, is not followed by the next one at once
         return next_slot(now + self.period_s / 2, self.period_s, self._share())
 
     def _share(self) -> float:
@@ -105,23 +104,23 @@ class Agent:
             self.next_run_at = next_slot(self.clock(), period_s, self._share())
 
 
-# --- what lies beside the queue -----------------------------------------------------------------------------
+# --- files beside the queue ---------------------------------------------------------------------------------
 
 
 def lock_file(queue: Path) -> Path:
-    """The file whose lock an agent holds as long as it lives."""
+    """Return the path of the lock that a running agent holds."""
     return queue.with_name(queue.name + ".agent.lock")
 
 
 def state_file(queue: Path) -> Path:
-    """Where an agent notes its last and next test."""
+    """Return the path of the file with an agent's last and next test."""
     return queue.with_name(queue.name + ".agent.json")
 
 
 def note_runs(
     queue: Path, boot_id: str | None, last_run_at: float | None, next_in_s: float, now: Callable[[], float] = time.time
 ) -> None:
-    """Note when the last test was (time since boot) and when the next one is due (wall clock, for people)."""
+    """Store when the last test was (time since boot) and when the next one is due (wall clock, for display)."""
     document = {
         "pid": os.getpid(),
         "boot_id": boot_id,
@@ -132,7 +131,7 @@ def note_runs(
 
 
 def last_run(queue: Path, boot_id: str | None) -> float | None:
-    """When the last test of an agent was, in seconds since this boot; None when none was."""
+    """Return when an agent's last test was, in seconds since this boot; None without one."""
     document = read_state(state_file(queue))
     told = document.get("last_run_boottime_s")
     if boot_id is None or document.get("boot_id") != boot_id or not isinstance(told, (int, float)):
@@ -141,7 +140,7 @@ def last_run(queue: Path, boot_id: str | None) -> float | None:
 
 
 def next_run_at(queue: Path) -> float | None:
-    """When a living agent tests next, in wall-clock seconds; None when no agent is alive."""
+    """Return when a running agent tests next, in wall-clock seconds; None when no agent is running."""
     import filelock
 
     told = read_state(state_file(queue)).get("next_run_at")

@@ -35,10 +35,10 @@ def clock_offset(
     now: Callable[[], float] = time.time,
     sync: Callable[[], tuple[bool, float | None] | None] = kernel_sync,
 ) -> Offset | None:
-    """Return true time minus this device's clock and its uncertainty, in ms; None when nothing tells it.
+    """Return true time minus this device's clock and its uncertainty, in ms; None when it is unknown.
 
-    It comes from receipts or from GPS, by the smaller uncertainty. GPS time that contradicts a receipt, a clock set
-    by a time service, or the last known time is ignored: receivers shift by 1024 weeks when their count runs over.
+    The source with the smaller uncertainty wins: receipts or GPS. GPS time is ignored if it contradicts a receipt, a
+    clock set by a time service, or the last known time. Receivers shift by 1024 weeks when their week number overflows.
     """
     path = offset_file(buffer.configured_path)
     learnt = estimate(path, buffer.boot_id)
@@ -55,10 +55,10 @@ def agrees(
     last_known_s: float | None,
     now_s: float,
 ) -> bool:
-    """Whether GPS time fits everything else that is known of the time.
+    """Return whether GPS time agrees with all other known times.
 
-    `learnt` is the offset by receipts, `sync` what the kernel says of its time service, `last_known_s` the latest time
-    a receipt has told, `now_s` this device's clock.
+    `learnt` is the offset by receipts, `sync` the kernel's report on its time service. `last_known_s` is the latest
+    time from a receipt, `now_s` this device's clock.
     """
     offset, error = told
     if not is_plausible_timestamp(now_s + offset / 1000):
@@ -83,7 +83,7 @@ def gps_offset(gps: GpsReader, *, now: Callable[[], float] = time.time) -> Offse
 
 
 def clock_is_wrong(report: Report) -> bool:
-    """True when the collector's clock and this device's differ by more than a minute."""
+    """Return True when the collector's clock and this device's differ by more than a minute."""
     return (
         report.clock_offset_ms is not None
         and abs(report.clock_offset_ms) - (report.clock_error_ms or 0.0) > CLOCK_WRONG_S * 1000

@@ -1,7 +1,7 @@
 """Compute how many bytes a run may use: per run, day and month, for all interfaces and for the one in use.
 
-Limits are bytes on the interface, headers included. The counters are stored in the queue's database; here they are
-plain numbers. A limit of None is none, 0 allows nothing.
+Limits are bytes on the interface, headers included. The counters are stored in the queue's database; this module works
+on plain numbers. A limit of None means no limit, 0 allows nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LARGE_BYTES: Final = 5 * MB
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Megabytes (10⁶ bytes) a run, a day, a month."""
+    """Limits in megabytes (10⁶ bytes) per run, day and month."""
 
     per_run_mb: int | None = None
     per_day_mb: int | None = None
@@ -29,12 +29,12 @@ class Limits:
 
 
 def day_of(now: datetime) -> str:
-    """The day that counts, as `YYYY-MM-DD`: the device's own, since that is how data packages are sold."""
+    """Return the local date as `YYYY-MM-DD`: data packages count by the device's own day."""
     return now.astimezone().date().isoformat()
 
 
 def month_of(day: str) -> str:
-    """The month of a day, as `YYYY-MM`."""
+    """Return the month of a day, as `YYYY-MM`."""
     return day[:7]
 
 
@@ -46,10 +46,10 @@ def allowance(
     here: Limits | None = None,
     asked_bytes: int | None = None,
 ) -> int | None:
-    """Bytes that a run may still use; None means no limit.
+    """Return the bytes that a run may still use; None means no limit.
 
-    `used(prefix, interface)` tells the bytes used on days that begin so (`None`: on all interfaces).
-    `asked_bytes` is what the user allowed for this run (`--max-data`): it replaces the limit per run, up or down, but
+    `used(prefix, interface)` returns the bytes used on days that begin with the prefix (interface `None`: on all
+    interfaces). `asked_bytes` is the user's `--max-data` for this run. It replaces the limit per run, up or down, but
     not those of day and month.
     """
     left = [*_left(day, used, everywhere, None, per_run=asked_bytes is None)]
@@ -75,8 +75,8 @@ def day_share(
 ) -> int | None:
     """Return the bytes that scheduled runs may use today; None means no limit.
 
-    It is the limit of the day, or what the month leaves for each of its days, by the tighter of both. `limits` holds
-    those of all interfaces (with None) and of the one in use.
+    It is the smaller of the day's limit and an equal share of what the month has left. `limits` holds those of all
+    interfaces (with None) and of the one in use.
     """
     day = day_of(now)
     local = now.astimezone()
@@ -92,7 +92,7 @@ def day_share(
 
 
 def is_due(share_bytes: int | None, used_bytes: int, now: datetime) -> bool:
-    """Whether a large check may run now, so that the day's share lasts until the day ends."""
+    """Return whether a large check may run now, so that the day's share lasts until the day ends."""
     if share_bytes is None:
         return True
     local = now.astimezone()
@@ -102,9 +102,9 @@ def is_due(share_bytes: int | None, used_bytes: int, now: datetime) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class DataPlan:
-    """What a schedule costs. Bytes on the interface; `day_bytes` is the most a day may take, None without a limit.
+    """Data cost of a schedule. Bytes on the interface; `day_bytes` is the maximum per day, None without a limit.
 
-    `large_per_day` is how often the large checks fit into a day, None where they run in every test.
+    `large_per_day` is how often the large checks fit into a day, None if they run in every test.
     """
 
     runs_per_day: int
@@ -115,7 +115,7 @@ class DataPlan:
 
 
 def plan_day(every_min: int, check_bytes: Sequence[int], day_bytes: int | None) -> DataPlan:
-    """Return what runs every so many minutes cost a day, by the upper limits of the checks in payload bytes."""
+    """Return the daily cost of runs at an interval in minutes, by the upper limits of the checks in payload bytes."""
     runs = max(1, 1440 // every_min)
     large = on_the_wire(sum(size for size in check_bytes if size > LARGE_BYTES))
     run = on_the_wire(sum(check_bytes))

@@ -1,6 +1,6 @@
-"""The loop of a drive test: where the device is, when the next point is due, and when it is enough.
+"""Run the loop of a drive test: position, time of the next point, and the end of the drive.
 
-Clock, wait, position and deed are given, so that the loop itself holds nothing but the decisions.
+Clock, waiting, position and measuring are passed in, so the loop holds only the decisions.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ LONGEST_MS: Final = 8_000
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """When the next point is due: after so many seconds, after so many metres, or whichever comes first."""
+    """Interval between points: by seconds, by metres, or by the earlier of both."""
 
     every_s: float | None = EVERY_S
     metres: float | None = None
 
     def due(self, waited_s: float, moved_m: float | None) -> bool:
-        """Whether a point is due. `moved_m` is None where one of the two positions is not known."""
+        """Return whether a point is due. `moved_m` is None when one of the two positions is unknown."""
         if waited_s < LEAST_S:
             return False
         if self.metres is None or moved_m is None:
@@ -54,9 +54,9 @@ class Pace:
 
 @dataclass(slots=True)
 class Compass:
-    """The last position that can be: fresh, measured, not 0/0, and none that a straying receiver told.
+    """Last plausible position: fresh, measured, not 0/0, and free of receiver errors.
 
-    A fix is as old as the time since it was first seen; `Fix.at_s` alone leans on two clocks that may differ.
+    The age of a fix is the time since it was first seen. `Fix.at_s` alone relies on two clocks that may differ.
     """
 
     newest: Callable[[], Fix | None]
@@ -66,13 +66,13 @@ class Compass:
     _pause_s: float = math.inf
 
     def look(self) -> Fix | None:
-        """Where the device is now; None when that is not known."""
+        """Return the current position; None when it is unknown."""
         found = self.newest()
         if found is not None and found.at_s is not None and not is_zero(found):
             if found.oddity is None:
                 self._take(found, found.at_s)
             elif self._sound is not None and found.at_s == self._sound.at_s:
-                self._sound = found  # the receiver strays now; this is where it was before, and says so
+                self._sound = found  # the receiver is wrong now; this is its earlier position, with its age
         sound = self._sound
         if sound is None or sound.at_s is None:
             return None
@@ -90,29 +90,29 @@ class Compass:
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """The place of one point for all of its checks, as `Session` asks for it."""
+    """Position of one point for all of its checks, as `Session` needs it."""
 
     fix: Fix | None
 
     def location(self, check_started: float) -> Location | None:
-        """The point's own position, however far the device has come since."""
+        """Return the point's own position, even if the device has moved on."""
         return location(self.fix, check_started)
 
     def wait(self, timeout_s: float) -> bool:
-        """Nothing is waited for."""
+        """Return at once: the position of a point is fixed."""
         del timeout_s
         return self.fix is not None
 
     def may_come(self) -> bool:
-        """No later position belongs to this point."""
+        """Return False: a later position belongs to another point."""
         return False
 
 
 @dataclass(slots=True)
 class Drive:
-    """One drive. `measure(number, fix, way_m)` makes a point; `keep(point)` tells why the drive must end, or None.
+    """One drive. `measure(number, fix, way_m)` measures a point; `keep(point)` returns a reason to stop, or None.
 
-    `room()` is false when the data budget has none left for another point.
+    `room()` is False when the data budget has no room for another point.
     """
 
     pace: Pace
@@ -128,7 +128,7 @@ class Drive:
     odometer: Odometer = field(default_factory=Odometer)
 
     def run(self) -> Ended:
-        """Make points until stop, budget or a fault; returns which."""
+        """Measure points until stop, budget or an error; return the reason."""
         begun = self.clock()
         done = 0
         while True:
@@ -175,7 +175,7 @@ class Drive:
 
 
 def light(options: CommonOptions) -> CommonOptions:
-    """The same check, small enough to be repeated on the way. A kind that is too heavy for it is left as it is."""
+    """Return the same check, small enough to repeat while travelling. A kind that cannot be reduced is unchanged."""
     if not kinds.info(options.kind).in_drive:
         return options
     small = options.lighter()
@@ -183,12 +183,12 @@ def light(options: CommonOptions) -> CommonOptions:
 
 
 def light_checks(checks: Sequence[CommonOptions]) -> tuple[CommonOptions, ...]:
-    """The checks of the settings that a drive repeats unless told otherwise: all that are light enough."""
+    """Return the checks that a drive repeats by default: all light ones of the settings."""
     return tuple(light(options) for options in checks if kinds.info(options.kind).in_drive)
 
 
 def bytes_for(checks: Sequence[CommonOptions]) -> int:
-    """What one point takes at most; what fills the link stops by itself at the budget."""
+    """Return the maximum bytes of one point. Checks that fill the link stop at the budget by themselves."""
     from sigprobe.measure import KINDS
 
     return sum(options.estimate().bytes for options in checks if not KINDS[options.kind].exclusive) or 1

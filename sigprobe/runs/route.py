@@ -1,6 +1,6 @@
-"""A drive as a row of points: what each point says of the network there, how far it was, and which stretch is worst.
+"""Turn a drive into a row of points: the network at each point, its distance, and the worst stretch.
 
-Pure functions over the results of each point's run; no I/O and no words.
+Pure functions over the results of each point's run; no I/O and no texts.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Ended = Literal["time", "points", "data", "stopped", "storage", "files"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What one check of a point came to; `code` is the failure's, None without one. `beyond`: not of the gateway."""
+    """Result of one check of a point. `code` is its failure, None without one. `beyond`: not the gateway."""
 
     name: str
     kind: str
@@ -40,12 +40,11 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One row of a drive. `at_s` is its start on the monotonic clock, `at` the same by the wall clock (RFC 3339 UTC).
+    """One row of a drive. `at_s` is its start on the monotonic clock, `at` the same on the wall clock (RFC 3339 UTC).
 
-    `location` is None where there was no fresh fix. `service`: something beyond the gateway answered; None when
-    nothing was asked. `numbers` are by metric; `at_least` names those that are only lower bounds.
-    `grade` is good, fair, poor, bad (no service), or empty
-    (nothing measured). `distance_m` is the way from the start along the known positions.
+    `location` is None without a fresh fix. `service`: something beyond the gateway answered; None if nothing was
+    tested. `numbers` are by metric; `at_least` names those that are only lower bounds. `grade` is good, fair, poor, bad
+    (no service), or empty (nothing measured). `distance_m` is the distance travelled along the known positions.
     """
 
     number: int
@@ -66,15 +65,16 @@ class Point:
 
     @property
     def codes(self) -> tuple[str, ...]:
-        """The failure codes of its checks, each once; those of the gateway last."""
+        """Return the failure codes of its checks, each once; those of the gateway last."""
         ordered = sorted(self.checks, key=lambda check: not check.beyond)
         return tuple(dict.fromkeys(check.code for check in ordered if check.code is not None))
 
 
 def has_service(results: Sequence[Result]) -> bool | None:
-    """Whether anything beyond the gateway answered; None when nothing was asked there.
+    """Return whether anything beyond the gateway answered; None if nothing was tested there.
 
-    A resolver alone proves nothing beside checks that failed: a phone that shares its connection answers from memory.
+    A resolver's answer proves nothing if other checks failed: a phone that shares its connection answers from its
+    cache.
     """
     asked = [r for r in results if _asks_beyond(r)]
     answered = [r for r in asked if r.outcome is not Outcome.FAILED]
@@ -86,7 +86,7 @@ def has_service(results: Sequence[Result]) -> bool | None:
 
 
 def grade_of(results: Sequence[Result], profile: Profile | None) -> str:
-    """The word for a point: `bad` without service, else that of its worst number; a failed check makes it `poor`."""
+    """Return the grade of a point: `bad` without service, else that of its worst number; `poor` after a failed check."""
     service = has_service(results)
     if service is None:
         return NOTHING
@@ -107,7 +107,7 @@ def _asks_beyond(result: Result) -> bool:
 
 
 def _counts(reading: Reading) -> bool:
-    """Whether a number says something: with few packets one lost is chance, and so is their jitter."""
+    """Return whether a number is significant: with few packets, loss and jitter are chance."""
     if reading.metric == "jitter_ms":
         return False
     data = reading.result.data
@@ -126,7 +126,7 @@ def point_of(
     data_used_bytes: int,
     saved: bool,
 ) -> Point:
-    """The row that a run at one place makes."""
+    """Build the row from a run at one place."""
     first: dict[str, float] = {}
     at_least = set()
     for result in filter(_asks_beyond, results):
@@ -164,7 +164,7 @@ def point_of(
 
 @dataclass(slots=True)
 class Odometer:
-    """The way along the positions it is told; what lies between two of them where none was known does not count."""
+    """Distance along the known positions. Gaps with unknown positions do not count."""
 
     way_m: float = 0.0
     _anchor: tuple[float, float] | None = None
@@ -172,7 +172,7 @@ class Odometer:
     _broken: bool = False
 
     def take(self, place: tuple[float, float] | None, error_m: float | None = None) -> None:
-        """Add where the device is now; None where that is not known. `error_m` is the position's own, if told."""
+        """Add the current position; None when it is unknown. `error_m` is the position's accuracy, if known."""
         if place is None:
             self._broken = True
             return
@@ -187,15 +187,15 @@ class Odometer:
 
 
 def pieces(points: Sequence[Point]) -> list[list[Point]]:
-    """The stretches with a known position, in their order: a point without one ends a stretch."""
+    """Return the stretches with known positions, in order. A point without a position ends a stretch."""
     return [list(run) for known, run in groupby(points, key=lambda p: p.location is not None) if known]
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Points that follow each other and are of one grade. `seconds` runs to the first point behind it.
+    """Consecutive points of one grade. `seconds` is the time until the first point after it.
 
-    `length_m` is None where a position in it is not known.
+    `length_m` is None if one of its positions is unknown.
     """
 
     grade: str
@@ -208,7 +208,7 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A drive in numbers. `worst` is the longest stretch without service, else the longest poor one."""
+    """Figures of a drive. `worst` is the longest stretch without service, else the longest poor one."""
 
     points: int
     seconds: float
@@ -223,12 +223,12 @@ class Summary:
 
     @property
     def service_share(self) -> float | None:
-        """The share of the points measured that had service; None when nothing was measured."""
+        """Return the share of the measured points with service; None when nothing was measured."""
         return self.with_service / self.measured if self.measured else None
 
 
 def summarise(points: Sequence[Point], seconds: float) -> Summary:
-    """Count a drive that lasted so many seconds."""
+    """Summarise a drive that lasted so many seconds."""
     counts = {grade: sum(1 for p in points if p.grade == grade) for grade in (*_BEST_FIRST, Word.BAD, NOTHING)}
     inner = pieces(points)
     return Summary(
@@ -246,7 +246,7 @@ def summarise(points: Sequence[Point], seconds: float) -> Summary:
 
 
 def worst_stretch(points: Sequence[Point], seconds: float) -> Stretch | None:
-    """The longest stretch without service by time; without any, the longest poor one; None where all is well."""
+    """Return the longest stretch without service by time, else the longest poor one; None without either."""
     starts = [p.at_s for p in points]
     ends = [*starts[1:], (starts[0] if starts else 0.0) + seconds]
     for grade in (Word.BAD, Word.POOR):

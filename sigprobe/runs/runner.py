@@ -1,4 +1,4 @@
-"""One round, as the verbs and the agent share it: the plan from the settings, the session, the counters, the drain."""
+"""Run one test and one upload from the settings; shared by commands and agent."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the command line asks for beyond the settings; None and empty mean: as the settings say."""
+    """Options of the command line that override the settings; None and empty mean: use the settings."""
 
     targets: Sequence[CommonOptions] | None = None
     tps_id: str | None = None
@@ -39,7 +39,7 @@ class Wish:
 
 
 def make_plan(loaded: Loaded, buffer: Buffer, senders: Sequence[Collector], profile: Profile, wish: Wish) -> RunPlan:
-    """What one session is to do, within what the data budgets leave."""
+    """Build the plan of one session within the remaining data budgets."""
     from sigprobe.net.urls import origin
     from sigprobe.runs.session import RunPlan
 
@@ -104,7 +104,7 @@ def measure(
     position: tuple[float, float] | None = None,
     stop: threading.Event | None = None,
 ) -> RunReport:
-    """Run one session, count its data, and keep every result. A set `stop` ends it as Ctrl-C does."""
+    """Run one session, count its data, and store every result. A set `stop` ends it as Ctrl-C does."""
     from sigprobe.lists import registered
     from sigprobe.runs.session import Session
     from sigprobe.tag.fix import Expected
@@ -125,7 +125,7 @@ def measure(
             expected=expected,
         ) as gps,
     ):
-        modem.wait()  # so that the first checks already carry what the modem says
+        modem.wait()  # so that the first checks already have the modem's data
         report = Session(
             plan, buffer, gps, hooks, stop=stop, clock_offset=lambda: clock_offset(buffer, gps), modem=modem
         ).run()
@@ -143,7 +143,7 @@ def send(
     progress: Callable[[Report], None] = lambda _: None,
     stop: threading.Event | None = None,
 ) -> Report:
-    """Drain, count the data it took, and keep what it told of the clock. Raises StorageError for the queue."""
+    """Upload, count the data used, and store the clock offset it measured. Raises StorageError for the queue."""
     report = drain(
         buffer,
         senders,
@@ -159,7 +159,7 @@ def send(
 
 
 def after_drain(buffer: Buffer, report: Report) -> None:
-    """Count the data a drain took, keep what it told of the clock, and note whose dates it left unchecked."""
+    """Count the data of an upload, store its clock offset, and note collectors with unchecked certificate dates."""
     note_unchecked(buffer.configured_path, report.time_unchecked)
     used = report.bytes_sent + report.bytes_received
     if used:
@@ -169,5 +169,5 @@ def after_drain(buffer: Buffer, report: Report) -> None:
 
 
 def today() -> str:
-    """The day that data counters go by."""
+    """Return the date for the data counters."""
     return day_of(datetime.now(UTC))

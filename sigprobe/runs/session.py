@@ -1,7 +1,7 @@
 """One run: plan, tag, measure, put, decide, put.
 
-Checks that measure latency run side by side; those that fill the link run alone, after them. Every result is on disk
-before anybody is told of it. A run always ends in its `run` record, whatever happened on the way.
+Checks that measure latency run in parallel; those that fill the link run alone, after them. Every result is stored
+before its callback is called. A run always ends with its `run` record, whatever happened during it.
 """
 
 from __future__ import annotations
@@ -48,23 +48,23 @@ _log = logging.getLogger(__name__)
 
 
 class Whereabouts(Protocol):
-    """Where the position comes from; the readers of `sigprobe.tag` are one."""
+    """Source of the position, for example a reader of `sigprobe.tag`."""
 
     def location(self, check_started: float) -> Location | None:
-        """The newest position, its age told from a start on the monotonic clock."""
+        """Return the newest position; its age is relative to a start on the monotonic clock."""
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait for a first position; False at once where none can come."""
+        """Wait for a first position. Returns False at once if none can arrive."""
 
     def may_come(self) -> bool:
-        """True while a position is still to be hoped for."""
+        """Return True while a position may still arrive."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """What one run is to do, in plain values. `max_bytes` is the limit on the interface; None means no limit.
+    """Plan of one run, in plain values. `max_bytes` is the limit on the interface; None means no limit.
 
-    `note` is what the run record's data holds beside its own keys.
+    `note` holds further keys for the run record's data.
     """
 
     targets: Sequence[CommonOptions]
@@ -83,7 +83,7 @@ class RunPlan:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A record of this run and whether it is on disk. `line` is None, and `error` says why, when it is not."""
+    """Record of this run and whether it was stored. If not, `line` is None and `error` is the reason."""
 
     result: Result
     line: bytes | None
@@ -96,7 +96,7 @@ def _nothing(*_: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """What a run tells its caller while it goes on. `stored` comes after the commit, in the caller's thread."""
+    """Callbacks of a run. `stored` is called after the commit, in the caller's thread."""
 
     started: Callable[[CommonOptions], None] = _nothing
     progress: Callable[[CommonOptions, Progress], None] = _nothing
@@ -106,7 +106,7 @@ class Hooks:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """A finished run. `results` stand in the order of the plan; `run` is the record that ends it."""
+    """Finished run. `results` are in the order of the plan; `run` is the record that ends it."""
 
     run_id: str
     results: tuple[Saved, ...]
@@ -123,18 +123,18 @@ class RunReport:
 
     @property
     def saved(self) -> int:
-        """Records that are on disk, the run record included."""
+        """Return the stored records, the run record included."""
         return sum(1 for s in (*self.results, self.run) if s.line is not None)
 
     @property
     def storage_error(self) -> StorageError | None:
-        """Why a record is not on disk; None when all are."""
+        """Return why a record was not stored; None when all were."""
         return next((s.error for s in (*self.results, self.run) if s.error is not None), None)
 
 
 @dataclass(slots=True)
 class _Start:
-    """When a check began, by both clocks, and what was known of the link then."""
+    """Start of a check by both clocks, and the state of the link then."""
 
     at: str
     mono: float
@@ -144,7 +144,8 @@ class _Start:
 class Session:
     """One run. Make it, call `run` once.
 
-    A set `stop` ends it as Ctrl-C does. `clock_offset` tells true time minus the wall clock and its uncertainty, in ms.
+    A set `stop` ends it as Ctrl-C does. `clock_offset` returns true time minus the wall clock and its uncertainty, in
+    ms.
     """
 
     def __init__(
@@ -176,12 +177,12 @@ class Session:
         self._interrupted = False
 
     def run(self) -> RunReport:
-        """Measure everything, keep everything, end in the run record. Ctrl-C keeps what is finished."""
+        """Run all checks, store all results, end with the run record. After Ctrl-C the finished results are kept."""
         begun = self._begin()
         meter = _Meter(begun.tags.network.interface)
         alone = [t for t in self._plan.targets if measure.KINDS[t.kind].exclusive]
         beside = [t for t in self._plan.targets if not measure.KINDS[t.kind].exclusive]
-        # the walk outwards knows more when the others have finished, and does not disturb them
+        # the path check uses the results of the others, and does not disturb them afterwards
         last = [t for t in beside if not measure.KINDS[t.kind].configurable and self._time_for_both(beside)]
         try:
             self._side_by_side([t for t in beside if t not in last])
@@ -213,12 +214,12 @@ class Session:
         try:
             while waiting:
                 options, start, seconds, measured = done.get()
-                # told to stop from outside, a check that ended early for it is no finished step
+                # stopped from outside: a check that ended early because of it is not a finished step
                 if not (self._stop.is_set() and measured.outcome is Outcome.SKIPPED):
                     self._keep(options, start, seconds, measured)
                 waiting -= 1
         except KeyboardInterrupt:
-            # what finishes within a moment of being told to stop is still a finished step
+            # a check that ends within a moment of the stop is still a finished step
             self._stop.set()
             until = self._clock() + _GRACE_S
             while waiting and self._clock() < until:
@@ -230,8 +231,8 @@ class Session:
             raise
 
     def _time_for_both(self, beside: Sequence[CommonOptions]) -> bool:
-        """Whether the checks side by side leave time for one more after them, at their worst."""
-        # the walk needs only its first part; its second look takes what time is left
+        """Return whether the parallel checks leave time for one more after them, at their maximum duration."""
+        # the path check needs only its first part; its second look uses the remaining time
         longest = sorted(t.timeout_s() if measure.KINDS[t.kind].configurable else t.estimate().seconds for t in beside)[
             -2:
         ]
@@ -251,7 +252,7 @@ class Session:
             turn = filelock.FileLock(self._turn_path, mode=0o660)
             deadline = self._deadline(options)
             try:
-                # every test on this queue takes its turn here: two that fill one link would both be wrong
+                # tests on one queue run one at a time: two that fill one link would both be wrong
                 with turn.acquire(timeout=deadline.remaining(), poll_interval=0.1, cancel_check=self._stop.is_set):
                     start = self._begin()
                     self._hooks.started(options)
@@ -273,14 +274,14 @@ class Session:
         return path.with_name(path.name + ".turn")
 
     def _left_out(self, options: CommonOptions) -> str | None:
-        """Why a check must not even begin; None when it may."""
+        """Return why a check must not start; None when it may."""
         if self._ends_at is not None and self._clock() >= self._ends_at:
             return "time_up"
         if self._budget.exhausted():
             return "data_budget"
         left = self._budget.left_bytes()
         if left is not None and options.estimate().bytes > left and not measure.KINDS[options.kind].exclusive:
-            # the exclusive kinds stop by themselves at the cap; the small ones are all or nothing
+            # the exclusive kinds stop by themselves at the cap; small checks run completely or not at all
             return "data_budget"
         return None
 
@@ -300,7 +301,7 @@ class Session:
         try:
             return measure.run(options, context)
         except Exception as error:  # noqa: BLE001
-            # a fault of ours must not cost the other results; it is a row like any other
+            # an internal error must not lose the other results; it is stored as a row like any other
             _log.exception("check %s could not be run", options.name)
             return Measured(Outcome.FAILED, {}, Failure("internal", f"{type(error).__name__}: {error}"[:300]))
 
@@ -384,14 +385,14 @@ class Session:
         )
 
     def _wait_for_place(self) -> None:
-        """Give the GPS its time before the record that closes the run; nothing else ever waits for it."""
+        """Wait for a GPS position before the record that closes the run. No other step waits for it."""
         timeout = self._plan.location_timeout_s
         if self._ends_at is not None:
             timeout = min(timeout, max(0.0, self._ends_at - self._clock()))
         there = self._whereabouts.location(self._clock()) is not None
         if self._interrupted or there or timeout <= 0.0 or not self._whereabouts.may_come():
             return
-        with suppress(KeyboardInterrupt):  # the results are safe; Ctrl-C here only ends the waiting
+        with suppress(KeyboardInterrupt):  # the results are stored; Ctrl-C here only ends the waiting
             self._hooks.waiting_for_place(timeout)
             until = self._clock() + timeout
             while not self._stop.is_set() and self._clock() < until and self._whereabouts.may_come():
@@ -406,19 +407,19 @@ def _skipped(code: str) -> Measured:
 
 
 class _Meter:
-    """Bytes that a run moved on its interface, by the interface's own counters where there are any."""
+    """Bytes of a run on its interface, by the interface's own counters if available."""
 
     def __init__(self, interface: str | None) -> None:
         self.interface = interface
         self._before = None if interface is None else routes.counters(interface)
 
     def read(self, payload: int) -> tuple[int, str]:
-        """Bytes used so far and how they were counted: `interface` or `payload`."""
+        """Return the bytes used so far and how they were counted: `interface` or `payload`."""
         if self.interface is not None and self._before is not None:
             after = routes.counters(self.interface)
             if after is not None:
                 used = (after.rx_bytes - self._before.rx_bytes) + (after.tx_bytes - self._before.tx_bytes)
-                # a counter that went back (the interface was made anew), or loopback targets that never touch it
+                # a counter that decreased (the interface was recreated), or loopback targets that never use it
                 if used >= payload:
                     return used, "interface"
         return on_the_wire(payload), "payload"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TokenTrouble:
-    """A collector that is left out because its token cannot be used: a reason of `TokenError`, or `none`."""
+    """Collector that is left out because its token is unusable: a reason of `TokenError`, or `none`."""
 
     url: str
     reason: str
@@ -23,18 +23,18 @@ class TokenTrouble:
 
 
 def queue_path(loaded: Loaded) -> Path:
-    """Where the queue lies: as configured, else where the settings file that is in force has it."""
+    """Return the path of the queue: as configured, else in the default place for the settings file in use."""
     configured = loaded.config.buffer.path
     return locations.default_queue(loaded.path) if configured is None else Path(configured)
 
 
 def backoff_of(queue: Path) -> Backoff:
-    """The memory of failed tries that lies beside the queue, read anew."""
+    """Read the backoff state that is stored beside the queue."""
     return Backoff(queue.with_name(queue.name + ".backoff.json"))
 
 
 def read_collectors(loaded: Loaded) -> tuple[list[Collector], list[TokenTrouble], bool]:
-    """The collectors that may be asked, with their tokens; those that may not; whether a token is the environment's."""
+    """Return the usable collectors with tokens, the unusable ones, and whether a token is from the environment."""
     from sigprobe.files.tokens import TokenError, read_token
 
     found: list[Collector] = []

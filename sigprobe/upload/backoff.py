@@ -1,6 +1,6 @@
-"""How long a collector is left alone after it failed: per URL, with full jitter, on disk beside the queue.
+"""Store how long each collector must not be asked after a failure: per URL, with full jitter, beside the queue.
 
-The file is advice, not data: one that is lost or damaged only means an earlier try.
+The file is advice, not data: if it is lost or damaged, the next attempt only comes earlier.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ REFUSED_FOR_S: Final = 3600.0
 
 
 def span_s(failures: int) -> float:
-    """The seconds of which a wait after so many failures in a row (at least one) is a share."""
+    """Return the upper bound of the wait after so many failures in a row (at least one), in seconds."""
     return min(CAP_S, BASE_S * 2.0 ** (min(failures, 30) - 1))
 
 
 @dataclass(slots=True)
 class Memory:
-    """What is remembered of one collector. Wall-clock seconds, since it must outlive a boot."""
+    """Backoff state of one collector. Wall-clock seconds, since it must survive a reboot."""
 
     failures: int = 0
     next_at: float | None = None
     asked_at: float | None = None  # when a Retry-After was received, and until when it asks to wait
     asked_until: float | None = None
     refused_at: float | None = None
-    refused_token: str | None = None  # a digest, so that a new token is noticed
-    batch: int | None = None  # how many records the last failed try had come down to
+    refused_token: str | None = None  # a digest, to detect a new token
+    batch: int | None = None  # the batch size in records that the last failed attempt had been reduced to
 
 
 class Backoff:
-    """The memory of all collectors of one queue."""
+    """Backoff state of all collectors of one queue."""
 
     def __init__(
         self,
@@ -59,18 +59,18 @@ class Backoff:
             self._memory = {url: _memory(values) for url, values in read_state(path).items()}
 
     def of(self, url: str) -> Memory:
-        """What is remembered of a collector."""
+        """Return the state of a collector."""
         return self._memory.setdefault(url, Memory())
 
     def wait_s(self, url: str) -> float:
-        """Seconds until the next try by backoff or Retry-After; 0 when it may be tried now.
+        """Return the seconds until the next attempt by backoff or Retry-After; 0 when it is allowed now.
 
-        A stored time further off than its cap is ignored: then the clock has moved.
+        A stored time beyond its cap is ignored: then the clock has moved.
         """
         return max(self._left(self.of(url).next_at, CAP_S), self.asked_wait_s(url))
 
     def asked_wait_s(self, url: str) -> float:
-        """Seconds that the collector itself asked to wait (Retry-After), which even a typed upload obeys."""
+        """Return the seconds that the collector asked to wait (Retry-After). Even a typed upload obeys them."""
         memory = self.of(url)
         if memory.asked_at is not None and memory.asked_at > self._now() + 1:
             return 0.0  # asked in the future: the clock has moved
@@ -81,9 +81,9 @@ class Backoff:
         return left if 0.0 < left <= cap else 0.0
 
     def failed(self, url: str, batch: int | None = None) -> None:
-        """Remember a failure: the next try comes after a random share of a doubling span.
+        """Record a failure: the next attempt comes after a random share of a doubling span.
 
-        `batch` is the number of records to begin with then.
+        The next attempt begins with batches of `batch` records.
         """
         memory = self.of(url)
         memory.failures = min(memory.failures + 1, 30)
@@ -92,7 +92,7 @@ class Backoff:
         self._save()
 
     def asked_to_wait(self, url: str, seconds: float | None) -> None:
-        """Remember that the collector asked to wait; without a number it is a failure like any other."""
+        """Record that the collector asked to wait; without a number it counts as a failure."""
         if seconds is None:
             self.failed(url)
             return
@@ -102,27 +102,27 @@ class Backoff:
         self._save()
 
     def refused(self, url: str, token: str | None) -> None:
-        """Remember that the collector does not take this token."""
+        """Record that the collector rejected this token."""
         memory = self.of(url)
         memory.refused_at = self._now()
         memory.refused_token = _digest(token)
         self._save()
 
     def is_refused(self, url: str, token: str | None) -> bool:
-        """True while a collector is left out for its token: until that changes, or an hour has passed."""
+        """Return True while a collector is skipped for its token: until the token changes, or an hour has passed."""
         memory = self.of(url)
         if memory.refused_at is None or memory.refused_token != _digest(token):
             return False
         return 0.0 <= self._now() - memory.refused_at < REFUSED_FOR_S
 
     def succeeded(self, url: str) -> None:
-        """Forget all failures of a collector."""
+        """Clear all failures of a collector."""
         if self.of(url) != Memory():
             self._memory[url] = Memory()
             self._save()
 
     def link_came_up(self, urls: Sequence[str]) -> None:
-        """Allow a try at once: what failed, failed on another way. What a collector asked for still holds."""
+        """Allow an attempt at once: earlier failures were on another link. Retry-After still applies."""
         waiting = [memory for memory in map(self.of, urls) if memory.next_at is not None]
         for memory in waiting:
             memory.next_at = None
@@ -130,7 +130,7 @@ class Backoff:
             self._save()
 
     def next_at(self, urls: Sequence[str]) -> float | None:
-        """The wall-clock time of the next allowed try over these collectors; None when one may be tried now."""
+        """Return the wall-clock time of the next allowed attempt over these collectors; None if one is allowed now."""
         waits = [self.wait_s(url) for url in urls]
         return None if not waits or min(waits) <= 0.0 else self._now() + min(waits)
 
@@ -139,7 +139,7 @@ class Backoff:
 
 
 def _memory(values: Any) -> Memory:
-    """One collector's memory as it was read; what does not fit is forgotten."""
+    """Parse the stored state of one collector; invalid values are dropped."""
     if not isinstance(values, dict):
         return Memory()
     times = {

@@ -1,6 +1,7 @@
-"""How many records the next batch may hold: few after a failure, more while they go through, none that takes long.
+"""Choose the size of the next batch: small after a failure, larger after successes, within a time limit.
 
-A batch that is cut is sent again, so on a bad link its size is what a cut costs; a large one packs better.
+An interrupted batch is sent again, so on a bad link its size is the cost of an interruption. A large batch compresses
+better.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ TARGET_S: Final = 8.0
 
 @dataclass(slots=True)
 class Pace:
-    """The number of records for the next batch, between 1 and `most`."""
+    """Number of records for the next batch, between 1 and `most`."""
 
     records: int = FIRST_BATCH
     target_s: float = TARGET_S
@@ -25,7 +26,7 @@ class Pace:
     _failures: int = 0
 
     def succeeded(self, sent: int, seconds: float) -> None:
-        """A batch of this many records was answered after so many seconds."""
+        """Record that a batch of this many records was answered after so many seconds."""
         self._failures = 0
         wanted = max(self.records, sent * 2)
         if seconds > 0.0:
@@ -33,12 +34,13 @@ class Pace:
         self.records = max(1, min(self.most, wanted))
 
     def failed(self, sent: int) -> None:
-        """A batch of this many records was not answered. Only where even small ones keep failing is less sent."""
+        """Record that a batch of this many records was not answered. The size shrinks only if small batches keep
+        failing."""
         self._failures += 1
         least = SMALL_BATCH if self._failures < 2 else 1
         self.records = max(least, min(self.records, sent) // AFTER_FAILURE)
 
     def too_large(self, sent: int) -> None:
-        """A batch of this many records was too much for the collector, and its parts were not: no larger ones again."""
+        """Record that the collector refused a batch as too large but took its parts. Later batches stay smaller."""
         self.most = max(1, min(self.most, sent // 2))
         self.records = min(self.records, self.most)

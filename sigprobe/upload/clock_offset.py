@@ -1,7 +1,7 @@
-"""What is known of this device's wall clock from authenticated receipts, in a small file beside the queue.
+"""Store this device's clock offset from authenticated receipts, in a small file beside the queue.
 
-Kept is the collector's time less the time since boot: setting the wall clock does not disturb it, and a reboot
-ends it.
+The file holds the collector's time minus the time since boot. Setting the wall clock does not change it; a reboot
+invalidates it.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ DRIFT: Final = 50e-6
 
 
 def boottime() -> float | None:
-    """Seconds since boot, suspend included; None where the system has no such clock."""
+    """Return seconds since boot, suspend included; None if the system has no such clock."""
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     return None if clock is None else time.clock_gettime(clock)
 
 
 def offset_file(queue: Path) -> Path:
-    """Where the file lies: beside the queue."""
+    """Return the path of the file, beside the queue."""
     return queue.with_name(queue.name + ".clock.json")
 
 
 def keep(path: Path, report: Report, boot_id: str | None, *, since_boot: Callable[[], float | None] = boottime) -> None:
-    """Remember what a drain learnt, unless what is known already is still the better."""
+    """Store the offset of an upload, unless the stored one is more accurate."""
     now = since_boot()
     if report.true_at_boot_s is None or report.clock_error_ms is None or boot_id is None or now is None:
         return
@@ -55,9 +55,9 @@ def estimate(
     since_boot: Callable[[], float | None] = boottime,
     now: Callable[[], float] = time.time,
 ) -> tuple[float, float] | None:
-    """True time minus the wall clock in milliseconds, and how far that may be off; None when nothing is known.
+    """Return true time minus the wall clock in ms, and its uncertainty; None when it is unknown.
 
-    The uncertainty grows with the age of what was learnt.
+    The uncertainty grows with the age of the measurement.
     """
     boot = since_boot()
     known = None if boot is None or boot_id is None else _read(path, boot_id, boot)
@@ -67,7 +67,7 @@ def estimate(
 
 
 def last_known_time_s(path: Path) -> float | None:
-    """The latest true time that a receipt has told, in this boot or an earlier one; None when there was none."""
+    """Return the latest true time from a receipt, in this boot or an earlier one; None without one."""
     document = read_state(path)
     try:
         told = float(document["true_at_boot_s"]) + float(document["learnt_at_boottime_s"])
@@ -77,7 +77,7 @@ def last_known_time_s(path: Path) -> float | None:
 
 
 def _read(path: Path, boot_id: str, boot: float) -> tuple[float, float] | None:
-    """(the true time at boot in seconds, its error by now in milliseconds), when it was learnt in this boot."""
+    """Return (true time at boot in s, its present error in ms), if measured in this boot."""
     document = read_state(path)
     try:
         true_at_boot, error, learnt = (

@@ -1,6 +1,6 @@
-"""The drain: batches out, verified receipts in, one collector after another, and never a record lost.
+"""Upload the queue: send batches and verify receipts, one collector after another, without losing a record.
 
-No lock and no transaction is held while the network is waited for.
+No lock or transaction is held during network waits.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ Send = Callable[[Channel, str, bytes, Mapping[str, str], float, threading.Event]
 
 @dataclass(slots=True)
 class Upload:
-    """One drain under way: what it works with. Everything that a test would have to patch is a field.
+    """One upload in progress and its dependencies. Everything that a test replaces is a field.
 
-    `limit_s` bounds it whole, requests included. From `give_way_s` on no further batch is begun.
+    `limit_s` limits its duration, requests included. After `give_way_s` no further batch is started.
     """
 
     buffer: Buffer
@@ -64,13 +64,13 @@ class Upload:
     _down_at: dict[str, float] = field(default_factory=dict)
     _unanswered: int = 0
     _unanswered_since: float = 0.0
-    _fruitless: int = 0  # receipts in a row that settled nothing
+    _fruitless: int = 0  # consecutive receipts that settled nothing
     _suspects: Suspects = field(default_factory=Suspects)
     _deferring: set[str] = field(default_factory=set)
-    _out: set[str] = field(default_factory=set)  # left alone for the rest of this drain
+    _out: set[str] = field(default_factory=set)  # skipped for the rest of this upload
 
     def run(self) -> Report:
-        """Drain until nothing is pending, a batch will not go, or the time is up."""
+        """Upload until nothing is pending, a batch cannot be sent, or the time is up."""
         if self.limit_s is not None:
             self._ends_at = self.clock() + self.limit_s
         if self.give_way_s is not None:
@@ -92,7 +92,7 @@ class Upload:
         if self.report.pending and self.report.stopped is None and (self.deferred or self.stop.is_set()):
             self.report.stopped = "interrupted" if self.stop.is_set() else "collector_busy"
             for url in () if self.stop.is_set() else self._deferring:
-                self.backoff.failed(url)  # else what it leaves would be sent again at once, and for ever
+                self.backoff.failed(url)  # otherwise the remaining records would be sent again at once, without end
         if self.report.stopped is not None:
             self.report.retry_at = self.backoff.next_at([c.url for c in self.collectors])
         return self.report
@@ -120,7 +120,7 @@ class Upload:
     # --- one batch ------------------------------------------------------------------------------------------
 
     def _deliver(self, rows: list[Row]) -> Came:
-        """Bring these rows to one collector; halves them around a poison record."""
+        """Send these rows to one collector; split the batch to isolate a rejected record."""
         self._suspects.begin_anew()
         stack = [rows]
         too_large: list[int] = []
@@ -142,7 +142,7 @@ class Upload:
                 continue
             if result not in SPLITS:
                 return result
-            self._unanswered = 0  # a refusal of ours is an answer
+            self._unanswered = 0  # an error body of sigprobe's own counts as an answer
             self._tried.clear()
             if len(part) == 1 and collector is not None:
                 guilty = True
@@ -159,10 +159,11 @@ class Upload:
         return Came.DONE
 
     def _judge(self, collector: Collector) -> bool:
-        """Set aside what this collector refused alone, if it takes another record now and refuses these once more.
+        """Quarantine the records that this collector refused individually, if it accepts another record and refuses
+        these again.
 
-        Else it is no collector at work but a fault in it or on the way to it: False, what it refused waits, and it is
-        left alone for the rest of this drain.
+        Otherwise the fault is in the collector or on the path to it: returns False, the refused records stay pending,
+        and the collector is skipped for the rest of this upload.
         """
         url = collector.url
         for witness in self._suspects.witnesses(url, self.buffer, self.deferred):
@@ -187,7 +188,7 @@ class Upload:
         return True
 
     def _ask(self, collector: Collector, row: Row) -> tuple[Came, str | None]:
-        """Send one record by itself, a few times when no answer comes."""
+        """Send a single record, with a few retries if no answer comes."""
         batch = batches.build_batch(((row.id, row.line),))
         self._unanswered = 0
         self._tried.clear()
@@ -198,7 +199,7 @@ class Upload:
                 return result, problem
 
     def _leave_out(self, collector: Collector, *, said: bool) -> bool:
-        """Ask this collector no more in this drain; the others, if there are any, get what it refused."""
+        """Skip this collector for the rest of the upload. Other collectors get the records it refused."""
         self._out.add(collector.url)
         reason = self._suspects.release(collector.url)
         if not said:
@@ -208,7 +209,7 @@ class Upload:
         return False
 
     def _try(self, collector: Collector, batch: batches.Batch, rows: list[Row]) -> tuple[Came, str | None]:
-        """One try of one batch with one collector, within the time that all tries of a batch have."""
+        """Send a batch to a collector once, within the time for all attempts of a batch."""
         if self._unanswered == 0:
             self._unanswered_since = self.clock()
         else:
@@ -216,7 +217,7 @@ class Upload:
         left = min(self._unanswered_since + TRY_WITHIN_S, self._ends_at) - self.clock()
         if left < _LEAST_S or self.stop.is_set():
             return self._nobody(), None
-        # what has not been tried yet must get its turn, too
+        # collectors that were not tried yet must get their turn, too
         fresh = sum(1 for c in self.collectors if c.url not in self._tried and self._may_ask(c))
         self._tried[collector.url] = self._tried.get(collector.url, 0) + 1
         begun = self.clock()
@@ -233,7 +234,7 @@ class Upload:
         return result, None
 
     def _answered(self, collector: Collector) -> None:
-        """A batch was answered by a collector of ours: everything before is forgotten."""
+        """Reset the failure state after an answer from a real collector."""
         self._unanswered = 0
         self._tried.clear()
         self._down_at.pop(collector.url, None)
@@ -244,7 +245,7 @@ class Upload:
         self.progress(self.report)
 
     def _choose(self) -> Collector | None:
-        """The first collector that may be asked now; behind the others stand those just tried, or known to be away."""
+        """Return the first collector that may be asked now. Those just tried, or known to be unreachable, come last."""
         now = self.clock()
 
         def rank(collector: Collector) -> tuple[int, bool]:
@@ -261,7 +262,7 @@ class Upload:
         return self.backoff.wait_s(collector.url) <= 0.0
 
     def _nobody(self) -> Came:
-        """Nothing can be asked: say why, unless a failure of this drain has said so already."""
+        """Report that no collector can be asked, unless a failure of this upload is already reported."""
         if self.report.stopped is not None:
             return Came.NOBODY
         if not self.collectors:
@@ -277,12 +278,12 @@ class Upload:
         return Came.NOBODY
 
     def _breathe(self, collector: Collector) -> None:
-        """Give a collector that has failed twice a moment before it is asked again."""
+        """Pause before a collector that has failed twice is asked again."""
         if self._tried.get(collector.url, 0) > 1:
             self._wait(BREATH_S)
 
     def _obey(self, collector: Collector) -> None:
-        """Wait as the collector asked, when nobody else can be asked and it fits into the time of this batch."""
+        """Wait as the collector asked, if no other can be asked and the wait fits into this batch's time."""
         wait = self.backoff.asked_wait_s(collector.url)
         end = min(self._unanswered_since + TRY_WITHIN_S, self._ends_at)
         if wait > 0.0 and self._choose() is None and self.clock() + wait < end:
@@ -315,7 +316,7 @@ class Upload:
                 return Came.NOBODY, None
             code = "collector_tls" if error.reason == "tls" else "collector_unreachable"
             return self._failed(collector, rows, code, str(error), error.why), None
-        except OSError as error:  # a CA file that is not there, or is none
+        except OSError as error:  # a CA file that is missing or invalid
             return self._failed(collector, rows, "collector_tls", f"{collector.ca_file}: {error}"), None
         if collector.time_unchecked:
             self.report.note_unchecked(collector.url)
@@ -328,11 +329,11 @@ class Upload:
             problem = batches.read_problem(reply.status, content_type, reply.body)
             if problem is not None:
                 return self._refusal(collector, problem, reply, rows)
-            # a gateway's own error says that the way is open and the collector behind it is not
+            # a gateway error: the network path works and the collector behind the gateway does not
             gateway = reply.status in (500, 502, 503, 504)
             code = "collector_unreachable" if gateway else "collector_portal"
             return self._failed(collector, rows, code, str(error), "http_status" if gateway else None), None
-        # what passed beside the request itself, on a busy device, is doubt as well
+        # local processing time beside the request, on a busy device, adds to the uncertainty
         span_s = reply.rtt_s + max(0.0, ended - begun - reply.took_s)
         self.report.learn_time(receipt.server_time, span_s, sent_at, sent_boot)
         return self._settle(collector, receipt, rows), None
@@ -357,14 +358,14 @@ class Upload:
 
     def _settle(self, collector: Collector, receipt: batches.Receipt, rows: list[Row]) -> Came:
         if len(rows) == 1 and self._suspects.is_witness(rows[0], collector.url):
-            rows = []  # settled and counted before
+            rows = []  # already settled and counted
         found = sort_answers(receipt, rows)
-        # what it could not take now must not stand in the way of what lies behind it
+        # records deferred by the collector must not block the records after them
         self.deferred.update(found.left)
         if found.left:
             self._deferring.add(collector.url)
         if rows and len(found.left) == len(rows):
-            # a receipt that settles nothing; after some in a row it is a collector that takes nothing now
+            # a receipt that settles nothing; after several in a row the collector accepts nothing now
             self._fruitless += 1
             self._unanswered = 0
             self._tried.clear()
@@ -383,11 +384,11 @@ class Upload:
         return Came.DONE
 
     def _keep(self, collector: Collector, verdicts: Verdicts) -> None:
-        """Note on disk what a collector has answered."""
+        """Store the statuses of a receipt."""
         try:
             self.buffer.settle(verdicts, collector.url)
         except StorageError as error:
-            # else the same would be sent again soon, and paid for, for what only this device cannot do
+            # otherwise the same records would be sent again soon, at a cost, although only this device failed
             self.backoff.failed(collector.url, SMALL_BATCH)
             raise UnnotedError(str(error)) from error
 
@@ -414,7 +415,7 @@ def drain(
     progress: Callable[[Report], None] = ignored,
     stop: threading.Event | None = None,
 ) -> Report:
-    """Send what is pending. Never raises for what a network or a collector does; SendingError for the queue."""
+    """Upload the pending records. Never raises for network or collector errors; SendingError for the queue."""
     upload = Upload(buffer, collectors, backoff, mode, limit_s, give_way_s, progress, stop or threading.Event())
     with keeping():
         return upload.run()

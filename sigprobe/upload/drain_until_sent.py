@@ -1,4 +1,4 @@
-"""Go on until everything is sent: drain, wait as backoff and splay say, drain again, at once when a link comes up."""
+"""Repeat uploads until everything is sent: wait for backoff and jitter, retry at once when a link comes up."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def drain_until_sent(
     stop: threading.Event | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Report:
-    """Drain until nothing is pending, `stop` is set or `limit_s` has passed. Returns the sum of all drains.
+    """Upload until nothing is pending, `stop` is set or `limit_s` has passed. Returns the sum of all uploads.
 
-    Collectors and backoff are read anew for every drain, since a token may change and another process may have
-    tried. `waiting` is told the state so far and the seconds until the next try.
+    Collectors and backoff are read again for every upload, since a token may change and another process may have tried.
+    `waiting` gets the state so far and the seconds until the next attempt.
     """
     total = Report()
     ends_at = float("inf") if limit_s is None else clock() + limit_s

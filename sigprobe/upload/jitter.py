@@ -1,4 +1,4 @@
-"""How long to hold back, so that a whole country does not come back in the same second."""
+"""Spread uploads in time, so that not all probes reconnect in the same second."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ AWAY_AFTER: Final = 4
 
 
 def share(probe_id: str, purpose: str) -> float:
-    """A number from 0 to below 1 that is this probe's own and never changes."""
+    """Return a constant of this probe from 0 to below 1."""
     digest = hashlib.sha256(f"{purpose}:{probe_id}".encode()).digest()
     return int.from_bytes(digest[:6]) / 2**48
 
 
 def after_link_up_s(probe_id: str) -> float:
-    """Seconds to wait when this device's own link has just come up: 0 to 3."""
+    """Return the wait after this device's own link has come up: 0 to 3 seconds."""
     return share(probe_id, "link") * OWN_LINK_S
 
 
 def next_try_s(backoff: Backoff, urls: Sequence[str], probe_id: str, *, link_up: bool) -> float:
-    """Seconds until the next try: the shortest backoff; 0 to 300 more when the collectors were away, not the link."""
+    """Return the seconds until the next attempt: the shortest backoff, plus 0 to 300 if the collectors failed, not the
+    link."""
     wait = min((backoff.wait_s(url) for url in urls), default=0.0)
     away = link_up and bool(urls) and min(backoff.of(url).failures for url in urls) >= AWAY_AFTER
     return wait + (share(probe_id, "collector") * COLLECTOR_S if away else 0.0)

@@ -1,7 +1,7 @@
-"""Carrying results by hand, on the probe's side: out of the queue into a file, and back.
+"""Export results from the queue into a file, and import results and receipts from files.
 
-Exporting changes nothing in the queue: a copy on a stick is no proof of anything. A receipt that comes home in a file
-only sets its record apart as `carried`; what acknowledges is the collector alone, over the network.
+An export changes nothing in the queue: a file copy proves no delivery. A receipt from a file only marks its record as
+`carried`. Only the collector acknowledges, over the network.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SHOW_EVERY: Final = 100
 
 @dataclass(slots=True)
 class Exported:
-    """What an export wrote. `damaged` records were left out: their bytes no longer fit their digest."""
+    """Result of an export. `damaged` records were left out: their bytes do not match their digest."""
 
     records: int = 0
     damaged: int = 0
@@ -35,10 +35,10 @@ class Exported:
 
 @dataclass(slots=True)
 class TakenIn:
-    """What an import of results did; each record counts once.
+    """Result of an import of results; each record counts once.
 
-    `conflicting` ids are here with other bytes, `refused` records no collector would keep. Of both, `examples` holds
-    the first few with the reason.
+    `conflicting` ids are already stored with other bytes. `refused` records are invalid for every collector. `examples`
+    holds the first few of both, with the reason.
     """
 
     records: int = 0
@@ -49,17 +49,17 @@ class TakenIn:
     examples: list[tuple[str, str]] = field(default_factory=list)
 
     def note(self, name: str, reason: str) -> None:
-        """Keep this as an example, while there are few."""
+        """Keep an example, up to a small number."""
         if len(self.examples) < _EXAMPLES:
             self.examples.append((name, reason))
 
 
 @dataclass(slots=True)
 class Receipted:
-    """What a file of receipts did: every receipt of it counts once.
+    """Result of an import of receipts; each receipt counts once.
 
-    `carried` records were set apart now, `known` ones had been settled before. `unknown` ids are not in this queue,
-    for `other_bytes` ids it holds a record with another SHA-256, and `not_taken` by the collector stay as they are.
+    `carried` records were marked now, `known` ones had been settled before. `unknown` ids are not in this queue.
+    Records of `other_bytes` ids have another SHA-256. They and the `not_taken` ones stay unchanged.
     """
 
     receipts: int = 0
@@ -82,7 +82,7 @@ def export_results(
     now: Callable[[], str] = utc_now,
     progress: Progress = _no_progress,
 ) -> Exported:
-    """Write the pending records to a file; they stay pending. Raises CarryError when there is no file after all."""
+    """Write the pending records to a file; they stay pending. Raises CarryError when no file was written."""
     done = Exported()
     header = Header(transfer_file.RESULTS, transfer_file.VERSION, buffer.probe_id, now())
     with transfer_file.writing(path, header, overwrite=overwrite) as writer:
@@ -105,7 +105,7 @@ def export_receipts(
     overwrite: bool = False,
     now: Callable[[], str] = utc_now,
 ) -> Exported:
-    """Write what became of the records carried for others, as far as it is known here."""
+    """Write receipts for the imported records of other devices, with their present status."""
     done = Exported()
     header = Header(transfer_file.RECEIPTS, transfer_file.VERSION, buffer.probe_id, now())
     with transfer_file.writing(path, header, overwrite=overwrite) as writer:
@@ -122,7 +122,7 @@ def export_receipts(
 
 
 def verify(file: BinaryIO) -> Verified:
-    """Read a file of results or receipts through. Raises CarryError; nothing is taken before this has returned."""
+    """Verify a whole file of results or receipts. Raises CarryError; nothing is imported before it returns."""
     return transfer_file.verify(file, _fault)
 
 
@@ -138,10 +138,10 @@ def _fault(header: Header, line: bytes) -> str | None:
 
 
 def take_in(buffer: Buffer, file: BinaryIO, verified: Verified, *, progress: Progress = _no_progress) -> TakenIn:
-    """Take the records of a verified file into the queue, as they are; those it knows stay as they are.
+    """Import the records of a verified file unchanged. Records that are already stored stay unchanged.
 
-    Raises CarryError when the file has changed since, StorageError when the queue has no room. What was taken by then
-    stays: the same file may be taken in again.
+    Raises CarryError when the file has changed since, StorageError when the queue is full. Records imported before the
+    error stay, and the same file may be imported again.
     """
     done = TakenIn()
     for lines in transfer_file.chunks(file, verified):
@@ -167,9 +167,9 @@ def take_in(buffer: Buffer, file: BinaryIO, verified: Verified, *, progress: Pro
 
 
 def _leave_room(buffer: Buffer, more_bytes: int) -> None:
-    """Hold others' results back from the room that this device's own next result needs.
+    """Reserve space for this device's own next result.
 
-    What the collector has acknowledged counts as room: the queue gives it up when it must.
+    Acknowledged records count as free space: the queue deletes them when it must.
     """
     stats = buffer.stats()
     kept = stats.pending + stats.rejected + stats.carried + stats.damaged
@@ -180,7 +180,7 @@ def _leave_room(buffer: Buffer, more_bytes: int) -> None:
 def apply_receipts(
     buffer: Buffer, file: BinaryIO, verified: Verified, *, progress: Progress = _no_progress
 ) -> Receipted:
-    """Set apart as `carried` each pending record that a receipt names by id and SHA-256. Raises as `take_in` does."""
+    """Mark as `carried` each pending record that a receipt names by id and SHA-256. Raises as `take_in` does."""
     done = Receipted()
     for lines in transfer_file.chunks(file, verified):
         matching: dict[str, list[tuple[str, str]]] = {}

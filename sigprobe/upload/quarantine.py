@@ -1,7 +1,7 @@
-"""Records that a collector refused whole and alone, until it is known whether they are at fault or the way is.
+"""Hold refused records until the cause is known: the record itself, or the network path.
 
-A gateway that drops a header makes a collector refuse everything with the words it has for a bad record. So a refusal
-counts against a record only once the same collector is seen, after it, to take another record on the same way.
+A gateway that drops a header makes a collector refuse everything with the codes for a bad record. So a refusal counts
+only after the same collector accepts another record on the same path.
 """
 
 from __future__ import annotations
@@ -23,50 +23,51 @@ _LOOKED_AT: Final = 8
 
 @dataclass(slots=True)
 class Suspects:
-    """The suspects of one drain, by position, each with the collector's address and its reason."""
+    """Refused records of one upload, by position, each with the collector's address and its reason."""
 
     _rows: dict[int, tuple[Row, str, str]] = field(default_factory=dict)
     _witness: dict[str, Row] = field(default_factory=dict)
     _tried: set[int] = field(default_factory=set)
 
     def add(self, row: Row, url: str, reason: str) -> None:
-        """A collector has refused this record alone."""
+        """Add a record that a collector refused individually."""
         self._rows[row.pos] = (row, url, reason)
 
     @property
     def positions(self) -> set[int]:
-        """Where they lie in the queue."""
+        """Return their positions in the queue."""
         return set(self._rows)
 
     @property
     def urls(self) -> set[str]:
-        """The collectors that have refused any."""
+        """Return the collectors that have refused any."""
         return {url for _, url, _ in self._rows.values()}
 
     def of(self, url: str) -> list[Row]:
-        """Those that this collector has refused."""
+        """Return the records that this collector has refused."""
         return [row for row, by, _ in self._rows.values() if by == url]
 
     def release(self, url: str) -> str:
-        """Let go those of this collector; returns the last reason it gave."""
+        """Remove the records of this collector; return its last reason."""
         reason = "refused"
         for row in self.of(url):
             reason = self._rows.pop(row.pos)[2]
         return reason
 
     def took(self, url: str, rows: Iterable[Row]) -> None:
-        """This collector has taken these: the shortest of the first ones can be shown to it once more."""
+        """Note records that this collector has accepted: the shortest of them can serve as a test record."""
         if url not in self._witness:
             shortest = min(rows, key=lambda row: len(row.line), default=None)
             if shortest is not None:
                 self._witness[url] = shortest
 
     def is_witness(self, row: Row, url: str) -> bool:
-        """True for the record that is sent once more only to see whether the collector takes it."""
+        """Return True for a record that is sent again only to test whether the collector accepts it."""
         return self._witness.get(url) is row
 
     def witnesses(self, url: str, buffer: Buffer, skip: set[int]) -> Iterator[Row]:
-        """What to show a collector now: a record that it holds, else the newest that wait. Raises StorageError."""
+        """Return test records for a collector: one that it has stored, else the newest pending ones. Raises
+        StorageError."""
         known = self._witness.get(url)
         if known is not None:
             yield known
@@ -78,9 +79,9 @@ class Suspects:
             yield row
 
     def without(self, rows: list[Row]) -> list[Row]:
-        """Those of a batch that were not sent by themselves since it was put together."""
+        """Return the rows of the batch that were not sent individually since it was built."""
         return [row for row in rows if row.pos not in self._rows and row.pos not in self._tried]
 
     def begin_anew(self) -> None:
-        """A batch is put together of what is pending now."""
+        """Note that a new batch is built from the pending records."""
         self._tried.clear()

@@ -1,4 +1,4 @@
-"""What can come of one try to send a batch, a receipt sorted by what it says of each record, and a queue that fails."""
+"""Define the outcomes of one attempt to send a batch, and sort a receipt by record status."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from sigprobe.protocol import batches
 
 
 class Came(Enum):
-    """What came of one try."""
+    """Outcome of one attempt to send a batch."""
 
     DONE = "done"  # everything in the batch was settled or deferred
-    SPLIT = "split"  # ours, and the content is at fault
-    LARGE = "large"  # the same, and it may be no more than too much at once
-    WAIT = "wait"  # ours: busy
+    SPLIT = "split"  # from a real collector, and the content is at fault
+    LARGE = "large"  # the same, but the batch may only be too large
+    WAIT = "wait"  # from a real collector: busy
     TOKEN = "token"  # noqa: S105 - ours: the token was refused
-    FAILED = "failed"  # not ours, or no answer
+    FAILED = "failed"  # not from a collector, or no answer
     NOBODY = "nobody"  # no collector may be asked now, or no time is left to ask
 
 
@@ -32,7 +32,7 @@ ANSWERS: Final = (Came.DONE, *SPLITS)
 
 @contextmanager
 def keeping() -> Iterator[None]:
-    """While a queue is sent, its errors are no longer those of a result that was not saved: raises SendingError."""
+    """Convert storage errors during an upload to SendingError, so that they do not read as an unsaved result."""
     try:
         yield
     except SendingError:
@@ -43,7 +43,7 @@ def keeping() -> Iterator[None]:
 
 @dataclass(slots=True)
 class Sorted:
-    """The records of a batch by what the receipt says of them; `left` are the positions of those it does not settle."""
+    """Records of a batch by their status in the receipt. `left` are the positions without a final status."""
 
     accepted: list[Row] = field(default_factory=list)
     duplicate: list[Row] = field(default_factory=list)
@@ -52,12 +52,12 @@ class Sorted:
 
     @property
     def taken(self) -> list[Row]:
-        """What the collector holds now."""
+        """Return the records that the collector has stored now."""
         return [*self.accepted, *self.duplicate]
 
 
 def sort_answers(receipt: batches.Receipt, rows: Sequence[Row]) -> Sorted:
-    """A word that is not known, and none at all, leave a record as it is."""
+    """Sort the records of a batch. Unknown or missing statuses leave the record pending."""
     answers = {answer.id: answer for answer in receipt.results}
     found = Sorted()
     for row in rows:

@@ -1,4 +1,4 @@
-"""What one drain did, and on whose behalf it was done."""
+"""Define the report of one upload, and the modes of uploading."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sigprobe.record.result import parse_time
 
 
 class Mode(Enum):
-    """Who asks. TYPED ignores backoff (not Retry-After) and ends at a batch that will not go; QUIET obeys both."""
+    """Origin of an upload. TYPED ignores backoff (not Retry-After) and ends at a batch that fails; QUIET obeys both."""
 
     TYPED = "typed"
     QUIET = "quiet"
@@ -18,14 +18,13 @@ class Mode(Enum):
 
 @dataclass(slots=True)
 class Report:
-    """What one drain did. `stopped` is None when nothing was left to send, else a failure code of `CODES`.
+    """Report of one upload. `stopped` is None when nothing was left to send, else a failure code of `CODES`.
 
-    `why` is the failure code of what went wrong on the way to the host `whom`, where there is one; `detail` the words
-    of whoever said so, for those who look closer.
+    `why` is the failure code of the error on the path to the host `whom`, if known. `detail` is its technical text.
 
-    `clock_offset_ms` is the collector's clock minus this device's, known within `clock_error_ms`, by the exchange of
-    this drain that tells it best; `true_at_boot_s` is the collector's time less the time since boot (None where the
-    device has no such clock).
+    `clock_offset_ms` is the collector's clock minus this device's, known within `clock_error_ms`, from this upload's
+    most accurate exchange. `true_at_boot_s` is the collector's time minus the time since boot (None if the device has
+    no such clock).
     """
 
     accepted: int = 0
@@ -52,11 +51,11 @@ class Report:
 
     @property
     def sent(self) -> int:
-        """Records the collector holds after this drain that were pending before."""
+        """Return the number of previously pending records that the collector has after this upload."""
         return self.accepted + self.duplicate
 
     def learn_time(self, server_time: str | None, span_s: float, sent_at: float, sent_boot: float | None) -> None:
-        """The collector's clock against ours, as NTP would from one exchange: known within half of its span.
+        """Compute the collector's clock offset as NTP does from one exchange: its error is half of the span.
 
         `span_s` is how long the exchange took, `sent_at` the wall clock and `sent_boot` the time since boot at its
         start, in seconds.
@@ -72,12 +71,13 @@ class Report:
             self.true_at_boot_s = None if sent_boot is None else server.timestamp() - (sent_boot + half)
 
     def note_unchecked(self, url: str) -> None:
-        """Note whose dates went unchecked, once data may have gone there: a try that reached nobody trusted nobody."""
+        """Note a collector with unchecked certificate dates, once data may have been sent. Failed connections do not
+        count."""
         if url not in self.time_unchecked:
             self.time_unchecked.append(url)
 
     def add(self, later: Report) -> None:
-        """Take in a later drain of the same queue: counts add up, states are the later one's."""
+        """Add a later upload of the same queue: counts add up, states are those of the later one."""
         self.accepted += later.accepted
         self.duplicate += later.duplicate
         self.rejected += later.rejected
@@ -97,4 +97,4 @@ class Report:
 
 
 def ignored(_: Report) -> None:
-    """Tell nobody how a drain goes on."""
+    """No-op progress callback."""

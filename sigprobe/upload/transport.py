@@ -1,7 +1,7 @@
-"""One POST to one collector: TLS always verified, no redirect followed, nothing taken from the environment.
+"""Send one POST to one collector: TLS always verified, no redirects, no settings from the environment.
 
-The work is done in a thread of its own, so that nothing (a resolver, a portal that sends a byte a second) can hold
-the caller beyond the time it gave, and a stop is noticed while an answer is awaited.
+The request runs in a thread of its own. So a slow resolver or portal cannot hold the caller beyond its timeout, and a
+stop takes effect during the wait.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ STOP_GRACE_S: Final = 2.0
 """How long an answer that is under way may still take after a stop: it spares sending the batch again."""
 
 _SLICE_S: Final = 0.2
-_NO_CHECK_TIME: Final = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, which Python's ssl does not name
+_NO_CHECK_TIME: Final = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, which Python's ssl does not define
 
 
 @dataclass(frozen=True, slots=True)
 class Collector:
-    """A collector as configured, with its token. `allow_unchecked_time` counts only with a CA file of its own."""
+    """Collector as configured, with its token. `allow_unchecked_time` counts only with a CA file of its own."""
 
     url: str
     token: str | None = None
@@ -46,20 +46,20 @@ class Collector:
 
     @property
     def time_unchecked(self) -> bool:
-        """True where certificates are taken whatever this device's date says."""
+        """Return True when certificates are accepted regardless of this device's date."""
         return self.allow_unchecked_time and self.ca_file is not None and self.url.lower().startswith("https:")
 
     def endpoint(self, path: str) -> str:
-        """The URL of a path below the configured one, which may lack its last slash."""
+        """Return the URL of a path below the configured one, which may lack its last slash."""
         return urljoin(self.url if self.url.endswith("/") else self.url + "/", path)
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer, whoever gave it. Header names as sent; look them up in any case.
+    """Answer to a request, from a collector or not. Header lookup ignores case.
 
     `rtt_s` is from the call to the answer's headers, `took_s` from the call to the end of its body. `body` is unpacked,
-    `wire_bytes` is how many bytes of it came over the wire.
+    `wire_bytes` is its size as received.
     """
 
     status: int
@@ -71,7 +71,8 @@ class Reply:
 
 
 class TransportError(Exception):
-    """No whole answer came. `reason` is `unreachable`, `timeout`, `reset`, `tls` or `stopped`, `why` a failure code."""
+    """Raised without a complete answer. `reason` is `unreachable`, `timeout`, `reset`, `tls` or `stopped`, `why` a
+    failure code."""
 
     def __init__(self, reason: str, detail: str, why: str | None = None) -> None:
         super().__init__(detail)
@@ -80,7 +81,7 @@ class TransportError(Exception):
 
 
 class Line:
-    """The connection under way. It can be cut from another thread, whatever the one that uses it waits for."""
+    """Connection in use. Another thread can close it during any wait."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -88,7 +89,7 @@ class Line:
         self._cut = False
 
     def remember(self, connection: socket.socket) -> socket.socket:
-        """Take note of a connection just made. A duplicate is kept, since TLS takes the first one over."""
+        """Register a new connection. A duplicate is kept, since TLS takes over the first one."""
         with self._lock:
             if self._twin is not None:
                 self._twin.close()
@@ -98,7 +99,7 @@ class Line:
         return connection
 
     def cut(self) -> None:
-        """End the connection, and every one that is made on this line from now on."""
+        """Close the connection, and every later one of this line."""
         with self._lock:
             self._cut = True
             self._shut()
@@ -113,21 +114,21 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A session with one collector and the line it speaks on. Not used again once it has failed."""
+    """Session with one collector and its connection. Not reused after a failure."""
 
     session: requests.Session
     line: Line
 
     def close(self) -> None:
-        """Give up the connection."""
+        """Close the connection."""
         self.line.cut()
         self.session.close()
 
 
 def open_channel(collector: Collector) -> Channel:
-    """A session that trusts only the configuration: no proxy, netrc or CA from the environment.
+    """Open a session that uses only the configuration: no proxy, netrc or CA from the environment.
 
-    Raises OSError for a CA file that is not there or holds no certificate.
+    Raises OSError for a CA file that is missing or holds no certificate.
     """
     import requests
     from requests.adapters import HTTPAdapter
@@ -159,7 +160,7 @@ def open_channel(collector: Collector) -> Channel:
     pools: dict[str, Any] = {"http": PlainPool, "https": SecurePool}
 
     class Watched(HTTPAdapter):
-        """Verifies with the collector's own CA where it has one, and without the time where that was opted into."""
+        """Verify with the collector's own CA if configured, and without dates if opted in."""
 
         def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
             super().init_poolmanager(*args, **(kwargs | options))
@@ -190,7 +191,7 @@ def open_channel(collector: Collector) -> Channel:
 
 
 def _connect(connection: HTTPConnection) -> socket.socket:
-    """Connect to the first address that answers: a dead IPv6 path costs a quarter second, not the whole wait."""
+    """Connect to the first address that answers: a dead IPv6 path costs a quarter second, not the whole timeout."""
     from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
     from sigprobe.net import sockets
@@ -231,9 +232,9 @@ def post(
     *,
     clock: Callable[[], float] = time.monotonic,
 ) -> Reply:
-    """Send one body and read the whole answer, at most `MAX_ANSWER_BYTES`, within `timeout_s` in all.
+    """Send one body and read the whole answer, at most `MAX_ANSWER_BYTES`, within `timeout_s` in total.
 
-    Returns or raises by then whatever the network does; a set `stop` shortens the wait to `STOP_GRACE_S`. Raises
+    Returns or raises by then, whatever the network does. A set `stop` shortens the wait to `STOP_GRACE_S`. Raises
     TransportError.
     """
     started = clock()
@@ -296,7 +297,7 @@ def _exchange(
             rtt = clock() - started
             chunks: list[bytes] = []
             size = 0
-            # read1 reads chunk by chunk with our own parser; iter_content would use that of urllib3
+            # read1 reads chunk by chunk with our own parser; iter_content would use urllib3's
             while chunk := answer.raw.read1(64 * 1024, decode_content=True):
                 chunks.append(chunk)
                 size += len(chunk)
@@ -325,7 +326,7 @@ def _never_connected(error: BaseException) -> bool:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error of requests, and what it was made of."""
+    """Yield an exception of requests and its causes."""
     link: BaseException | None = error
     for _ in range(8):
         if link is None:
@@ -344,7 +345,7 @@ _WHY: Final = {
 
 
 def _why(error: BaseException) -> str | None:
-    """The failure code that says in plain words what an error of requests was; None where there is none."""
+    """Return the failure code for an exception of requests; None without a matching one."""
     from sigprobe.net.sockets import certificate_code, tls_code
 
     for link in _chain(error):

@@ -1,1 +1,1 @@
-"""Hold every text for people: catalogues, languages, units, and the sentences of each code."""
+"""Hold every text for people: catalogues, languages, units, and the messages of each code."""

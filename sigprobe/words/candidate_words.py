@@ -1,4 +1,4 @@
-"""Words for what remains possible, and for the step that would settle it. Contacts stand in `places/contacts.yaml`."""
+"""Describe the remaining causes, and the step that would settle each. Contacts are in `places/contacts.yaml`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The one table that ties a failure code or verdict cause to its screen code, its sentence and its advice.
+"""Map each failure code and verdict cause to its screen code, message and advice.
 
-Beside `result`, on the ground floor: records carry the codes, screens look the words up here.
+Records carry the codes, screens look the texts up here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sigprobe.words import verdict_codes
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """One failure code or verdict cause, the code shown on screen, what it means and the one thing to do.
+    """Failure code or verdict cause: its screen code, its meaning and the recommended action.
 
     `{name}` in a sentence is the target's name; other fields are filled where they are known.
     """
@@ -31,7 +31,7 @@ def _table(*rows: tuple[str, str, str, str]) -> dict[str, Code]:
 
 
 CODES: Final[Mapping[str, Code]] = _table(
-    # --- the way out
+    # --- internet connection
     (
         "no_network",
         "SP-NET-03",
@@ -357,7 +357,7 @@ CODES: Final[Mapping[str, Code]] = _table(
         N_("{name} did not accept this laptop's token."),
         N_("Ask the monitoring centre for a new token."),
     ),
-    # --- left out
+    # --- skipped
     (
         "busy",
         "SP-LCK-01",
@@ -394,7 +394,7 @@ CODES: Final[Mapping[str, Code]] = _table(
         N_("{name} could not be checked because of a fault in sigprobe."),
         N_("Please report it with the log file that sigprobe doctor shows."),
     ),
-    # --- keeping and sending
+    # --- storing and uploading
     (
         "collector_unreachable",
         "SP-SYN-01",
@@ -479,7 +479,7 @@ CODES: Final[Mapping[str, Code]] = _table(
         N_("The queue could not be read or written during the upload. Its results are safe and can be sent later."),
         N_("Run: sigprobe doctor"),
     ),
-    # --- carrying by hand
+    # --- transfer files
     (
         "file_not_ours",
         "SP-FIL-01",
@@ -587,13 +587,13 @@ CODES: Final[Mapping[str, Code]] = _table(
         N_('The TPS number must be 13 digits, for example "3273011001005" (in quotes).'),
         N_("Copy the number from the appointment letter of the TPS."),
     ),
-    # --- what a verdict can name
+    # --- causes of a verdict
     *verdict_codes.ROWS,
 )
 
 
 def find_code(text: str) -> Code | None:
-    """Look a code up by its name or its screen code, in any case."""
+    """Find a code by its name or its screen code, in any case."""
     wanted = text.strip().lower()
     return next((c for c in CODES.values() if wanted in (c.code, c.screen.lower())), None)
 

@@ -1,7 +1,7 @@
-"""Indonesian and English: catalogues, numbers, units, and the country's three time zones.
+"""Translate messages and format numbers, units and times, in Indonesian and English.
 
-The source language of every message is English; `_` translates at the moment it is called, so the language may
-be chosen after a module is imported.
+The source language of every message is English. `_` translates when it is called, so the language may be chosen after a
+module is imported.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _language = "en"
 
 
 def set_language(language: str) -> None:
-    """Choose the language of this process: `id` or `en`. Raises ValueError for any other."""
+    """Set the language of this process: `id` or `en`. Raises ValueError for any other."""
     global _current, _language  # noqa: PLW0603 - one process speaks one language at a time
     if language not in LANGUAGES:
         raise ValueError(f"language must be one of {', '.join(LANGUAGES)}")
@@ -36,7 +36,7 @@ def set_language(language: str) -> None:
 
 @contextmanager
 def speaking(language: str) -> Iterator[None]:
-    """Use a language inside the block and restore the one before it."""
+    """Use a language inside the block and restore the previous one."""
     before = _language
     set_language(language)
     try:
@@ -46,40 +46,40 @@ def speaking(language: str) -> Iterator[None]:
 
 
 def load(language: str) -> gettext.NullTranslations:
-    """The catalogue of a language; the collector uses it per request. Missing files fall back to English."""
+    """Return the catalogue of a language; the collector uses it per request. Missing files fall back to English."""
     return gettext.translation(DOMAIN, LOCALE_DIR, [language], fallback=True)
 
 
 def language() -> str:
-    """The language in use."""
+    """Return the language in use."""
     return _language
 
 
 def choose_language(*wishes: str | None, environ: Mapping[str, str] = os.environ, default: str = "en") -> str:
-    """The first wish that is a known language, else the locale's, else `default`."""
+    """Return the first requested language that is known, else the locale's, else `default`."""
     for wish in wishes:
         if wish in LANGUAGES:
             return wish
     for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
         value = environ.get(name, "")
         if value:
-            # the old code for Indonesian, `in`, still stands in some locale names
+            # some locale names still have `in`, the old code for Indonesian
             return "id" if value.lower().startswith(("id", "in_")) else default
     return default
 
 
 def _(message: str) -> str:
-    """The message in the language in use."""
+    """Return the message in the language in use."""
     return _current.gettext(message) if message else ""
 
 
 def ngettext(one: str, many: str, count: int) -> str:
-    """The message for `count` things in the language in use."""
+    """Return the message for `count` things in the language in use."""
     return _current.ngettext(one, many, count)
 
 
 def number(value: float, digits: int = 0, lang: str | None = None) -> str:
-    """A number for the screen: `12,4` in Indonesian, `12.4` in English, thousands grouped."""
+    """Format a number: `12,4` in Indonesian, `12.4` in English, thousands grouped."""
     text = f"{value:,.{digits}f}"
     if value <= 0 and not any(c in "123456789" for c in text):
         text = text.lstrip("-")  # a rounded zero has no sign
@@ -87,7 +87,7 @@ def number(value: float, digits: int = 0, lang: str | None = None) -> str:
 
 
 def rate(bps: float, lang: str | None = None) -> str:
-    """A rate with its unit: `12,4 Mbps`, `640 kbps`."""
+    """Format a rate with its unit: `12,4 Mbps`, `640 kbps`."""
     if bps >= 999_500:
         mbps = bps / 1e6
         return f"{number(mbps, 1 if mbps < 99.95 else 0, lang)} Mbps"
@@ -95,7 +95,7 @@ def rate(bps: float, lang: str | None = None) -> str:
 
 
 def size(count: float, lang: str | None = None) -> str:
-    """A number of bytes with its decimal unit: `14 MB`, `1,2 MB`, `640 kB`."""
+    """Format a number of bytes with its decimal unit: `14 MB`, `1,2 MB`, `640 kB`."""
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= factor * 0.9995:
             value = count / factor
@@ -111,7 +111,7 @@ _SPANS: Final[Mapping[str, tuple[str, str, str, str]]] = {
 
 
 def duration(seconds: float, lang: str | None = None) -> str:
-    """A span in the largest fitting units: `45 detik`, `2 jam 5 menit`; `45 s`, `2 h 5 min` in English."""
+    """Format a span in the largest fitting units: `45 detik`, `2 jam 5 menit`; `45 s`, `2 h 5 min` in English."""
     second, minute, hour, day = _SPANS[lang or _language]
     whole = max(0, round(seconds))
     if whole < 60:
@@ -139,7 +139,7 @@ _MONTHS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def clock_text(when: datetime, zone: str = "WIB", lang: str | None = None, *, with_date: bool = True) -> str:
-    """A time on an Indonesian clock: `27 Nov 2026 14.05 WIB` (`14:05` in English)."""
+    """Format a time in an Indonesian time zone: `27 Nov 2026 14.05 WIB` (`14:05` in English)."""
     lang = lang or _language
     local = when.astimezone(ZONES[zone])
     mark = "." if lang == "id" else ":"

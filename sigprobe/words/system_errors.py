@@ -1,4 +1,4 @@
-"""Words for what the system refuses: an `OSError` in the language in use, without errno and English tail."""
+"""Translate errors of the operating system: an `OSError` in the language in use, without errno or English text."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _LOOKUP: Final = {
 
 
 def reason_text(error: BaseException) -> str:
-    """Return the cause of an error in words; an error that is not in the table keeps its own text."""
+    """Return the cause of an error in words. An error that is not in the table keeps its own text."""
     if isinstance(error, TimeoutError):
         return _("no answer in time")
     number = getattr(error, "errno", None)

@@ -1,6 +1,6 @@
-"""What a verdict can name as the cause: the rows of `CODES` that the verdict and the walk outwards add.
+"""Define the causes of a verdict: rows of `CODES` for the verdict and the path check.
 
-Each says in one sentence what is the matter and in one more what to do now; whose job it is stands in the verdict.
+Each has one sentence for the cause and one for the action. The responsible party is in the verdict.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Final
 from sigprobe.record.messages import N_
 
 ROWS: Final[tuple[tuple[str, str, str, str], ...]] = (
-    # --- nobody's
+    # --- no one responsible
     (
         "healthy",
         "SP-VER-01",
