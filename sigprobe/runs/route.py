@@ -86,7 +86,7 @@ def has_service(results: Sequence[Result]) -> bool | None:
 
 
 def grade_of(results: Sequence[Result], profile: Profile | None) -> str:
-    """Return the grade of a point: `bad` without service, else that of its worst number; `poor` after a failed check."""
+    """Return the grade of a point: `bad` without service, else that of its worst number; `poor` if a check failed."""
     service = has_service(results)
     if service is None:
         return NOTHING
