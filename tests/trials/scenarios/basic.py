@@ -12,6 +12,7 @@ from typing import Any
 import trustme
 
 from tests.trials.scenarios.breakage import (
+    answer_errors_often,
     as_modem,
     dated_certificate,
     fake_clock,
@@ -187,9 +188,10 @@ def small_rate(world: World) -> None:
 
 @tellable("operator", "dead_after_hop", core=True)
 def dead_after_hop(world: World) -> None:
-    """A router of the operator says that it has no route."""
+    """A router of the operator says that it has no route, up to ten times a second."""
     world.ipv6 = False  # else the other family would be a way out
     world.carrier = True
+    answer_errors_often(world)
     _no_route(world)
 
 

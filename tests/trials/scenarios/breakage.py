@@ -85,6 +85,11 @@ def both_at(world: World, second: float, **settings: Any) -> None:
     at(world, second, replace(world.up, **settings), replace(world.down, **settings))
 
 
+def answer_errors_often(world: World) -> None:
+    """Let the operator's router send ten ICMP errors a second; Linux sends one, and the first are soon used up."""
+    world.after.append(lambda w: w.isp.sysctl("net.ipv4.icmp_ratelimit", "100"))
+
+
 def as_modem(world: World, registration: str = "home", rsrp_dbm: float | None = None, **tags: Any) -> None:
     """Let the tags say that the link in use is a modem in this state."""
     told = {"registration": registration, **tags}

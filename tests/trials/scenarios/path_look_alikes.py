@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.trials.scenarios.breakage import (
+    answer_errors_often,
     as_modem,
     both_at,
     filter_packets,
@@ -43,6 +44,14 @@ def campus_router_silent(world: World) -> None:
 @tellable("operator", "dead_after_hop", kind="5 whose")
 def operator_router_without_route(world: World) -> None:
     """A router of the shared range says that it has no route, and no resolver answers."""
+    _far_router(world, carrier=True)
+    answer_errors_often(world)
+    world.after.append(lambda w: w.isp.ip("link", "set", "core0", "down"))
+
+
+@untellable("operator", "operator_outage", "operator/*", accepts=("operator/dead_after_hop",), kind="5 whose")
+def operator_router_that_seldom_answers(world: World) -> None:
+    """The same router sends one error a second, so that the message may not be seen."""
     _far_router(world, carrier=True)
     world.after.append(lambda w: w.isp.ip("link", "set", "core0", "down"))
 
