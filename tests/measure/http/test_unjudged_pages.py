@@ -61,8 +61,8 @@ def test_without_a_text_to_look_for_it_is_a_good_answer() -> None:
 @pytest.mark.parametrize(
     ("body", "encoding", "outcome"),
     [
-        (gzip.compress(b"Selamat datang"), "gzip", "ok"),
-        (gzip.compress(b"Login"), "gzip", "http_text"),
+        (gzip.compress(b"Selamat datang", mtime=0), "gzip", "ok"),
+        (gzip.compress(b"Login", mtime=0), "gzip", "http_text"),
         (b"Selamat datang", "gzip", "ok"),
         (b"Login", "identity", "http_text"),
         (b"Login", "gzip", "http_unreadable"),
