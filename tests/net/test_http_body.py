@@ -26,11 +26,11 @@ def raw_deflate(data: bytes) -> bytes:
         (TEXT, "none"),
         (gzip.compress(TEXT, mtime=0), "gzip"),
         (gzip.compress(TEXT, mtime=0), "X-GZIP"),
-        (gzip.compress(TEXT[:5], mtime=0) + gzip.compress(TEXT[5:]), "gzip"),
+        (gzip.compress(TEXT[:5], mtime=0) + gzip.compress(TEXT[5:], mtime=0), "gzip"),
         (gzip.compress(TEXT, mtime=0) + b"\0" * 10, "gzip"),
         (zlib.compress(TEXT), "deflate"),
         (raw_deflate(TEXT), "deflate"),
-        (gzip.compress(zlib.compress(TEXT)), "deflate, gzip"),
+        (gzip.compress(zlib.compress(TEXT), mtime=0), "deflate, gzip"),
         (gzip.compress(TEXT, mtime=0), "identity, gzip"),
     ],
 )
