@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sigprobe.commands.support import opening, options
 from sigprobe.commands.support.command_result import CommandResult, Json, Screen
 from sigprobe.commands.support.exit_codes import BELOW_THRESHOLD
-from sigprobe.words.i18n import N_, _, duration, number, rate
+from sigprobe.words.i18n import N_, _, duration, ngettext, number, rate
 
 if TYPE_CHECKING:
     from sigprobe.buffer import Buffer
@@ -28,6 +28,8 @@ class Estimated(CommandResult):
     found: Forecast
     within_h: float
     fail_below: float | None
+    unreachable: tuple[str, ...] = ()
+    """Services that did not answer in the newest test of them. Where all failed, no probability is given."""
     compact = True
 
     @property
@@ -40,7 +42,7 @@ class Estimated(CommandResult):
 
     def text(self, screen: Screen) -> str:
         """The question and its answer in words."""
-        return _text(self.task, self.found, self.within_h)
+        return _text(self.task, self.found, self.within_h, self.unreachable)
 
     def document(self) -> Json:
         """The same for programs."""
@@ -57,7 +59,19 @@ class Estimated(CommandResult):
             "measurements": found.measurements,
             "failed": found.failed,
             "newest_age_h": found.newest_age_h,
+            "interval_minutes": None if found.interval_minutes is None else list(found.interval_minutes),
+            "probability_range": None if found.probability_range is None else list(found.probability_range),
+            "dead_share": found.dead_share,
+            "unreachable": list(self.unreachable),
+            "reason": self.reason,
         }
+
+    @property
+    def reason(self) -> str | None:
+        """Why there is no probability, as a code."""
+        if self.found.probability is not None:
+            return None
+        return "service_unreachable" if self.unreachable else "no_upload_measured"
 
 
 def ready(
@@ -69,57 +83,102 @@ def ready(
     within: Annotated[
         float, typer.Option("--within", metavar="H", min=0.1, max=720, help=N_("Use tests of the last H hours."))
     ] = 24.0,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="NAME", help=N_("Check that this web target answered; default: any."))
+    ] = None,
     as_json: options.JsonOption = False,
     fail_below: Annotated[
         float | None, typer.Option("--fail-below", metavar="P", min=0, max=1, help=N_("Exit 3 below this probability."))
     ] = None,
 ) -> CommandResult:
+    from sigprobe.record.kinds import Way, way
     from sigprobe.verdict.forecast import Task, forecast
 
     loaded = opening.settings(config)
     probe = loaded.config.probe
+    known = {target.name for target in loaded.config.targets if way(target.kind) is Way.PAGE}
+    if to is not None and to not in known:
+        raise typer.BadParameter(_("There is no web target named {name} in the settings.").format(name=to))
     task = Task(photos, megabytes, minutes)
+    tests: list[Measurement] = []
+    services: dict[str, tuple[float, bool]] = {}
     with opening.open_buffer(loaded) as buffer:
-        found = forecast(task, list(_measured(buffer, probe.tps_id, probe.site, within)))
-    return Estimated(task, found, within, fail_below)
+        for age, record in _records(buffer, probe.tps_id, probe.site, within):
+            if way(record["kind"]) is Way.PAGE:
+                name = str(record.get("target", {}).get("name"))
+                if name not in services or age <= services[name][0]:
+                    services[name] = (age, record.get("outcome") in ("ok", "degraded"))
+            elif (test := _measurement(age, record)) is not None:
+                tests.append(test)
+    asked = {name: good for name, (_age, good) in services.items() if to is None or name == to}
+    unreachable = tuple(sorted(name for name, good in asked.items() if not good))
+    found = forecast(task, tests)
+    if asked and len(unreachable) == len(asked):
+        found = replace(found, probability=None, probability_range=None, typical_minutes=None, interval_minutes=None)
+    return Estimated(task, found, within, fail_below, unreachable)
 
 
-def _measured(buffer: Buffer, tps_id: str | None, site: str | None, within: float) -> Iterator[Measurement]:
-    """Uploads measured at this place in the last hours, from this device's own queue."""
-    from sigprobe.record.result import is_at_least, parse_time
-    from sigprobe.verdict.forecast import Measurement
+def _records(
+    buffer: Buffer, tps_id: str | None, site: str | None, within: float
+) -> Iterator[tuple[float, dict[str, Any]]]:
+    """Speed and page tests of this place in the last hours with their age in hours, from the device's queue."""
+    from sigprobe.record.kinds import KINDS, Way, measures_rate, way
+    from sigprobe.record.result import parse_time
 
+    wanted = {kind for kind in KINDS if measures_rate(kind) or way(kind) is Way.PAGE}
+    needles = [f'"{kind}"'.encode() for kind in wanted]
     for row in buffer.rows():
-        if b"throughput" not in row.line:  # a look at the bytes is cheap, and the queue may hold a year
+        # a look at the bytes is cheap, and the queue may hold a year
+        if not any(needle in row.line for needle in needles):
             continue
         record = json.loads(row.line)
         tags = record.get("tags", {})
-        if record.get("kind") != "throughput" or (tags.get("tps_id"), tags.get("site")) != (tps_id, site):
+        if record.get("kind") not in wanted or record.get("outcome") == "skipped":
             continue
-        data = record.get("data", {})
         began = parse_time(str(record.get("started_at")))
-        tried = data.get("upload_bps") is not None or data.get("upload_failure") is not None
-        if began is None or record.get("outcome") == "skipped" or not tried:
+        if began is None or (tags.get("tps_id"), tags.get("site")) != (tps_id, site):
             continue
         age = (time.time() - began.timestamp()) / 3600
         if -1 <= age <= within:
-            interval = data.get("upload_ci_bps")
-            whole = isinstance(interval, list) and len(interval) == 2
-            yield Measurement(
-                max(0.0, age),
-                data.get("upload_bps"),
-                (interval[0], interval[1]) if whole else None,
-                data.get("loaded_rtt_ms") or data.get("idle_rtt_ms"),
-                is_at_least(data, "upload_bps"),
-            )
+            yield max(0.0, age), record
 
 
-def _text(task: Task, found: Forecast, within: float) -> str:
+def _measurement(age: float, record: dict[str, Any]) -> Measurement | None:
+    """The upload of a throughput test; None where none was tried."""
+    from sigprobe.record.result import is_at_least
+    from sigprobe.record.window import recorded_variation
+    from sigprobe.verdict.forecast import Measurement
+
+    data = record.get("data", {})
+    if data.get("upload_bps") is None and data.get("upload_failure") is None:
+        return None
+    interval = data.get("upload_ci_bps")
+    whole = isinstance(interval, list) and len(interval) == 2
+    return Measurement(
+        age,
+        data.get("upload_bps"),
+        (interval[0], interval[1]) if whole else None,
+        data.get("loaded_rtt_ms") or data.get("idle_rtt_ms"),
+        is_at_least(data, "upload_bps"),
+        recorded_variation(data.get("upload_window")),
+        record.get("tags", {}).get("network", {}).get("access") == "ethernet",
+    )
+
+
+def _text(task: Task, found: Forecast, within: float, unreachable: tuple[str, ...]) -> str:
     question = _("Can {photos} photos of {mb} MB be sent within {time}?").format(
         photos=task.photos,
         mb=number(task.photo_mb, 0 if task.photo_mb == int(task.photo_mb) else 1),
         time=duration(task.minutes * 60),
     )
+    if found.probability is None and unreachable:
+        return "\n".join(
+            [
+                question,
+                _("Unknown: {names} could not be reached in the latest test.").format(names=", ".join(unreachable)),
+                _("Next: {command}").format(command="sigprobe test"),
+            ]
+        )
     if found.probability is None or found.newest_age_h is None:
         return "\n".join(
             [
@@ -138,6 +197,10 @@ def _text(task: Task, found: Forecast, within: float) -> str:
             failed=found.failed,
         ),
     ]
+    if found.probability_range is not None:
+        lines.append(_few(found.measurements, *found.probability_range))
+    if unreachable:
+        lines.append(_("Not reached in the latest test: {names}.").format(names=", ".join(unreachable)))
     if found.typical_minutes is not None:
         lines.append(
             _("At the typical speed it takes about {time}; an upload of at least {rate} is needed.").format(
@@ -146,9 +209,32 @@ def _text(task: Task, found: Forecast, within: float) -> str:
             if found.needed_bps < 1e12
             else _("Waiting for responses alone takes longer than that.")
         )
+    if found.interval_minutes is not None and found.needed_bps < 1e12:
+        lines.append(_times(*found.interval_minutes))
     if found.probability < 0.75:
         lines.append(_("Smaller photos, more time, or another location would help."))
     return "\n".join(lines)
+
+
+def _times(low: float | None, high: float | None) -> str:
+    """The 80 % interval of the time; an end that is None lies more than a month away."""
+    if low is None:
+        return _("In 9 of 10 cases it takes more than a month.")
+    if high is None:
+        return _("In 9 of 10 cases it takes more than {low}; it may take days.").format(low=duration(low * 60))
+    return _("In 8 of 10 cases it takes between {low} and {high}.").format(
+        low=duration(low * 60), high=duration(high * 60)
+    )
+
+
+def _few(count: int, low: float, high: float) -> str:
+    """How far few tests may mislead."""
+    text = ngettext(
+        "Only {n} test so far: the probability may be between {low} and {high} %.",
+        "Only {n} tests so far: the probability may be between {low} and {high} %.",
+        count,
+    )
+    return text.format(n=count, low=number(low * 100), high=number(high * 100))
 
 
 def _word(probability: float) -> str:
