@@ -50,7 +50,7 @@ def second_look(
     lossy_pings: bool = False,
 ) -> SecondLookData | None:
     """Look again, or None where nothing had failed, or no time or data is left for it."""
-    failing = [url for url, row in zip(collectors, data["collectors"], strict=False) if row["failure"] is not None]
+    failing = [url for url, row in zip(collectors, data["collectors"], strict=False) if _fails(row)]
     references = [p["address"] for p in data["references"]]
     silent = bool(references) and not any(p["answers"] for p in data["references"])
     gateway = data["gateway"]
@@ -86,6 +86,10 @@ def second_look(
         "questions": None if asked is None else done(asked),
         "padded": None if filled is None else filled["failure"] is None,
     }
+
+
+def _fails(row: CollectorData) -> bool:
+    return row["failure"] is not None or (row["status_code"] or 0) >= 500
 
 
 def _lossy(data: PathData) -> bool:
