@@ -10,11 +10,12 @@ the candidates that remain.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from sigprobe.record.clock_limits import CLOCK_WRONG_S, SERVER_DATE_ERROR_S
-from sigprobe.record.kinds import Way, measures_rate, way
+from sigprobe.record.kinds import Way, is_number, measures_rate, way
 from sigprobe.record.profile import Profile
 from sigprobe.record.result import Outcome, Result
 from sigprobe.verdict import candidates, dns_rules, service_rules, speed_rules
@@ -391,12 +392,29 @@ def _all_answered(facts: Facts) -> Verdict | None:
     half = [r for r in facts.answered if code(r) == "one_direction" and r not in short]
     if short or half:
         return say(UNCERTAIN, "below_need", 0.3, [*short, *half], candidates=candidates.SLOW)
+    late = _opened_late(facts)
+    if len(late) > 1:
+        return say(UNCERTAIN, "packets_lost", 0.5, late, facts.walks, candidates=candidates.LOST_OPENINGS)
     if not facts.beyond:
         # a neighbour's answer says nothing of the internet, and no packet may have left this device
         return say(UNCERTAIN, "internet_not_tested", 0.3, facts.answered, facts.walks)
     degraded = any(r.outcome is Outcome.DEGRADED for r in facts.answered)
     healthy = say(NONE, "healthy", 0.9 if degraded or not facts.walks else 0.98, facts.answered, facts.walks)
     return Verdict(healthy.owner, healthy.cause, healthy.confidence, healthy.evidence)
+
+
+def _opened_late(facts: Facts) -> list[Result]:
+    """Pages whose connection opened only with a repeated first packet (RFC 6298: after one second)."""
+    pages = [(r, r.data.get("tcp_ms")) for r in facts.answered if way(r.kind) is Way.PAGE]
+    usual = [statistics.median(row.seen_ms) for row in facts.far_rtts]
+    usual += [float(ms) for _, ms in pages if is_number(ms) and ms is not None]
+    if not usual:
+        return []
+    return [r for r, ms in pages if is_number(ms) and float(ms or 0) > REPEATED_MS + 2 * min(usual)]
+
+
+REPEATED_MS: Final = 900.0
+"""A first packet is repeated after one second; what opens later than this was not the first try."""
 
 
 _RULES: Final[tuple[Rule, ...]] = (

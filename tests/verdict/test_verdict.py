@@ -766,3 +766,10 @@ def test_a_black_hole_for_large_packets_is_no_healthy_link(padded: bool | None, 
     fine = [{"host": "c.example", "place": "beyond", "failure": None, "tls_verified": True}]
     walk = outwards(whole=whole, collectors=fine, second=looked_again(padded=padded))
     assert decide([ping(), web(), walk], NEED).cause == cause
+
+
+def test_connections_that_open_late_are_no_healthy_link() -> None:
+    """Two pages whose first packet was lost: everything answered, and something is wrong all the same."""
+    slow = [web("a", "a.example", tcp_ms=1040.0), web("b", "b.example", tcp_ms=3055.0)]
+    assert plain(decide([ping(), *slow, outwards()], NEED)) == ("uncertain", "packets_lost")
+    assert decide([ping(), slow[0], web("c", "c.example", tcp_ms=35.0), outwards()], NEED).cause == "healthy", "chance"
