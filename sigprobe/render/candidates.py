@@ -1,4 +1,4 @@
-"""Draw what remains possible after an uncertain verdict, and the steps that would settle it."""
+"""Draw the remaining causes of an uncertain verdict, and the steps that would settle it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SHOWN: Final = 3
 
 
 def candidates_text(verdict: Verdict, operator: str | None, folder: Path | None = None) -> str:
-    """One or two sentences: the likeliest causes in order, then what to do to find out; empty where none remain."""
+    """Return the likeliest causes in order and the next step, in one or two sentences; empty without causes."""
     shown = verdict.candidates[:SHOWN]
     if not shown:
         return ""

@@ -1,4 +1,4 @@
-"""What a console can show: how wide it is, whether it has colour, and whether it knows more than ASCII."""
+"""Detect what a console can show: width, colour, and characters beyond ASCII."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NEEDED: Final = "✓✗▁█·±…×"
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """How to draw on one stream. `width` is in columns, at most 80: a screen must fit one photo of a phone."""
+    """Drawing properties of a stream. `width` is in columns, at most 80: a screen must fit one photo of a phone."""
 
     width: int
     tty: bool
@@ -23,7 +23,7 @@ class Traits:
 
 
 def traits(stream: TextIO, environ: Mapping[str, str] = os.environ) -> Traits:
-    """Look at a stream once. NO_COLOR and TERM=dumb are obeyed; off a terminal there is never colour."""
+    """Detect the properties of a stream. NO_COLOR and TERM=dumb are obeyed; there is never colour off a terminal."""
     tty = _is_tty(stream)
     dumb = environ.get("TERM", "") == "dumb"
     width = shutil.get_terminal_size((MAX_WIDTH, 24)).columns if tty else MAX_WIDTH
@@ -36,7 +36,7 @@ def traits(stream: TextIO, environ: Mapping[str, str] = os.environ) -> Traits:
 
 
 def can_show(text: str, encoding: str | None) -> bool:
-    """Whether `text` survives an encoding; an unknown encoding counts as ASCII."""
+    """Return whether `text` can be encoded; an unknown encoding counts as ASCII."""
     try:
         text.encode(encoding or "ascii")
     except (UnicodeEncodeError, LookupError):

@@ -1,4 +1,4 @@
-"""The table of one's own TPS: for the screen, as JSON, as CSV."""
+"""Draw the table of the user's own TPS: for the screen, as JSON, as CSV."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COLUMNS: Final = ("tps_id", "name", "state", "old", "last_test_at", "age_s", "ca
 
 
 def coverage_text(found: Sequence[Covered], hours: float, *, ascii: bool = False, plain: bool = False) -> str:
-    """The stations that want doing first, one a line, how many of each there are, and what to type next."""
+    """Return the stations to test first, one a line, the counts of each state, and the next command."""
     lines = list(_plain_lines(found) if plain else _lines(found))
     rest = len(found) - MOST
     if rest > 0 and not plain:
@@ -37,7 +37,7 @@ def coverage_text(found: Sequence[Covered], hours: float, *, ascii: bool = False
 
 
 def coverage_json(found: Sequence[Covered], hours: float, path: str) -> dict[str, Any]:
-    """The same as plain values, all of it."""
+    """Return the whole table as plain values."""
     counts = Counter(c.state for c in found)
     return {
         "total": len(found),
@@ -49,7 +49,7 @@ def coverage_json(found: Sequence[Covered], hours: float, path: str) -> dict[str
 
 
 def coverage_csv(found: Sequence[Covered]) -> str:
-    """The same as CSV; a name that a spreadsheet would run as a formula gets a leading apostrophe."""
+    """Return the table as CSV; a name that a spreadsheet would run as a formula gets a leading apostrophe."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(COLUMNS)

@@ -1,4 +1,4 @@
-"""A drive on the screen: a line for each point, and what it came to at the end."""
+"""Draw a drive on the screen: a line for each point, and a summary at the end."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ _WORD_WIDTH: Final = 15
 
 
 def grade_word(grade: str) -> str:
-    """The word for a point's grade: of the four, `bad` is a place without service."""
+    """Return the word for a point's grade: `bad` is a point without service."""
     if grade == Word.BAD:
         return _(NO_SERVICE)
     return words.word(grade) if grade else _("not measured")
 
 
 def ended_text(ended: Ended) -> str:
-    """Why a drive ended."""
+    """Return the reason why a drive ended."""
     return _(_ENDS[ended])
 
 
 def place_text(place: Location | None) -> str:
-    """A position in degrees, or that there is none."""
+    """Return a position in degrees, or the text for a missing one."""
     return _("no position") if place is None else f"{number(place.lat, 5)} {number(place.lon, 5)}"
 
 
 def time_of_day(at: str, zone: str) -> str:
-    """The time of a point with its seconds: `14.05.12`, in English `14:05:12`."""
+    """Format the time of a point with seconds: `14.05.12`, in English `14:05:12`."""
     when = parse_time(at)
     if when is None:
         return "–"
@@ -54,12 +54,12 @@ def time_of_day(at: str, zone: str) -> str:
 
 
 def kilometres(metres: float) -> str:
-    """A way with the same unit in every line, so that the column can be read down."""
+    """Format a distance with the same unit in every line, so that the column can be read down."""
     return f"{number(metres / 1000, 2)} km"
 
 
 def point_line(point: Point, zone: str, width: int = 80) -> str:
-    """One point as a line: number, time, place, way, how good, and the numbers that say so."""
+    """Return one point as a line: number, time, place, distance, grade, and the numbers behind the grade."""
     symbol = words.SYMBOLS.get(point.grade, "-")
     parts = [
         f"{point.number:>4}",
@@ -71,18 +71,18 @@ def point_line(point: Point, zone: str, width: int = 80) -> str:
         signal_text(point),
     ]
     if point.grade not in (Word.GOOD, Word.FAIR) and point.codes:
-        parts[-2:] = [words.screen_code(point.codes[0])]  # what is wrong says more here than how fast the rest is
+        parts[-2:] = [words.screen_code(point.codes[0])]  # the failure is more useful here than the speed of the rest
     return words.fit("  ".join(part for part in parts if part), width - 1)
 
 
 def headline_number(point: Point) -> str:
-    """The latency of a point, else the first other number that was measured there; empty without any."""
+    """Return the latency of a point, else the first other number measured there; empty without any."""
     order = sorted(point.numbers, key=lambda metric: metric != "latency_ms")
     return words.quantity(order[0], point.numbers[order[0]]) if order else ""
 
 
 def point_plain(point: Point, zone: str) -> str:
-    """The same for a screen reader: words and commas, no symbols and no columns."""
+    """Return the same for a screen reader: words and commas, no symbols or columns."""
     shown = headline_number(point)
     if shown.endswith(" ms"):
         shown = _("{number} milliseconds").format(number=shown.removesuffix(" ms"))
@@ -100,18 +100,18 @@ def point_plain(point: Point, zone: str) -> str:
 
 
 def signal_text(point: Point) -> str:
-    """The strength of the signal, where a modem told it."""
+    """Return the signal strength, if a modem reported it."""
     found = strength(point.network)
     return "" if found is None else words.quantity(*found)
 
 
 def operator_of(point: Point) -> str:
-    """Operator and generation of the radio at a point."""
+    """Return operator and radio generation at a point."""
     return operator_text(Tags(network=point.network))
 
 
 def headline(summary: Summary) -> str:
-    """What a drive came to, in one sentence."""
+    """Summarise a drive in one sentence."""
     share = summary.service_share
     if share is None:
         return _("Nothing was measured.")
@@ -125,7 +125,7 @@ def headline(summary: Summary) -> str:
 
 
 def details(summary: Summary, zone: str) -> Iterator[str]:
-    """The rest of a summary, a sentence at a time."""
+    """Return the rest of a summary, one sentence each."""
     text = _("Distance {distance}, time {time}.").format(
         distance=distance_text(summary.distance_m), time=duration(summary.seconds)
     )
@@ -151,7 +151,7 @@ def details(summary: Summary, zone: str) -> Iterator[str]:
 
 
 def worst_text(worst: Stretch, zone: str) -> str:
-    """The worst stretch: how good, how long, from when, and where."""
+    """Return the worst stretch: grade, length, start time and place."""
     length = None if worst.length_m is None or worst.count < 2 else distance_text(worst.length_m)
     long = ", ".join(part for part in (length, duration(worst.seconds)) if part)
     where = place_text(worst.first.location)
@@ -180,7 +180,7 @@ def summary_text(
     ascii: bool = False,
     plain: bool = False,
 ) -> str:
-    """The end of a drive on the screen. `saved` says what was kept and sent, `files` where the files are."""
+    """Return the end of a drive on the screen. `saved` reports stored and sent records, `files` the paths."""
     texts = [
         ended_text(ended),
         _("Result: {text}").format(text=headline(summary)),
@@ -201,7 +201,7 @@ def first_line(
     most_points: int | None,
     bytes: int | None,
 ) -> str:
-    """What is about to happen, before the first point."""
+    """Return the line before the first point: what will be measured."""
     pace = []
     if metres is not None:
         pace.append(_("every {metres} m").format(metres=number(metres)))

@@ -1,4 +1,4 @@
-"""The first line of a test: what will happen. It loads next to nothing, so that it stands there in half a second."""
+"""Print the first line of a test: what will be measured. Imports almost nothing, so it appears within half a second."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def first_line(
     *,
     ascii: bool = False,
 ) -> str:
-    """What is about to happen, printed before anything else is loaded. No line end; at most 80 columns a line.
+    """Return the line that is printed before anything else is loaded. No line end; at most 80 columns a line.
 
-    `tps` is the TPS number or the site as it should stand there (see `identity`).
+    `tps` is the TPS number or the site as displayed (see `identity`).
     """
     who = " · ".join(words.clean(part) for part in (tps, place, operator) if part)
     what = words.listed(steps, most=6)

@@ -1,4 +1,4 @@
-"""A page that is one file: style inside, no script, nothing fetched. What it tells is hostile text and is escaped."""
+"""Build a page in a single file: style inside, no script, no requests. Records are untrusted and are escaped."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ border-bottom:1px solid #e6eaec}.verdict{border-left:6px solid #17475c;backgroun
 
 
 def page(title: str, body: str, style: str = "") -> str:
-    """The whole file. `body` is HTML, `title` text, `style` is added to the common one."""
+    """Return the whole file. `body` is HTML, `title` text; `style` is added to the common one."""
     return (
         f'<!doctype html>\n<html lang="{language()}"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        # nothing may be fetched or run, whatever a record holds
+        # nothing may be fetched or executed, whatever a record holds
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
         f"<title>{safe(title)}</title><style>{STYLE}{style}</style></head><body><main>{body}</main></body></html>\n"
     )
 
 
 def safe(told: str) -> str:
-    """Text as HTML, without control characters."""
+    """Return text as HTML, without control characters."""
     return escape(words.clean(told))
 
 
 def section(title: str, content: str) -> str:
-    """A heading over its content; nothing where there is no content."""
+    """Return a heading and its content; empty without content."""
     return f"<h2>{safe(title)}</h2>{content}" if content else ""
 
 
 def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    """Rows of text under their heads; nothing where there are no rows."""
+    """Return rows of text under their headers; empty without rows."""
     top = "".join(f"<th>{safe(cell)}</th>" for cell in head)
     lines = "".join("<tr>" + "".join(f"<td>{safe(cell)}</td>" for cell in row) + "</tr>" for row in body)
     return f"<table><tr>{top}</tr>{lines}</table>" if body else ""
 
 
 def facts(pairs: Sequence[tuple[str, str]]) -> str:
-    """Names with their values; what has no value is left out."""
+    """Return names with their values; those without a value are left out."""
     lines = "".join(f"<tr><th>{safe(name)}</th><td>{safe(value)}</td></tr>" for name, value in pairs if value)
     return f"<table>{lines}</table>" if lines else ""

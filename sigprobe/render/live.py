@@ -39,9 +39,9 @@ class _Step:
 
 
 class Live:
-    """The progress of one run; a context manager whose methods may be called from any thread.
+    """Progress of one run; a context manager whose methods may be called from any thread.
 
-    `seconds` is when all must be finished, counted down on the screen. `quiet` draws nothing at all.
+    `seconds` is the time limit, counted down on the screen. `quiet` draws nothing.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Live:
             self._display = None
 
     def started(self, name: str, kind: str) -> None:
-        """A check began."""
+        """Show that a check began."""
         with self._lock:
             self._steps[name] = _Step(kind)
 
@@ -92,7 +92,7 @@ class Live:
         unit: str | None = None,
         fraction: float | None = None,
     ) -> None:
-        """A check has a new value: bits per second (`bps`), milliseconds (`ms`), or another unit as it is."""
+        """Show a new value of a check: bits per second (`bps`), milliseconds (`ms`), or another unit unchanged."""
         with self._lock:
             step = self._steps.get(name)
             if step is None:
@@ -103,7 +103,7 @@ class Live:
             step.curve = [*step.curve[1 - _CURVE :], value]
 
     def finished(self, result: Result) -> None:
-        """A check is done and on disk: its line freezes with the final value."""
+        """Freeze the line of a finished and stored check with its final value."""
         with self._lock:
             self._steps.pop(result.target.name, None)
         if self._quiet:
@@ -116,7 +116,7 @@ class Live:
             self._steps.pop(name, None)
 
     def say(self, text: str) -> None:
-        """Print a message above the moving part; a bare write to stderr would land in the middle of it."""
+        """Print a message above the live lines; a direct write to stderr would break them."""
         if not self._quiet:
             self._freeze([words.to_ascii(text) if self._look.ascii else text])
 
@@ -132,7 +132,7 @@ class Live:
         display.refresh()
 
     def lines(self) -> list[str]:
-        """The moving part now: one line per running step, then the countdown."""
+        """Return the live lines: one per running step, then the countdown."""
         with self._lock:
             drawn = [self._show(_line(name, step)) for name, step in self._steps.items()]
         if self._end_s is not None:
@@ -193,7 +193,7 @@ def _line(name: str, step: _Step) -> str:
 
 
 def final_lines(result: Result, profile: Profile | None) -> list[str]:
-    """The frozen lines of a result: one per row of the table, without curves."""
+    """Return the final lines of a result: one per row of the table, without curves."""
     lines = []
     for row in result_rows(result, profile):
         notes = "  ".join(row.notes)

@@ -1,4 +1,4 @@
-"""Warn of a doubtful position; it never stops a test."""
+"""Warn of an implausible position. A warning never stops a test."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ _SENTENCES: Final[Mapping[str, str]] = {
 
 
 def place_doubts(place: Location | None) -> list[str]:
-    """One warning for the gravest doubt about a position, so that it is read; empty when there is none to tell."""
+    """Return one warning for the most serious doubt about a position; empty without any. A single one is more likely
+    read."""
     reasons = () if place is None else place.quality_reasons
     if place is not None and place.source in ("manual", "fixed") and {"other_province", "far_from_tps"} & set(reasons):
-        # typed by hand: the position is as likely to be wrong as the number
+        # entered manually: the position is as likely to be wrong as the number
         text = _("The position {where} does not fit this TPS. Check the position: latitude, longitude and both signs.")
         return [_("Warning: {text}").format(text=text.format(where=shown(place.lat, place.lon)))]
     return [_("Warning: {text}").format(text=_(text)) for name, text in _SENTENCES.items() if name in reasons][:1]

@@ -1,6 +1,6 @@
-"""The one serializer for programs: a JSON document, NDJSON lines, and flat CSV. No language touches it.
+"""Serialize records for programs: a JSON document, NDJSON lines, and flat CSV. Independent of the language.
 
-Records are taken as they were stored, so that what a program reads is what the collector gets.
+Records are used as stored, so a program reads the same bytes as the collector.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def document(
     saved: int,
     pending: int,
 ) -> dict[str, Any]:
-    """What `test --json` prints. `results` are the stored records without the run record, in config order.
+    """Return the output of `test --json`. `results` are the stored records without the run record, in config order.
 
     `saved` and `pending` count records, the run record included.
     """
@@ -48,7 +48,7 @@ def document(
 
 
 def as_dict(record: Record) -> dict[str, Any]:
-    """A stored line, or what was parsed from one, as a dict."""
+    """Return a stored line, or its parsed form, as a dict."""
     if isinstance(record, bytes):
         parsed = json.loads(record)
         if not isinstance(parsed, dict):
@@ -58,12 +58,12 @@ def as_dict(record: Record) -> dict[str, Any]:
 
 
 def json_text(value: Any) -> str:
-    """A JSON document for stdout: two spaces, one line end, ASCII only so that no console can refuse it."""
+    """Return a JSON document for stdout: indent of two, one line end, ASCII only, for every console."""
     return json.dumps(value, ensure_ascii=True, allow_nan=False, indent=2) + "\n"
 
 
 def ndjson(line: bytes) -> bytes:
-    """One stored record as one line: its bytes unchanged, and a line end."""
+    """Return one stored record as a line: its bytes unchanged, and a line end."""
     return line + b"\n"
 
 
@@ -143,8 +143,8 @@ _LOOKS_LIKE_NUMBER: Final = re.compile(r"[0-9][0-9.,]*([eE][+-]?[0-9]+)?|[0-9]{1
 def csv_rows(records: Iterable[Record], dialect: Dialect = "plain", *, header: bool = True) -> Iterator[str]:
     """The records as CSV text, one piece per record, the header first; lines end in CR LF (RFC 4180).
 
-    `excel-id` is what Excel with Indonesian settings opens by a double click: a BOM, `;`, a decimal comma, and text
-    that looks like a number as `="…"`, so that TPS numbers stay whole.
+    `excel-id` opens by double click in Excel with Indonesian settings: a BOM, `;`, a decimal comma. Text that looks
+    like a number becomes `="…"`, so that TPS numbers stay whole.
     """
     excel = dialect == "excel-id"
     if header:
@@ -159,7 +159,7 @@ def _cells(record: Mapping[str, Any], excel: bool) -> Iterator[str]:
     data = record.get("data")
     for column in _LATER.values():
         value = _at(data, column.path)
-        # a record of another make may hold anything here
+        # a record of another version may hold anything here
         if column.at_least and isinstance(data, Mapping) and value is not None:
             value = is_at_least(data, column.path[0])
         yield _cell(value, excel)
@@ -192,7 +192,7 @@ def guarded(text: str) -> str:
 
 
 def csv_line(values: Iterable[Any], dialect: Dialect = "plain") -> str:
-    """Any values as one line of CSV, in the ways of `csv_rows`: null is empty, text is no formula."""
+    """Format values as one line of CSV, as in `csv_rows`: null is empty, formulas are escaped."""
     excel = dialect == "excel-id"
     return _csv_line((_cell(value, excel) for value in values), excel)
 

@@ -1,4 +1,4 @@
-"""The nearest known points, for the screen, as JSON, and as the one sentence under a blank spot's verdict."""
+"""Draw the nearest known points: for the screen, as JSON, and as a sentence under a blank spot's verdict."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _SOURCES: Final[dict[Source, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Standpoint:
-    """From where the distances count, and since when that is known."""
+    """Position from which the distances count, and its time."""
 
     lat: float
     lon: float
@@ -46,7 +46,7 @@ class Standpoint:
 def nearest_text(
     here: Standpoint, found: Sequence[Near], now: datetime, *, ascii: bool = False, plain: bool = False
 ) -> str:
-    """One point a line, the nearest first; in `plain` with commas instead of columns."""
+    """Return one point a line, the nearest first; `plain` has commas instead of columns."""
     age = _age(here.at, now)
     note = _(_SOURCES[here.source]) + (f", {age}" if age else "")
     lines = [_("From {lat} {lon} ({note})").format(lat=number(here.lat, 5), lon=number(here.lon, 5), note=note)]
@@ -69,7 +69,7 @@ def nearest_text(
 
 
 def nearest_json(here: Standpoint, found: Sequence[Near], now: datetime) -> dict[str, Any]:
-    """The same as plain values; `bearing` is one of n, ne, e, se, s, sw, w, nw, or null where one stands on it."""
+    """Return the same as plain values; `bearing` is one of n, ne, e, se, s, sw, w, nw, or null at distance 0."""
     return {
         "from": {"lat": here.lat, "lon": here.lon, "source": here.source, "at": _time(here.at)},
         "points": [
@@ -94,26 +94,26 @@ def nearest_json(here: Standpoint, found: Sequence[Near], now: datetime) -> dict
 
 
 def nearest_sentence(near: Near, now: datetime) -> str:
-    """What ends the verdict of a blank spot: `Nearest known signal: 350 m north-east, Telkomsel 4G, good …`."""
+    """Return the sentence for a blank spot: `Nearest known signal: 350 m north-east, Telkomsel 4G, good …`."""
     parts = [f"{distance_text(near.distance_m)} {wind_text(near)}", _who(near.point), _name(near.point)]
     parts.append(quality_text(near.point, now))
     return _("Nearest known signal: {point}.").format(point=", ".join(part for part in parts if part))
 
 
 def distance_text(metres: float) -> str:
-    """A distance as it is worth walking: `40 m`, `350 m`, `1,4 km`, `23 km`."""
+    """Format a distance with rounding for walking: `40 m`, `350 m`, `1,4 km`, `23 km`."""
     if metres < 995:
         return f"{number(round(metres, -1) if metres >= 10 else metres)} m"
     return f"{number(metres / 1000, 1 if metres < 9_950 else 0)} km"
 
 
 def wind_text(near: Near) -> str:
-    """The direction in words; `here` where one stands on it."""
+    """Return the direction in words; `here` at distance 0."""
     return _("here") if near.wind is None else _(WINDS[near.wind])
 
 
 def quality_text(point: Point, now: datetime) -> str:
-    """How good it was and how long ago, or that nobody has tested it."""
+    """Return quality and age of the last test there, or that there was none."""
     if point.quality is None:
         return _("from the list, not tested")
     word = words.word(Word.GOOD if point.quality == "good" else Word.POOR)
@@ -135,7 +135,7 @@ def _name(point: Point) -> str:
 
 
 def _hung(head: str, parts: Sequence[str]) -> list[str]:
-    """The parts behind the head, broken only between words and under where they begin."""
+    """Wrap the parts after the head between words, indented under the first part."""
     room = 80 - words.columns(head)
     body = words.wrap(" · ".join(parts), room)
     return [(head if at == 0 else " " * words.columns(head)) + line for at, line in enumerate(body)]

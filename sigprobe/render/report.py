@@ -1,6 +1,6 @@
-"""The report for a ticket: one HTML file that opens anywhere without a network, and the same as JSON.
+"""Build the report for a ticket: one HTML file that opens without a network, and the same as JSON.
 
-Everything in it comes from stored records; names and answers of servers are hostile text and are escaped.
+All content is from stored records. Names and server answers are untrusted and are escaped.
 """
 
 from __future__ import annotations
@@ -25,18 +25,19 @@ REPORT_VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The stored lines of the run, in the order of the queue, and earlier runs at the same place for comparison."""
+    """Stored lines of the run, in queue order, and earlier runs at the same place for comparison."""
 
     lines: Sequence[bytes]
     earlier: Sequence[RunView]
 
     def digest(self) -> str:
-        """SHA-256 over the stored lines, each with a line end: who has the lines can check the report."""
+        """Return the SHA-256 over the stored lines, each with a line end. It lets a reader with the lines verify the
+        report."""
         return hashlib.sha256(b"".join(line + b"\n" for line in self.lines)).hexdigest()
 
 
 def report_json(view: RunView, evidence: Evidence) -> dict[str, Any]:
-    """The report for programs: the verdict, and every record as it was stored."""
+    """Return the report for programs: the verdict, and every record as stored."""
     return {
         "report": REPORT_VERSION,
         "verdict": view.verdict.to_dict(),
@@ -48,7 +49,7 @@ def report_json(view: RunView, evidence: Evidence) -> dict[str, Any]:
 
 
 def report_html(view: RunView, evidence: Evidence) -> str:
-    """The report for people, as one file: style inside, no script, nothing fetched."""
+    """Return the report for people, as one file: style inside, no script, no requests."""
     title = _("Network report: {who}").format(who=identity(view.tags))
     body = "".join(
         [
@@ -78,7 +79,7 @@ def _verdict(view: RunView) -> str:
 
 
 def owner_word(owner: str) -> str:
-    """Who has to act, in words."""
+    """Return the responsible party in words."""
     known = {
         "none": _("nobody"),
         "local": _("this location (device, cable, data package)"),

@@ -1,4 +1,4 @@
-"""A map of Indonesia as SVG inside a page: no tiles, no script, no network. Points are drawn over an outline.
+"""Draw a map of Indonesia as SVG inside a page: no tiles, no script, no network. Points are drawn over an outline.
 
 The outline is Natural Earth's (public domain), see docs/data.md.
 """
@@ -32,9 +32,9 @@ MANY: Final = 600
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """One point: degrees, a grade for its colour (`good`, `fair`, `poor`, `bad`, or empty), and what to say of it.
+    """Point on the map: degrees, a grade for its colour (`good`, `fair`, `poor`, `bad`, or empty), and its label.
 
-    `apart`: the line does not lead here from the spot before.
+    `apart`: no line connects it to the point before.
     """
 
     lat: float
@@ -51,7 +51,7 @@ def _rings() -> tuple[tuple[tuple[float, float], ...], ...]:
 
 
 def frame_of(spots: Sequence[Spot], least: float = LEAST_SPAN) -> tuple[float, float, float, float]:
-    """The piece of the globe that holds all spots with room around them; the whole country when there is none."""
+    """Return the frame around all spots, with a margin; the whole country without spots."""
     if not spots:
         return WHOLE
     west, east = min(s.lon for s in spots), max(s.lon for s in spots)
@@ -71,9 +71,8 @@ def svg(
 ) -> str:
     """Draw the spots over the outline; `whole` shows all of the country.
 
-    `line` draws a way: it joins the spots in their order, gives each grade a shape of its own beside its colour, and
-    adds a scale. `ends` are the words for its first and last spot. The classes `land`, `way`, `spot` and the grades
-    are for the page's own style.
+    `line` draws a route. It joins the spots in order, adds a shape to each grade's colour, and adds a scale. `ends` are
+    the labels of its first and last spot. The page styles the classes `land`, `way`, `spot` and the grades.
     """
     west, south, east, north = WHOLE if whole else frame_of(spots, LEAST_WAY if line else LEAST_SPAN)
     # a degree of longitude is shorter away from the equator
@@ -116,7 +115,7 @@ def svg(
 
 
 def mark_svg(grade: str) -> str:
-    """The shape of a grade alone, for a legend beside its word."""
+    """Return the symbol of a grade, for a legend."""
     mark = _mark(grade, 8, 8, 6)
     return f'<svg class="mark" viewBox="0 0 16 16" aria-hidden="true"><g class="spot {grade}">{mark}</g></svg>'
 
@@ -131,7 +130,7 @@ def _ways(spots: Sequence[Spot]) -> list[list[Spot]]:
 
 
 def _mark(grade: str, x: float, y: float, size: float) -> str:
-    """A circle for good, a square for fair, a triangle for poor, a cross for bad: told apart without any colour."""
+    """Return a circle for good, a square for fair, a triangle for poor, a cross for bad: distinct without colour."""
 
     def path(*points: tuple[float, float]) -> str:
         return " ".join(f"{x + dx * size:.1f},{y + dy * size:.1f}" for dx, dy in points)
@@ -147,7 +146,7 @@ def _mark(grade: str, x: float, y: float, size: float) -> str:
 
 
 def _shaped(west: float, south: float, east: float, north: float, squeeze: float) -> tuple[float, float, float, float]:
-    """The frame made wider or higher until it is neither a strip nor a tower, with its middle where it was."""
+    """Widen the frame to a moderate aspect ratio around its centre."""
     wide, high = (east - west) * squeeze, north - south
     if high > wide * HIGHEST:
         more = (high / HIGHEST - wide) / squeeze / 2
@@ -157,7 +156,7 @@ def _shaped(west: float, south: float, east: float, north: float, squeeze: float
 
 
 def _scale_bar(metres_per_unit: float, width: float, height: float) -> str:
-    """A bar of a round length, at most a quarter of the width, in the lower left corner."""
+    """Draw a scale bar of a round length, at most a quarter of the width, in the lower left corner."""
     most = width / 4 * metres_per_unit
     power = 10.0 ** math.floor(math.log10(most))
     metres = next(step * power for step in (5, 2, 1) if step * power <= most)

@@ -1,4 +1,4 @@
-"""The map of a drive as a page that is one file: it opens without a network, and reads without colour."""
+"""Build the map of a drive as a single page that works without a network and without colour."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def route_html(
     profile: Profile | None,
     files: Sequence[str],
 ) -> str:
-    """The page. `who` names whose drive it is; `ended` is None while it goes on; `files` lie beside the page."""
+    """Return the page. `who` is the owner of the drive; `ended` is None during it; `files` are beside the page."""
     title = _("Drive test: {who}").format(who=who)
     placed = [p for p in points if p.location is not None]
     body = [
@@ -104,7 +104,7 @@ def _map(points: Sequence[Point], summary: Summary) -> str:
 
 
 def symbol_word(grade: str) -> str:
-    """A grade as the table has it: its symbol and its word."""
+    """Return the symbol and the word of a grade."""
     return f"{words.SYMBOLS.get(grade, '-')} {grade_word(grade)}"
 
 

@@ -1,4 +1,4 @@
-"""A drive for programs: its rows as plain values, as CSV, and as GeoJSON (RFC 7946). No language touches it."""
+"""Serialize a drive for programs: plain values, CSV, and GeoJSON (RFC 7946). Independent of the language."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LATER_NUMBERS: Final = tuple(n.metric for n in kinds.numbers() if n.metric not 
 
 
 def row(drive_id: str, point: Point) -> dict[str, Any]:
-    """One point as flat values; what is not known is None. Degrees WGS 84, the way from the start in metres."""
+    """Return one point as flat values; unknown values are None. Degrees WGS 84, distance from the start in metres."""
     network = point.network
     return {
         "drive_id": drive_id,
@@ -67,7 +67,8 @@ def _place(place: Location | None) -> dict[str, Any]:
 
 
 def summary_values(summary: Summary, ended: str | None) -> dict[str, Any]:
-    """A drive's sums. `ended` is why it ended: time, points, data, stopped, storage, files; None while it goes on."""
+    """Return the totals of a drive. `ended` is its end reason: time, points, data, stopped, storage, files; None during
+    it."""
     return {
         "ended": ended,
         "points": summary.points,
@@ -100,12 +101,12 @@ def _stretch(stretch: Stretch) -> dict[str, Any]:
 
 
 def csv_header(dialect: Dialect = "plain") -> str:
-    """The names of the columns, for the beginning of a file."""
+    """Return the names of the columns, for the first line of a file."""
     return ("\ufeff" if dialect == "excel-id" else "") + csv_line(CSV_COLUMNS, dialect)
 
 
 def csv_row(drive_id: str, point: Point, dialect: Dialect = "plain") -> str:
-    """One point as a line of CSV. An empty cell is a null; lists are joined by spaces, checks are `name:outcome`."""
+    """Format one point as CSV. An empty cell is a null; lists are joined by spaces, checks are `name:outcome`."""
     values = row(drive_id, point)
     return csv_line([_flat(values[name]) for name in CSV_COLUMNS], dialect)
 
@@ -131,7 +132,7 @@ CSV_COLUMNS: Final = (
 
 
 def feature(drive_id: str, point: Point) -> str:
-    """One point as the text of a GeoJSON feature; its geometry is null where the position is not known."""
+    """Return one point as a GeoJSON feature; its geometry is null without a known position."""
     values = row(drive_id, point)
     lat, lon = values.pop("lat"), values.pop("lon")
     geometry = None if lat is None else {"type": "Point", "coordinates": [lon, lat]}
@@ -139,9 +140,9 @@ def feature(drive_id: str, point: Point) -> str:
 
 
 def geojson(drive_id: str, points: Sequence[Point], features: Sequence[str], summary: Mapping[str, Any]) -> str:
-    """The whole file: the way in pieces, broken where no position was known, then the points. Longitude comes first.
+    """Return the whole file: the route in pieces, split at unknown positions, then the points. Longitude comes first.
 
-    `features` are the points' own texts, made once each.
+    `features` are the texts of the points, each built once.
     """
     lines = [
         _json(

@@ -22,7 +22,7 @@ MAX_ROWS: Final = 12
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """One line: what, how much, how good. `mark` is a grade, `failed`, `skipped` or empty; `curve` may be empty."""
+    """One line: name, value, grade. `mark` is a grade, `failed`, `skipped` or empty; `curve` may be empty."""
 
     label: str
     value: str = ""
@@ -33,7 +33,7 @@ class TableRow:
 
 
 def rows(view: RunView) -> list[TableRow]:
-    """The table of a run, in the order of the config, at most `MAX_ROWS` rows; the last says what is left out."""
+    """Return the table of a run, in config order, at most `MAX_ROWS` rows; the last names omitted rows."""
     checks = [r for r in view.results if r.kind != RUN_KIND]
     alike = Counter(r.kind for r in checks)
     table = [*_signal(view), *(row for r in checks for row in result_rows(r, view.profile, alone=alike[r.kind] == 1))]
@@ -43,7 +43,7 @@ def rows(view: RunView) -> list[TableRow]:
 
 
 def _shortened(table: Sequence[TableRow]) -> list[TableRow]:
-    """Keep what a reader must not miss: what failed or is short first, then the others in their order."""
+    """Shorten the table: failed and poor rows first, then the others in order."""
     urgent = {Word.BAD: 0, words.FAILED: 0, Word.POOR: 1, words.SKIPPED: 2}
     ranked = sorted(range(len(table)), key=lambda i: (urgent.get(table[i].mark, 3), i))
     kept = sorted(ranked[: MAX_ROWS - 1])
@@ -53,7 +53,7 @@ def _shortened(table: Sequence[TableRow]) -> list[TableRow]:
 
 
 def result_rows(result: Result, profile: Profile | None, *, alone: bool = False) -> Iterator[TableRow]:
-    """The rows of one result. `alone` leaves its name out where the label says enough."""
+    """Return the rows of one result. `alone` leaves out its name if the label suffices."""
     label = _label(result, alone)
     if result.outcome in (Outcome.FAILED, Outcome.SKIPPED):
         failure = None if result.failure is None else result.failure.code
@@ -63,7 +63,7 @@ def result_rows(result: Result, profile: Profile | None, *, alone: bool = False)
         return
     found = {r.metric: r for r in readings(result, profile)}
     if result.failure is not None and result.failure.code == "tampered":
-        # a false answer may come as fast as it likes
+        # the speed of a false answer does not matter
         yield TableRow(label, "", Word.BAD, _("false answer"), notes=_codes(result))
         return
     lines = list(_lines(result, found, label, alone))
@@ -71,7 +71,7 @@ def result_rows(result: Result, profile: Profile | None, *, alone: bool = False)
 
 
 def _lines(result: Result, found: dict[str, Reading], label: str, alone: bool) -> Iterator[TableRow]:
-    """The rows that the kind's entry in `kinds` asks for."""
+    """Return the rows that the kind's entry in `kinds` defines."""
     for index, line in enumerate(kinds.info(result.kind).lines):
         title = _named(_(line.label), result, alone) if line.label else label
         reading = found.get(line.metric)
@@ -88,7 +88,7 @@ def _lines(result: Result, found: dict[str, Reading], label: str, alone: bool) -
 
 
 def _absent(line: TableLine, result: Result, title: str) -> Iterator[TableRow]:
-    """The row in place of a missing number, if there is one."""
+    """Return the row for a missing number, if defined."""
     absent = line.absent
     if absent is None or (absent.only_when_degraded and result.outcome is not Outcome.DEGRADED):
         return
@@ -111,7 +111,7 @@ def _notes(line: TableLine, result: Result) -> tuple[str, ...]:
 
 
 def _signal(view: RunView) -> Iterator[TableRow]:
-    """The signal of the run, or else of the first result that knows it."""
+    """Return the signal of the run, or else of the first result with one."""
     for network in (view.tags.network, *(r.tags.network for r in view.results)):
         found = strength(network)
         if found is not None:
@@ -122,7 +122,7 @@ def _signal(view: RunView) -> Iterator[TableRow]:
 
 
 def strength(network: Network) -> tuple[str, float] | None:
-    """The signal as a metric of the profile and its value; None where no modem told it."""
+    """Return the signal's metric of the profile and its value; None if no modem reported it."""
     if network.rsrp_dbm is not None:
         return "rsrp_dbm", network.rsrp_dbm
     if network.rssi_dbm is not None:

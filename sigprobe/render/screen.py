@@ -1,4 +1,4 @@
-"""The screen of a run: who, where, when; the table; the verdict; what was kept and sent; what to type next.
+"""Draw the screen of a run: identity, place, time; the table; the verdict; stored and sent records; the next command.
 
 It fits 80 columns and one photo of a phone, in colour or not, in Unicode or ASCII, in two languages.
 """
@@ -60,7 +60,7 @@ _UPLOADS: Final = {
 
 
 def summary(view: RunView, *, width: int = 80, ascii: bool = False, color: bool = False) -> str:
-    """The screen as text with a line end after each line; no line is wider than `width` (at least 40) columns."""
+    """Return the screen as text with a line end after each line; no line exceeds `width` (at least 40) columns."""
     width = max(40, min(width, 80))
     lines: list[Line] = []
     lines += _plain(_joined(header_parts(view), " · ", width))
@@ -78,7 +78,7 @@ def summary(view: RunView, *, width: int = 80, ascii: bool = False, color: bool 
 
 
 def summary_plain(view: RunView) -> str:
-    """The same for a screen reader: one record a line, units in words, no symbols, curves or columns."""
+    """Return the same for a screen reader: one item a line, units in words, no symbols, curves or columns."""
     texts = [", ".join(header_parts(view)), gps_text(view)]
     for row in rows(view):
         parts = [_spoken(p.strip("()")) for p in (row.value, row.word, *row.notes) if p and p != "–"]
@@ -103,7 +103,7 @@ def _spoken(text: str) -> str:
 
 
 def identity(tags: Tags) -> str:
-    """Who measures: the TPS, else the site, else that neither is known."""
+    """Return the TPS, else the site, else the text for neither."""
     if tags.tps_id:
         return f"TPS {words.clean(tags.tps_id)}"
     if tags.site:
@@ -112,7 +112,7 @@ def identity(tags: Tags) -> str:
 
 
 def operator_text(tags: Tags) -> str:
-    """The operator and the generation of the radio link: `Telkomsel 4G`; empty when neither is known."""
+    """Return the operator and the radio generation: `Telkomsel 4G`; empty when neither is known."""
     network = tags.network
     rat = (network.rat or "").lower()
     parts = (network.operator.name or network.operator.plmn or "", GENERATIONS.get(rat, network.rat or ""))
@@ -120,7 +120,7 @@ def operator_text(tags: Tags) -> str:
 
 
 def header_parts(view: RunView) -> list[str]:
-    """TPS, place, operator, time: what is known of them."""
+    """Return TPS, place, operator and time, if known."""
     access = {"wifi": "Wi-Fi", "ethernet": _("cable"), "cellular": _("mobile data")}
     link = operator_text(view.tags) or access.get(view.tags.network.access or "", "")
     when = clock_text(view.started_at, view.zone)
@@ -128,7 +128,7 @@ def header_parts(view: RunView) -> list[str]:
 
 
 def gps_text(view: RunView) -> str:
-    """The position with its accuracy, or the sentence that there is none."""
+    """Return the position with its accuracy, or the sentence for a missing one."""
     place = view.tags.location
     if place is None:
         if view.place_may_come:
@@ -150,7 +150,7 @@ def gps_text(view: RunView) -> str:
 
 
 def sentences(view: RunView) -> list[tuple[str, str]]:
-    """One sentence per thing that went wrong, alike ones together, with its code: (text, failure code)."""
+    """Return one sentence per failure, equal ones merged, with its code: (text, failure code)."""
     groups: dict[str, list[str]] = {}
     for result in view.results:
         if result.failure is not None and result.kind != RUN_KIND:
@@ -176,7 +176,7 @@ def _sentence(view: RunView, code: str, names: str) -> str:
 
 
 def _both_answers(result: Result) -> str:
-    """What the network's name server says of a name, and what others say, where the first cannot be right."""
+    """Return the DNS server's and the reference answers for a name, if the first is false."""
     compared = result.data.get("comparison")
     if result.failure is None or result.failure.code != "tampered" or not isinstance(compared, Mapping):
         return ""
@@ -190,7 +190,7 @@ def _both_answers(result: Result) -> str:
 
 
 def headline_of(view: RunView) -> str:
-    """The verdict in a few capitals; what falls short is named by its most important metric."""
+    """Return the verdict in capitals; a poor result is named by its most important metric."""
     cause = view.verdict.cause
     if cause == "below_need":
         short = {reading.metric for reading in shortfalls(view.results, view.profile)}
@@ -203,7 +203,7 @@ def headline_of(view: RunView) -> str:
 
 
 def advice_of(view: RunView) -> str:
-    """The one thing to do now; empty when nothing is."""
+    """Return the recommended action; empty without one."""
     if view.verdict.owner == NONE:
         return ""
     names = words.listed(view.verdict.targets)
@@ -212,7 +212,7 @@ def advice_of(view: RunView) -> str:
 
 
 def saved_texts(view: RunView) -> Iterator[str]:
-    """What was kept and what was sent, and, if not everything was, why."""
+    """Report stored and sent records, and the reason if some were not."""
     if view.storage_failure is not None:
         yield f"{words.sentence(view.storage_failure)} {words.screen_code(view.storage_failure)}"
         yield words.advice(view.storage_failure)
@@ -262,7 +262,7 @@ def _upload_sentence(view: RunView, code: str) -> str:
 
 
 def next_command(view: RunView) -> str:
-    """The command that helps most after this run."""
+    """Return the most useful command after this run."""
     if view.next_command:
         return view.next_command
     if view.storage_failure is not None:
@@ -270,7 +270,7 @@ def next_command(view: RunView) -> str:
     if view.nearby:
         return "sigprobe nearest"
     if view.upload is not None and view.upload.kind == "none":
-        return "sigprobe explain SP-SYN-07"  # init would replace the settings that are there
+        return "sigprobe explain SP-SYN-07"  # init would replace the existing settings
     if view.upload is not None and view.upload.kind == "tokenless":
         return "sigprobe doctor"
     if view.pending:
@@ -313,7 +313,7 @@ def _joined_sentences(view: RunView, width: int) -> Iterator[str]:
 
 
 def _joined(parts: Sequence[str], between: str, width: int) -> list[str]:
-    """Parts on as few lines as they need; a line breaks only between parts."""
+    """Join parts on as few lines as possible; lines break only between parts."""
     lines: list[str] = []
     for part in parts:
         if lines and words.columns(lines[-1] + between + part) <= width:
@@ -328,5 +328,5 @@ def _plain(texts: Iterator[str] | Sequence[str]) -> list[Line]:
 
 
 def time_text(when: datetime | None, zone: str) -> str:
-    """A time for the status, or a dash."""
+    """Format a time for the status, or a dash."""
     return "–" if when is None else clock_text(when, zone)

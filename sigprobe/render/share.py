@@ -1,6 +1,6 @@
-"""The text of one run for WhatsApp, short enough to be read at a glance, and the link that opens it there.
+"""Build a short WhatsApp text of one run, and the link that opens it there.
 
-It says where by TPS and regency only: coordinates do not belong into a group chat.
+It names the place by TPS and regency only: coordinates do not belong in a group chat.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _BOLD: Final = str.maketrans({"*": "", "_": " ", "~": "", "`": ""})
 
 
 def share_text(view: RunView) -> str:
-    """The message: verdict first, then the numbers, then what to do. Under 700 characters, whatever was measured."""
+    """Return the message: verdict first, then the numbers, then the action. Always under 700 characters."""
     who, *rest = [_plain(part) for part in header_parts(view)]
     head = [f"*{who}*", " · ".join(rest), f"*{_plain(headline_of(view))}*"]
     numbers = [
@@ -30,7 +30,7 @@ def share_text(view: RunView) -> str:
     tail = [_plain(text) for text, _code in sentences(view)]
     advice = _plain(advice_of(view))
     foot = [advice] if advice else []
-    # what matters least goes first when there is too much
+    # the least important parts are dropped first
     while len(_joined(head, numbers, tail, foot)) > MOST and (numbers or tail):
         (tail if len(tail) > 1 or not numbers else numbers).pop()
     return words.fit(_joined(head, numbers, tail, foot), MOST) if not numbers else _joined(head, numbers, tail, foot)
@@ -42,10 +42,10 @@ def _joined(*blocks: list[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text that WhatsApp shows as it is: its marks for bold and italic would swallow parts of names."""
+    """Remove WhatsApp's marks for bold and italic, which would swallow parts of names."""
     return words.clean(text).translate(_BOLD).strip()
 
 
 def whatsapp_link(text: str) -> str:
-    """A link that opens WhatsApp with the message ready to send; nothing is sent by making it."""
+    """Return a link that opens WhatsApp with the message prepared. Opening it sends nothing."""
     return f"https://wa.me/?text={quote(text, safe='')}"

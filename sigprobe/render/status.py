@@ -1,4 +1,4 @@
-"""Texts of `status`, `results`, `explain` and `doctor`: pure functions from plain values to lines."""
+"""Draw `status`, `results`, `explain` and `doctor`: pure functions from plain values to lines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LAST: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Payload bytes used and allowed in one span; a limit of None is none."""
+    """Payload bytes used and allowed in one span; a limit of None means no limit."""
 
     used_bytes: int
     limit_bytes: int | None = None
@@ -29,10 +29,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class StatusView:
-    """What `status` shows. Times are aware; `reasons` say why records were set aside, with how many each.
+    """Values that `status` shows. Times are aware; `reasons` count why records were set aside.
 
-    `last_attempt` is what came of the last try to send: a failure code of the table, or None when it went well.
-    `state` names (`pending`, `acked`, `rejected`, `carried`) are counts of records.
+    `last_attempt` is the result of the last upload: a failure code of the table, or None after a success. `state` names
+    (`pending`, `acked`, `rejected`, `carried`) are counts of records.
     """
 
     pending: int = 0
@@ -63,7 +63,7 @@ class StatusView:
 
 @dataclass(frozen=True, slots=True)
 class DoctorLine:
-    """One check of `doctor`: what, how it stands, the detail, and one command or step that mends it."""
+    """One check of `doctor`: title, status, detail, and a command or step that fixes it."""
 
     name: str
     state: State
@@ -73,16 +73,16 @@ class DoctorLine:
 
 
 def status_text(view: StatusView, *, ascii: bool = False, plain: bool = False) -> str:
-    """The state of the queue and what to type next, in 80 columns; `plain` has one record a line, of any length."""
+    """Return the state of the queue and the next command, in 80 columns; `plain` has one item a line, of any length."""
     rows = [(label, text) for label, text in _status_rows(view) if text]
     tail = [_("Next: {command}").format(command=status_command(view))]
     return _sheet(rows, tail, ascii=ascii, plain=plain)
 
 
 def status_command(view: StatusView) -> str:
-    """The command that helps most in this state."""
+    """Return the most useful command in this state."""
     if view.pending and not view.collectors:
-        return "sigprobe explain SP-SYN-07"  # init would replace the settings that are there
+        return "sigprobe explain SP-SYN-07"  # init would replace the existing settings
     if view.pending:
         return "sigprobe upload"
     if view.rejected:
@@ -127,7 +127,7 @@ def _status_rows(view: StatusView) -> Iterator[tuple[str, str]]:
 
 
 def _next_test(view: StatusView) -> str:
-    """When the next test runs automatically, or that none does."""
+    """Return when the next automatic test runs, or that none is scheduled."""
     if view.way is None:
         return _("none scheduled ({command})").format(command="sigprobe schedule install")
     ways = {"agent": _("agent"), "timer": _("timer"), "cron": _("cron")}
@@ -155,7 +155,7 @@ def _usage(usage: Usage | None) -> str:
 
 
 def _sheet(rows: Sequence[tuple[str, str]], tail: Sequence[str], *, ascii: bool, plain: bool) -> str:
-    """Labels and values in two columns, wrapped at 80; `plain` has no columns and one record a line."""
+    """Format labels and values in two columns, wrapped at 80; `plain` has one item a line."""
     lines: list[str] = []
     left = min(24, max((words.columns(label) for label, _value in rows), default=0))
     for label, value in rows:
@@ -171,7 +171,7 @@ def _sheet(rows: Sequence[tuple[str, str]], tail: Sequence[str], *, ascii: bool,
 
 
 def _split(prefix: str, piece: str) -> list[str]:
-    # a path longer than its column is kept whole over several lines, so that it can be copied
+    # a path longer than its column is wrapped and never shortened, so that it can be copied
     room = 80 - len(prefix)
     parts = [piece[i : i + room] for i in range(0, len(piece), room)] or [""]
     return [prefix + parts[0], *(" " * len(prefix) + part for part in parts[1:])]
@@ -181,7 +181,7 @@ def _split(prefix: str, piece: str) -> list[str]:
 
 
 def doctor_text(lines: Sequence[DoctorLine], *, ascii: bool = False, plain: bool = False) -> str:
-    """One line per check with symbol and word, its fix below it, and a count at the end."""
+    """Return one line per check with symbol and word, its fix below it, and a count at the end."""
     said: dict[State, str] = {"ok": _("ok"), "warn": _("warning"), "fail": _("error")}
     out: list[str] = []
     for line in lines:
@@ -198,7 +198,7 @@ def doctor_text(lines: Sequence[DoctorLine], *, ascii: bool = False, plain: bool
         indent = " " * words.columns(head)
         out += words.wrap(head + words.clean(f"{line.name}: {line.detail}"), 80, indent)
         if line.fix and line.state != "ok":
-            # commands are never broken into lines: they are there to be copied
+            # commands are never wrapped: users copy them
             out.append(f"{indent}> {words.clean(line.fix)}")
         if line.technical:
             out += words.wrap(f"{indent}({words.clean(line.technical)})", 80, indent)
@@ -218,7 +218,7 @@ def doctor_text(lines: Sequence[DoctorLine], *, ascii: bool = False, plain: bool
 
 
 def codes_text(codes: Sequence[Code], *, ascii: bool = False, plain: bool = False) -> str:
-    """All codes with their meaning, one screen code a line."""
+    """Return all codes with their meaning, one a line."""
     rows: dict[str, str] = {}
     for code in codes:
         rows.setdefault(code.screen, words.sentence(code.code))
@@ -227,7 +227,7 @@ def codes_text(codes: Sequence[Code], *, ascii: bool = False, plain: bool = Fals
 
 
 def explain_text(code: Code, *, ascii: bool = False, plain: bool = False) -> str:
-    """What a code means and what to do about it."""
+    """Return the meaning of a code and the recommended action."""
     rows = [
         (_("Code"), f"{code.screen} ({code.code})"),
         (_("Meaning"), words.sentence(code.code)),
@@ -241,7 +241,7 @@ def explain_text(code: Code, *, ascii: bool = False, plain: bool = False) -> str
 
 @dataclass(frozen=True, slots=True)
 class ListedResult:
-    """One stored record for the list: the parsed record, and its state in the queue."""
+    """Stored record for the list: the parsed record, and its state in the queue."""
 
     record: Mapping[str, Any]
     state: str
@@ -255,9 +255,9 @@ def results_text(
     ascii: bool = False,
     plain: bool = False,
 ) -> str:
-    """The last records as a table, oldest first: time, kind, target, outcome, state. At most `LAST` rows.
+    """Return the last records as a table, oldest first: time, kind, target, outcome, state. At most `LAST` rows.
 
-    `chosen` when only some states were asked for: then an empty list does not mean an empty queue.
+    `chosen`: only some states were requested, so an empty list does not mean an empty queue.
     """
     rows = [_result_cells(entry, zone, plain=plain) for entry in list(listed)[-LAST:]]
     if not rows and chosen:
@@ -274,7 +274,7 @@ def results_text(
 
 
 def state_word(state: str) -> str:
-    """The word for a record's state in the queue."""
+    """Return the word for a record's state in the queue."""
     known = {
         "pending": _("waiting"),
         "acked": _("sent"),
@@ -286,7 +286,7 @@ def state_word(state: str) -> str:
 
 
 def _outcome(kind: str, outcome: str, code: object, data: object, *, plain: bool) -> str:
-    """The mark and the word or code of a record; a run shows its verdict, not that it came to its end."""
+    """Return the mark and the word or code of a record; for a run, its verdict."""
     known = code if isinstance(code, str) else None
     mark, word = _mark(outcome, known)
     verdict = data.get("verdict") if isinstance(data, Mapping) else None

@@ -1,4 +1,4 @@
-"""A run as its screen showed it, made again from the stored records."""
+"""Rebuild a run's screen from its stored records."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from sigprobe.verdict import UNCERTAIN, Verdict
 def view_of(
     records: Sequence[Mapping[str, Any]], profile: Profile | None, place: str | None = None, *, automatic: bool = False
 ) -> RunView:
-    """Make the view of one run from its stored records, the run record among them.
+    """Build the view of one run from its stored records, the run record included.
 
-    Results stand in the order of the run's plan. A run that was cut off has no run record: then the verdict is that
-    nothing can be said. Raises ValueError when there is no record at all, or one cannot be read.
+    Results are in the order of the run's plan. A run that was cut off has no run record; its verdict is then undetermined.
+    Raises ValueError without records, or for an invalid one.
     """
     results = [read_result(record) for record in records]
     if not results:

@@ -1,4 +1,4 @@
-"""From pieces of styled text to what is printed: cut to width, put into ASCII, coloured by Rich if wanted."""
+"""Convert styled text for printing: cut to width, reduced to ASCII, coloured by Rich if wanted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ Line: TypeAlias = list[tuple[str, str]]
 
 
 def finish(lines: Sequence[Line], *, width: int, ascii: bool, color: bool) -> str:
-    """The lines as text, each with a line end and none wider than `width` columns. Rich is loaded for colour only."""
+    """Return the lines as text, each with a line end and none wider than `width` columns. Rich is loaded for colour
+    only."""
     cut = [_cut(line, width) for line in lines]
     if ascii:
         cut = [_cut([(words.to_ascii(text), style) for text, style in line], width) for line in cut]

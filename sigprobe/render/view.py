@@ -1,4 +1,4 @@
-"""The plain values a run's screen is made of. Whoever ran the test fills them; nothing here looks anything up."""
+"""Define the plain values of a run's screen. The caller fills them; nothing is looked up here."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Retry = Literal["at", "schedule", "hand"]
 
 @dataclass(frozen=True, slots=True)
 class UploadLine:
-    """What became of the sending. `count` is how many records are meant (waiting, or set aside)."""
+    """Result of an upload. `count` is the number of affected records (waiting, or set aside)."""
 
     kind: UploadKind
     count: int = 0
@@ -51,10 +51,10 @@ class RunView:
     """One run as its screen shows it.
 
     `tags` are the run record's; `place` is the TPS in words; `zone` is WIB, WITA or WIT. `saved` and `pending` count
-    records. `storage_failure` is a code of the table (`disk_full`, …) when something could not be saved.
-    `warnings` are finished sentences in the language in use. `next_command` None lets the screen choose.
-    `nearby` is the sentence that ends the verdict of a blank spot. `place_may_come` tells a GPS that has no position
-    yet from none in use; None where that is unknown. `automatic` is True where an agent, a timer or cron sends later.
+    records. `storage_failure` is a code of the table (`disk_full`, …) when something could not be saved. `warnings` are
+    finished sentences in the language in use. With `next_command` None the screen chooses. `nearby` is the last
+    sentence of a blank spot's verdict. `place_may_come`: True while GPS has no position yet, False without GPS, None if
+    unknown. `automatic` is True when an agent, a timer or cron uploads later.
     """
 
     results: Sequence[Result]

@@ -1,4 +1,4 @@
-"""Words for codes and grades, and the handling of text: cleaning, fitting, wrapping, the ASCII set."""
+"""Return words for codes and grades, and clean, fit, wrap or reduce text to ASCII."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SYMBOLS: Final[Mapping[str, str]] = {
     FAILED: "✗",
     SKIPPED: "–",
 }
-# All but two are as wide as what they stand for, so that columns stay where they are.
+# All but two are as wide as the originals, so that columns stay aligned.
 _ASCII: Final = str.maketrans(
     {
         "✓": "+", "✗": "x", "×": "x", "±": "+-", "·": "-", "…": "~", "–": "-", "—": "-", "→": ">", "≥": ">=",
@@ -50,13 +50,13 @@ _LEVELS: Final = "▁▂▃▄▅▆▇█"
 
 
 def word(grade: str, metric: str | None = None) -> str:
-    """The word of a grade, of `failed` or of `skipped`; signals have their own words."""
+    """Return the word of a grade, of `failed` or of `skipped`; signals have their own words."""
     table = _SIGNAL_WORDS if metric in ("rsrp_dbm", "rssi_dbm") else _WORDS
     return _(table.get(grade, _WORDS.get(grade, grade)))
 
 
 def sentence(code: str, **values: object) -> str:
-    """What a failure code or a verdict cause means, with its fields filled. Never raises."""
+    """Return the meaning of a failure code or verdict cause, with its fields filled. Never raises."""
     known = CODES.get(code)
     if known is None:
         return _("Unknown error: {code}.").format(code=clean(code))
@@ -64,7 +64,7 @@ def sentence(code: str, **values: object) -> str:
 
 
 def advice(code: str, **values: object) -> str:
-    """The one thing to do about a failure code or a verdict cause; empty for an unknown one."""
+    """Return the advice for a failure code or verdict cause; empty for an unknown one."""
     known = CODES.get(code)
     return fill(_(known.advice), values) if known is not None else ""
 
@@ -76,30 +76,30 @@ def target_name(kind: str, name: str) -> str:
 
 
 def screen_code(code: str) -> str:
-    """`[SP-NET-01]`, or the bare code in brackets when it is not in the table."""
+    """Return `[SP-NET-01]`, or the bare code in brackets when it is not in the table."""
     known = CODES.get(code)
     return f"[{known.screen if known is not None else clean(code)}]"
 
 
 def fill(message: str, values: Mapping[str, Any]) -> str:
-    """Fill a message's fields; one that is not known becomes a word instead of an exception."""
+    """Fill a message's fields; an unknown value becomes a word instead of an exception."""
 
     class Fields(dict[str, str]):
         def __missing__(self, key: str) -> str:
             return _("the target") if key in ("name", "names") else "…"
 
     text = message.format_map(Fields({k: clean(str(v)) for k, v in values.items() if v not in (None, "")}))
-    # a name keeps its case at the start of a sentence; the words that stand in for one do not
+    # a name keeps its case at the start of a sentence; placeholder words do not
     return text[:1].upper() + text[1:] if text.startswith(_("the target")) else text
 
 
 def clean(text: str) -> str:
-    """Text from outside without control characters, so that it cannot steer a terminal."""
+    """Remove control characters from external text, so that it cannot control a terminal."""
     return "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text)
 
 
 def to_ascii(text: str) -> str:
-    """The same text in the ASCII set; letters lose their accents, what has no likeness becomes `?`."""
+    """Reduce text to ASCII; letters lose their accents, characters without an equivalent become `?`."""
     if text.isascii():
         return text
     flat = unicodedata.normalize("NFKD", text.translate(_ASCII))
@@ -120,7 +120,7 @@ def columns(text: str) -> int:
 
 
 def fit(text: str, width: int) -> str:
-    """Cut `text` to `width` columns, with an ellipsis where something is missing."""
+    """Cut `text` to `width` columns, with an ellipsis if shortened."""
     if columns(text) <= width:
         return text
     kept = ""
@@ -153,14 +153,14 @@ def wrap(text: str, width: int, indent: str = "") -> list[str]:
 
 
 def listed(names: Sequence[str], most: int = 4) -> str:
-    """Names for a sentence: `a, b, c, d + 2`."""
+    """Join names for a sentence: `a, b, c, d + 2`."""
     shown = [clean(name) for name in dict.fromkeys(names)]
     rest = len(shown) - most
     return ", ".join(shown[:most]) + (f" + {rest}" if rest > 0 else "")
 
 
 def spark(values: Sequence[float | None], width: int = 9) -> str:
-    """A small curve of the last values; a lost one is a cross. Nearly equal values make a flat line."""
+    """Draw a small curve of the last values; a lost one is a cross. Nearly equal values give a flat line."""
     tail = list(values)[-width:]
     known = [v for v in tail if v is not None]
     if len(tail) < 2 or not known:
@@ -173,13 +173,13 @@ def spark(values: Sequence[float | None], width: int = 9) -> str:
 
 
 def millis(value: float) -> str:
-    """Milliseconds with as many digits as they are worth: `0,4 ms`, `62 ms`."""
+    """Format milliseconds with significant digits: `0,4 ms`, `62 ms`."""
     digits = 0 if value >= 0.95 or value < 0.005 else 1 if value >= 0.095 else 2
     return f"{number(value, digits)} ms"
 
 
 def percent(ratio: float) -> str:
-    """A ratio as percent: `0 %`, `3,3 %`; a loss is never rounded to none."""
+    """Format a ratio as percent: `0 %`, `3,3 %`; a loss is never rounded to zero."""
     value = ratio * 100
     if 0 < value < 0.05:
         return "< 0,1 %" if number(0.1, 1) == "0,1" else "< 0.1 %"
@@ -187,7 +187,7 @@ def percent(ratio: float) -> str:
 
 
 def quantity(metric: str, value: float) -> str:
-    """A value with its unit, which is the end of its name; without one, a plain number."""
+    """Format a value with its unit, taken from the end of its name; without one, a plain number."""
     if metric.endswith("_bps"):
         return rate(value)
     if metric.endswith("_ratio"):
@@ -198,5 +198,5 @@ def quantity(metric: str, value: float) -> str:
 
 
 def limit(metric: str, value: float) -> str:
-    """A threshold with its unit and without idle decimals: `2 Mbps`."""
+    """Format a threshold with its unit and without trailing zeros: `2 Mbps`."""
     return quantity(metric, value).replace(",0 ", " ").replace(".0 ", " ")

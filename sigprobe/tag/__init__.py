@@ -18,10 +18,10 @@ def read_tags(
     operator: str | None = None,
     modem: ModemReader | None = None,
 ) -> Tags:
-    """The tags of this moment, without `location`. Reads a few files of the kernel; sends nothing.
+    """Return the current tags, without `location`. Reads a few files of the kernel; sends nothing.
 
-    `tps_id` is expected as `tps.parse_tps` returns it; `operator` is what the settings or `--operator` say, for where
-    `modem` tells none.
+    `tps_id` is the result of `tps.parse_tps`. `operator` is from the settings or `--operator`, used if `modem` reports
+    none.
     """
     network = read_network(configured_operator(operator))
     return Tags(
@@ -34,5 +34,5 @@ def read_tags(
 
 
 def with_location(tags: Tags, location: Location | None) -> Tags:
-    """The same tags with the place that is known by now."""
+    """Return the same tags with the present position."""
     return replace(tags, location=location)

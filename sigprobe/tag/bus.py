@@ -1,4 +1,4 @@
-"""The system's D-Bus, as far as ModemManager needs it. Nothing is loaded before the first connection."""
+"""Query the system's D-Bus for ModemManager. Nothing is loaded before the first connection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DEFAULT: Final = "unix:path=/var/run/dbus/system_bus_socket"
 
 
 class BusError(OSError):
-    """The bus, or the service on it, is absent, refuses or answers nonsense."""
+    """Raised when the bus, or the service on it, is absent, refuses or returns an invalid answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,8 @@ class Bus:
     _connection: Any
 
     def call(self, service: str, path: str, interface: str, method: str, signature: str = "", *body: Any) -> Any:
-        """The first value of a method's answer, variants opened; None for an empty one. Raises BusError."""
+        """Return the first value of a method's answer, without variant wrappers; None for an empty one. Raises
+        BusError."""
         import jeepney
 
         try:
@@ -43,19 +44,19 @@ class Bus:
         return opened(answer.header.fields.get(jeepney.HeaderFields.signature, ""), answer.body[0])
 
     def has(self, service: str) -> bool:
-        """Whether a service is running; asking does not start it."""
+        """Return whether a service is running; asking does not start it."""
         there = self.call(
             "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "NameHasOwner", "s", service
         )
         return there is True
 
     def get(self, service: str, path: str, interface: str, name: str) -> Any:
-        """One property. Raises BusError."""
+        """Return one property. Raises BusError."""
         return self.call(service, path, "org.freedesktop.DBus.Properties", "Get", "ss", interface, name)
 
 
 def opened(signature: str, value: Any) -> Any:
-    """A D-Bus value without the signatures that its variants carry."""
+    """Return a D-Bus value without the signatures of its variants."""
     if signature == "v":
         inner, held = value
         return opened(inner, held)
@@ -66,7 +67,7 @@ def opened(signature: str, value: Any) -> Any:
 
 @contextmanager
 def system_bus() -> Iterator[Bus]:
-    """A connection to the system bus, quick to fail. Raises BusError."""
+    """Connect to the system bus, with a short timeout. Raises BusError."""
     if not hasattr(socket, "AF_UNIX"):
         raise BusError("this system has no D-Bus")
     address = os.environ.get("DBUS_SYSTEM_BUS_ADDRESS") or _DEFAULT
@@ -77,7 +78,7 @@ def system_bus() -> Iterator[Bus]:
     from jeepney.io.blocking import DBusConnection, prep_socket
 
     class Quick(DBusConnection):  # type: ignore[misc]
-        """A connection whose greeting has a limit too."""
+        """Connection with a timeout for its handshake, too."""
 
         def receive(self, *, timeout: float | None = None) -> Any:
             return super().receive(timeout=CALL_S if timeout is None else timeout)

@@ -1,4 +1,4 @@
-"""How far this device's clock can be trusted, and which boot this is."""
+"""Read the accuracy of this device's clock, and the boot id."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TIME_ERROR: Final = 5
 
 
 class _Timex(ctypes.Structure):
-    """The head of the kernel's `struct timex`, with room for the rest of it."""
+    """Head of the kernel's `struct timex`, with space for the rest."""
 
     _fields_ = (
         ("modes", ctypes.c_uint),
@@ -50,9 +50,9 @@ def kernel_sync() -> tuple[bool, float | None] | None:
 def read_clock(
     *, ask: Callable[[], tuple[bool, float | None] | None] = kernel_sync, timesync: Path = TIMESYNC
 ) -> Clock:
-    """The clock tag: CLOCK_BOOTTIME in nanoseconds, and whether a time service keeps the wall clock.
+    """Return the clock tag: CLOCK_BOOTTIME in nanoseconds, and whether a time service syncs the wall clock.
 
-    `synced` is None where nothing can tell. An offset needs another clock to compare with, so it stays None here.
+    `synced` is None if it is unknown. An offset needs a second clock, so it stays None here.
     """
     answer = ask()
     if answer is None:
@@ -62,6 +62,6 @@ def read_clock(
 
 
 def boottime_ns() -> int | None:
-    """Nanoseconds since boot, suspend included; None where the system has no such clock."""
+    """Return nanoseconds since boot, suspend included; None if the system has no such clock."""
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     return None if clock is None else time.clock_gettime_ns(clock)

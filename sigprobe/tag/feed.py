@@ -1,7 +1,6 @@
-"""The ways a position comes in: gpsd, NMEA over a serial port, TCP or UDP. Each is read from its start to its end once.
+"""Read positions from gpsd, or NMEA over a serial port, TCP or UDP: one connection per call.
 
-A reader tells what it finds to a `Feed` and returns, or raises OSError, when its way has ended; whoever calls it
-tries again.
+A reader reports to a `Feed` and returns, or raises OSError, when its connection has ended. The caller retries.
 """
 
 from __future__ import annotations
@@ -33,9 +32,9 @@ _MAX_LINE_BYTES: Final = 1024
 
 
 class Feed:
-    """What one source has told so far, shared between its thread and whoever asks.
+    """Data of one source so far, shared between its thread and its readers.
 
-    `hopeless` means that nobody should wait for it now; `problem` says why, in technical English.
+    `hopeless` means that waiting is useless now; `problem` is the reason in technical English.
     """
 
     def __init__(self, name: str, change: threading.Condition, stop: threading.Event) -> None:
@@ -49,7 +48,7 @@ class Feed:
         self._connection: socket.socket | None = None
 
     def note(self, *, found: Fix | None = None, hopeless: bool = False, problem: str | None = None) -> None:
-        """Keep what was just learnt, and wake who waits for it."""
+        """Store new data, and wake waiting threads."""
         with self._change:
             if found is not None:
                 self.track.take(found)
@@ -69,7 +68,7 @@ class Feed:
                 self._connection = None
 
     def hang_up(self) -> None:
-        """End what the source's thread is waiting for, if it waits on a connection."""
+        """Close the connection that the source's thread waits for, if any."""
         with self._change:
             connection = self._connection
         if connection is not None:
@@ -82,7 +81,7 @@ Read = Callable[[Feed], None]
 
 
 def read_gpsd(address: str, clock: Clock, wall: Clock) -> Read:
-    """A reader of one connection to gpsd at `host:port`. Raises ValueError for another address."""
+    """Return a reader for one connection to gpsd at `host:port`. Raises ValueError for another address."""
     where = gpsd.split_address(address)
 
     def read(feed: Feed) -> None:
@@ -103,7 +102,8 @@ def read_gpsd(address: str, clock: Clock, wall: Clock) -> Read:
 
 
 def read_nmea(address: str, clock: Clock, wall: Clock) -> Read:
-    """A reader of NMEA from a device file, `tcp://host:port` or `udp://[host]:port`. Raises ValueError for others."""
+    """Return a reader of NMEA from a device file, `tcp://host:port` or `udp://[host]:port`. Raises ValueError for
+    others."""
     scheme, separator, rest = address.partition("://")
     if not separator:
         return lambda feed: _serial(address, feed, nmea.Talk(clock, wall))
@@ -120,7 +120,7 @@ def read_nmea(address: str, clock: Clock, wall: Clock) -> Read:
 
 
 class _Lines:
-    """Bytes in, whole lines out; a line that never ends is thrown away."""
+    """Split bytes into whole lines; a line without an end is dropped."""
 
     def __init__(self) -> None:
         self._held = b""
@@ -166,12 +166,12 @@ def _udp(own: tuple[str, int], feed: Feed, talk: nmea.Talk) -> None:
                 part = listener.recv(65536)
             except TimeoutError:
                 continue
-            # a datagram is whole by itself: apps send a sentence, or all of a second, in one
+            # each datagram is complete: apps send a sentence, or all of a second, in one
             _tell(feed, talk, iter(part.replace(b"\r", b"\n").split(b"\n")))
 
 
 def _serial(path: str, feed: Feed, talk: nmea.Talk) -> None:
-    """Read a serial port, trying one speed after another until whole sentences come."""
+    """Read a serial port, trying one speed after another until whole sentences arrive."""
     port = os.open(path, os.O_RDONLY | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_NONBLOCK", 0))
     try:
         feed.note()
@@ -186,7 +186,8 @@ def _serial(path: str, feed: Feed, talk: nmea.Talk) -> None:
 
 
 def _listen(port: int, feed: Feed, talk: nmea.Talk, until: float | None) -> None:
-    """Read until `until` when nothing whole has come by then, else until the end. Raises OSError when the port goes."""
+    """Read until `until` if nothing complete has arrived by then, else until the end. Raises OSError if the port
+    disappears."""
     lines = _Lines()
     quiet_since = time.monotonic()
     while not feed.stop.is_set():
@@ -201,11 +202,11 @@ def _listen(port: int, feed: Feed, talk: nmea.Talk, until: float | None) -> None
         if not part:
             raise OSError("the port has gone")
         quiet_since = time.monotonic()
-        _tell(feed, talk, lines.add(part), patient=True)  # at a wrong speed all is garbage
+        _tell(feed, talk, lines.add(part), patient=True)  # at a wrong speed all data is garbage
 
 
 def _set_speed(port: int, speed: int) -> bool:
-    """Make a port raw at a speed, 8N1, and say so; False for what is no terminal, a FIFO for example."""
+    """Set a port to raw mode at a speed, 8N1; return False for a non-terminal, for example a FIFO."""
     try:
         import termios
     except ImportError:

@@ -1,4 +1,4 @@
-"""One position and how far it can be trusted."""
+"""Define a position and its plausibility checks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FEW_SATELLITES: Final = 4
 HIGH_HDOP: Final = 5.0
 FAR_M: Final = 1000.0
 """So far from the registered position of its TPS a device is not at the TPS; a village may be smaller than that."""
-_ZERO_DEG: Final = 0.001  # about 110 m around 0/0, where receivers without a fix put themselves
+_ZERO_DEG: Final = 0.001  # about 110 m around 0/0, the output of receivers without a fix
 _MAX_DELAY_S: Final = 5.0
 
 _POOR: Final = frozenset({"zero", "stale", "useless_accuracy", "jump", "time_back"})
@@ -25,10 +25,10 @@ _POOR: Final = frozenset({"zero", "stale", "useless_accuracy", "jump", "time_bac
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """A position as its source told it. Degrees WGS 84, metres.
+    """Position as its source reported it. Degrees WGS 84, metres.
 
-    `at_s` is the moment of the fix on the monotonic clock; None for a position that was typed and not measured.
-    `time` is the receiver's own time (RFC 3339 UTC); None if it told none, or one that cannot be true.
+    `at_s` is the time of the fix on the monotonic clock; None for a position that was typed and not measured. `time` is
+    the receiver's own time (RFC 3339 UTC); None if it is missing or implausible.
     """
 
     lat: float
@@ -41,24 +41,24 @@ class Fix:
     mode: str | None = None  # "2d", "3d"
     satellites: int | None = None
     hdop: float | None = None
-    oddity: str | None = None  # "jump", "time_back": what the receiver did that cannot be
+    oddity: str | None = None  # "jump", "time_back": an impossible behaviour of the receiver
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """Where the device should be: the TPS code, and the TPS's registered position where it is known."""
+    """Expected place of the device: the TPS code, and the TPS's registered position if known."""
 
     tps_id: str | None = None
     position: tuple[float, float] | None = None
 
 
 def is_position(lat: float, lon: float) -> bool:
-    """True for finite degrees within the globe."""
+    """Return True for finite degrees within the globe."""
     return math.isfinite(lat) and math.isfinite(lon) and -90 <= lat <= 90 and -180 <= lon <= 180
 
 
 def typed(position: tuple[float, float], source: str) -> Fix:
-    """A position from the settings (`fixed`) or the command line (`manual`). Raises ValueError off the globe."""
+    """Build a position from the settings (`fixed`) or the command line (`manual`). Raises ValueError off the globe."""
     lat, lon = position
     if not is_position(lat, lon):
         raise ValueError(f"{lat}, {lon} is no position: latitude -90 to 90, longitude -180 to 180")
@@ -66,16 +66,16 @@ def typed(position: tuple[float, float], source: str) -> Fix:
 
 
 def taken_at(now_s: float, wall_s: float, told_s: float) -> float:
-    """When a fix was taken, on the monotonic clock, by the receiver's time and ours.
+    """Return the time of a fix on the monotonic clock, by the receiver's time and ours.
 
-    The receiver's time tells how long the report took, if both clocks are right; a clock that is off tells nothing.
+    The receiver's time gives the delay of the report if both clocks are right; a wrong clock gives nothing.
     """
     delay = wall_s - told_s
     return now_s - delay if 0 <= delay <= _MAX_DELAY_S else now_s
 
 
 def location(fix: Fix | None, check_started_s: float, expected: Expected | None = None) -> Location | None:
-    """The tag for a check that started at `check_started_s` on the monotonic clock; None without a fix.
+    """Return the tag for a check that started at `check_started_s` on the monotonic clock; None without a fix.
 
     `fix_age_s` is start minus fix, negative when the fix is the later one.
     """
@@ -99,7 +99,7 @@ def location(fix: Fix | None, check_started_s: float, expected: Expected | None 
 
 
 def doubts(fix: Fix, age_s: float | None, expected: Expected | None = None) -> tuple[str, ...]:
-    """Every reason not to take a position at its word; empty for a good one."""
+    """Return every reason to doubt a position; empty for a plausible one."""
     accuracy = fix.accuracy_m
     found = {
         fix.source: fix.source in ("manual", "fixed"),
@@ -120,7 +120,7 @@ def doubts(fix: Fix, age_s: float | None, expected: Expected | None = None) -> t
 
 
 def is_zero(fix: Fix) -> bool:
-    """True for a position around 0/0, which is a receiver's word for not knowing."""
+    """Return True for a position around 0/0, which receivers report without a fix."""
     return abs(fix.lat) < _ZERO_DEG and abs(fix.lon) < _ZERO_DEG
 
 

@@ -1,4 +1,4 @@
-"""Where this device is: sources that are read in the background from the first second, and never waited for."""
+"""Read this device's position in the background from the start of a test; nothing blocks on it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _NO_WORD_M: Final = 50.0
 
 
 class GpsReader:
-    """Holds the fixes of its sources. Reading begins at once, in daemon threads, and ends with `close`.
+    """Fixes of all sources. Reading begins at once, in daemon threads, and ends with `close`.
 
-    `source` is a value of `location.source`; `manual`, from the command line, goes before everything. Under `auto`
-    every source there is gets read: the better grade wins, then the smaller error, then the fresher fix; the position
-    of `fixed` stands in while none has any. `problem` says in technical English why no fix can come.
+    `source` is a value of `location.source`; `manual`, from the command line, has priority. Under `auto` all available
+    sources are read: the better grade wins, then the smaller error, then the newer fix. The position of `fixed` is used
+    while no other source has one. `problem` is the reason, in technical English, why no fix can arrive.
     """
 
     def __init__(
@@ -81,20 +81,20 @@ class GpsReader:
 
     @property
     def problem(self) -> str | None:
-        """Why no fix can come, as far as the sources say; None while none complains."""
+        """Return why no fix can arrive, as reported by the sources; None without a report."""
         with self._change:
             told = (feed.problem for feed in self._feeds if feed.problem is not None)
             return self._missing or next(told, None)
 
     @property
     def answered(self) -> bool:
-        """True once anything has spoken as a receiver does."""
+        """Return True once any source has answered as a receiver does."""
         return any(feed.answered for feed in self._feeds)
 
     def newest(self, within_s: float | None = None) -> Fix | None:
-        """The best fix there is, at once; under `auto` the fixed position when no source has told one.
+        """Return the best fix now; under `auto` the fixed position if no source has one.
 
-        With `within_s` only what was measured so many seconds ago or less: for a device that moves.
+        `within_s` limits the age of a measured fix: for a moving device.
         """
         now = self._clock()
         with self._change:
@@ -105,17 +105,17 @@ class GpsReader:
         return min(found, key=lambda f: _rank(f, now), default=self._fallback)
 
     def location(self, check_started: float) -> Location | None:
-        """The best fix as the tag of a check that started then, on the monotonic clock."""
+        """Return the best fix as the tag of a check that started then, on the monotonic clock."""
         return fix.location(self.newest(), check_started, self._expected)
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait for a first position; False when there is none by then, and at once where none can come."""
+        """Wait for a first position; False after the timeout, and at once if none can arrive."""
         with self._change:
             self._change.wait_for(lambda: not self._hoping(), timeout_s)
         return self.newest() is not None
 
     def may_come(self) -> bool:
-        """True while a first position is still to be hoped for."""
+        """Return True while a first position may still arrive."""
         with self._change:
             return self._hoping()
 
@@ -124,7 +124,7 @@ class GpsReader:
         return not told and not self._stop.is_set() and any(not feed.hopeless for feed in self._feeds)
 
     def close(self) -> None:
-        """Stop reading. May be called twice; what was read stays readable."""
+        """Stop reading. May be called twice; the data read so far stays available."""
         self._stop.set()
         with self._change:
             self._change.notify_all()
@@ -143,7 +143,7 @@ class GpsReader:
         self.close()
 
     def _read(self, feed: Feed, read: Read) -> None:
-        """A source's thread: read it again and again, less often the longer it tells nothing."""
+        """Run a source's thread: read repeatedly, less often the longer it is silent."""
         failures = 0
         while not self._stop.is_set():
             before = feed.track.newest
@@ -185,5 +185,5 @@ def open_gps(
     manual: tuple[float, float] | None = None,
     expected: Expected | None = None,
 ) -> GpsReader:
-    """Start reading where this device is. Use it as a context manager, or call `close`."""
+    """Start reading this device's position. Use it as a context manager, or call `close`."""
     return GpsReader(source, gpsd=gpsd, nmea=nmea, fixed=fixed, manual=manual, expected=expected)

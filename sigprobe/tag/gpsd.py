@@ -1,6 +1,6 @@
-"""gpsd's JSON protocol by plain socket: what each line means, and the lines of one connection.
+"""Parse gpsd's JSON protocol from a plain socket.
 
-The daemon may send nonsense, stop in the middle of a line, or go away; none of it is an error here.
+Invalid data, a partial line and a closed connection are normal here, not errors.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SKY_S: Final = 30.0
 
 
 def split_address(text: str) -> tuple[str, int]:
-    """Read `host:port`, also `[::1]:2947`; the port may be left out. Raises ValueError."""
+    """Parse `host:port`, also `[::1]:2947`; the port is optional. Raises ValueError."""
     host, mark, port = text.rpartition(":")
     if not mark or (":" in host and not text.startswith("[")):
         host, port = text, "2947"
@@ -41,9 +41,9 @@ def split_address(text: str) -> tuple[str, int]:
 
 @dataclass(slots=True)
 class Talk:
-    """What one connection has told so far. `feed` takes a line and gives the fix in it, if any.
+    """State of one connection. `feed` takes a line and returns its fix, if any.
 
-    `answered` turns true with the first line of gpsd's own; `devices` is their number, None while untold.
+    `answered` becomes true with gpsd's first line. `devices` is their number, None before it is reported.
     """
 
     clock: Callable[[], float]
@@ -54,7 +54,7 @@ class Talk:
     _sky: dict[str, tuple[float, int | None, float | None]] = field(default_factory=dict)
 
     def feed(self, line: bytes) -> Fix | None:
-        """Take one line; anything that is not a usable fix gives None."""
+        """Process one line; return None for anything that is not a usable fix."""
         report = object_or_none(line)
         if report is None or not isinstance(report.get("class"), str):
             self.strange += 1
@@ -73,7 +73,7 @@ class Talk:
         return None
 
     def trouble(self) -> str | None:
-        """Why no fix can be hoped for from this connection, or None."""
+        """Return why this connection cannot give a fix, or None."""
         if self.devices == 0:
             return "gpsd has no receiver"
         if not self.answered and self.strange > _STRANGE_LINES:
@@ -89,13 +89,13 @@ class Talk:
         device = str(report.get("device"))
         hdop = _number(report, "hdop")
         if satellites is None and device in self._sky:
-            satellites = self._sky[device][1]  # some receivers send the dilutions and the satellites apart
+            satellites = self._sky[device][1]  # some receivers send dilutions and satellites separately
         self._sky[device] = (self.clock(), satellites, hdop)
 
     def _fix(self, report: dict[str, Any]) -> Fix | None:
         mode, time = report.get("mode"), report.get("time")
         lat, lon = _number(report, "lat"), _number(report, "lon")
-        # the first reports of a cold receiver have a mode but no time: their position is a memory
+        # the first reports of a cold receiver have a mode but no time: their position is from an earlier session
         if type(mode) is not int or mode < 2 or not isinstance(time, str) or lat is None or lon is None:
             return None
         when = parse_time(time)
@@ -109,7 +109,7 @@ class Talk:
             lon=lon,
             source="gpsd",
             at_s=taken_at(now, self.wall(), when.timestamp()),
-            # a receiver with a wrong count of weeks still knows its position
+            # a receiver with a wrong week number still has a right position
             time=format_time(when) if is_plausible(when) else None,
             alt_m=_first(report, "altMSL", "altHAE", "alt") if mode >= 3 else None,
             accuracy_m=_accuracy(report),
@@ -120,7 +120,7 @@ class Talk:
 
 
 def lines(connection: socket.socket) -> Iterator[bytes]:
-    """The lines of a connection until it ends; a line that never ends is thrown away.
+    """Yield the lines of a connection until it ends; a line without an end is dropped.
 
     Raises OSError (a timeout too) when the connection breaks.
     """
@@ -155,7 +155,7 @@ def _first(report: dict[str, Any], *names: str) -> float | None:
 
 
 def _accuracy(report: dict[str, Any]) -> float | None:
-    """The horizontal error gpsd estimates, in metres: `eph`, else from its two parts."""
+    """Return the horizontal error that gpsd estimates, in metres: `eph`, else from its two parts."""
     whole, east, north = _number(report, "eph"), _number(report, "epx"), _number(report, "epy")
     if whole is None and east is not None and north is not None:
         whole = math.hypot(east, north)

@@ -1,6 +1,6 @@
-"""The modem: its operator, its radio and its cell, from ModemManager; else the operator as configured.
+"""Read operator, radio and cell from ModemManager; else use the configured operator.
 
-Properties are picked by name. The equipment's and the card's numbers, and the owner's, are never among them.
+Properties are read by name. The numbers of the equipment, the SIM card and the owner are never read.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Radio:
-    """What one modem tells of itself. `interfaces` are its network ports and those of its connections."""
+    """State of one modem. `interfaces` are its network ports and those of its connections."""
 
     path: str
     interfaces: frozenset[str] = frozenset()
@@ -73,12 +73,12 @@ class Radio:
 
     @property
     def registered(self) -> bool:
-        """Whether a network has taken the modem in."""
+        """Return whether the modem is registered on a network."""
         return self.registration in _REGISTERED
 
 
 def configured_operator(text: str | None) -> Operator:
-    """The operator from `probe.operator` or `--operator`: PLMN digits or a name; empty fields when not given."""
+    """Parse `probe.operator` or `--operator`: PLMN digits or a name; empty fields without either."""
     found = places.operator(text)
     return Operator() if found is None else Operator(plmn=found.plmn, name=found.name)
 
@@ -87,7 +87,8 @@ def configured_operator(text: str | None) -> Operator:
 
 
 def choose(radios: Iterable[Radio], interface: str | None) -> Radio | None:
-    """The modem that carries `interface`, else a connected one, else a registered one, else any; None without one."""
+    """Choose the modem that carries `interface`, else a connected one, else a registered one, else any; None without
+    one."""
     return min(
         radios,
         key=lambda r: (interface not in r.interfaces, not r.connected, not r.registered, r.path),
@@ -96,10 +97,10 @@ def choose(radios: Iterable[Radio], interface: str | None) -> Radio | None:
 
 
 def on_link(network: Network, radio: Radio | None) -> Network:
-    """The network tag with what the modem tells, where the link in use is the modem's.
+    """Add the modem's data to the network tag, if the link in use is the modem's.
 
-    A modem that idles beside a Wi-Fi or a cable says nothing of them: its operator would be blamed, or praised, for
-    somebody else's line.
+    A modem that is idle beside a Wi-Fi or cable link says nothing about that link. Its operator must not be named for
+    it.
     """
     if radio is None:
         return network
@@ -126,14 +127,14 @@ def on_link(network: Network, radio: Radio | None) -> Network:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Of several modems, the one that counts and the network ports of the others."""
+    """Modem in use among several, and the network ports of the others."""
 
     used: Radio
     others: tuple[str, ...]
 
 
 def choice(radios: Sequence[Radio], network: Network) -> Choice | None:
-    """Which of several modems stands in the tag of this link; None where there are fewer, or none of them does."""
+    """If there are several modems, return the one whose interface this link uses; else None."""
     used = choose(radios, network.interface)
     carried = used is not None and network.interface in used.interfaces
     if used is None or len(radios) < 2 or (network.access in ("wifi", "ethernet") and not carried):
@@ -145,12 +146,12 @@ def choice(radios: Sequence[Radio], network: Network) -> Choice | None:
 
 
 def read_radios(bus: Bus) -> list[Radio]:
-    """Every modem that ModemManager knows; empty when it does not run. Asks for signal values. Raises BusError."""
+    """Return every modem of ModemManager; empty when it does not run. Requests signal values. Raises BusError."""
     return [_radio(bus, path, interfaces) for path, interfaces in modems(bus)]
 
 
 def modems(bus: Bus) -> list[tuple[str, Mapping[str, Any]]]:
-    """Path and interfaces with their properties of each modem; empty when ModemManager does not run."""
+    """Return path and interfaces with properties of each modem; empty when ModemManager does not run."""
     if not bus.has(SERVICE):
         return []
     told = bus.call(SERVICE, ROOT, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects")
@@ -217,7 +218,7 @@ def _ports(ports: object) -> list[str]:
 
 
 def _bearers(bus: Bus, paths: object) -> tuple[list[str], bool]:
-    """The interfaces of a modem's connections, and whether one of them is up."""
+    """Return the interfaces of a modem's connections, and whether one of them is up."""
     names: list[str] = []
     connected = False
     for path in paths if isinstance(paths, list) else []:
@@ -233,7 +234,7 @@ def _bearers(bus: Bus, paths: object) -> tuple[list[str], bool]:
 
 
 def _signal(bus: Bus, path: str, group: Mapping[str, Any], rat: str | None) -> dict[str, float | None]:
-    """The values of the technology in use. ModemManager measures none until it is told how often."""
+    """Return the signal of the technology in use. ModemManager measures none until an interval is set."""
     if group and group.get("Rate") in (0, None):
         try:
             bus.call(SERVICE, path, SIGNAL, "Setup", "u", SIGNAL_RATE_S)
@@ -251,7 +252,7 @@ def _signal(bus: Bus, path: str, group: Mapping[str, Any], rat: str | None) -> d
 
 
 def _decibels(value: object, low: float, high: float) -> float | None:
-    """A value within what can be measured; ModemManager writes an unknown one as a huge negative number."""
+    """Return a value within the measurable range; ModemManager encodes unknown as a huge negative number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
     return round(float(value), 1) if low <= value <= high else None
@@ -269,7 +270,7 @@ def _cell(bus: Bus, path: str, interfaces: Mapping[str, Any]) -> tuple[str | Non
 
 
 def cell(text: object) -> tuple[str | None, str | None]:
-    """Cell id and area code in decimal, from ModemManager's `MCC,MNC,LAC,CI,TAC` with hexadecimal codes."""
+    """Parse cell id and area code from ModemManager's `MCC,MNC,LAC,CI,TAC` with hexadecimal codes."""
     parts = text.split(",") if isinstance(text, str) else []
     if len(parts) < 4 or not all(re.fullmatch(r"[0-9A-Fa-f]{0,16}", part) for part in parts[2:5]):
         return None, None
@@ -284,7 +285,7 @@ def cell(text: object) -> tuple[str | None, str | None]:
 
 
 class ModemReader:
-    """Holds what the modems last told. Reading begins at once, in a daemon thread, and ends with `close`."""
+    """Last state of the modems. Reading begins at once, in a daemon thread, and ends with `close`."""
 
     def __init__(
         self,
@@ -302,23 +303,23 @@ class ModemReader:
         self._thread.start()
 
     def radios(self) -> tuple[Radio, ...]:
-        """Every modem, as it was at most `POLL_S` and one question ago; empty where none can be asked."""
+        """Return every modem's state, at most `POLL_S` and one query old; empty if it is unavailable."""
         return self._radios
 
     def network(self, network: Network) -> Network:
-        """The tag of the link in use, with what its modem tells. Takes no time."""
+        """Return the tag of the link in use, with its modem's data. Does not block."""
         return on_link(network, choose(self._radios, network.interface))
 
     def choice(self, network: Network) -> Choice | None:
-        """Of several modems the one that stands in the tag of this link."""
+        """If there are several modems, return the one whose interface this link uses."""
         return choice(self._radios, network)
 
     def wait(self, timeout_s: float = FIRST_S) -> bool:
-        """Wait until ModemManager was asked once; False when it has not answered by then."""
+        """Wait until ModemManager was queried once; False after the timeout."""
         return self._asked.wait(timeout_s)
 
     def close(self) -> None:
-        """Stop reading; what was read stays readable."""
+        """Stop reading; the data read so far stays available."""
         self._stop.set()
         self._thread.join(2.0)
 

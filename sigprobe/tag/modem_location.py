@@ -1,4 +1,4 @@
-"""The modem's own satellite receiver, through ModemManager."""
+"""Read the modem's own satellite receiver through ModemManager."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def read_place(
     wall: Callable[[], float],
     connect: Callable[[], AbstractContextManager[Bus]] = system_bus,
 ) -> None:
-    """Switch a modem's receiver on and tell the feed each new fix, until it stops. Raises BusError."""
+    """Switch a modem's receiver on and report each new fix to the feed, until it stops. Raises BusError."""
     with connect() as bus:
         path = _switch_on(bus)
         feed.answered = True
@@ -32,7 +32,7 @@ def read_place(
         while not feed.stop.is_set():
             told = bus.call(modem.SERVICE, path, modem.LOCATION, "GetLocation")
             now = {k: v for k, v in told.items() if k in (GPS_RAW, GPS_NMEA)} if isinstance(told, dict) else {}
-            # ModemManager keeps the last fix for good: what stood there before we came may be of yesterday
+            # ModemManager keeps the last fix indefinitely: a fix from before the start may be old
             if before is not None and now != before:
                 feed.note(found=_fix(now, talk, clock()))
             before = now
@@ -40,7 +40,7 @@ def read_place(
 
 
 def _switch_on(bus: Bus) -> str:
-    """The path of a modem whose receiver is on. What else of its location is on stays so. Raises BusError."""
+    """Switch a receiver on and return its modem path. Other location features are unchanged. Raises BusError."""
     found = modem.modems(bus)
     if not found:
         raise BusError("there is no modem")

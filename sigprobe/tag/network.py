@@ -1,4 +1,4 @@
-"""The link in use: interface, access, family, gateway, and the Wi-Fi it is on as a hash."""
+"""Read the link in use: interface, access, family, gateway, and a hash of the Wi-Fi's name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SSID_BYTES: Final = 32
 
 
 def read_network(operator: Operator, *, proc: Path = routes.PROC, sys: Path = routes.SYS) -> Network:
-    """Read the link most traffic takes now. Reads files only; what is not known is None."""
+    """Read the link that most traffic uses now. Reads files only; unknown values are None."""
     route = routes.main_route(proc)
     if route is None:
         return Network(operator=operator)
@@ -34,7 +34,7 @@ def read_network(operator: Operator, *, proc: Path = routes.PROC, sys: Path = ro
 
 
 def read_ssid(interface: str, ioctl: Callable[[int, int, bytes], bytes] | None = None) -> bytes | None:
-    """The name of the Wi-Fi an interface is on, or None. The driver answers from memory, nothing is scanned."""
+    """Return the name of an interface's Wi-Fi, or None. The driver answers from memory, nothing is scanned."""
     buffer = array.array("B", bytes(_SSID_BYTES + 1))
     address, _ = buffer.buffer_info()
     request = struct.pack("16sPHH", interface.encode()[:15], address, _SSID_BYTES + 1, 0)
@@ -55,5 +55,5 @@ def _ioctl() -> Callable[[int, int, bytes], bytes]:
 
 
 def _hash(ssid: bytes | None) -> str | None:
-    # enough to tell one access point from another, without keeping the name of somebody's home
+    # enough to distinguish access points, without storing the name of a private Wi-Fi
     return None if ssid is None else hashlib.sha256(b"sigprobe-ssid:" + ssid).hexdigest()[:16]

@@ -1,7 +1,7 @@
-"""NMEA 0183 as GPS receivers and phone apps send it: sentences with checksums, and the fixes in them.
+"""Parse NMEA 0183 from GPS receivers and phone apps: sentences with checksums, and their fixes.
 
-Read are GGA, RMC, GSA and GST of every talker. A sentence without a right checksum does not count, since serial lines
-lose characters without a word.
+GGA, RMC, GSA and GST of every talker are read. A sentence without a valid checksum is dropped, since serial lines lose
+characters silently.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _STRANGE_LINES: Final = 40
 
 
 def sentence(line: bytes) -> tuple[str, list[str]] | None:
-    """The type (`GGA`) and the fields of one line; None for anything without a right checksum."""
+    """Return the type (`GGA`) and the fields of one line; None without a valid checksum."""
     found = _SENTENCE.fullmatch(line.strip())
     if found is None:
         return None
@@ -49,7 +49,7 @@ def sentence(line: bytes) -> tuple[str, list[str]] | None:
 
 @dataclass(frozen=True, slots=True)
 class _Sky:
-    """What a GGA says beside the position."""
+    """Values of a GGA beside the position."""
 
     at_s: float
     time: str
@@ -60,9 +60,9 @@ class _Sky:
 
 @dataclass(slots=True)
 class Talk:
-    """What one receiver has told so far. `feed` takes a line and gives the fix in it, if any.
+    """State of one receiver. `feed` takes a line and returns its fix, if any.
 
-    `answered` turns true with the first sentence that is whole.
+    `answered` becomes true with the first valid sentence.
     """
 
     clock: Callable[[], float]
@@ -77,7 +77,7 @@ class Talk:
     _hdop: tuple[float, float | None] | None = None
 
     def feed(self, line: bytes) -> Fix | None:
-        """Take one line; anything that is not a usable fix gives None."""
+        """Process one line; return None for anything that is not a usable fix."""
         told = sentence(line)
         if told is None:
             self.strange += bool(line.strip())
@@ -98,7 +98,7 @@ class Talk:
         return None
 
     def trouble(self) -> str | None:
-        """Why no fix can be hoped for from this connection, or None."""
+        """Return why this connection cannot give a fix, or None."""
         return None if self.answered or self.strange <= _STRANGE_LINES else "what comes there is not NMEA"
 
     def _gga(self, now: float, fields: list[str]) -> Fix | None:
@@ -127,7 +127,7 @@ class Talk:
     def _gsa(self, now: float, fields: list[str]) -> None:
         if fields[1] in _MODES:
             mode = _MODES[fields[1]]
-            # several systems report in turn, and one of them may see nothing
+            # several systems report in turn, and one of them may have no satellites
             if mode is not None or self._mode is None or now - self._mode[0] > _TOGETHER_S:
                 self._mode = now, mode
         hdop = _number(fields[15])
@@ -136,7 +136,7 @@ class Talk:
     def _fix(self, now: float, time: str, where: list[str]) -> Fix | None:
         lat = _degrees(_LATITUDE, where[0], where[1], "NS")
         lon = _degrees(_LONGITUDE, where[2], where[3], "EW")
-        # a receiver without a fix may repeat where it was last, mostly without a time
+        # a receiver without a fix may repeat its last position, usually without a time
         if lat is None or lon is None or not is_position(lat, lon) or _TIME.fullmatch(time) is None:
             return None
         sky = self._sky if self._sky is not None and now - self._sky.at_s <= _TOGETHER_S else None
@@ -160,9 +160,9 @@ class Talk:
         )
 
     def _dated(self, now: float, time: str) -> datetime | None:
-        """The moment of a time of day, by the date of a recent RMC; None without a plausible date.
+        """Return the full time for a time of day, by the date of a recent RMC; None without a plausible date.
 
-        Midnight may lie between the two.
+        Midnight may be between the two.
         """
         if self._date is None or now - self._date[0] > _TOGETHER_S:
             return None
@@ -172,7 +172,7 @@ class Talk:
             return None
         if when - base < timedelta(hours=-12):
             when += timedelta(days=1)
-        # a receiver with a wrong count of weeks still knows its position
+        # a receiver with a wrong week number still has a right position
         return when if is_plausible(when) else None
 
 
@@ -192,12 +192,12 @@ def _degrees(shape: re.Pattern[str], text: str, side: str, sides: str) -> float 
 
 
 def _moment(time: str, date: str) -> datetime | None:
-    """An RMC's time and date in UTC; two-digit years are of this century."""
+    """Parse an RMC's time and date in UTC; two-digit years are of this century."""
     clock, day = _TIME.fullmatch(time), _DATE.fullmatch(date)
     if clock is None or day is None:
         return None
     try:
-        second = min(int(clock[3]), 59)  # a leap second has no place in a datetime
+        second = min(int(clock[3]), 59)  # datetime cannot represent a leap second
         whole = datetime(2000 + int(day[3]), int(day[2]), int(day[1]), int(clock[1]), int(clock[2]), second, tzinfo=UTC)
         return whole + timedelta(seconds=float(clock[4] or 0))
     except (ValueError, OverflowError):

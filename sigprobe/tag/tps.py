@@ -1,4 +1,4 @@
-"""The TPS code: 13 digits, kept as text. Ten are the village's, three the polling station's number."""
+"""Parse TPS codes: 13 digits, kept as text. Ten are the village's, three the polling station's number."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ENGLISH: Final[dict[Reason, str]] = {
 
 
 class TpsError(ValueError):
-    """A text that is no TPS code. `reason` is a key for the screen, the message is technical English."""
+    """Text that is not a TPS code. `reason` is a key for the screen, the message is technical English."""
 
     def __init__(self, reason: Reason, found: str) -> None:
         self.reason: Reason = reason
@@ -40,7 +40,7 @@ class TpsError(ValueError):
 def parse_tps(text: object) -> str:
     """Normalise a TPS code to its 13 digits; dots, spaces and hyphens between them are dropped.
 
-    The shape alone is judged, since lists of villages age. Raises TpsError.
+    Only the shape is checked, since lists of villages age. Raises TpsError.
     """
     if not isinstance(text, str):
         raise TpsError("not_text", str(text))
@@ -60,7 +60,7 @@ def parse_tps(text: object) -> str:
 
 
 def _fault(code: str) -> Reason | None:
-    """The first part of 13 digits that no TPS code can have, or None."""
+    """Return the first invalid part of 13 digits, or None."""
     if places.province(code) is None:
         return "province"
     if code[2:4] == "00":

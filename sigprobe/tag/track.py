@@ -1,4 +1,4 @@
-"""One receiver's fixes in the order they came, and which of them can be: no leaps, no way back in time."""
+"""Filter one receiver's fixes: no jumps, no time going backwards."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _CONVINCED: Final = 3
 
 @dataclass(slots=True)
 class Track:
-    """What one source has told. `trusted` is the last fix that fits those before it; `newest` may be a stray."""
+    """Fixes of one source. `trusted` is the last fix consistent with those before it; `newest` may be wrong."""
 
     newest: Fix | None = None
     trusted: Fix | None = None
     _strays: int = 0
 
     def take(self, fix: Fix) -> None:
-        """Add the fix that has just come."""
+        """Add a new fix."""
         before = self.newest
         if is_zero(fix):
             self.newest = replace(fix, oddity=None if self.trusted is None else "jump")
@@ -44,9 +44,9 @@ class Track:
             self._strays = 0
 
     def best(self, now_s: float) -> Fix | None:
-        """The fix to go by: the newest, or the last one that could be while a receiver strays for a moment.
+        """Return the newest fix, or the last consistent one during a short receiver error.
 
-        In the second case the fix carries the oddity: the receiver is not sound, whatever it said before.
+        In the second case the fix is marked with the oddity: the receiver is unreliable.
         """
         newest, trusted = self.newest, self.trusted
         if newest is None or trusted is None or newest.oddity is None:
@@ -56,7 +56,7 @@ class Track:
 
 
 def impossible(before: Fix, after: Fix) -> str | None:
-    """Why one receiver cannot have told both fixes rightly: `jump`, `time_back`; None when it can."""
+    """Return why two fixes of one receiver contradict each other: `jump`, `time_back`; None if they are consistent."""
     if before.time is not None and after.time is not None:
         earlier, later = parse_time(before.time), parse_time(after.time)
         if earlier is not None and later is not None and (earlier - later).total_seconds() > _TIME_SLACK_S:
