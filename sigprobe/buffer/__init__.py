@@ -1,8 +1,8 @@
 """Keep results in one durable SQLite queue until a collector has acknowledged them.
 
-Two sentences carry it: *a row leaves the queue only after the collector has committed its id*; *inserting the
-same id twice changes nothing*. Everything that belongs to a queue lies beside its file: `probe-id`,
-`quarantine/`, the backoff state, the lock files and the ballast.
+Two rules define it: *a row leaves the queue only after the collector has committed its id*; *inserting the same id
+twice changes nothing*. The other files of a queue are beside its database: `probe-id`, `quarantine/`, the backoff
+state, the lock files and the reserve file.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""How the queue's database is opened so that a commit is a commit.
+"""Choose journal mode and sync level so that committed rows survive a crash.
 
-Facts this rests on: SQLite 3.7.0–3.51.2 can lose commits when two processes write and checkpoint at once in WAL
-mode (fixed in 3.51.3, backported to 3.44.6 and 3.50.7), and WAL needs shared memory, which network file systems
-do not have. Where either is missing, a rollback journal with `synchronous=EXTRA` takes its place.
+SQLite 3.7.0–3.51.2 can lose commits when two processes write and checkpoint at once in WAL mode. It is fixed in 3.51.3,
+backported to 3.44.6 and 3.50.7. WAL also needs shared memory, which network file systems lack. In both cases a rollback
+journal with `synchronous=EXTRA` is used.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SYNCHRONOUS: Final = {"FULL": 2, "EXTRA": 3}
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """What keeps a commit a commit: journal mode, synchronous level, and why this pair was chosen."""
+    """Journal mode, synchronous level, and the reason for this pair."""
 
     journal_mode: str  # "wal" or "truncate"
     synchronous: str  # "FULL" or "EXTRA"
@@ -54,7 +54,7 @@ def sqlite_is_fixed(version: str | None = None) -> bool:
 
 
 def file_system_of(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str | None:
-    """The type of the file system that holds `path`; None where the system does not say."""
+    """Return the type of the file system that holds `path`; None if the system does not report it."""
     try:
         lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -66,7 +66,7 @@ def file_system_of(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str 
         if len(fields) < 3:
             continue
         mount = re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), fields[1])
-        # a later line covers an earlier one at the same place
+        # a later line overrides an earlier one with the same mount point
         if wanted.is_relative_to(mount) and len(mount) >= best[0]:
             best = (len(mount), fields[2])
     return best[1]
@@ -83,7 +83,8 @@ def choose_guard(path: Path, *, fixed: bool | None = None, file_system: str | No
 
 
 def _patience(limit_s: float, clock: Callable[[], float] = time.monotonic) -> Callable[[int], bool]:
-    """A busy handler with short random waits: SQLite's own grows to 100 ms and starves the unlucky."""
+    """Retry with short random waits while the database is busy: SQLite's own waits grow to 100 ms and starve some
+    processes."""
     started = 0.0
 
     def handler(calls: int) -> bool:
@@ -99,23 +100,23 @@ def _patience(limit_s: float, clock: Callable[[], float] = time.monotonic) -> Ca
 
 
 def connect(path: Path, guard: Guard, stream_id: str, *, vfs: str | None = None) -> tuple[apsw.Connection, Guard]:
-    """Open the database, bring it to our version (a fresh one gets `stream_id`), and assert its guard.
+    """Open the database, migrate it to our version (a new one gets `stream_id`), and verify its guard.
 
-    Returns the connection and the guard really in force: where WAL is refused, the rollback journal serves.
-    Raises NewerVersionError and ForeignFileError with the file unchanged, apsw.Error when it cannot be opened, OSError
-    when the level asked for was not taken.
+    Returns the connection and the guard in force: if WAL is refused, the rollback journal is used. Raises
+    NewerVersionError and ForeignFileError with the file unchanged, apsw.Error when it cannot be opened, OSError when
+    the requested level was not applied.
     """
     db = apsw.Connection(str(path), vfs=vfs) if vfs else apsw.Connection(str(path))
     try:
         db.set_busy_handler(_patience(BUSY_LIMIT_S))
-        # a newer file's version may stand in its -wal alone: until it is known, closing must fold nothing in
+        # a newer file's version may be only in its -wal: until it is known, closing must not checkpoint
         db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         schema.look(db)
         db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
-        db.pragma("fullfsync", 1)  # macOS: fsync alone does not reach the platter there
+        db.pragma("fullfsync", 1)  # macOS: fsync alone does not flush the disk's cache there
         db.pragma("page_size", schema.PAGE_SIZE)
         db.pragma("synchronous", "EXTRA")
-        # made before WAL is switched on, so that the header of the file itself says whose it is
+        # created before WAL is enabled, so that the file's own header has the application id
         schema.migrate(db, stream_id)
         mode = str(db.pragma("journal_mode", guard.journal_mode)).lower()
         if mode != guard.journal_mode:

@@ -1,4 +1,4 @@
-"""What can keep a result from being saved. Each names the failure code whose sentence the screen shows."""
+"""Define why a result was not saved. Each error has the failure code for the screen."""
 
 from __future__ import annotations
 
@@ -35,13 +35,14 @@ class SendingError(StorageError):
 
 
 class UnnotedError(SendingError):
-    """A collector holds results, but the queue could not note it: they are sent again, and answered `duplicate`."""
+    """Raised when a collector has the results but the queue could not store that. They are sent again and answered
+    `duplicate`."""
 
     code = "ack_unnoted"
 
 
 class UnreadableError(apsw.IOError):
-    """SQLite's own check could not read a page, which is not yet to say that what lies there is wrong."""
+    """Raised when SQLite's check could not read a page. Its content may still be valid."""
 
 
 DAMAGE: Final = (apsw.CorruptError, apsw.NotADBError, apsw.FormatError)
@@ -55,7 +56,8 @@ _UNREADABLE: Final = frozenset(
 
 
 def is_full(error: BaseException, directory: Path) -> bool:
-    """True when there was no room; SQLite says so plainly only of the database, not of the files beside it."""
+    """Return True when there was no space. SQLite reports it clearly only for the database, not for the files beside
+    it."""
     if isinstance(error, apsw.FullError):
         return True
     if isinstance(error, OSError):
@@ -64,7 +66,7 @@ def is_full(error: BaseException, directory: Path) -> bool:
 
 
 def is_unreadable(error: apsw.Error) -> bool:
-    """True when the disk could not give back what lies in the file, as distinct from not taking something new."""
+    """Return True when the disk could not read existing data, as opposed to a failed write."""
     return isinstance(error, UnreadableError) or getattr(error, "extendedresult", 0) in _UNREADABLE
 
 
@@ -77,6 +79,6 @@ def _tight(directory: Path) -> bool:
 
 
 def translate(error: apsw.Error | OSError, directory: Path) -> StorageError:
-    """The database's or the file system's error as ours, keeping the technical words."""
+    """Convert an error of the database or file system to ours, with its technical message."""
     kind = DiskFullError if is_full(error, directory) else StorageError
     return kind(f"{type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""Read or create the probe's id, read the boot's, and set the rights of the queue's files."""
+"""Read or create the probe's id, read the boot id, and set the permissions of the queue's files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PRIVATE: Final = 0o600
 
 
 def make_directory(path: Path) -> None:
-    """Make the queue's directory, private to the user; one that exists keeps its rights."""
+    """Create the queue's directory, private to the user; an existing one keeps its permissions."""
     if not path.is_dir():
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -32,41 +32,41 @@ def shared_directory(path: Path) -> bool:
 
 
 def file_mode(directory: Path) -> int:
-    """The rights of the queue's files there, whatever the umask: 0660 when it is shared, 0600 when it is not."""
+    """Return the permissions of the queue's files, whatever the umask: 0660 when shared, 0600 when not."""
     return _SHARED if shared_directory(directory) else _PRIVATE
 
 
 def open_beside(path: Path) -> int:
-    """Open a file of the queue for reading and writing, made with its right mode where it is not there yet."""
+    """Open a file of the queue for reading and writing; create it with its permissions if it is missing."""
     try:
         return os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         mode = file_mode(path.parent)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
         if stat.S_IMODE(os.fstat(fd).st_mode) != mode and hasattr(os, "fchmod"):
-            with suppress(PermissionError):  # another user made it a moment ago, and sees to it
+            with suppress(PermissionError):  # another user created it a moment ago and sets its permissions
                 os.fchmod(fd, mode)
         return fd
 
 
 def create_file(path: Path) -> None:
-    """Make the empty file of a fresh queue, and make its name durable. SQLite gives -wal and -shm its rights."""
+    """Create the empty file of a new queue, and sync its directory. SQLite copies its permissions to -wal and -shm."""
     os.close(open_beside(path))
     sync_directory(path.parent)
 
 
 def make_private_directory(path: Path) -> None:
-    """Make a directory of the queue with the rights of its files."""
+    """Create a directory of the queue with the permissions of its files."""
     path.mkdir(mode=0o770, exist_ok=True)
     with suppress(PermissionError):
         path.chmod(0o2770 if shared_directory(path.parent) else 0o700)
 
 
 def probe_id(directory: Path, mint: Callable[[], str]) -> str:
-    """Read `probe-id`, or make it: random, at first use, never from hardware.
+    """Read `probe-id`, or create it: random, at first use, never from hardware.
 
-    Made whole beside its place and then linked, so that of two first runs at once one wins and both agree. One
-    that does not hold a UUID (a torn write of an old power cut) is put beside as `probe-id.damaged`.
+    It is written to a temporary file and then linked. If two first runs compete, one wins and both agree. A file
+    without a UUID (a torn write after a power cut) is renamed to `probe-id.damaged`.
     """
     path = directory / "probe-id"
     for _ in range(5):
@@ -74,7 +74,7 @@ def probe_id(directory: Path, mint: Callable[[], str]) -> str:
             text = path.read_text(encoding="ascii", errors="replace").strip()
             if _UUID.match(text):
                 return text
-            # another first run may have replaced it since it was read: take away only what was seen to be damaged
+            # another first run may have replaced it since it was read: remove only the damaged content
             damaged = directory / "probe-id.damaged"
             path.rename(damaged)
             if _UUID.match(damaged.read_text(encoding="ascii", errors="replace").strip()):
@@ -86,18 +86,18 @@ def probe_id(directory: Path, mint: Callable[[], str]) -> str:
 
 
 def replace_probe_id(directory: Path, name: str) -> None:
-    """Replace `probe-id` in one step, durably. Raises OSError."""
+    """Replace `probe-id` atomically and durably. Raises OSError."""
     replace_file(directory / "probe-id", name + "\n")
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Replace a small file of the queue in one step, durably, with the rights of the queue's files. Raises OSError."""
+    """Replace a small file of the queue atomically and durably, with the queue's permissions. Raises OSError."""
     write_whole(path, text, file_mode(path.parent))
     sync_directory(path.parent)
 
 
 def _offer(path: Path, text: str) -> None:
-    """Put the file there whole, unless there is one by now."""
+    """Create the complete file, unless there is one by now."""
     fd, temporary = tempfile.mkstemp(prefix=".probe-id-", dir=path.parent)
     try:
         os.write(fd, text.encode("ascii"))
@@ -109,7 +109,7 @@ def _offer(path: Path, text: str) -> None:
         with suppress(FileExistsError):
             try:
                 os.link(temporary, path)
-            except PermissionError:  # FAT and some FUSE file systems know no links
+            except PermissionError:  # FAT and some FUSE file systems have no links
                 if not path.exists():
                     Path(temporary).rename(path)
     finally:
@@ -119,7 +119,7 @@ def _offer(path: Path, text: str) -> None:
 
 
 def boot_id(path: Path = BOOT_ID) -> str | None:
-    """The boot this process lives in: the UUID the kernel drew then; None where the system does not say."""
+    """Return the boot id: a UUID of the kernel for this boot; None if the system has none."""
     try:
         text = path.read_text(encoding="ascii").strip().lower()
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
-"""One small lock beside the queue: shared while a record is put, exclusive while the file itself is replaced.
+"""Lock the queue: shared while a record is put, exclusive while the file is replaced.
 
-Without it a process could commit into a database that another one has just moved to quarantine. It is held for
-single transactions only, never across network traffic.
+Without the lock a process could commit into a database that another process has just moved to quarantine. It is held
+for single transactions only, never across network traffic.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if sys.platform != "win32":
 
 LIMIT_S: Final = 60.0
 
-# a file system without locks must not stop collection: what is left out there is the quarantine's race alone
+# a file system without locks must not stop collection: only the quarantine's race is unprotected there
 _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
 
 
 class FileLock:
-    """A shared/exclusive lock on one file of its own. `limit_s` bounds every wait (then OSError).
+    """Shared/exclusive lock on a file of its own. `limit_s` bounds every wait (then OSError).
 
-    Sharers pass a gate, a second file, which whoever wants the lock alone holds shut while waiting: else a few busy
-    writers, of whom one always holds it, would keep a broken file from ever being set aside.
+    Sharers pass a gate, a second file. A process that waits for the exclusive lock holds the gate. Otherwise a few busy
+    writers could block the replacement of a broken file forever.
     """
 
     def __init__(self, path: Path, limit_s: float = LIMIT_S) -> None:
@@ -44,7 +44,7 @@ class FileLock:
         self._windows: Any = None
 
     def share(self) -> None:
-        """Take it together with other sharers; `release` gives it back."""
+        """Acquire it together with other sharers; `release` releases it."""
         if sys.platform != "win32" and self._fd is not None and self._gate is not None:
             try:
                 fcntl.flock(self._gate, _AT_ONCE)
@@ -52,11 +52,11 @@ class FileLock:
                 fcntl.flock(self._gate, fcntl.LOCK_UN)
                 return
             except OSError:
-                _unlock(self._gate)  # the long way waits, and says what is wrong
+                _unlock(self._gate)  # the slow path waits, and reports errors
         self._take(exclusive=False)
 
     def release(self) -> None:
-        """Give back what was taken."""
+        """Release the lock."""
         if sys.platform == "win32":
             self._windows.release()
         elif self._fd is not None:
@@ -64,7 +64,7 @@ class FileLock:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Hold it alone."""
+        """Hold the exclusive lock."""
         self._take(exclusive=True)
         try:
             yield
@@ -72,15 +72,15 @@ class FileLock:
             self.release()
 
     def close(self) -> None:
-        """Let the files go."""
+        """Close the files."""
         for fd in (self._fd, self._gate):
             if fd is not None:
-                with suppress(OSError):  # whatever it says, the descriptor is gone
+                with suppress(OSError):  # the descriptor is closed, whatever error is reported
                     os.close(fd)
         self._fd = self._gate = None
 
     def _take(self, *, exclusive: bool) -> None:
-        if sys.platform == "win32":  # no shared locks there: one at a time is right, only slower
+        if sys.platform == "win32":  # no shared locks there: exclusive ones are correct, only slower
             import filelock
 
             self._windows = self._windows or filelock.FileLock(self.path, timeout=self._limit_s)

@@ -1,7 +1,7 @@
-"""Bind the probe's id to one machine and one copy of its directory, so that a cloned image gets an id of its own.
+"""Bind the probe's id to one machine and one copy of its directory, so that a cloned image gets a new id.
 
-Beside `probe-id` a small file keeps salted hashes, never raw ids: of the machine id, of built-in network cards and
-disks, and of the inode of `probe-id`. Only what both times could be read is compared.
+A small file beside `probe-id` stores salted hashes, never raw ids. They cover the machine id, built-in network cards
+and disks, and the inode of `probe-id`. Only values that could be read both times are compared.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _MACHINE_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """Salted hashes of what tells this machine and this copy from others; empty where it cannot be read."""
+    """Salted hashes that identify this machine and this copy; empty for unreadable values."""
 
     machine: str = ""
     hardware: frozenset[str] = frozenset()
     file: str = ""
 
     def is_other_than(self, before: Traits) -> bool:
-        """True when these cannot be the machine and the copy of `before`."""
+        """Return True when these cannot be the machine and the copy of `before`."""
         return (
             bool(self.machine and before.machine and self.machine != before.machine)
             or bool(self.hardware and before.hardware and not self.hardware & before.hardware)
@@ -51,7 +51,7 @@ class Traits:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What the file beside `probe-id` holds. `renewed_at` and `former_id` are those of the last new id, if any."""
+    """Content of the file beside `probe-id`. `renewed_at` and `former_id` are those of the last new id, if any."""
 
     salt: str
     traits: Traits
@@ -67,23 +67,23 @@ def binding_file(directory: Path) -> Path:
 
 
 def bind(directory: Path, probe_id: str, now: str, root: Path = ROOT) -> tuple[str, bool]:
-    """Return the id this machine may use, and whether it had to be made anew.
+    """Return the id for this machine, and whether it was created now.
 
-    A directory that came from another machine, or was copied on this one, gets a new id; the old one stays with the
-    original. Raises OSError when a new id is needed and cannot be written.
+    A directory from another machine, or a copy on this one, gets a new id; the original keeps the old one. Raises
+    OSError when a new id is needed and cannot be written.
     """
     path = binding_file(directory)
     before = read(path)
     if before is not None and not _is_other(before, directory, root):
         return probe_id, False
     if before is None:
-        with suppress(OSError):  # a directory that cannot be written holds no results of ours either
+        with suppress(OSError):  # a read-only directory holds no results of ours either
             _write(path, Binding(salt := secrets.token_hex(16), traits(directory, salt, root)))
         return probe_id, False
     lock = FileLock(directory / "probe-machine.lock")
     try:
         with lock.exclusive():
-            before = read(path)  # another process may have made the new id meanwhile
+            before = read(path)  # another process may have created the new id meanwhile
             if before is None or not _is_other(before, directory, root):
                 return (directory / "probe-id").read_text(encoding="ascii").strip(), False
             fresh = str(uuid.uuid4())
@@ -96,13 +96,13 @@ def bind(directory: Path, probe_id: str, now: str, root: Path = ROOT) -> tuple[s
 
 
 def renewal(directory: Path) -> tuple[str, str] | None:
-    """When this directory got a new id, and the id it had before; None if it never did."""
+    """Return when this directory got a new id, and its former id; None if it never did."""
     found = read(binding_file(directory))
     return None if found is None or not found.renewed_at else (found.renewed_at, found.former_id or "")
 
 
 def read(path: Path) -> Binding | None:
-    """The binding; None when there is none that can be read."""
+    """Read the binding; None when it is missing or unreadable."""
     try:
         document = read_object(path.read_bytes())
         known = {name: document[name] for name in document if name not in _KEYS}
@@ -120,7 +120,7 @@ _KEYS: Final = frozenset(("salt", "machine", "hardware", "file", "renewed_at", "
 
 
 def traits(directory: Path, salt: str, root: Path = ROOT) -> Traits:
-    """What can be read of this machine and this copy, hashed with `salt`."""
+    """Return the readable traits of this machine and this copy, hashed with `salt`."""
 
     def hashed(kind: str, value: str) -> str:
         return hashlib.sha256(f"{salt}:{kind}:{value}".encode()).hexdigest()[:32] if value else ""
@@ -154,11 +154,11 @@ def _text(document: Mapping[str, Any], name: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-# --- what tells machines apart --------------------------------------------------------------------------------
+# --- machine identity -----------------------------------------------------------------------------------------
 
 
 def _machine_id(root: Path) -> str:
-    """The operating system's machine id; empty in containers, where each start may draw another one."""
+    """Return the operating system's machine id; empty in containers, where each start may have another one."""
     if any((root / name).exists() for name in _IN_CONTAINER):
         return ""
     for name in ("etc/machine-id", "var/lib/dbus/machine-id"):
@@ -169,7 +169,7 @@ def _machine_id(root: Path) -> str:
 
 
 def _hardware(root: Path) -> Iterator[str]:
-    """Ids of built-in parts that any user may read. A USB part may move from laptop to laptop, so it tells nothing."""
+    """Return ids of built-in parts that every user may read. USB parts are ignored, since they move between laptops."""
     for card in _entries(root / "sys/class/net"):
         if _is_built_in(card) and _line(card / "addr_assign_type") == "0":
             yield from _unless_zero(_line(card / "address"))
@@ -187,7 +187,7 @@ def _unless_zero(text: str) -> Iterable[str]:
 
 
 def _is_built_in(part: Path) -> bool:
-    """True for a part of this machine: it has a device, and that does not hang on USB."""
+    """Return True for a built-in part: it has a device that is not on USB."""
     try:
         device = (part / "device").resolve(strict=True)
     except (OSError, RuntimeError):

@@ -1,9 +1,9 @@
-"""Records carved out of the raw bytes of a broken queue file, where SQLite itself cannot read any more.
+"""Carve records out of the raw bytes of a broken queue file that SQLite cannot read.
 
-A record's cell is known by its column types, which never vary: null, a text of 36 bytes (the id), a blob of 32 (the
-digest), a text of 24 (a time), two small numbers, a blob (the line). That pattern is looked for in every page of the
-file and every frame of its -wal, whatever the pages' own tables say; longer lines go on in overflow pages. Nothing is
-believed: a record counts only when its digest and its id verify, a fate only when its seal does. SQLite's file format:
+A record's cell is recognised by its constant column types. These are null, a text of 36 bytes (the id), a blob of 32
+(the digest), a text of 24 (a time), two small numbers, a blob (the line). Every page of the file and every frame of its
+-wal is searched for that pattern, whatever the pages' own tables say. Longer lines continue in overflow pages. A record
+counts only if its digest and its id verify, a state only if its checksum verifies. SQLite's file format:
 https://www.sqlite.org/fileformat2.html
 """
 
@@ -32,7 +32,7 @@ _MOST_VERSIONS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Carved:
-    """A record that verifies. `pos` is None where its place could not be read."""
+    """Verified record. `pos` is None if its position could not be read."""
 
     pos: int | None
     id: str
@@ -45,7 +45,7 @@ class Carved:
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What a fate's cell says; it holds only for a record whose id fits `seal`."""
+    """Content of a state's cell; it is valid only for a record whose id matches `seal`."""
 
     pos: int
     state: int
@@ -56,7 +56,7 @@ class Fate:
 
 
 class Carver:
-    """The pages of a broken database and its -wal. Memory: one page and the places of the frames."""
+    """Pages of a broken database and its -wal. Memory: one page and the offsets of the frames."""
 
     def __init__(self, path: Path) -> None:
         self.complete = True
@@ -80,7 +80,7 @@ class Carver:
             number = index + 1
             if first:
                 number = int.from_bytes(self._read(file, offset - _FRAME_HEADER, 4), "big")
-                # the newest frame of a page is the likeliest to continue a record
+                # the newest frame of a page is the most likely continuation of a record
                 self._versions.setdefault(number, []).insert(0, (file, offset))
             else:
                 self._versions.setdefault(number, []).append((file, offset))
@@ -112,7 +112,7 @@ class Carver:
             return b""
 
     def records(self) -> Iterator[Carved]:
-        """Every record that verifies; the same one may come more than once."""
+        """Yield every record that verifies; the same one may come more than once."""
         for page in self._pages():
             at = page.find(_RECORD, 1)
             while at > 0:
@@ -146,7 +146,7 @@ class Carver:
         return None
 
     def _payloads(self, page: bytes, start: int, size: int) -> Iterator[bytes]:
-        """What a cell's payload may be: as it stands, or continued in the newest or the oldest overflow pages."""
+        """Yield the possible payloads of a cell: complete, or continued in the newest or the oldest overflow pages."""
         most = PAGE_SIZE - 35
         if size <= most:
             if start + size <= len(page):
@@ -165,7 +165,7 @@ class Carver:
 
     def _overflow(self, number: int, size: int, choice: int) -> bytes | None:
         parts: list[bytes] = []
-        # bounded by the size that is wanted, so a chain that bites its tail ends as well
+        # bounded by the expected size, so a circular chain ends as well
         while size > 0:
             versions = self._versions.get(number)
             if versions is None:
@@ -180,7 +180,7 @@ class Carver:
         return b"".join(parts)
 
     def fates(self) -> dict[int, list[Fate]]:
-        """Every fate by the position it names, unverified, a few versions of each at most."""
+        """Return the states by position, unverified, a few versions of each at most."""
         found: dict[int, list[Fate]] = {}
         for page in self._pages():
             at = page.find(_FATE, 3)
@@ -226,7 +226,7 @@ def _fate(page: bytes, types: int) -> Fate | None:
 
 
 def _varint(page: bytes, at: int) -> tuple[int, int]:
-    """A varint of up to four bytes (no length here needs more) and its width; width 0 where there is none."""
+    """Read a varint of up to four bytes (no length here needs more) and its width; width 0 without one."""
     value = 0
     for width in range(1, 5):
         if at + width > len(page):
@@ -239,7 +239,7 @@ def _varint(page: bytes, at: int) -> tuple[int, int]:
 
 
 def _rowid(page: bytes, start: int, size: int) -> int | None:
-    """The row's number, which stands before the payload at `start`, itself after the payload's size."""
+    """Read the row number before the payload at `start`; it follows the payload's size."""
     length = _encoded(size)
     for width in range(1, 9):
         at = start - width - len(length)

@@ -1,6 +1,6 @@
-"""When a queue file is broken it is set aside whole: the database, its -wal, its -shm and its -journal together.
+"""Set a broken queue file aside: the database, its -wal, its -shm and its -journal together.
 
-They move into `quarantine/`, which nothing here ever empties. What verifies is saved out of it by `salvage.py`.
+They move into `quarantine/`, which is never emptied automatically. `salvage.py` saves what verifies.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _NEIGHBOURS: Final = ("-wal", "-journal", "-shm")
 
 
 def directory(path: Path) -> Path:
-    """Where files set aside from the queue at `path` lie."""
+    """Return the directory for files set aside from the queue at `path`."""
     return path.parent / "quarantine"
 
 
 def homes(path: Path) -> tuple[Path, Path]:
-    """The two places to look in: the quarantine, and the queue's own directory where that could not be made."""
+    """Return both directories to search: the quarantine, and the queue's own if that could not be created."""
     return directory(path), path.parent
 
 
@@ -43,7 +43,7 @@ def files(path: Path) -> tuple[str, ...]:
 
 
 def _of(path: Path, ending: str) -> list[Path]:
-    """Files of this queue there; another queue may lie in the same directory."""
+    """Return files of this queue there; another queue may share the directory."""
     found = [p for home in homes(path) for p in sorted(home.glob(f"*{ending}"))]
     # our own file beside one of a newer version is the same queue: buffer.v1-…
     mine = re.compile(rf"{re.escape(path.stem)}(?:\.v\d+)?-\d{{8}}T\d{{6}}-\d+{re.escape(ending)}")
@@ -51,12 +51,12 @@ def _of(path: Path, ending: str) -> list[Path]:
 
 
 def look(path: Path) -> str | None:
-    """Look at the file before SQLite may write to it; None when there is none yet and a fresh one may be made.
+    """Inspect the file before SQLite may write to it; None when it is missing and a new one may be created.
 
-    Otherwise the journal its header names: "wal" or "rollback".
+    Otherwise returns the journal mode in its header: "wal" or "rollback".
 
-    Raises NewerVersionError for a queue of a newer version, which must stay untouched; ForeignFileError or
-    apsw.NotADBError for what is no queue; OSError for what is not even a file, which is a mistake of the settings.
+    Raises NewerVersionError for a queue of a newer version, which must stay untouched. Raises ForeignFileError or
+    apsw.NotADBError for any other file. Raises OSError for anything but a file, which is a configuration error.
     """
     wal = _size(path.with_name(path.name + "-wal"))
     try:
@@ -73,7 +73,7 @@ def look(path: Path) -> str | None:
     with path.open("rb") as file:
         header = file.read(100)
     if not header.startswith(_MAGIC):
-        # a first run that was cut by a power failure leaves its journal, which puts this right
+        # a first run that ended in a power failure leaves its journal, which repairs the file
         if _size(path.with_name(path.name + "-journal")):
             return "rollback"
         raise apsw.NotADBError("the file is no database")
@@ -101,17 +101,17 @@ def beside_newer(path: Path, version: int) -> Path:
 
 
 def beside_older(path: Path) -> list[Path]:
-    """The files that this version and older ones kept beside the queue at `path` while it was too new for them."""
+    """Return the files that this version and older ones kept beside a newer queue at `path`."""
     name = re.compile(rf"{re.escape(path.stem)}\.v(\d{{1,6}}){re.escape(path.suffix)}")
     found = ((name.fullmatch(p.name), p) for p in path.parent.glob(f"{glob.escape(path.stem)}.v*{path.suffix}"))
     return sorted(p for match, p in found if match is not None and int(match[1]) <= schema.VERSION)
 
 
 def set_aside(path: Path, reason: str, at: str, ending: str = BROKEN) -> Path:
-    """Move the file with everything that belongs to it into `quarantine/`; returns its new place.
+    """Move the file with all its companions into `quarantine/`; return its new path.
 
-    The name carries the time for people and a number against a clock that stands still. A mark beside it says that
-    nothing was saved out of it yet.
+    The name has the time for people and a number in case the clock is constant. A mark beside it says that it is not
+    salvaged yet.
     """
     home = directory(path)
     try:
@@ -126,9 +126,9 @@ def set_aside(path: Path, reason: str, at: str, ending: str = BROKEN) -> Path:
     while any(home.glob(f"{path.stem}-{stamp}-{number}{ending}*")):
         number += 1
     aside = home / f"{path.stem}-{stamp}-{number}{ending}"
-    mark(aside).touch()  # nothing is moved before it is sure that it will be looked at again
-    # the -wal first: were this cut short, the database without its -wal would be found broken again, and the
-    # other way round a stranger's -wal would lie beside the fresh file
+    mark(aside).touch()  # nothing is moved before the mark for salvaging is stored
+    # the -wal first: after an interruption here, the database without its -wal is found broken again; in the
+    # other order, another file's -wal would be beside the fresh database
     for suffix in _NEIGHBOURS:
         with suppress(FileNotFoundError):
             path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
@@ -145,14 +145,14 @@ def set_aside(path: Path, reason: str, at: str, ending: str = BROKEN) -> Path:
 
 
 def mark(aside: Path) -> Path:
-    """The mark of a file that was set aside and not yet salvaged to the end."""
+    """Return the mark of a file that was set aside and is not completely salvaged."""
     return aside.with_name(aside.name + _UNSAVED)
 
 
 def unsaved(path: Path) -> list[Path]:
-    """The files set aside from the queue at `path` that still bear their mark, the oldest first.
+    """Return the files set aside from the queue at `path` that still have their mark, the oldest first.
 
-    By the mark and not by the file: where setting aside was cut short, there may be a -wal alone.
+    The mark decides, not the file: after an interrupted move there may be only a -wal.
     """
     marks = [p for ending in (BROKEN, TAKEN) for p in _of(path, ending + _UNSAVED)]
     return [p.with_name(p.name.removesuffix(_UNSAVED)) for p in marks]

@@ -1,6 +1,6 @@
-"""The queue itself. A record is durable when `put` returns, and leaves only on a verified answer.
+"""Store records in a durable queue: durable when `put` returns, removed only after a verified answer.
 
-Order is the order of `put` (`pos`); the clock decides nothing but which records are urgent.
+Order is the order of `put` (`pos`). The clock only decides which records are urgent.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _DAMAGE: Final = rows.DECIDE.format(which="pos = ?", unless="state <> 1")
 
 
 class Buffer:
-    """The durable queue in one SQLite file. One object serves one thread; any number of processes may share it.
+    """Durable queue in one SQLite file. One object serves one thread; any number of processes may share it.
 
     Opening never fails because of what the file holds: a corrupt or foreign one is set aside into `quarantine/`,
     one of a newer version is left untouched and a fresh one is opened beside it. It raises StorageError when no
@@ -62,17 +62,17 @@ class Buffer:
         self._file = QueueFile(path, now, vfs, guard)
         self._unlooked = _LOOK_EVERY_BYTES
         self._unseen = _UNSEEN_BYTES
-        self._settled_up_to = 0  # every record up to here has its fate: where the search for pending ones begins
+        self._settled_up_to = 0  # every record up to here has a final state: the search for pending ones begins here
         self._generation = self._file.generation
 
     @property
     def path(self) -> Path:
-        """The file in use: the configured one, or ours beside one of a newer version."""
+        """Return the path of the file in use: the configured one, or ours beside one of a newer version."""
         return self._file.path
 
     @property
     def configured_path(self) -> Path:
-        """The configured file, symbolic links followed; the queue's other files lie beside it."""
+        """Return the configured path, symbolic links resolved; the queue's other files are beside it."""
         return self._file.configured_path
 
     @property
@@ -82,36 +82,36 @@ class Buffer:
 
     @property
     def identity_renewed(self) -> bool:
-        """True when this object gave a copy of another device's queue an id of its own."""
+        """Return True when this object gave a copy of another device's queue a new id."""
         return self._file.identity_renewed
 
     @property
     def boot_id(self) -> str | None:
-        """The boot this process lives in."""
+        """Return the boot id of this process."""
         return self._file.boot_id
 
     @property
     def stream_id(self) -> str:
-        """The id minted with the file in use."""
+        """Return the id created with the file in use."""
         return self._file.stream_id
 
     @property
     def guard(self) -> Guard:
-        """What keeps a commit a commit here."""
+        """Return the journal mode and sync level in use."""
         return self._file.guard
 
     @property
     def set_aside_now(self) -> bool:
-        """True when a broken file had to be set aside while this object was open."""
+        """Return True when a broken file was set aside while this object was open."""
         return self._file.set_aside_now
 
     @property
     def salvaged(self) -> int:
-        """Records saved, while this object was open, out of files that were set aside."""
+        """Return the number of records salvaged while this object was open."""
         return self._file.salvaged
 
     def close(self) -> None:
-        """Close the file. The queue stays as it is."""
+        """Close the file. The queue is unchanged."""
         self._file.close()
 
     def __enter__(self) -> Buffer:
@@ -123,9 +123,9 @@ class Buffer:
     # --- put ------------------------------------------------------------------------------------------------
 
     def put(self, result: Result) -> Stored:
-        """Give the record its place and commit it to disk. Raises StorageError when it is NOT saved.
+        """Commit the record to disk with the next position. Raises StorageError when it is NOT saved.
 
-        ValueError when it cannot be a line at all. Put again, the same record keeps the place it has.
+        Raises ValueError when it cannot be encoded as a line. A record that is put again keeps its position.
         """
         urgent = result.kind == RUN_KIND or result.outcome is Outcome.FAILED
         probe_id, boot_id = self.probe_id, self.boot_id
@@ -149,7 +149,7 @@ class Buffer:
         try:
             pos, seq, line = self._file.write(work)
         except Exception as error:
-            # a commit whose outcome was unknown and that was tried again: it had arrived
+            # a retry after a commit with unknown result: the first commit had succeeded
             there = self.find(result.id) if isinstance(error.__cause__, apsw.ConstraintError) else None
             if there is None or not rows.same_record(there.line, head, tail):
                 raise
@@ -162,11 +162,11 @@ class Buffer:
         return db.last_insert_rowid()
 
     def _hold_limits(self, size: int) -> None:
-        """Raise BufferLimitError or DiskFullError before `size` bytes of lines go where there is no room for them."""
+        """Raise BufferLimitError or DiskFullError when there is no space for `size` bytes of lines."""
         self._unlooked += size
         if self._unlooked >= _LOOK_EVERY_BYTES:
             while self._file.read(upkeep.size) >= self.max_bytes:
-                # what the collector holds may go before its seven days; what it does not hold never goes
+                # acknowledged records may be deleted before seven days; unacknowledged ones are never deleted
                 if not self._prune(upkeep.END_OF_TIME):
                     self._unlooked = _LOOK_EVERY_BYTES  # look again at the very next put
                     raise BufferLimitError(f"{self.path} has reached {self.max_bytes // 1_000_000} MB")
@@ -181,10 +181,10 @@ class Buffer:
     # --- peek and settle ------------------------------------------------------------------------------------
 
     def peek(self, most: int, most_bytes: int, skip: Collection[int] = ()) -> list[Row]:
-        """The next pending records: failures and run records of the last hour first, else the oldest.
+        """Return the next pending records: failures and run records of the last hour first, else the oldest.
 
         At most `most` rows and `most_bytes` of lines, but always one when there is one; positions in `skip` are
-        passed over. A row whose bytes no longer match their digest is marked `damaged` and not handed out.
+        skipped. A row whose bytes do not match their digest is marked `damaged` and left out.
         """
         recent = clock_text(self._now() - URGENT_FOR_S)
         taken: dict[int, Row] = {}
@@ -220,13 +220,13 @@ class Buffer:
                 if not taken:
                     continue  # a whole page of damaged rows must not look like an empty queue
             if not taken and begun_at and self.pending():
-                # a record may wait again whose fate another process has undone, behind where the search begins
+                # another process may have reset a record's state, at a position before the search's start
                 self._settled_up_to = 0
                 continue
             return list(taken.values())
 
     def _forget_places(self, db: apsw.Connection) -> None:
-        """Begin the search anew where positions may mean other records than before."""
+        """Restart the search when positions may refer to other records than before."""
         if self._generation != self._file.generation:
             self._generation = self._file.generation
             self._settled_up_to = 0
@@ -237,14 +237,14 @@ class Buffer:
         at = self._file.time()
         reason = "stored bytes do not match their digest"
         decisions = [(State.DAMAGED, at, rows.seal(r.id, State.DAMAGED), None, reason, r.pos) for r in broken]
-        # positions: in a file that was replaced they mean other records
+        # positions: in a replaced file they refer to other records
         self._decide([(_DAMAGE, decision) for decision in decisions], self._file.write)
 
     def settle(self, verdicts: Verdicts, collector: str) -> None:
-        """Take over what a verified receipt says; rows it does not settle stay pending.
+        """Store the statuses of a verified receipt; rows without a final status stay pending.
 
-        On a full disk the ballast makes room, then what is acknowledged already: an ack must never fail for want of
-        room, or data are sent twice.
+        On a full disk the reserve file is released first, then acknowledged records are deleted. An ack must never fail
+        for lack of space, or data are sent twice.
         """
         at = self._file.time()
         acked = [(State.ACKED, at, rows.seal(i, State.ACKED), collector, None, i) for i in verdicts.acked]
@@ -253,7 +253,7 @@ class Buffer:
         self._decide([*((_RECEIPT, d) for d in acked), *((_REFUSAL, d) for d in rejected), *last])
 
     def _decide(self, decisions: Sequence[upkeep.Decision], write: Callable[[Work[int]], int] | None = None) -> int:
-        """Commit decisions, on a full disk too, there in pages; returns how many changed something."""
+        """Commit statuses, on a full disk in pages; return how many changed something."""
         write = write or self._file.write_on
 
         def commit(some: Sequence[upkeep.Decision]) -> int:
@@ -266,7 +266,7 @@ class Buffer:
             changed = 0
             for few in rows.batched(decisions, _FEW):
                 if self._file.is_tight():
-                    # pages of what the collector holds are used anew: the file need not grow
+                    # pages of acknowledged records are reused: the file need not grow
                     with suppress(DiskFullError):
                         self._prune(upkeep.END_OF_TIME, _FEWER)
                 try:
@@ -280,15 +280,15 @@ class Buffer:
             self._file.keep_ballast()
 
     def send_again(self) -> int:
-        """Let every record that a collector refused wait once more; returns how many. Damaged ones stay as they are."""
+        """Set every refused record back to pending; return how many. Damaged ones stay as they are."""
         count = self._file.write_on(rows.send_again)
         self._settled_up_to = 0
         return count
 
     def prune(self) -> int:
-        """Remove records acknowledged more than seven days ago; nothing else is ever removed. Returns how many.
+        """Delete records acknowledged more than seven days ago, and no others. Return how many.
 
-        A clock that jumps ahead could call every ack old: at most one page goes per call.
+        A clock that jumps ahead could make every ack old: at most one page is deleted per call.
         """
         oldest = clock_text(self._now() - KEEP_ACKED_S)
         with suppress(DiskFullError):
@@ -312,10 +312,10 @@ class Buffer:
     def _prune(self, acked_before: str, most: int = PAGE) -> int:
         return self._file.write(lambda db: upkeep.prune(db, acked_before, most))
 
-    # --- carrying by hand -----------------------------------------------------------------------------------
+    # --- transfer files -------------------------------------------------------------------------------------
 
     def mark_carried(self, pairs: Iterable[tuple[str, str]], collector: str) -> int:
-        """Mark as carried what a receipt in a file names by id and SHA-256 (hex); returns how many were marked.
+        """Mark as carried the records that a file's receipts name by id and SHA-256 (hex); return how many were marked.
 
         Only pending and rejected records whose id and bytes both match. A carried record is no longer pending and
         is never pruned; only a receipt over the network acknowledges it.
@@ -333,10 +333,10 @@ class Buffer:
         return marked
 
     def take_in(self, lines: Iterable[tuple[str, bytes]]) -> tuple[int, int, list[str]]:
-        """Take in records of another device (id, stored bytes) as they are.
+        """Insert records of another device (id, stored bytes) unchanged.
 
-        Returns how many were new, how many were already here with the same bytes, and the ids that are here with
-        other bytes, which stay as they are. Verifies nothing itself: whoever calls has read the lines.
+        Returns how many were new, how many already existed with the same bytes, and the ids that exist with other
+        bytes. Those stay unchanged. The caller has verified the lines.
         """
         new = known = 0
         conflicts: list[str] = []
@@ -353,7 +353,7 @@ class Buffer:
                         others.append(name)
                 return fresh, len(page) - fresh - len(others), others
 
-            self._unlooked = _LOOK_EVERY_BYTES  # a page is more than may pass without a look
+            self._unlooked = _LOOK_EVERY_BYTES  # a page is more than may be written without another check
             self._hold_limits(sum(len(line) for _, line in page))
             more = self._file.write(work)
             new, known = new + more[0], known + more[1]
@@ -363,9 +363,9 @@ class Buffer:
     # --- reading --------------------------------------------------------------------------------------------
 
     def rows(self, *states: State, newest: int | None = None) -> Iterator[Row]:
-        """Records in the given states (all when none is given), oldest first; `newest` keeps only the last N.
+        """Yield records in the given states (all if none is given), oldest first; `newest` keeps only the last N.
 
-        Read page by page, so that no long read holds the file and memory stays flat.
+        Reads page by page, so that no long read holds the file and memory stays constant.
         """
         wanted = ",".join(str(int(s)) for s in states) or "0,1,2,3,4"
         where = f"coalesce(state, 0) IN ({wanted})"
@@ -386,14 +386,14 @@ class Buffer:
             after = page[-1].pos
 
     def find(self, name: str) -> Row | None:
-        """The record with this id, or None."""
+        """Return the record with this id, or None."""
         return next(iter(self._select("id = ?", (name,), 1)), None)
 
     def _select(self, where: str, values: tuple[object, ...], most: int) -> list[Row]:
         return self._file.read(lambda db: list(rows.select(db, where, values, most)))
 
     def pending(self) -> int:
-        """How many records wait to be sent."""
+        """Return the number of pending records."""
         return self._file.read(lambda db: int(db.execute(rows.COUNT_PENDING).get))
 
     def stats(self) -> Stats:

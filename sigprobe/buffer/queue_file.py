@@ -1,6 +1,6 @@
-"""The file of the queue: opened so that it is ours and sound, replaced when it is not, locked while it is used.
+"""Open, verify, lock and replace the queue's file.
 
-Everything here is about the file; what is in it is the business of `queue.py`, which hands its work in as functions.
+The content is handled by `queue.py`, which passes its work as functions.
 """
 
 from __future__ import annotations
@@ -34,26 +34,26 @@ Work = Callable[[apsw.Connection], _T]
 
 
 class _ReplacedError(Exception):
-    """The file is not there, or is not the one that is open: another process has set it aside."""
+    """Raised when the file is missing or is not the open one: another process has set it aside."""
 
 
 def clock_text(seconds: float) -> str:
-    """A wall-clock reading as RFC 3339; a clock out of its mind is held between 1970 and 9999."""
+    """Format a wall-clock reading as RFC 3339; an implausible clock is limited to 1970–9999."""
     millis = int(min(max(0.0, seconds), _LATEST_S) * 1000)
     return f"{_second(millis // 1000)}.{millis % 1000:03d}Z"
 
 
 @lru_cache(maxsize=4)
 def _second(whole: int) -> str:
-    # a put asks for the time once, and most puts fall into the second of the one before
+    # a put asks for the time once, and most puts are within the second of the one before
     return datetime.fromtimestamp(whole, UTC).isoformat()[:19]
 
 
 class QueueFile:
-    """One SQLite file and its neighbours, in use by one thread; any number of processes may share it."""
+    """SQLite file and its companions, in use by one thread; any number of processes may share it."""
 
     def __init__(self, path: Path, now: Callable[[], float], vfs: str | None, guard: Guard | None) -> None:
-        # SQLite follows symbolic links, so its -wal lies beside the real file: everything else must too
+        # SQLite follows symbolic links, so its -wal is beside the real file: all other files must be, too
         self.configured_path = self.path = Path(os.path.realpath(path))
         self.directory = self.configured_path.parent
         self.ballast = self.configured_path.with_name(self.configured_path.name + ".ballast")
@@ -88,57 +88,57 @@ class QueueFile:
         self.keep_ballast()
 
     def _identify(self) -> str:
-        """Return the probe's id: made at first use, made anew on another machine or in a copied directory."""
+        """Return the probe's id: created at first use, and again on another machine or in a copied directory."""
         name = identity.probe_id(self.directory, lambda: str(uuid.uuid4()))
         name, renewed = machine.bind(self.directory, name, self.time())
         self.identity_renewed = self.identity_renewed or renewed
         return name
 
     def time(self) -> str:
-        """Now, as it is written into rows."""
+        """Return the current time in the format of the rows."""
         return clock_text(self._now())
 
     def close(self) -> None:
-        """Close the file. The queue stays as it is."""
+        """Close the file. The queue is unchanged."""
         self._close_database()
         self._lock.close()
 
     # --- work -----------------------------------------------------------------------------------------------
 
     def read(self, work: Work[_T]) -> _T:
-        """Do some reading in the file that is in force. Raises StorageError."""
+        """Run a read in the current file. Raises StorageError."""
         return self._run(work, writing=False)
 
     def write(self, work: Work[_T]) -> _T:
-        """Do one write transaction, durable when this returns. Raises StorageError when it is NOT.
+        """Run one write transaction, durable when this returns. Raises StorageError when it is NOT.
 
-        `work` may be called more than once: a damaged file is set aside and the work done on a fresh one, after an
-        I/O error it is done on a connection opened anew, as SQLite asks for.
+        `work` may be called more than once. A damaged file is set aside and the work repeated on a new one. After an
+        I/O error it is repeated on a new connection, as SQLite requires.
         """
         return self._run(work, writing=True)
 
     def write_on(self, work: Work[_T]) -> _T:
-        """As `write`, for work on records that are there: done once more when the file was replaced and salvaged."""
+        """Run `write` for existing records: repeated once if the file was replaced and salvaged."""
         before = self.generation
         value = self.write(work)
         return value if self.generation == before else self.write(work)
 
-    # --- room -----------------------------------------------------------------------------------------------
+    # --- disk space -----------------------------------------------------------------------------------------
 
     def keep_ballast(self) -> None:
-        """Make the ballast where it does not lie whole and there is room for it."""
+        """Create the reserve file if it is incomplete and there is space for it."""
         self.reserved = reserve_file.keep(self.ballast)
 
     def release_ballast(self) -> bool:
-        """Give the ballast up; True when that made room."""
+        """Release the reserve file; True when that freed space."""
         self.reserved = False
         return reserve_file.release(self.ballast)
 
     def look_at_room(self, size: int) -> None:
-        """Raise DiskFullError when lines of `size` bytes would fit in the -wal, but could not be folded in from there.
+        """Raise DiskFullError when lines of `size` bytes would fit into the -wal but could not be checkpointed.
 
-        To be asked now and then. On a disk with little left the -wal is folded in each time, so that what lies in it
-        never needs more room than the ballast has.
+        Called now and then. On a nearly full disk the -wal is checkpointed each time, so that it never needs more space
+        than the reserve file has.
         """
         self.keep_ballast()
         if not self._is_below(_LOW_BYTES, size):
@@ -152,9 +152,9 @@ class QueueFile:
             raise DiskFullError(f"less than twice {size} bytes are left")
 
     def hold_reserve(self, size: int) -> None:
-        """Raise DiskFullError when lines of `size` bytes would take room that is kept for acknowledgements.
+        """Raise DiskFullError when lines of `size` bytes would use space reserved for acknowledgements.
 
-        To be asked before records are written while `reserved` is False; with the ballast there, they may have the
+        Called before records are written while `reserved` is False; with the reserve file present, they may use the
         rest of the disk.
         """
         self.keep_ballast()
@@ -166,28 +166,28 @@ class QueueFile:
             raise DiskFullError(f"the last {reserve_file.RESERVE_BYTES} bytes are kept for acknowledgements")
 
     def is_low(self) -> bool:
-        """True when what is written had better be little and folded in at once.
+        """Return True when writes should be small and checkpointed at once.
 
-        A large -wal may fit in what is left, and then not what has to be folded in from it: that would be the end.
+        A large -wal may fit on the disk while its checkpoint does not. The queue would then be unusable.
         """
         return self._is_below(_LOW_BYTES // 4, 0)
 
     def is_tight(self) -> bool:
-        """True when less is left than acknowledgements need, with the -wal folded in and the ballast given up."""
+        """Return True when acknowledgements lack space even after a checkpoint and without the reserve file."""
         self.fold()
         return not self.reserved and self._is_below(reserve_file.RESERVE_BYTES, 0)
 
     def _is_below(self, kept: int, size: int) -> bool:
-        """True when lines of `size` bytes would leave less than `kept`."""
+        """Return True when lines of `size` bytes would leave less than `kept`."""
         try:
             disk = reserve_file.room(self.directory)
-            # written twice, into the -wal and from there into the file, which may have free pages of its own
+            # written twice, to the -wal and then to the file, which may have free pages of its own
             wanted = kept + 2 * size
             if disk >= wanted or self._db is None:
                 return disk < wanted
             free = self._db.pragma("freelist_count") * schema.PAGE_SIZE
         except (apsw.Error, OSError):
-            return False  # who cannot be asked is no reason to refuse
+            return False  # an unknown amount of free space is no reason to refuse
         return bool(disk + free < wanted or disk < kept // 2 + size)
 
     def _run(self, work: Work[_T], *, writing: bool) -> _T:
@@ -247,14 +247,14 @@ class QueueFile:
 
     def _same(self) -> bool:
         try:
-            # asked before every transaction: pathlib takes twice as long
+            # called before every transaction: pathlib takes twice as long
             status = os.stat(self._path_text)  # noqa: PTH116
         except FileNotFoundError:
             return False
         return (status.st_dev, status.st_ino) == self._inode
 
     def fold(self) -> bool:
-        """Fold the -wal in, so that its room can be used once more; True when that worked."""
+        """Checkpoint the -wal, so that its space can be reused; True on success."""
         with suppress(apsw.Error):
             return self._checkpoint()
         return False
@@ -262,14 +262,14 @@ class QueueFile:
     def _checkpoint(self) -> bool:
         if self._db is None or self.guard.journal_mode != "wal":
             return False
-        # not by pragma(), which quotes the whole for a name that SQLite does not know, and says nothing
+        # not by pragma(), which quotes the whole as an unknown name, and reports nothing
         self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         return True
 
     # --- opening --------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        """Open the file, together with others when it is there and sound, alone when it must be made or replaced."""
+        """Open the file: shared when it exists and is sound, exclusive when it must be created or replaced."""
         self._close_database()
         self._lock.share()
         try:
@@ -283,7 +283,7 @@ class QueueFile:
             self._open_alone(None)
 
     def _open_alone(self, damage: str | None, *, check: bool = False) -> None:
-        """Open, make or replace the file while nobody else uses it; `damage` is why it must be replaced in any case."""
+        """Open, create or replace the file under the exclusive lock; `damage` is the reason for a replacement."""
         unreadable = 0
         for _ in range(_TRIES):
             try:
@@ -299,7 +299,7 @@ class QueueFile:
                 self._close_database()
                 if isinstance(error, apsw.IOError):
                     unreadable += 1
-                    # a bad sector stays bad; anything else may pass, and is no reason to replace the file
+                    # a bad sector is permanent; other errors may pass and are no reason to replace the file
                     if unreadable < _READS:
                         continue
                     if not is_unreadable(error):
@@ -313,7 +313,7 @@ class QueueFile:
         journal = quarantine.look(self.path)
         fresh = journal is None
         guard = self._wanted_guard or choose_guard(self.path)
-        # changing the journal wants the file alone, as making it does
+        # changing the journal needs the exclusive lock, as creating the file does
         if not create and (journal == "wal") != (guard.journal_mode == "wal"):
             raise _ReplacedError
         if fresh:
@@ -336,7 +336,7 @@ class QueueFile:
         return not clock_text(self._now() - _CHECK_EVERY_S) <= at <= self.time() or boot != (self.boot_id or "")
 
     def _check(self, db: apsw.Connection) -> None:
-        """Raise apsw.CorruptError when SQLite finds the file damaged; a large file remembers that it was not."""
+        """Raise apsw.CorruptError when SQLite finds the file damaged; a good result is remembered for a large file."""
         answer = str(db.execute("PRAGMA quick_check(1)").get)
         if answer != "ok":
             code = re.search(r"error code=(\d+)", answer)
@@ -344,7 +344,7 @@ class QueueFile:
                 raise UnreadableError(answer)
             raise apsw.CorruptError(answer)
         if self.path.stat().st_size > _CHECK_ALWAYS_BYTES:
-            with suppress(apsw.FullError, apsw.ReadOnlyError):  # only a saving of time
+            with suppress(apsw.FullError, apsw.ReadOnlyError):  # only to save time
                 note = ("checked", f"{self.time()} {self.boot_id or ''}")
                 db.execute("INSERT OR REPLACE INTO note VALUES (?, ?)", note)
 
@@ -357,14 +357,14 @@ class QueueFile:
     # --- damage ---------------------------------------------------------------------------------------------
 
     def _inspect(self, reason: str, *, certain: bool) -> None:
-        """Look at the file alone, and set it aside when it is damaged indeed, or when it failed us twice."""
+        """Check the file under the exclusive lock; set it aside when it is damaged, or has failed twice."""
         with self._lock.exclusive():
-            mine = self._same()  # else another process has looked at it already
+            mine = self._same()  # otherwise another process has checked it already
             self._close_database()
             self._open_alone(reason if mine and certain else None, check=mine)
 
     def _salvage(self) -> None:
-        """Save what verifies out of files that were set aside, this time or by a process that did not get to it."""
+        """Salvage files that were set aside, now or by a process that did not finish."""
         self._to_salvage = False
         saved = salvage.unfinished(self.configured_path, self._write_saved)
         self.salvaged += saved
@@ -375,9 +375,9 @@ class QueueFile:
         return self.write(work)
 
     def _take_over(self) -> None:
-        """Set aside, to be salvaged whole, what was kept beside this file while it was too new to be opened.
+        """Set aside, for complete salvage, the file that was used beside this one while this one was too new.
 
-        A process of the older version that still runs misses its file at its next record, and makes another.
+        A process of the older version that still runs misses its file at its next record, and creates another.
         """
         if self.path == self.configured_path and quarantine.beside_older(self.path):
             with self._lock.exclusive():
@@ -385,7 +385,7 @@ class QueueFile:
                     quarantine.set_aside(kept, "taken over after an upgrade", self.time(), quarantine.TAKEN)
 
     def _with_room(self, work: Callable[[], _T]) -> _T:
-        """Do it, with the ballast's room when the disk is full: what is queued must be readable and ackable then."""
+        """Run the work, on a full disk with the reserve's space: queued records must stay readable and ackable."""
         try:
             return work()
         except (apsw.Error, OSError) as error:

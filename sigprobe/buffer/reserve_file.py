@@ -1,6 +1,6 @@
-"""A small file that is given up when the disk is full, so that acknowledgements still find room.
+"""Reserve disk space in a small file that is deleted when the disk is full, for acknowledgements.
 
-While it is given up, results leave as much alone as acknowledgements need: `RESERVE_BYTES` of the disk.
+Without the file, results leave `RESERVE_BYTES` of the disk free for acknowledgements.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _CHUNK: Final = 64 * 1024
 
 
 def keep(path: Path) -> bool:
-    """Make the ballast where there is room for it and as much again; True when it lies there whole.
+    """Create the reserve file if there is twice its space; True when it is complete.
 
-    Written, not only announced: a sparse file would hold no blocks. A full disk is no error here.
+    Its bytes are written: a sparse file would hold no blocks. A full disk is not an error here.
     """
     with suppress(OSError):
         if os.stat(path).st_size == BALLAST_BYTES:  # noqa: PTH116 - asked every few puts: pathlib takes twice as long
             return True
     try:
-        # never take the last room: a result that is put meanwhile needs it more
+        # never use the last space: a concurrent result needs it more
         if room(path.parent) < 2 * BALLAST_BYTES:
             release(path)
             return False
@@ -40,7 +40,7 @@ def keep(path: Path) -> bool:
     try:
         os.ftruncate(fd, 0)
         for _ in range(BALLAST_BYTES // _CHUNK):
-            # a run of one byte would be folded away by a compressing file system
+            # a compressing file system would shrink a run of one byte
             if os.write(fd, os.urandom(_CHUNK)) != _CHUNK:
                 raise OSError(28, "short write")
         os.fsync(fd)
@@ -49,13 +49,13 @@ def keep(path: Path) -> bool:
         release(path)
         return False
     finally:
-        # whatever it says, the descriptor is gone; and no ballast is a reason to refuse a record
+        # the descriptor is closed, whatever error is reported; a missing reserve is no reason to refuse a record
         with suppress(OSError):
             os.close(fd)
 
 
 def room(directory: Path) -> float:
-    """Bytes that are left for us on the disk; infinite where the system does not say. Raises OSError."""
+    """Return the bytes available on the disk; infinite if the system does not report them. Raises OSError."""
     if not hasattr(os, "statvfs"):
         return math.inf
     there = os.statvfs(directory)
@@ -63,7 +63,7 @@ def room(directory: Path) -> float:
 
 
 def release(path: Path) -> bool:
-    """Give the ballast up; True when there was one that held any room."""
+    """Delete the reserve file; True when it held any space."""
     try:
         size = path.stat().st_size
         path.unlink()

@@ -1,7 +1,7 @@
-"""What a row of the queue is: its states, its verdicts, how it is read, and how it proves itself.
+"""Define the rows of the queue: states, decoding and verification.
 
-A record's SHA-256 covers its bytes, a fate's seal covers which record it settles and how. So a flipped bit can neither
-send an altered record nor make one that still waits look acknowledged.
+A record's SHA-256 covers its bytes. A state's checksum covers the record's id and the state. So a flipped bit can
+neither send an altered record nor make a pending one look acknowledged.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ADD_USAGE: Final = (
 SUM_USAGE: Final = (
     "SELECT coalesce(sum(bytes), 0) FROM usage WHERE substr(day, 1, ?) = ? AND (? IS NULL OR interface = ?)"
 )
-# text is read as bytes: one flipped bit in it must be a damaged row, not an exception of the decoder
+# text is read as bytes: a flipped bit in it must give a damaged row, not a decoder exception
 _SELECT: Final = (
     "SELECT record.pos, CAST(id AS BLOB), CAST(line AS BLOB), CAST(sha256 AS BLOB), CAST(put_at AS BLOB), own,"
     " coalesce(state, 0), CAST(at AS BLOB), CAST(collector AS BLOB), CAST(reason AS BLOB)"
@@ -44,7 +44,7 @@ _SELECT: Final = (
 
 
 class State(IntEnum):
-    """What has become of a record."""
+    """State of a record."""
 
     PENDING = 0
     ACKED = 1
@@ -54,7 +54,7 @@ class State(IntEnum):
 
 
 class Stored(NamedTuple):
-    """A record that is on disk: its bytes, fixed for good, and the place in the queue's order that they carry."""
+    """Stored record: its fixed bytes, and its position in the queue's order."""
 
     pos: int
     line: bytes
@@ -66,7 +66,7 @@ class Stored(NamedTuple):
 
     @property
     def result(self) -> Result:
-        """The record with its place."""
+        """Return the record with its position."""
         return self.measured.placed(
             probe_id=self.probe_id, stream_id=self.stream_id, seq=self.seq, boot_id=self.boot_id
         )
@@ -74,7 +74,7 @@ class Stored(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A record as it lies in the queue. Times are RFC 3339 UTC."""
+    """Row of the queue. Times are RFC 3339 UTC."""
 
     pos: int
     id: str
@@ -90,7 +90,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """What a receipt settled: ids taken by the collector, and ids it will not take, each with its reason."""
+    """Final statuses of a receipt: accepted ids, and rejected ids with their reasons."""
 
     acked: Sequence[str] = ()
     rejected: Sequence[tuple[str, str]] = ()
@@ -98,7 +98,7 @@ class Verdicts:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """The queue in numbers. `size_bytes` counts the file's pages in use."""
+    """Statistics of the queue. `size_bytes` counts the file's pages in use."""
 
     pending: int
     acked: int
@@ -117,14 +117,14 @@ _T = TypeVar("_T")
 
 
 def batched(items: Iterable[_T], most: int = PAGE) -> Iterator[list[_T]]:
-    """Cut a long run into pages, each read before a transaction begins."""
+    """Split a long sequence into pages, each read before its transaction begins."""
     waiting = iter(items)
     while page := list(islice(waiting, most)):
         yield page
 
 
 def select(db: apsw.Connection, where: str, values: Sequence[Any], most: int) -> Iterator[Row]:
-    """Rows in the order of `put`. `where` is made of fixed words; values are bound."""
+    """Yield rows in the order of `put`. `where` consists of fixed words; values are bound."""
     for row in db.execute(_SELECT.format(where=where), (*values, most)):
         pos, name, line, digest, put_at, own, state, at, collector, reason = row
         yield Row(
@@ -142,19 +142,19 @@ def select(db: apsw.Connection, where: str, values: Sequence[Any], most: int) ->
 
 
 def send_again(db: apsw.Connection) -> int:
-    """Let every refused record wait once more; returns how many."""
+    """Set every refused record back to pending; return how many."""
     db.execute("DELETE FROM fate WHERE state = ?", (int(State.REJECTED),))
     return db.changes()
 
 
 def same_record(line: bytes, head: bytes, tail: bytes) -> bool:
-    """True when a stored line is this record, whatever place it was given."""
+    """Return True when a stored line is this record, whatever its position."""
     between = line[len(head) : len(line) - len(tail)]
     return line.startswith(head) and line.endswith(tail) and between.isdigit()
 
 
 def text(value: bytes | None) -> str | None:
-    """Text that was read as bytes; what is not UTF-8 any more is shown as such."""
+    """Decode text that was read as bytes; invalid UTF-8 is shown escaped."""
     return None if value is None else value.decode("utf-8", errors="replace")
 
 
@@ -166,18 +166,18 @@ _STATES: Final = frozenset(int(state) for state in State)
 
 
 def verifies(name: object, digest: object, line: object) -> bool:
-    """True when the bytes match their digest and carry the id that the row is filed under."""
+    """Return True when the bytes match their digest and carry the row's id."""
     if not (isinstance(name, str) and isinstance(digest, bytes) and isinstance(line, bytes)):
         return False
     if hashlib.sha256(line).digest() != digest:
         return False
     try:
-        # a receipt settles by the id column: were it another's, the wrong row would be settled
+        # a receipt settles by the id column: with another id, the wrong row would be settled
         return bool(json.loads(line)["id"] == name)
     except (ValueError, TypeError, KeyError, RecursionError):
         return False
 
 
 def seal(name: str, state: int) -> bytes:
-    """Eight bytes that tie a fate to its record."""
+    """Return eight bytes that bind a state to its record."""
     return hashlib.sha256(f"{name} {int(state)}".encode()).digest()[:8]

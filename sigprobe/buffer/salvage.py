@@ -1,7 +1,7 @@
-"""Saving out of a file that was set aside what can be proved: by SQLite where it reads, by carving where it does not.
+"""Salvage verified records from a file that was set aside: through SQLite if readable, else by carving.
 
-It is done in pages, on the fresh queue that is in use already, and can be cut short at any point: a mark beside the
-file stays until the end was reached, and doing it again changes nothing.
+Works in pages, on the new queue already in use, and may be interrupted at any point. A mark beside the file stays until
+all is done, and repeating it changes nothing.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _FATES: Final = (
 
 
 def unfinished(path: Path, write: Write) -> int:
-    """Salvage every file set aside from the queue at `path` that is still marked; returns how many were saved.
+    """Salvage every marked file set aside from the queue at `path`; return how many records were saved.
 
-    What fails stays marked and is tried again at the next opening; it never stops collection. A file that cannot be
-    read to its end is given up after some tries: bad sectors stay bad, and reading them takes long.
+    A failed file stays marked and is retried at the next opening; failures never stop collection. A file with
+    unreadable parts is given up after some attempts: bad sectors are permanent, and reading them takes long.
     """
     saved = 0
 
@@ -53,7 +53,7 @@ def unfinished(path: Path, write: Write) -> int:
         try:
             complete = salvage(aside, counted)
         except (StorageError, apsw.Error, OSError):
-            continue  # no room in the fresh file, most likely: that is no fault of the old one
+            continue  # most likely no space in the new file: not an error of the old one
         with suppress(OSError):
             if complete or mark.stat().st_size >= _TRIES:
                 mark.unlink(missing_ok=True)
@@ -64,9 +64,9 @@ def unfinished(path: Path, write: Write) -> int:
 
 
 def salvage(aside: Path, write: Write) -> bool:
-    """Copy every record of a broken file that verifies into the fresh one, with its fate when its seal holds.
+    """Copy every verified record of a broken file into the new one, with its state, if the state's checksum verifies.
 
-    Returns True when all of the file could be read. Whatever cannot be read stays in the broken file, which is kept.
+    Returns True when the whole file could be read. Unreadable records stay in the broken file, which is kept.
     """
     whole, fates, usage = _survey(aside)
 
@@ -110,7 +110,7 @@ def _take(db: apsw.Connection, page: list[Carved], fates: dict[int, list[Fate]])
             if fate.state in (State.ACKED, State.REJECTED, State.CARRIED)
             and rows.seal(record.id, fate.state) == fate.seal
         ]
-        # a fate that cannot be proved counts as pending: sent again, the collector says `duplicate`
+        # an unverified state counts as pending: sent again, the collector answers `duplicate`
         for fate in sorted(proved, key=lambda fate: fate.state)[:1]:
             db.execute(
                 "INSERT INTO fate (pos, state, at, seal, collector, reason) VALUES (?, ?, ?, ?, ?, ?)",
@@ -121,7 +121,7 @@ def _take(db: apsw.Connection, page: list[Carved], fates: dict[int, list[Fate]])
 
 def _count(db: apsw.Connection, usage: list[Usage]) -> int:
     for day, interface, count in usage:
-        # the larger of the two: what the fresh file has counted meanwhile is small, and doing it twice adds nothing
+        # the larger of the two: the new file has counted little so far, and a repetition adds nothing
         db.execute(
             "INSERT INTO usage VALUES (?, ?, ?) ON CONFLICT (day, interface)"
             " DO UPDATE SET bytes = max(bytes, excluded.bytes)",
@@ -139,7 +139,7 @@ def _opened(aside: Path) -> apsw.Connection:
     except OSError:
         size = 0
     if size == 0:
-        # SQLite would delete the -wal that lies beside it
+        # SQLite would delete the -wal beside it
         raise apsw.CantOpenError("the database is empty")
     old = apsw.Connection(str(aside), flags=apsw.SQLITE_OPEN_READONLY)
     old.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
@@ -160,7 +160,7 @@ def _by_sqlite(aside: Path) -> Iterator[Carved]:
 
 
 def _survey(aside: Path) -> tuple[bool, dict[int, list[Fate]], list[Usage]]:
-    """Whether SQLite can read every record, which is when nothing needs to be carved; the fates; the data counters."""
+    """Return whether SQLite can read every record (then carving is unnecessary), the states, and the data counters."""
     fates: dict[int, list[Fate]] = {}
     usage: list[Usage] = []
     try:

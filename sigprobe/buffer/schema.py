@@ -1,8 +1,8 @@
-"""The tables of the queue's file, by version. Migrations are append-only and numbered by their place here.
+"""Define the tables of the queue's file, by version. Migrations are numbered by position and only appended.
 
-A record without a `fate` is pending. Its line lies apart from its fate, so that acknowledging a batch writes a few
-small pages and not the records again: an ack must still fit when the disk is full, and a put stays cheap. The order
-of the columns is part of the file format: `carve.py` knows a record and a fate by it.
+A record without a `fate` row is pending. Line and state are in separate tables, so that an acknowledgement writes a few
+small pages and not the records again. An ack must still fit when the disk is full, and a put stays cheap. The order of
+the columns is part of the file format: `page_carver.py` recognises records and states by it.
 """
 
 from __future__ import annotations
@@ -59,15 +59,15 @@ _UUID: Final = re.compile(r"^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 
 
 class NewerVersionError(Exception):
-    """The file was written by a newer sigprobe; it must be left as it is."""
+    """Raised for a file of a newer sigprobe; it must stay unchanged."""
 
 
 class ForeignFileError(apsw.NotADBError):
-    """The file is a database, but not a queue of ours."""
+    """Raised for a database that is not a queue of ours."""
 
 
 def look(db: apsw.Connection) -> int:
-    """The file's version (0 for a fresh one); raises NewerVersionError or ForeignFileError, changes nothing."""
+    """Return the file's version (0 for a new one). Raises NewerVersionError or ForeignFileError; changes nothing."""
     version = int(db.pragma("user_version"))
     application = int(db.pragma("application_id"))
     tables = db.execute("SELECT count(*) FROM sqlite_schema").get
@@ -81,12 +81,12 @@ def look(db: apsw.Connection) -> int:
 
 
 def migrate(db: apsw.Connection, stream_id: str) -> None:
-    """Bring the file to `VERSION`, in one transaction."""
+    """Migrate the file to `VERSION`, in one transaction."""
     if look(db) == VERSION:
         return
     db.execute("BEGIN IMMEDIATE")
     try:
-        # another process may have made it in the meantime
+        # another process may have created it meanwhile
         version = look(db)
         for number in range(version, VERSION):
             db.execute(MIGRATIONS[number])
@@ -102,9 +102,9 @@ def migrate(db: apsw.Connection, stream_id: str) -> None:
 
 
 def read_stream(db: apsw.Connection) -> str:
-    """The file's stream id.
+    """Return the file's stream id.
 
-    Raises apsw.CorruptError when it is none any more, or when the counter would give a place out twice.
+    Raises apsw.CorruptError for an invalid one, or when the counter would assign a position twice.
     """
     raw = db.execute("SELECT CAST(stream_id AS BLOB) FROM stream").get
     next_seq = db.execute("SELECT next_seq FROM stream").get
@@ -119,9 +119,9 @@ def read_stream(db: apsw.Connection) -> str:
 
 
 def stream_of(db: apsw.Connection, probe_id: str, fresh: str) -> str:
-    """Return the stream in which `probe_id` counts its records; a queue that had another probe's id gets `fresh`.
+    """Return the stream in which `probe_id` counts its records; after a change of the probe's id it is `fresh`.
 
-    The records measured under the former id keep their bytes, and so their place in the former stream.
+    Records under the former id keep their bytes, and so their position in the former stream.
     """
     if _owner(db) == probe_id:
         return read_stream(db)
@@ -138,7 +138,7 @@ def stream_of(db: apsw.Connection, probe_id: str, fresh: str) -> str:
                 db.execute("ROLLBACK")
             raise
     except (apsw.FullError, apsw.ReadOnlyError):
-        pass  # the new id alone keeps places apart; the stream follows when there is room
+        pass  # the new id alone keeps positions unique; the stream follows when there is space
     return read_stream(db)
 
 

@@ -1,4 +1,4 @@
-"""Work on the tables of the queue: what they hold in numbers, verdicts, pruning, an index that has lost records."""
+"""Maintain the queue's tables: statistics, statuses, pruning, an index that has lost records."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def size(db: apsw.Connection) -> int:
 def stats(
     db: apsw.Connection, *, max_bytes: int, set_aside_files: tuple[str, ...], newer_files: tuple[str, ...]
 ) -> Stats:
-    """The queue in numbers, and what only the file's own neighbourhood tells."""
+    """Return the statistics of the queue, with those of its directory."""
     counts = dict(db.execute("SELECT state, count(*) FROM fate GROUP BY state"))
     named = {state: counts.pop(int(state), 0) for state in State}
     oldest = f"SELECT CAST(put_at AS BLOB) FROM record WHERE {PENDING} ORDER BY pos LIMIT 1"  # noqa: S608
@@ -46,7 +46,7 @@ def stats(
 
 
 def decide(db: apsw.Connection, decisions: Iterable[Decision]) -> int:
-    """Carry them out; returns how many changed something. Raises apsw.CorruptError as `hold_index` does."""
+    """Apply final statuses; return how many changed something. Raises apsw.CorruptError as `hold_index` does."""
     changed = 0
     vain = []
     for query, values in decisions:
@@ -59,22 +59,22 @@ def decide(db: apsw.Connection, decisions: Iterable[Decision]) -> int:
 
 
 def hold_index(db: apsw.Connection, names: Collection[str]) -> None:
-    """Raise apsw.CorruptError when a record is there but its index does not lead to it: it could never be settled."""
+    """Raise apsw.CorruptError when a record exists but its index entry is missing: it could never be settled."""
     lost = {name for name in names if db.execute("SELECT 1 FROM record WHERE id = ?", (name,)).get is None}
-    # a receipt may name records of others: the table is read once for all of them
+    # a receipt may name unknown records: the table is read once for all of them
     there = db.execute("SELECT CAST(id AS BLOB) FROM record NOT INDEXED") if lost else ()
     if any(rows.text(name) in lost for (name,) in there):
         raise apsw.CorruptError("the index of the ids has lost records")
 
 
 def prune(db: apsw.Connection, acked_before: str, most: int = PAGE) -> int:
-    """Remove a page of records acknowledged before that time (RFC 3339 UTC), the oldest acks first.
+    """Delete a page of records acknowledged before that time (RFC 3339 UTC), the oldest acks first.
 
-    Returns how many fates were looked at, so that 0 means none is left.
+    Returns how many states were examined, so that 0 means none is left.
 
-    The very last record stays whatever its fate, so that its position is never given out again.
+    The last record is never deleted, so that its position is never assigned again.
     """
-    # not those of that very moment: a clock before 1970 or after 9999 writes the same one all the time
+    # not those of exactly that moment: a clock before 1970 or after 9999 always writes the same one
     found: list[tuple[Any, ...]] = db.execute(
         "SELECT fate.pos, CAST(id AS BLOB), CAST(seal AS BLOB) FROM fate JOIN record ON record.pos = fate.pos"
         " WHERE state = 1 AND at < ? AND fate.pos < (SELECT max(pos) FROM record) ORDER BY at LIMIT ?",
@@ -84,6 +84,6 @@ def prune(db: apsw.Connection, acked_before: str, most: int = PAGE) -> int:
         if proof == rows.seal(rows.text(name) or "", State.ACKED):
             db.execute("DELETE FROM record WHERE pos = ?", (pos,))
         else:
-            # a damaged fate proves nothing: the record waits again, and the collector says `duplicate` if it has it
+            # a damaged state proves nothing: the record is pending again, and the answer is `duplicate` if stored
             db.execute("DELETE FROM fate WHERE pos = ?", (pos,))
     return len(found)

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and names in directories that outlast a power cut."""
+"""Write files atomically and sync names in directories."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from sigprobe.record.foreign_json import object_or_none
 
 
 def write_whole(path: Path, text: str, mode: int, *, durable: bool = True) -> None:
-    """Replace a file in one step by `text` in UTF-8, with the rights of `mode`.
+    """Replace a file in one step by `text` in UTF-8, with the permissions of `mode`.
 
-    It is made beside its place and renamed: a reader sees the old or the new, never a part. `durable` has it on disk
-    before it gets its name. Raises OSError, and then leaves nothing behind.
+    It is written beside its place and renamed: a reader sees the old or the new content, never a part. `durable` syncs
+    it before the rename. Raises OSError, and then leaves no temporary file.
     """
     _replace(path, text, durable=durable, rights=lambda draft: draft.chmod(mode))
 
 
 def note_state(path: Path, document: Any) -> None:
-    """Replace a small JSON file beside the queue: advice for the next process, not data.
+    """Replace a small JSON state file beside the queue: advice for the next process, not data.
 
-    It is as open to the group as its directory. A full disk is no error here: what notes its state must go on.
+    Its group permissions follow its directory. A full disk is not an error here: the caller must continue.
     """
 
     def share(draft: Path) -> None:
@@ -37,7 +37,7 @@ def note_state(path: Path, document: Any) -> None:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """What `note_state` noted; empty when nothing was, or when what lies there is no JSON object any more."""
+    """Read the state of `note_state`; empty when it is missing or not a JSON object."""
     try:
         return object_or_none(path.read_bytes()) or {}
     except OSError:
@@ -61,7 +61,7 @@ def _replace(path: Path, text: str, *, durable: bool, rights: Callable[[Path], N
 
 
 def sync_directory(directory: Path) -> None:
-    """Make names in a directory durable."""
+    """Sync names in a directory."""
     with suppress(OSError):  # not every file system lets a directory be opened
         handle = os.open(directory, os.O_RDONLY)
         try:

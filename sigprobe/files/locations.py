@@ -19,7 +19,7 @@ class NoHomeError(Exception):
 
 
 def _of_user(ask: Callable[..., Path]) -> Path:
-    """A directory of this user. Raises NoHomeError."""
+    """Return a directory of this user. Raises NoHomeError."""
     try:
         return ask("sigprobe", appauthor=False)
     except (RuntimeError, KeyError):  # no HOME, no XDG variable, no account entry
@@ -27,19 +27,19 @@ def _of_user(ask: Callable[..., Path]) -> Path:
 
 
 def user_file() -> Path:
-    """The settings file in the user's own configuration directory. Raises NoHomeError."""
+    """Return the settings file in the user's own configuration directory. Raises NoHomeError."""
     import platformdirs
 
     return _of_user(platformdirs.user_config_path) / FILE_NAME
 
 
 def system_file(root: Path = SYSTEM_ROOT) -> Path:
-    """The settings file of a system install, shared by cron, agent and officer."""
+    """Return the settings file of a system install, shared by cron, agent and officer."""
     return root / "sigprobe" / FILE_NAME
 
 
 def own_file() -> Path:
-    """The settings file that `init` writes: the user's, or the system's where the user has no home directory."""
+    """Return the settings file that `init` writes: the user's, or the system's for a user without a home directory."""
     try:
         return user_file()
     except NoHomeError:
@@ -47,7 +47,7 @@ def own_file() -> Path:
 
 
 def is_system(settings: Path) -> bool:
-    """True when `settings` is the file of the system install."""
+    """Return True when `settings` is the file of the system install."""
     return settings.absolute() == system_file()
 
 
@@ -75,14 +75,14 @@ def find(path: Path | None, environ: Mapping[str, str], root: Path = SYSTEM_ROOT
 
 
 def queue_file() -> Path:
-    """The queue of this user: `buffer.db` in the platform's data directory. Raises NoHomeError."""
+    """Return the queue of this user: `buffer.db` in the platform's data directory. Raises NoHomeError."""
     import platformdirs
 
     return _of_user(platformdirs.user_data_path) / "buffer.db"
 
 
 def known_queues() -> tuple[Path, ...]:
-    """The queues of the personal and of the system install."""
+    """Return the queues of the personal and of the system install."""
     try:
         return queue_file(), SYSTEM_QUEUE
     except NoHomeError:
@@ -108,7 +108,7 @@ def default_queue(settings: Path) -> Path:
 
 
 def is_closed(queue: Path) -> bool:
-    """True for the shared queue when this user cannot write its directory."""
+    """Return True for the shared queue when this user cannot write its directory."""
     return queue == SYSTEM_QUEUE and _is_directory(queue.parent) and not os.access(queue.parent, os.W_OK | os.X_OK)
 
 
@@ -120,7 +120,7 @@ def _is_directory(path: Path) -> bool:
 
 
 def log_file() -> Path:
-    """The log of this user; beside the shared queue for a user without a home directory."""
+    """Return the log of this user; beside the shared queue for a user without a home directory."""
     import platformdirs
 
     try:
@@ -130,5 +130,5 @@ def log_file() -> Path:
 
 
 def expand(text: str) -> Path:
-    """Expand a leading `~`; where there is no home directory the text stays as it is."""
+    """Expand a leading `~`; without a home directory the text is unchanged."""
     return Path(os.path.expanduser(text))  # noqa: PTH111 - Path.expanduser raises without a home directory

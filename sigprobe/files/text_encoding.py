@@ -20,7 +20,7 @@ def decode(raw: bytes) -> str:
 
 
 def _utf_16_without_mark(raw: bytes) -> str | None:
-    """The codec for ASCII text in UTF-16 without a mark; None for anything else."""
+    """Return the codec for ASCII text in UTF-16 without a mark; None for anything else."""
     head = raw[:64]
     if len(head) < 4 or len(raw) % 2:
         return None

@@ -23,7 +23,7 @@ _AROUND: Final = " \t\r\n\f\v\x00\u00a0\u200b\u2060\ufeff"
 
 
 class TokenError(Exception):
-    """The token cannot be used. `reason` is `missing`, `unreadable`, `lax`, `empty` or `malformed`."""
+    """Raised for an unusable token. `reason` is `missing`, `unreadable`, `lax`, `empty` or `malformed`."""
 
     def __init__(self, reason: str, path: str) -> None:
         self.reason = reason
@@ -33,7 +33,7 @@ class TokenError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token and where it came from: `environment`, `file` or `credentials`."""
+    """Token and its source: `environment`, `file` or `credentials`."""
 
     text: str
     origin: str
@@ -46,8 +46,8 @@ class Token:
 def read_token(token_file: str | None, environ: Mapping[str, str] = os.environ) -> Token | None:
     """Return the token from SIGPROBE_TOKEN, the configured file or the service manager's credential.
 
-    None if there is none of them. Raises TokenError for a token that cannot or must not be used: a file that others
-    can read or the group can write is refused.
+    None if there is none of them. Raises TokenError for an unusable token. A file that others can read or the group can
+    write is refused.
     """
     text = environ.get("SIGPROBE_TOKEN", "").strip(_AROUND)
     if text:
@@ -58,7 +58,7 @@ def read_token(token_file: str | None, environ: Mapping[str, str] = os.environ) 
     if directory:
         path = Path(directory) / "sigprobe-token"
         if path.exists():
-            # the service manager keeps its rights; its directory is the service's alone
+            # the service manager sets its permissions; its directory is private to the service
             return Token(_from_file(path, private=False), "credentials")
     return None
 
@@ -71,10 +71,10 @@ _EXTENSION: Final = re.compile(r"\.[A-Za-z]{1,8}$")
 
 
 def looks_like_token(text: str) -> bool:
-    """True for a text that is a secret itself and no file name, address, place or operator.
+    """Return True for a text that is itself a secret and not a file name, address, place or operator.
 
-    Recognised are the collector's own tokens, `Bearer …`, JSON web tokens, long hexadecimal numbers, and long mixed
-    runs of letters and digits.
+    Detected are the collector's own tokens, `Bearer …`, JSON web tokens, long hexadecimal numbers, and long mixed runs
+    of letters and digits.
     """
     text = text.strip(_AROUND).strip("'\"")
     if _PREFIX.fullmatch(text) or _HEX.fullmatch(text):
@@ -86,24 +86,24 @@ def looks_like_token(text: str) -> bool:
 
 
 def is_secret_for_path(text: str) -> bool:
-    """True for a token where a path is asked for; with directories in front only for a token of the surest shapes."""
+    """Return True for a token in place of a path; behind directories only for the most certain token formats."""
     return looks_like_token(text) or _PREFIX.fullmatch(text.rpartition("/")[2]) is not None
 
 
 def bare_token(text: str) -> str | None:
-    """Return the token in a pasted text, without `Bearer`, quotes and blanks around it; None if it cannot be one."""
+    """Return the token in a pasted text, without `Bearer`, quotes and blanks around it; None if it is not one."""
     text = re.sub(r"(?i)^bearer\s+", "", text.strip(_AROUND).strip("'\"").strip(_AROUND))
     return text if _TOKEN.match(text) else None
 
 
 def masked(path: str) -> str:
-    """Return a path for the screen: a last part that looks like a token is left out."""
+    """Return a path for the screen, without a last part that looks like a token."""
     head, slash, last = path.rpartition("/")
     return f"{head}{slash}***" if looks_like_token(last) else path
 
 
 def write_token(path: Path, text: str) -> None:
-    """Write a token into a file that only this user can read. Raises OSError, also where the file exists already."""
+    """Write a token into a file that only this user can read. Raises OSError, also if the file exists already."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(handle, "w", encoding="ascii") as file:

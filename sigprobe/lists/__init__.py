@@ -1,4 +1,4 @@
-"""Read and write lists that people bring as files: their TPS, and points with a signal."""
+"""Read and write lists that users supply as files: their TPS, and points with a signal."""
 
 from sigprobe.lists.points import read_points
 from sigprobe.lists.problems import Fault, ListError

@@ -1,4 +1,4 @@
-"""Parse latitude and longitude as people write them, and put swapped pairs right."""
+"""Parse latitude and longitude in common notations, and correct swapped pairs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Pair = tuple[float, float]
 
 
 def number(text: str) -> float | None:
-    """Degrees with a decimal point or a decimal comma; None for anything else."""
+    """Parse degrees with a decimal point or a decimal comma; None for anything else."""
     plain = text.replace("\N{MINUS SIGN}", "-").replace("°", "").replace(" ", "")
     return float(plain.replace(",", ".")) if _NUMBER.fullmatch(plain) else None
 
 
 def pair(cells: Mapping[str, str]) -> tuple[Pair | None, bool, str | None]:
-    """The position of a row: (latitude, longitude) or None, whether it had to be turned round, and what is wrong."""
+    """Return the position of a row: (latitude, longitude) or None, whether it was swapped, and the error."""
     lat_text, lon_text = cells.get("lat"), cells.get("lon")
     if lat_text is None and lon_text is None and "both" in cells:
         parts = _split(cells["both"])
@@ -42,7 +42,7 @@ def pair(cells: Mapping[str, str]) -> tuple[Pair | None, bool, str | None]:
 
 
 def checked(lat: float, lon: float) -> tuple[Pair | None, bool, str | None]:
-    """Judge a pair of numbers, as `pair` does."""
+    """Check a pair of numbers, as `pair` does."""
     if not in_indonesia(lat, lon) and in_indonesia(lon, lat):
         return (lon, lat), True, None
     if abs(lat) > 90 or abs(lon) > 180:

@@ -1,4 +1,4 @@
-"""Which of one's own TPS have no test, an old one, one that failed, or a good one."""
+"""Classify the user's own TPS: no test, an old one, a failed one, or a good one."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _CLOCK_SLACK: Final = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class Covered:
-    """A TPS of the list and its newest kept test.
+    """TPS of the list and its newest stored test.
 
-    `failed` is a test whose verdict was anything but well, however old. `age_s` is None without a test, and where
-    the test claims a time that is still to come: then a clock was wrong, and the test does not count as old.
+    `failed`: its verdict was not healthy, however old the test is. `age_s` is None without a test, or if the test's
+    time is in the future. In that case a clock was wrong, and the test does not count as old.
     """
 
     station: Station
@@ -36,7 +36,7 @@ class Covered:
 def coverage(
     stations: Iterable[Station], newest: Mapping[str, Visit], now: datetime, older_than: timedelta
 ) -> list[Covered]:
-    """Every station with its state, those that want doing first, then by number."""
+    """Return every station with its state: stations to test first, then by number."""
     found = [_covered(station, newest.get(station.tps_id), now, older_than) for station in stations]
     return sorted(found, key=lambda c: (STATES.index(c.state), c.station.tps_id))
 

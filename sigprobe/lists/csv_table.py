@@ -1,4 +1,4 @@
-"""A CSV file as people make it: with or without a BOM, with `,` `;` or tabs, with headers in either language."""
+"""Read CSV files from common programs: with or without a BOM, with `,` `;` or tabs, headers in either language."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ _WORDS: Final = {name: words.split() for name, words in HEADERS.items()}
 
 @dataclass(frozen=True, slots=True)
 class CsvRow:
-    """One line of the file, by the names of `HEADERS`; a cell that is empty or missing is not in it."""
+    """One line of the file, by the names of `HEADERS`; empty or missing cells are left out."""
 
     line: int
     cells: Mapping[str, str]
 
 
 def decode(raw: bytes) -> str:
-    """The text of a file, by its BOM, else UTF-8, else the old Windows code page. Raises ListError."""
+    """Decode a file by its BOM, else as UTF-8, else as the old Windows code page. Raises ListError."""
     if len(raw) > MAX_BYTES:
         raise ListError([Fault(None, _("the file is larger than {n} MB.").format(n=MAX_BYTES // 1_000_000))])
     wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
@@ -57,7 +57,7 @@ def decode(raw: bytes) -> str:
 
 
 def header_of(text: str) -> tuple[str, int] | None:
-    """Which column a header names, and how well (0 is best); None for one that is not known."""
+    """Return the column of a header and the rank of the match (0 is best); None for an unknown header."""
     word = re.sub(r"[^a-z0-9]", "", text.casefold())
     for name, known in _WORDS.items():
         if word in known:
@@ -66,7 +66,7 @@ def header_of(text: str) -> tuple[str, int] | None:
 
 
 def columns(headers: Sequence[str]) -> list[str | None]:
-    """What each header names; of several for one column only the best."""
+    """Map the headers to columns; of several for one column only the best."""
     found = [header_of(header) for header in headers]
     best: dict[str, int] = {}
     for hit in found:
@@ -80,11 +80,10 @@ def columns(headers: Sequence[str]) -> list[str | None]:
 
 
 def rows(text: str, default: tuple[str, ...], needed: tuple[str, ...]) -> Iterator[CsvRow]:
-    """The lines of a CSV file, empty ones left out.
+    """Yield the lines of a CSV file, without empty ones.
 
-    Where the first line holds numbers it is no header, and the columns count as `default`. Raises ListError when a
-    `needed` column is missing, or when the file cannot be read as a table at all; a row with more cells than there are
-    columns is marked with `OVERFLOW`.
+    A first line with numbers is not a header, and the columns are then `default`. Raises ListError when a `needed`
+    column is missing, or the file is not a table. A row with more cells than columns is marked with `OVERFLOW`.
     """
     found = _cells(text)
     if not found:
@@ -120,7 +119,7 @@ def _named(names: list[str | None], cells: list[str]) -> dict[str, str]:
 
 
 def _is_number(cell: str) -> bool:
-    """True for a TPS number or degrees, in whatever spelling: no header looks so."""
+    """Return True for a TPS number or degrees in any notation: headers never have that form."""
     return re.fullmatch(r"[-+0-9.,\sEe]{3,}", cell) is not None and any(c.isdigit() for c in cell)
 
 
@@ -147,13 +146,13 @@ def _cells(text: str) -> list[tuple[int, list[str]]]:
 
 
 def _delimiter(line: str) -> str:
-    """The character that parts the columns of the first line: the one that stands there most, `;` before `,`."""
+    """Return the most frequent delimiter of the first line, `;` before `,`."""
     bare = re.sub(r'"[^"]*"', "", line)
     return max(_DELIMITERS, key=bare.count) if any(bare.count(d) for d in _DELIMITERS) else ","
 
 
 def _bare(cell: str) -> str:
-    """A cell without space around it, without Excel's `="…"` around a text, without its leading apostrophe."""
+    """Strip a cell of blanks, of Excel's `="…"` and of its leading apostrophe."""
     text = cell.strip().strip("\ufeff\u200b\xa0").strip()
     formula = re.fullmatch(r'="?([^"]*)"?', text)
     return (formula[1] if formula else text).lstrip("'").strip()

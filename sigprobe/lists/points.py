@@ -1,4 +1,4 @@
-"""Points where a signal is to be had (base stations, public access), from CSV or GeoJSON."""
+"""Read points with a signal (base stations, public access) from CSV or GeoJSON."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _MOST_TEXT: Final = 80
 
 
 def read_points(raw: bytes) -> tuple[list[Point], list[Fault]]:
-    """The points of a CSV or GeoJSON file, and what is worth a word though it stops nothing.
+    """Return the points of a CSV or GeoJSON file, and its warnings.
 
-    Lines of a GeoJSON file are its features, counted from 1. The same point twice counts once. Raises ListError with
-    every fault of the file; then nothing of it counts.
+    Lines of a GeoJSON file are its features, counted from 1. A repeated point counts once. Raises ListError with every
+    error of the file; then none of it is imported.
     """
     text = csv_table.decode(raw)
     faults: list[Fault] = []

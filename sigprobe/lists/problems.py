@@ -1,4 +1,4 @@
-"""What is wrong in a list, each with its line, all of it at once."""
+"""Report all errors of a list together, each with its line."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ MOST_SAID: Final = 30
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One finding: the line (from 1; None for the file as a whole) and a sentence in the language in use."""
+    """One error: the line (from 1; None for the whole file) and a sentence in the language in use."""
 
     line: int | None
     message: str
 
 
 class ListError(Exception):
-    """The file was refused; nothing of it was taken. `faults` holds everything that was found."""
+    """Raised for a refused file; nothing of it was imported. `faults` holds every error."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)
@@ -26,6 +26,6 @@ class ListError(Exception):
 
 
 def shown(text: str, limit: int = 40) -> str:
-    """A value from outside for a sentence: on one line, without control characters, short."""
+    """Shorten an external value for a sentence: one line, without control characters."""
     clean = "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"

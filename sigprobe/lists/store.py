@@ -1,4 +1,4 @@
-"""The lists that were taken in, kept beside the queue as plain CSV of one fixed form."""
+"""Store imported lists beside the queue as plain CSV of a fixed format."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ from sigprobe.places.geometry import Point
 
 
 def tps_file(queue: Path) -> Path:
-    """Where the list of one's own TPS lies: beside the queue."""
+    """Return the path of the user's TPS list, beside the queue."""
     return queue.with_name(queue.name + ".tps.csv")
 
 
 def points_file(queue: Path) -> Path:
-    """Where the imported points lie: beside the queue."""
+    """Return the path of the imported points, beside the queue."""
     return queue.with_name(queue.name + ".points.csv")
 
 
 def kept_tps(queue: Path) -> list[Station]:
-    """The list that was taken in; empty when there is none. Raises OSError, or ListError for an altered file."""
+    """Return the imported TPS list; empty without one. Raises OSError, or ListError for an altered file."""
     path = tps_file(queue)
     return read_tps(path.read_bytes())[0] if path.exists() else []
 
 
 def registered(queue: Path, tps_id: str | None) -> tuple[float, float] | None:
-    """The position of one TPS in the list that was taken in; None where there is none, or the list cannot be read."""
+    """Return the registered position of a TPS; None if it is not listed, or the list is unreadable."""
     if tps_id is None:
         return None
     try:
         lines = tps_file(queue).read_bytes().splitlines()
-        # a nation's list has 800,000 lines, and this is asked at the start of every test
+        # a national list has 800,000 lines, and this runs at the start of every test
         wanted = [line for line in lines if line.startswith(tps_id.encode())]
         stations = read_tps(b"\n".join([*lines[:1], *wanted]))[0] if wanted else []
     except (OSError, ListError):
-        return None  # the list is a help; without it the test goes on
+        return None  # the list is optional; without it the test continues
     return next(((s.lat, s.lon) for s in stations if s.lat is not None and s.lon is not None), None)
 
 
 def kept_points(queue: Path) -> list[Point]:
-    """The points that were taken in; empty when there are none. Raises OSError, or ListError for an altered file."""
+    """Return the imported points; empty without any. Raises OSError, or ListError for an altered file."""
     path = points_file(queue)
     return read_points(path.read_bytes())[0] if path.exists() else []
 
 
 def keep(queue: Path, entries: Sequence[Station] | Sequence[Point]) -> Path:
-    """Put a list in place of the one before it, whole or not at all. Raises OSError."""
+    """Replace a list atomically. Raises OSError."""
     stations = [entry for entry in entries if isinstance(entry, Station)]
     points = [entry for entry in entries if isinstance(entry, Point)]
     text = io.StringIO(newline="")
@@ -66,7 +66,7 @@ def keep(queue: Path, entries: Sequence[Station] | Sequence[Point]) -> Path:
         path = tps_file(queue)
         writer.writerow(TPS_COLUMNS)
         writer.writerows((s.tps_id, s.name, _degrees(s.lat), _degrees(s.lon)) for s in stations)
-    # as open to others as the directory lets files be: in a system install its group shares the lists
+    # permissions follow the directory: in a system install its group shares the lists
     shared = path.parent.stat().st_mode & 0o2070 == 0o2070
     write_whole(path, text.getvalue(), 0o660 if shared else 0o600)
     return path

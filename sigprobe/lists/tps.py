@@ -1,4 +1,4 @@
-"""A list of one's own TPS: number, name, latitude, longitude."""
+"""Read a list of the user's own TPS: number, name, latitude, longitude."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _REASONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Station:
-    """One TPS of the list. `lat` and `lon` are both None where no position is registered."""
+    """TPS of the list. `lat` and `lon` are both None without a registered position."""
 
     tps_id: str
     name: str | None = None
@@ -43,9 +43,9 @@ class Station:
 
 
 def read_tps(raw: bytes) -> tuple[list[Station], list[Fault]]:
-    """The stations of a CSV file, and what is worth a word though it stops nothing.
+    """Return the stations of a CSV file, and its warnings.
 
-    Raises ListError with every fault of the file; then nothing of it counts.
+    Raises ListError with every error of the file; then none of it is imported.
     """
     faults: list[Fault] = []
     notes: list[Fault] = []
@@ -84,14 +84,14 @@ def read_tps(raw: bytes) -> tuple[list[Station], list[Fault]]:
 
 
 def sentence(error: TpsError) -> str:
-    """Why a text is no TPS number, with what was most likely meant."""
+    """Explain why a text is not a TPS number, with the most likely correction."""
     digits = "".join(c for c in error.found if c.isdigit())
     message = _(_REASONS.get(error.reason, _REASONS["not_digits"]))
     return f"{message.format(value=shown(error.found), n=len(digits))} {suggestion(error.found)}".rstrip()
 
 
 def too_many_cells() -> str:
-    """What to do about a row with more cells than there are columns."""
+    """Return the advice for a row with more cells than columns."""
     return _(
         "more cells than columns. Where numbers have a decimal comma, part the columns by semicolons, or put such "
         "numbers in quotes."
@@ -99,7 +99,7 @@ def too_many_cells() -> str:
 
 
 def swap_note(lines: list[int]) -> Iterator[Fault]:
-    """Say that latitude and longitude stood the wrong way round, and were put right."""
+    """Return the note that latitude and longitude were swapped and have been corrected."""
     if lines:
         yield Fault(
             lines[0],

@@ -1,6 +1,6 @@
-"""What the kept records say about places: the last test of each run, where it was, and whether it had internet.
+"""Read tests per place from the stored records: the last test of each run, its position, and whether it was online.
 
-Records are read as plain JSON: they may come from an older or newer version, or from another device.
+Records are read as plain JSON: they may be from another version or another device.
 """
 
 from __future__ import annotations
@@ -24,11 +24,10 @@ DOUBTED: Final = frozenset({"jump", "time_back", "other_province"})
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One run of `sigprobe test`, as far as it was kept.
+    """One run of `sigprobe test`, as far as it was stored.
 
-    `healthy` comes from the verdict, or from the outcomes alone when the run was cut short; `connected` (there was a
-    way to the internet) from the run's path check, and without one from the verdict. `position` is the last one in it
-    that can be trusted.
+    `healthy` is from the verdict, or from the outcomes if the run was cut short. `connected` (the internet was
+    reachable) is from the run's path check, or else from the verdict. `position` is its last plausible one.
     """
 
     run_id: str
@@ -45,7 +44,7 @@ class Visit:
 
 @dataclass(slots=True)
 class _Growing:
-    """The records of one run while they are read."""
+    """Records of one run during reading."""
 
     own: bool
     first: dict[str, Any]
@@ -57,7 +56,7 @@ class _Growing:
 
 
 def visits(rows: Iterable[tuple[bytes, bool]]) -> list[Visit]:
-    """The runs in the order they were kept. A row is a record's bytes and whether this device made it."""
+    """Return the runs in the order of storage. A row is a record's bytes and whether this device made it."""
     runs: dict[str, _Growing] = {}
     for line, own in rows:
         record = object_or_none(line) or {}
@@ -78,7 +77,7 @@ def visits(rows: Iterable[tuple[bytes, bool]]) -> list[Visit]:
 
 
 def newest_position(rows: Iterable[tuple[bytes, bool]]) -> tuple[Position, datetime | None] | None:
-    """The last position that this device has kept, and when its check began; None when there is none."""
+    """Return this device's last stored position and the start of its check; None without any."""
     found: tuple[Position, datetime | None] | None = None
     for line, own in rows:
         record = object_or_none(line) or {}
@@ -89,8 +88,11 @@ def newest_position(rows: Iterable[tuple[bytes, bool]]) -> tuple[Position, datet
 
 
 def newest_by_tps(found: Iterable[Visit]) -> dict[str, Visit]:
-    """The newest test of each TPS. The order of keeping decides, since clocks may be wrong; a record of another
-    device, taken in later, counts as newer only when its own clock says so."""
+    """Return the newest test of each TPS.
+
+    The order of storage decides, since clocks may be wrong. An imported record of another device is newer only if its
+    own clock says so.
+    """
     newest: dict[str, Visit] = {}
     for test in found:
         if test.tps_id is None:
@@ -102,9 +104,9 @@ def newest_by_tps(found: Iterable[Visit]) -> dict[str, Visit]:
 
 
 def position(value: object, *, doubted: bool = True) -> Position | None:
-    """Return the degrees of a location tag; None when it has none, or none that can be trusted.
+    """Return the degrees of a location tag; None without a plausible one.
 
-    Without `doubted` a position is also left out when the receiver strayed, or when it does not fit its TPS.
+    Without `doubted`, a position is also left out if the receiver was wrong, or if it does not fit its TPS.
     """
     place = _object(value)
     lat, lon = _degrees(place.get("lat"), 90), _degrees(place.get("lon"), 180)
@@ -129,7 +131,7 @@ def _visit(run_id: str, run: _Growing) -> Visit:
     else:
         healthy = connected = answered and "failed" not in run.outcomes
     if run.path in ("ok", "failed"):
-        # the check that asks just this: did anything beyond the gateway answer
+        # the check for exactly this question: did anything beyond the gateway answer
         connected = run.path == "ok"
     return Visit(
         run_id=run_id,

@@ -18,7 +18,7 @@ def view_of(
 ) -> RunView:
     """Build the view of one run from its stored records, the run record included.
 
-    Results are in the order of the run's plan. A run that was cut off has no run record; its verdict is then undetermined.
+    Results are in the order of the run's plan. A run that was cut off has no run record; its verdict is then open.
     Raises ValueError without records, or for an invalid one.
     """
     results = [read_result(record) for record in records]
