@@ -188,7 +188,7 @@ def small_rate(world: World) -> None:
 
 @tellable("operator", "dead_after_hop", core=True)
 def dead_after_hop(world: World) -> None:
-    """A router of the operator says that it has no route, up to ten times a second."""
+    """A router of the operator says for every packet that it has no route."""
     world.ipv6 = False  # else the other family would be a way out
     world.carrier = True
     answer_errors_often(world)

@@ -86,8 +86,8 @@ def both_at(world: World, second: float, **settings: Any) -> None:
 
 
 def answer_errors_often(world: World) -> None:
-    """Let the operator's router send ten ICMP errors a second; Linux sends one, and the first are soon used up."""
-    world.after.append(lambda w: w.isp.sysctl("net.ipv4.icmp_ratelimit", "100"))
+    """Let the operator's router report every error; Linux limits them, and the first are soon used up."""
+    world.after.append(lambda w: w.isp.sysctl("net.ipv4.icmp_ratelimit", "0"))
 
 
 def as_modem(world: World, registration: str = "home", rsrp_dbm: float | None = None, **tags: Any) -> None:

@@ -51,7 +51,7 @@ def operator_router_without_route(world: World) -> None:
 
 @untellable("operator", "operator_outage", "operator/*", accepts=("operator/dead_after_hop",), kind="5 whose")
 def operator_router_that_seldom_answers(world: World) -> None:
-    """The same router sends one error a second, so that the message may not be seen."""
+    """The same router limits its errors, so that the message may not be seen."""
     _far_router(world, carrier=True)
     world.after.append(lambda w: w.isp.ip("link", "set", "core0", "down"))
 
