@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
+from tests.support.link_relay import Steps
 from tests.support.netns import Namespace, namespace
 
 RELAY = Path(__file__).with_name("link_relay.py")
@@ -33,6 +34,9 @@ class Way:
     that is held back by `reorder_ms`, `duplicate` the share that is delivered twice. `trace` is the rate over time,
     [(t, bit/s), …], 0 for none at all; `rate_bps` holds before its first point. Without a `queue_bytes` nothing is
     ever dropped for lack of room. An outage swallows what is sent between its two moments.
+
+    `mbps` is the rate in Mbit/s of each step of `step_s` seconds, over and over, in place of `rate_bps` and `trace`.
+    It carries exactly what the steps add up to: at a rate of 0 packets wait for a later step.
     """
 
     delay_ms: float = 0
@@ -45,6 +49,13 @@ class Way:
     duplicate: float = 0
     reorder: float = 0
     reorder_ms: float = 0
+    mbps: tuple[float, ...] = ()
+    step_s: float = 1.0
+
+    def capacity_bps(self, begin_s: float, end_s: float) -> float:
+        """Return the mean rate of `mbps` between two moments after the setting was made."""
+        steps = Steps(list(self.mbps), self.step_s)
+        return (steps.carried(end_s) - steps.carried(begin_s)) * 8 / (end_s - begin_s)
 
 
 class Counts(TypedDict):

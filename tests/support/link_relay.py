@@ -19,8 +19,9 @@ import struct
 import subprocess
 import sys
 import time
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from contextlib import suppress
+from itertools import accumulate
 
 TUNSETIFF = 0x400454CA
 IFF_TUN = 1
@@ -50,6 +51,31 @@ def protocol(packet: bytes) -> str:
     return NAMES.get(number, "other")
 
 
+class Steps:
+    """A rate that follows a trace of equal steps, over and over. At a rate of 0 packets wait; none is lost."""
+
+    def __init__(self, mbps: list[float], step_s: float) -> None:
+        if not any(rate > 0 for rate in mbps) or step_s <= 0:
+            raise ValueError("a trace of rates needs one above 0 and a step above 0")
+        self.step_s = step_s
+        self.bytes_per_s = [rate * 125_000 for rate in mbps]
+        self.sums = [0.0, *accumulate(rate * step_s for rate in self.bytes_per_s)]
+        self.round_s = step_s * len(mbps)
+
+    def carried(self, at_s: float) -> float:
+        """Return the bytes that the link can carry from the beginning of the trace to this moment."""
+        rounds, rest_s = divmod(max(0.0, at_s), self.round_s)
+        step = min(int(rest_s / self.step_s), len(self.bytes_per_s) - 1)
+        return rounds * self.sums[-1] + self.sums[step] + (rest_s - step * self.step_s) * self.bytes_per_s[step]
+
+    def moment(self, total: float) -> float:
+        """Return the first moment at which so many bytes can have been carried."""
+        rounds, rest = divmod(total, self.sums[-1])
+        step = max(0, bisect_left(self.sums, rest) - 1)
+        rate = self.bytes_per_s[step]
+        return rounds * self.round_s + step * self.step_s + ((rest - self.sums[step]) / rate if rate else 0.0)
+
+
 class Way:
     """One direction: its settings, the moment its bottleneck is free again, and what became of the packets."""
 
@@ -77,6 +103,8 @@ class Way:
         trace = sorted((t, bps) for t, bps in get("trace", ()))
         self.trace = trace if not rate or (trace and trace[0][0] <= 0) else [(0.0, rate), *trace]
         self.times = [t for t, _ in self.trace]
+        self.steps = Steps(get("mbps"), get("step_s", 1)) if get("mbps") else None
+        self.done = 0.0
 
     def cell(self, packet: bytes) -> dict[str, int]:
         """The counters of the packet's protocol."""
@@ -98,7 +126,14 @@ class Way:
             cell["lost"] += 1
             return None
         due = now
-        if self.trace:
+        if self.steps is not None:
+            done = max(self.done, self.steps.carried(since))
+            if done - self.steps.carried(since) > self.queue_bytes:
+                cell["overflow"] += 1
+                return None
+            self.done = done + size
+            due = self.begin_s + self.steps.moment(self.done)
+        elif self.trace:
             bytes_per_s = self.rate(since) / 8
             if bytes_per_s <= 0:
                 cell["outage"] += 1

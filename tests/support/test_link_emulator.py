@@ -12,6 +12,7 @@ from itertools import pairwise
 import pytest
 
 from tests.support.link_emulator import Link, Way, both_ways, link
+from tests.support.link_relay import Steps
 from tests.support.netns import MARKS
 
 pytestmark = MARKS
@@ -173,3 +174,33 @@ def test_protocols_are_told_apart_in_both_families() -> None:
         counts = wire.counts()
     assert counts["up"]["echo"]["passed"] == counts["down"]["echo"]["passed"] == 4
     assert counts["up"]["tcp"]["arrived"] == 0
+
+
+def test_the_rate_follows_a_trace_of_steps() -> None:
+    """4, 0 and 1 Mbit/s, half a second each, carry what they add up to; what is sent at 0 waits and arrives."""
+    way = Way(mbps=(4, 0, 1), step_s=0.5)
+    assert way.capacity_bps(0, 1.5) == pytest.approx(5e6 / 3)
+    assert way.capacity_bps(0.25, 1.75) == pytest.approx(5e6 / 3)
+    with link(up=way) as wire:
+        wire.set(up=way)
+        arrived = flood(wire, 1.6e6, 3)
+        counts = wire.counts()["up"]["udp"]
+    assert (counts["outage"], counts["overflow"], counts["lost"]) == (0, 0, 0)
+    assert [number for _, number in arrived] == sorted(number for _, number in arrived)
+    silence_s = max(later - earlier for (earlier, _), (later, _) in pairwise(arrived))
+    assert 0.3 < silence_s < 0.9
+    # of 3 s at 1.6 Mbit/s all has arrived when the link has carried so much
+    assert arrived[-1][0] - arrived[0][0] == pytest.approx(3, abs=0.75)
+
+
+def test_a_trace_of_steps_says_when_bytes_are_through() -> None:
+    """The moment of a number of bytes and the bytes at that moment agree, over steps of 0 and over rounds."""
+    steps = Steps([0, 8, 0, 0.8], 0.5)
+    assert steps.moment(1) == pytest.approx(0.5 + 1e-6)
+    assert steps.moment(500_000) == pytest.approx(1.0)
+    assert steps.moment(500_001) == pytest.approx(1.5 + 1e-5)
+    assert steps.moment(550_001) == pytest.approx(2.5 + 1e-6)
+    for total in (1, 1500, 499_999, 500_100, 549_999, 1_200_000):
+        assert steps.carried(steps.moment(total)) == pytest.approx(total)
+    with pytest.raises(ValueError, match="above 0"):
+        Steps([0, 0], 1)
