@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 import threading
-import uuid
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, Select, inspect, select, text
+from sqlalchemy import Engine, inspect, text
 
 from sigprobe.collector import store
 from sigprobe.collector.access import queries as access_queries
@@ -308,85 +305,6 @@ def test_readers_do_not_stop_a_writer(sqlite_store: tuple[Engine, Path]) -> None
         rows = reader.execute(text("SELECT id FROM results"))
         rows.fetchone()
         assert add(engine, make_result(9)) == ["accepted"]
-
-
-@pytest.mark.parametrize(
-    "filters",
-    [
-        {},
-        {"tps_id": "none"},
-        {"operator": "none"},
-        {"outcome": "none"},
-        {"operator": "none", "outcome": "failed"},
-        {"tps_id": "none", "operator": "none", "outcome": "ok"},
-    ],
-)
-def test_no_query_of_a_page_walks_the_results(engine: Engine, filters: dict[str, str]) -> None:
-    """Each query behind the pages uses an index, as the engine's own plan says; a query without one is the control."""
-    with engine.execution_options(write=True).begin() as connection:
-        fill(connection, 20_000)
-    with engine.connect() as connection:
-        control = plan(connection, select(schema.results.c.id).where(schema.results.c.carrier == "none"))
-        assert walks(control)
-        for query in (
-            result_queries.newest_query(result_queries.Filters(**filters), None, 51),
-            result_queries.newest_query(result_queries.Filters(**filters), 500, 51),
-            result_queries.newest_tallies("place", 12),
-            result_queries.counts_query("place", ["a", "b"]),
-        ):
-            found = plan(connection, query)
-            assert not walks(found), found
-
-
-def fill(connection: Connection, count: int) -> None:
-    """Rows of many TPS, two operators and two outcomes, and a tally for each TPS."""
-    (row,) = sort_lines([make_result().to_line()]).rows
-    kept = {c.name: getattr(row, c.name) for c in schema.results.columns if hasattr(row, c.name)}
-    connection.execute(
-        schema.results.insert(),
-        [
-            {
-                **kept,
-                "id": str(uuid.UUID(int=n)),
-                "seq": n,
-                "tps_id": f"{n % 7000:013d}",
-                "site": f"s{n % 900}",
-                "operator_plmn": f"510{n % 2}",
-                "operator_name": f"op{n % 2}",
-                "outcome": ("ok", "failed")[n % 2],
-                "receive_no": n,
-                "received_at": NOW,
-                "carrier": "laptop-1",
-            }
-            for n in range(1, count + 1)
-        ],
-    )
-    connection.execute(
-        schema.tallies.insert(),
-        [
-            {
-                "scope": "place",
-                "subject": f"{n:013d}",
-                "outcome": "ok",
-                "count": 1,
-                "last_received_at": NOW + timedelta(seconds=n),
-            }
-            for n in range(count)
-        ],
-    )
-    connection.execute(text("ANALYZE"))
-
-
-def plan(connection: Connection, query: Select[Any]) -> str:
-    """How the engine would run a query."""
-    compiled = query.compile(connection, compile_kwargs={"literal_binds": True})
-    words = "EXPLAIN QUERY PLAN " if connection.dialect.name == "sqlite" else "EXPLAIN "
-    return "\n".join(str(row[-1]) for row in connection.exec_driver_sql((words + str(compiled)).replace("%", "%%")))
-
-
-def walks(found: str) -> bool:
-    """Whether a plan reads a whole table."""
-    return bool(re.search(r"SCAN (results|tallies)(?! USING)|Seq Scan on (results|tallies)", found))
 
 
 @pytest.mark.parametrize(
