@@ -43,12 +43,12 @@ class Guard:
 
 
 def sqlite_version() -> str:
-    """The version of SQLite in use; apsw carries its own."""
+    """Return the version of SQLite in use; apsw carries its own."""
     return str(apsw.sqlite_lib_version())
 
 
 def sqlite_is_fixed(version: str | None = None) -> bool:
-    """True when this SQLite has the WAL-reset fix."""
+    """Return True when this SQLite has the WAL-reset fix."""
     parts = tuple(int(p) for p in (version or sqlite_version()).split(".")[:3])
     return parts >= _FIXED_IN or any(parts[:2] == b[:2] and parts >= b for b in _BACKPORTS)
 

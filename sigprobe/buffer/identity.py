@@ -26,7 +26,7 @@ def make_directory(path: Path) -> None:
 
 
 def shared_directory(path: Path) -> bool:
-    """True for a system install's directory: group-writable with the set-group-id bit (2770)."""
+    """Return True for a system install's directory: group-writable with the set-group-id bit (2770)."""
     mode = path.stat().st_mode
     return bool(mode & stat.S_ISGID and mode & stat.S_IWGRP)
 

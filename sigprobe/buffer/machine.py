@@ -62,7 +62,7 @@ class Binding:
 
 
 def binding_file(directory: Path) -> Path:
-    """Where the binding is kept."""
+    """Return where the binding is kept."""
     return directory / "probe-machine.json"
 
 

@@ -38,7 +38,7 @@ def homes(path: Path) -> tuple[Path, Path]:
 
 
 def files(path: Path) -> tuple[str, ...]:
-    """The databases that were set aside, oldest first."""
+    """Return the databases that were set aside, oldest first."""
     return tuple(str(p) for p in _of(path, BROKEN))
 
 
@@ -96,7 +96,7 @@ def _size(path: Path) -> int:
 
 
 def beside_newer(path: Path, version: int) -> Path:
-    """The name of our own file beside one of a newer version: `buffer.v1.db`."""
+    """Return the name of our own file beside one of a newer version: `buffer.v1.db`."""
     return path.with_name(f"{path.stem}.v{version}{path.suffix}")
 
 

@@ -46,7 +46,7 @@ _SECURITY_HEADERS: Final = (
 
 
 def create_app(settings: Settings, engine: Engine) -> FastAPI:
-    """The app for these settings over an open store. It starts nothing and opens nothing by itself."""
+    """Return the app for these settings over an open store. It starts nothing and opens nothing by itself."""
     app = FastAPI(
         title="sigprobe collector",
         version=__version__,

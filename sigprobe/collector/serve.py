@@ -33,7 +33,7 @@ class ServeError(Exception):
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening-to-be socket at this address. Raises ServeError with the reason."""
+    """Return a listening-to-be socket at this address. Raises ServeError with the reason."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except (OSError, UnicodeError) as error:
@@ -51,7 +51,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def tls_context(cert: Path, key: Path) -> ssl.SSLContext:
-    """The server's TLS: 1.2 at least. Raises ServeError when certificate or key cannot be used."""
+    """Return the server's TLS: 1.2 at least. Raises ServeError when certificate or key cannot be used."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
@@ -80,7 +80,7 @@ def raise_file_limit() -> int:
 
 
 def connection_limits(files: int) -> Connections:
-    """How many connections fit beside the database, the log and those that wait to be accepted."""
+    """Return how many connections fit beside the database, the log and those that wait to be accepted."""
     most = max(16, min(_MOST_CONNECTIONS, files - min(files // 2, 3 * _ACCEPT_AT_ONCE + 64)))
     return Connections(most=most, most_per_group=max(16, most // 4))
 

@@ -100,7 +100,7 @@ class Carried(CommandResult):
         return {name: self.done.statuses[name] for name in ("accepted", "duplicate", "rejected", "conflict")}
 
     def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
-        """A warning for results that were not accepted, with examples."""
+        """Yield a warning for results that were not accepted, with examples."""
         counts = self._counts()
         bad = counts["rejected"] + counts["conflict"]
         if bad and output.for_people:
@@ -109,7 +109,7 @@ class Carried(CommandResult):
             yield Message("\n".join([text.format(n=number(bad)), *examples]), error=True)
 
     def text(self, screen: Screen) -> str:
-        """How many results are new, how many were known, and where the receipts are."""
+        """Return how many results are new, how many were known, and where the receipts are."""
         counts = self._counts()
         text = ngettext(
             "{n} result imported, {known} already known.",
@@ -122,7 +122,7 @@ class Carried(CommandResult):
         return text
 
     def document(self) -> Json:
-        """The same for programs."""
+        """Return the same for programs."""
         return {
             "records": self.done.lines,
             **self._counts(),
@@ -139,11 +139,11 @@ class NewToken(CommandResult):
     always = True
 
     def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
-        """The warning that it is shown once."""
+        """Yield the warning that it is shown once."""
         yield Message(_("Keep this token now: it cannot be shown again."))
 
     def text(self, screen: Screen) -> str:
-        """The token alone."""
+        """Return the token alone."""
         return self.secret
 
 
@@ -159,7 +159,7 @@ class Tokens(CommandResult):
             yield Message(_("There is no token yet. Create one: sigprobe collector token create --probe NAME"))
 
     def text(self, screen: Screen) -> str:
-        """One line a token."""
+        """Return one line a token."""
         from sigprobe.record.result import format_time
         from sigprobe.render.words import columns, pad
 
@@ -175,7 +175,7 @@ class Tokens(CommandResult):
         return "\n".join(line.rstrip() for line in lines)
 
     def document(self) -> Json:
-        """The same for programs."""
+        """Return the same for programs."""
         from sigprobe.record.result import format_time
 
         return [
@@ -433,7 +433,7 @@ def revoke_token(
 
 
 def _open(database: str | None) -> Engine:
-    """The open store, or one sentence and exit 1."""
+    """Return the open store, or one sentence and exit 1."""
     try:
         import fastapi  # noqa: F401 - the whole extra is wanted, whatever the command
         import jinja2  # noqa: F401

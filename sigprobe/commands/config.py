@@ -37,13 +37,13 @@ class Checked(CommandResult):
     checks: Sequence[str]
 
     def text(self, screen: Screen) -> str:
-        """The file, and the checks that a test runs."""
+        """Return the file, and the checks that a test runs."""
         count = len(self.checks)
         text = ngettext("{path}: ok, {count} check ({names})", "{path}: ok, {count} checks ({names})", count)
         return text.format(path=self.path, count=count, names=", ".join(self.checks))
 
     def document(self) -> Json:
-        """The same for programs."""
+        """Return the same for programs."""
         return {"path": self.path, "ok": True, "targets": self.targets, "checks": list(self.checks)}
 
 
@@ -56,14 +56,14 @@ class Shown(CommandResult):
     always = True
 
     def text(self, screen: Screen) -> str:
-        """The settings as YAML; with their origin when that was asked for."""
+        """Return the settings as YAML; with their origin when that was asked for."""
         from sigprobe.config import show as shows
 
         queue = "# " + _("queue: {path}").format(path=opening.buffer_path(self.loaded))
         return f"# {self.loaded.path}\n{queue}\n{shows.to_yaml(self.loaded, with_origin=self.origin)}"
 
     def document(self) -> Json:
-        """The settings and, when asked for, the origin of each key."""
+        """Return the settings and, when asked for, the origin of each key."""
         from sigprobe.config import show as shows
 
         queue = str(opening.buffer_path(self.loaded))
@@ -81,11 +81,11 @@ class Schema(CommandResult):
     always = True
 
     def text(self, screen: Screen) -> str:
-        """The schema with sorted keys."""
+        """Return the schema with sorted keys."""
         return json.dumps(self.schema, ensure_ascii=False, indent=2, sort_keys=True)
 
     def document(self) -> Json:
-        """The schema."""
+        """Return the schema."""
         return self.schema
 
 

@@ -28,19 +28,19 @@ class Coverage(CommandResult):
     path: str
 
     def text(self, screen: Screen) -> str:
-        """One line a TPS, and the totals."""
+        """Return one line a TPS, and the totals."""
         from sigprobe.render.coverage import coverage_text
 
         return coverage_text(self.found, self.hours, ascii=screen.ascii, plain=screen.plain)
 
     def document(self) -> Json:
-        """The same for programs."""
+        """Return the same for programs."""
         from sigprobe.render.coverage import coverage_json
 
         return coverage_json(self.found, self.hours, self.path)
 
     def table(self, dialect: Dialect) -> Iterable[str]:
-        """One row a TPS."""
+        """Yield one row a TPS."""
         from sigprobe.render.coverage import coverage_csv
 
         yield coverage_csv(self.found)

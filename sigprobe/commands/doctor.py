@@ -37,7 +37,7 @@ class Examined(CommandResult):
                 yield Message(f"{finding.name}: {finding.detail} > {finding.fix}", error=True)
 
     def text(self, screen: Screen) -> str:
-        """One line a check, its fix below it, and the log file."""
+        """Return one line a check, its fix below it, and the log file."""
         from sigprobe.render.status import DoctorLine, doctor_text
 
         lines = [
@@ -47,7 +47,7 @@ class Examined(CommandResult):
         return text + _("Log file: {path}").format(path=locations.log_file())
 
     def document(self) -> Json:
-        """The findings for programs: `check` and `data` are the same in every language."""
+        """Return the findings for programs: `check` and `data` are the same in every language."""
         return [
             {
                 "check": f.check,
@@ -119,7 +119,7 @@ def _receivers(source: str, nmea: str | None) -> Iterator[Finding]:
 
 
 def _host(loaded: Loaded) -> str:
-    """The first name that a target wants looked up; an address asks no resolver."""
+    """Return the first name that a target wants looked up; an address asks no resolver."""
     for target in loaded.config.targets:
         host = str(getattr(target, "hostname", None) or urlsplit(getattr(target, "url", "") or "").hostname or "")
         if host and not _is_address(host):

@@ -25,7 +25,7 @@ class Explained(CommandResult):
     listed: bool
 
     def text(self, screen: Screen) -> str:
-        """The meaning and the advice of one code; one line a code for the list."""
+        """Return the meaning and the advice of one code; one line a code for the list."""
         from sigprobe.render.status import codes_text, explain_text
 
         if self.listed:
@@ -33,7 +33,7 @@ class Explained(CommandResult):
         return explain_text(self.codes[0], ascii=screen.ascii, plain=screen.plain)
 
     def document(self) -> Json:
-        """The same for programs: the codes only, since sentences depend on the language."""
+        """Return the same for programs: the codes only, since sentences depend on the language."""
         found = [{"code": code.code, "screen": code.screen} for code in self.codes]
         return found if self.listed else found[0]
 

@@ -30,7 +30,7 @@ class Written(CommandResult):
     compact = True
 
     def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
-        """A warning for results that were left out."""
+        """Yield a warning for results that were left out."""
         if self.results is not None and self.results.damaged:
             text = ngettext(
                 "Warning: {n} damaged result was left out.",
@@ -40,7 +40,7 @@ class Written(CommandResult):
             yield Message(text.format(n=number(self.results.damaged)), error=True)
 
     def text(self, screen: Screen) -> str:
-        """How many results and receipts are in which file."""
+        """Return how many results and receipts are in which file."""
         lines: list[str] = []
         done = self.results
         if done is not None and not done.records:
@@ -56,7 +56,7 @@ class Written(CommandResult):
         return "\n".join(lines)
 
     def hints(self, screen: Screen) -> Iterable[Message]:
-        """The command for the other device."""
+        """Yield the command for the other device."""
         if self.results is not None and self.results.records:
             yield Message(_("Next, on another laptop: sigprobe import {file}").format(file=self.file))
         if self.receipts is not None and self.receipts.records:
@@ -64,7 +64,7 @@ class Written(CommandResult):
             yield Message(text.format(file=self.receipts_file))
 
     def document(self) -> Json:
-        """The same for programs."""
+        """Return the same for programs."""
         done, given = self.results, self.receipts
         return {
             "file": None if self.file is None else str(self.file),

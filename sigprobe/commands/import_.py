@@ -30,7 +30,7 @@ class ImportedResults(CommandResult):
     compact = True
 
     def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
-        """A warning for each kind of result that was not imported, with examples."""
+        """Yield a warning for each kind of result that was not imported, with examples."""
         if not output.for_people:
             return
         done = self.done
@@ -52,19 +52,19 @@ class ImportedResults(CommandResult):
             yield Message(f"  {name}: {reason}", error=True)
 
     def text(self, screen: Screen) -> str:
-        """How many results are new and how many were already there."""
+        """Return how many results are new and how many were already there."""
         text = ngettext(
             "{n} result imported, {known} already known.", "{n} results imported, {known} already known.", self.done.new
         )
         return text.format(n=number(self.done.new), known=number(self.done.known))
 
     def hints(self, screen: Screen) -> Iterable[Message]:
-        """The next command."""
+        """Yield the next command."""
         if self.done.new:
             yield Message(_("Next: sigprobe upload"))
 
     def document(self) -> Json:
-        """The same for programs."""
+        """Return the same for programs."""
         done = self.done
         return {
             "kind": "results",
@@ -88,7 +88,7 @@ class ImportedReceipts(CommandResult):
     compact = True
 
     def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
-        """A message for receipts without effect."""
+        """Yield a message for receipts without effect."""
         if not output.for_people:
             return
         unfit = self.done.unknown + self.done.other_bytes
@@ -108,7 +108,7 @@ class ImportedReceipts(CommandResult):
             yield Message(text.format(n=number(self.done.not_taken)), error=True)
 
     def text(self, screen: Screen) -> str:
-        """How many results the collector has."""
+        """Return how many results the collector has."""
         done = self.done
         text = ngettext(
             "According to this file the collector already has {n} result; it stays on this device but will not be "
@@ -124,7 +124,7 @@ class ImportedReceipts(CommandResult):
         return "\n".join(lines)
 
     def document(self) -> Json:
-        """The same for programs."""
+        """Return the same for programs."""
         done = self.done
         return {
             "kind": "receipts",

@@ -36,7 +36,7 @@ class Initialised(CommandResult):
     next_command: str | None
 
     def text(self, screen: Screen) -> str:
-        """The next command."""
+        """Return the next command."""
         return "" if self.next_command is None else _("Next: {command}").format(command=self.next_command)
 
 
@@ -160,7 +160,7 @@ def _place(text: str) -> dict[str, str]:
 
 
 def _meant_tps(text: str, *, passes: bool) -> str | None:
-    """The TPS number that was meant by one with a mistake; None where more than one fits, or none."""
+    """Return the TPS number that was meant by one with a mistake; None where more than one fits, or none."""
     from sigprobe import places
 
     if passes:
@@ -171,7 +171,7 @@ def _meant_tps(text: str, *, passes: bool) -> str | None:
 
 
 def _meant_position(text: str, tps_id: str | None, *, passes: bool) -> str | None:
-    """The position that was meant by one that does not fit; None where nothing explains it."""
+    """Return the position that was meant by one that does not fit; None where nothing explains it."""
     from sigprobe.places.position_messages import position_doubt, shown
     from sigprobe.places.position_slips import slip
 
@@ -183,7 +183,7 @@ def _meant_position(text: str, tps_id: str | None, *, passes: bool) -> str | Non
 
 
 def _token_file(text: str, keep_at: Path) -> str:
-    """The path of the token file. A token pasted in its place is written to `keep_at`, and shown nowhere."""
+    """Return the path of the token file. A token pasted in its place is written to `keep_at`, and shown nowhere."""
     from sigprobe.files import tokens
 
     token = tokens.bare_token(text)
@@ -284,7 +284,7 @@ def _may_replace(path: Path, asking: bool) -> None:
 
 
 def _by_flag(key: str, message: str, hint: str) -> str:
-    """A mistake with the flag that it came from; hints show YAML, so only the others' are kept."""
+    """Return a mistake with the flag that it came from; hints show YAML, so only the others' are kept."""
     flags = {
         "tps_id": "--tps",
         "site": "--site",
@@ -300,12 +300,12 @@ def _by_flag(key: str, message: str, hint: str) -> str:
 
 
 def _with_question(message: str, hint: str) -> str:
-    """A mistake with its hint where that asks what was meant; other hints show YAML, which nobody types here."""
+    """Return a mistake with its hint where that asks what was meant; other hints show YAML, which nobody types here."""
     return f"{message} {hint}" if hint.endswith("?") else message
 
 
 def _with_slash(url: str) -> str:
-    """A collector's address ends in a slash, since paths are appended to it."""
+    """Return a collector's address ends in a slash, since paths are appended to it."""
     return url if not url or url.endswith("/") or "?" in url or "#" in url else url + "/"
 
 
@@ -316,7 +316,7 @@ def _full_path(text: str) -> str:
 
 
 def _plain_tps(text: str) -> str | None:
-    """The 13 digits of a TPS number that passes; None for anything else."""
+    """Return the 13 digits of a TPS number that passes; None for anything else."""
     from sigprobe.tag.tps import TpsError, parse_tps
 
     try:

@@ -34,7 +34,7 @@ class Reported(CommandResult):
     compact = True
 
     def text(self, screen: Screen) -> str:
-        """The names of the files."""
+        """Return the names of the files."""
         return (
             _("Report for the ticket: {path}").format(path=self.page)
             + "\n"
@@ -42,7 +42,7 @@ class Reported(CommandResult):
         )
 
     def document(self) -> Json:
-        """The whole report."""
+        """Return the whole report."""
         from sigprobe.render.report import report_json
 
         return report_json(self.view, self.evidence)

@@ -26,7 +26,7 @@ class Stored(CommandResult):
     states: Sequence[State]
 
     def text(self, screen: Screen) -> str:
-        """The last records as a table."""
+        """Return the last records as a table."""
         from sigprobe import places
         from sigprobe.render.status import LAST, ListedResult, results_text
 
@@ -41,7 +41,7 @@ class Stored(CommandResult):
         )
 
     def json(self) -> Iterable[str]:
-        """A list of all records with their state in the queue."""
+        """Yield a list of all records with their state in the queue."""
         between = "["
         for row in self._rows():
             yield f"{between}{json.dumps(_with_state(row), ensure_ascii=True)}"
@@ -49,11 +49,11 @@ class Stored(CommandResult):
         yield "\n]" if between != "[" else "[]"
 
     def lines(self) -> Iterable[str]:
-        """The stored lines, unchanged."""
+        """Return the stored lines, unchanged."""
         return (row.line.decode() for row in self._rows())
 
     def table(self, dialect: Dialect) -> Iterable[str]:
-        """One row a record."""
+        """Return one row a record."""
         from sigprobe.render import machine
 
         return machine.csv_rows((row.line for row in self._rows()), dialect)

@@ -60,7 +60,7 @@ class Scheduled(CommandResult):
         return self.notes
 
     def text(self, screen: Screen) -> str:
-        """The lines in their order."""
+        """Return the lines in their order."""
         return "\n".join(self.shown)
 
 
@@ -260,7 +260,7 @@ def _whole_device(loaded: Loaded, asked: bool | None) -> bool:
 
 
 def _config(loaded: Loaded) -> Path | None:
-    """The settings file to name on the command line; None where it is found by itself."""
+    """Return the settings file to name on the command line; None where it is found by itself."""
     from sigprobe.files import locations
 
     path = loaded.path.absolute()

@@ -22,11 +22,11 @@ class Shared(CommandResult):
     compact = True
 
     def text(self, screen: Screen) -> str:
-        """The message, then the link."""
+        """Return the message, then the link."""
         return f"{self.message}\n\n" + _("To send it, open this link: {link}").format(link=self.link)
 
     def document(self) -> Json:
-        """The same for programs."""
+        """Return the same for programs."""
         return {"text": self.message, "link": self.link}
 
 

@@ -77,7 +77,7 @@ class Tested(CommandResult):
             yield from after_run.messages(self.sent, shown=shown)
 
     def text(self, screen: Screen) -> str:
-        """The screen of the run."""
+        """Return the screen of the run."""
         from sigprobe.render.screen import summary, summary_plain
 
         view = self._view()
@@ -86,7 +86,7 @@ class Tested(CommandResult):
         return summary(view, width=screen.width, ascii=screen.ascii, color=screen.color)
 
     def document(self) -> Json:
-        """The run as one document; its results are the stored records."""
+        """Return the run as one document; its results are the stored records."""
         from sigprobe.render import machine
 
         report = self.report
@@ -104,7 +104,7 @@ class Tested(CommandResult):
         return ()
 
     def table(self, dialect: Dialect) -> Iterable[str]:
-        """One row a record, the run record last."""
+        """Return one row a record, the run record last."""
         from sigprobe.render import machine
 
         run = self.report.run

@@ -57,7 +57,7 @@ class Uploaded(CommandResult):
         yield from sentences.after_upload(report)
 
     def text(self, screen: Screen) -> str:
-        """How many results were sent and how many are pending."""
+        """Return how many results were sent and how many are pending."""
         report = self.report
         if report.stopped is None:
             text = ngettext("{n} result sent, {pending} waiting.", "{n} results sent, {pending} waiting.", report.sent)
@@ -66,7 +66,7 @@ class Uploaded(CommandResult):
         return text.format(n=number(report.sent), pending=number(report.pending))
 
     def document(self) -> Json:
-        """The same for programs."""
+        """Return the same for programs."""
         report = self.report
         return {
             "accepted": report.accepted,

@@ -58,7 +58,7 @@ class Loaded:
     warnings: tuple[str, ...] = ()
 
     def origin(self, key: str) -> Origin:
-        """Where the value of a dotted key such as `targets[0].count` came from."""
+        """Return where the value of a dotted key such as `targets[0].count` came from."""
         return self.origins.get(key, DEFAULT)
 
 
@@ -174,7 +174,7 @@ def _validate(values: dict[str, Any], places: Places) -> tuple[Config | None, li
 
 
 def _origins(value: Any, key: Key, tree: Tree, places: Places) -> list[tuple[str, Origin]]:
-    """The origin of every value that was given, group by group."""
+    """Return the origin of every value that was given, group by group."""
     found: list[tuple[str, Origin]] = []
     variable = places.variable(key)
     if variable is not None:

@@ -15,7 +15,7 @@ Broken = tuple[Key, str, str]
 
 
 def broken(root: dict[str, Any]) -> Iterator[Broken]:
-    """Every rule between keys that these values break."""
+    """Yield every rule between keys that these values break."""
     yield from _probe(root.get("probe"))
     yield from _location(root.get("location"))
     yield from _targets(root.get("targets"))
@@ -83,7 +83,7 @@ def _collectors(collectors: Any) -> Iterator[Broken]:
 
 
 def _same(url: Any) -> tuple[str, str, int | None, str] | None:
-    """What makes two spellings of one address the same."""
+    """Return what makes two spellings of one address the same."""
     if not isinstance(url, str):
         return None
     try:

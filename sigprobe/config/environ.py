@@ -32,7 +32,7 @@ class Overrides:
 
 
 def variable_names(top: type[BaseModel], under: Key = ()) -> dict[str, Key]:
-    """Every variable that sets a key, by name. Lists are set whole, so nothing inside them has one."""
+    """Return every variable that sets a key, by name. Lists are set whole, so nothing inside them has one."""
     names: dict[str, Key] = {}
     for name, info in top.model_fields.items():
         key: Key = (*under, name)
@@ -44,7 +44,7 @@ def variable_names(top: type[BaseModel], under: Key = ()) -> dict[str, Key]:
 
 
 def read(top: type[BaseModel], environ: Mapping[str, str]) -> Overrides:
-    """The overrides in an environment. An empty variable counts as not set.
+    """Return the overrides in an environment. An empty variable counts as not set.
 
     With `__` in it an unknown name can only be meant for us and is an error. Without, it may belong to somebody
     else (Kubernetes sets SIGPROBE_PORT for a service of that name), so a near miss is a warning and the rest is

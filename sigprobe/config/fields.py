@@ -28,11 +28,11 @@ class Field:
 
     @property
     def is_text(self) -> bool:
-        """True when it holds text and nothing else, so that a number written there lacks its quotes."""
+        """Return True when it holds text and nothing else, so that a number written there lacks its quotes."""
         return bool(self.members) and all(member is str or get_origin(member) is Literal for member in self.members)
 
     def model(self, value: Any = None) -> type[BaseModel] | None:
-        """The group of keys it holds; of several, the one whose `kind` the value names."""
+        """Return the group of keys it holds; of several, the one whose `kind` the value names."""
         models = [m for m in self.members if isinstance(m, type) and issubclass(m, BaseModel)]
         if len(models) > 1:
             kind = value.get("kind") if isinstance(value, dict) else None
@@ -41,7 +41,7 @@ class Field:
 
 
 def field_of(info: FieldInfo) -> Field:
-    """The field behind a model's entry."""
+    """Return the field behind a model's entry."""
     return _field(info.annotation, info.metadata, info)
 
 
@@ -73,7 +73,7 @@ def _field(annotation: Any, metadata: Any = (), info: FieldInfo | None = None) -
 
 
 def step(field: Field, part: str | int, value: Any) -> Field | None:
-    """The field one key or list item further in; `value` is what stands at `field` now."""
+    """Return the field one key or list item further in; `value` is what stands at `field` now."""
     for member in field.members:
         origin, arguments = get_origin(member), get_args(member)
         if isinstance(part, int) and origin in (tuple, list):
@@ -87,7 +87,7 @@ def step(field: Field, part: str | int, value: Any) -> Field | None:
 
 
 def find(top: type[BaseModel], key: Key, root: Any) -> Field | None:
-    """The field at `key` of a model; `root` are the values read so far."""
+    """Return the field at `key` of a model; `root` are the values read so far."""
     field: Field | None = Field((top,))
     value = root
     for part in key:
@@ -102,12 +102,12 @@ def find(top: type[BaseModel], key: Key, root: Any) -> Field | None:
 
 
 def choices_of(field: Field) -> tuple[Any, ...]:
-    """The fixed words a field may hold; empty when it is not held to any."""
+    """Return the fixed words a field may hold; empty when it is not held to any."""
     return tuple(choice for member in field.members if get_origin(member) is Literal for choice in get_args(member))
 
 
 def places_of(model: type[BaseModel], name: str, under: Key = ()) -> Iterator[Key]:
-    """Every group, outside lists, that has a key of this name."""
+    """Yield every group, outside lists, that has a key of this name."""
     for own, info in model.model_fields.items():
         if own == name:
             yield under
@@ -117,7 +117,7 @@ def places_of(model: type[BaseModel], name: str, under: Key = ()) -> Iterator[Ke
 
 
 def wanted(field: Field) -> str:
-    """What a field may hold, as part of a sentence: `a whole number from 1 to 1000, or null`."""
+    """Return what a field may hold, as part of a sentence: `a whole number from 1 to 1000, or null`."""
     words = [_noun(member, field) for member in field.members if get_origin(member) is not Literal]
     choices = choices_of(field)
     if choices:

@@ -33,7 +33,7 @@ class Answers:
 
 
 def render(answers: Answers) -> str:
-    """The YAML text of a configuration; every value is quoted, so that YAML reads what was typed."""
+    """Return the YAML text of a configuration; every value is quoted, so that YAML reads what was typed."""
     quote = _quote
     lines = [f"# {_('Settings of sigprobe. To check this file after a change: sigprobe config check')}"]
     if answers.language:

@@ -31,7 +31,7 @@ class Problem:
     hint: str = ""
 
     def render(self) -> str:
-        """One line: `file:line:column: key: what is wrong. What helps.`"""
+        """Return one line: `file:line:column: key: what is wrong. What helps.`"""
         where = ":".join(str(part) for part in (self.path, self.line, self.column) if part is not None)
         return " ".join(
             part for part in (f"{where}:", f"{self.key}:" if self.key else "", self.message, self.hint) if part
@@ -48,18 +48,18 @@ class ConfigError(Exception):
         super().__init__(self.render())
 
     def render(self) -> str:
-        """Every problem on its own line, in the order of the file."""
+        """Return every problem on its own line, in the order of the file."""
         return "\n".join(problem.render() for problem in self.problems)
 
 
 def report(error: ConfigError) -> str:
-    """What a command prints on stderr: every problem, then one sentence with its code and the way on."""
+    """Return what a command prints on stderr: every problem, then one sentence with its code and the way on."""
     code = CODES["config_missing" if error.missing else "config_invalid"]
     return f"{error.render()}\n{_(code.sentence)} {_(code.advice)} [{code.screen}]"
 
 
 def dotted(key: Key) -> str:
-    """A key as text: `targets[0].count`."""
+    """Return a key as text: `targets[0].count`."""
     text = ""
     for part in key:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part

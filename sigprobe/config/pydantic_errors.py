@@ -67,18 +67,18 @@ class Places:
         self.variables = variables
 
     def variable(self, key: Key) -> str | None:
-        """The environment variable that set `key`, or a group around it."""
+        """Return the environment variable that set `key`, or a group around it."""
         for length in range(len(key), 0, -1):
             if key[:length] in self.variables:
                 return self.variables[key[:length]]
         return None
 
     def spot(self, key: Key) -> Spot | None:
-        """The spot of a value in the file; null when an environment variable or nobody set it."""
+        """Return the spot of a value in the file; null when an environment variable or nobody set it."""
         return None if self.variable(key) else self.tree.values.get(key)
 
     def problem(self, key: Key, message: str, hint: str = "", *, at_key: bool = False) -> Problem:
-        """A problem with a key, placed where it stands, else at the nearest group around it."""
+        """Return a problem with a key, placed where it stands, else at the nearest group around it."""
         name = self.variable(key)
         if name is not None:
             return Problem(name, None, None, dotted(key), message, hint)
@@ -93,7 +93,7 @@ class Places:
 
 
 def translate(errors: list[ErrorDetails], root: Any, top: type[BaseModel], places: Places) -> list[tuple[Key, Problem]]:
-    """One problem for each key that pydantic complained about, with the key."""
+    """Return one problem for each key that pydantic complained about, with the key."""
     placed = [(_locate(error, root), error) for error in errors]
     deeper = {key[:length] for key, _error in placed for length in range(len(key))}
     found: dict[Key, Problem] = {}
@@ -182,7 +182,7 @@ def _problem(error: ErrorDetails, key: Key, root: Any, top: type[BaseModel], pla
 
 
 def _meant_position(key: Key, root: Any) -> str:
-    """What was most likely meant by a position off the globe: swapped numbers, or a lost decimal point."""
+    """Return what was most likely meant by a position off the globe: swapped numbers, or a lost decimal point."""
     fixed = _at(root, key[:-1]) if key[-2:-1] == ("fixed",) else None
     if not isinstance(fixed, dict):
         return ""

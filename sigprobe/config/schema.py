@@ -10,7 +10,7 @@ from sigprobe.measure.schema import DIALECT
 
 
 def config_schema() -> dict[str, Any]:
-    """The JSON Schema of the file, draft 2020-12. Rules between keys are checked by the reader alone."""
+    """Return the JSON Schema of the file, draft 2020-12. Rules between keys are checked by the reader alone."""
     schema = _with_stable_names(Config.model_json_schema())
     return {"$schema": DIALECT, **schema, "title": "sigprobe configuration"}
 

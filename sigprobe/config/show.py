@@ -26,7 +26,7 @@ def _masked(value: Any) -> Any:
 
 
 def origins(loaded: Loaded) -> dict[str, str]:
-    """The origin of every value in use, by dotted key."""
+    """Return the origin of every value in use, by dotted key."""
     return {dotted(key): str(loaded.origin(dotted(key))) for key, _text in _leaves(values(loaded), ())}
 
 

@@ -32,7 +32,7 @@ def run(options: CommonOptions, context: Context) -> Measured:
 
 
 def data_schemas() -> dict[str, Any]:
-    """The JSON Schema of each kind's `data`, by kind, made from its typed dict."""
+    """Return the JSON Schema of each kind's `data`, by kind, made from its typed dict."""
     from pydantic import TypeAdapter
 
     return {name: TypeAdapter(kind.data).json_schema() for name, kind in KINDS.items()}

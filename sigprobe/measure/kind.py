@@ -39,23 +39,23 @@ class CommonOptions(BaseModel):
     timeout_ms: Annotated[int, Field(ge=100, le=MAX_TIMEOUT_MS)] | None = None
 
     def default_timeout_s(self) -> float:
-        """The bound of the whole check in seconds when `timeout_ms` is not given."""
+        """Return the bound of the whole check in seconds when `timeout_ms` is not given."""
         raise NotImplementedError
 
     def configured_address(self) -> str:
-        """The address for `target.address`: as configured, without userinfo and query values."""
+        """Return the address for `target.address`: as configured, without userinfo and query values."""
         raise NotImplementedError
 
     def estimate(self) -> Estimate:
-        """What the check takes at most, for the first line on the screen and for the data budget."""
+        """Return what the check takes at most, for the first line on the screen and for the data budget."""
         raise NotImplementedError
 
     def lighter(self) -> Self:
-        """The same check with less data, for a drive that repeats it every few seconds."""
+        """Return the same check with less data, for a drive that repeats it every few seconds."""
         return self
 
     def timeout_s(self) -> float:
-        """The bound of the whole check in seconds."""
+        """Return the bound of the whole check in seconds."""
         return self.default_timeout_s() if self.timeout_ms is None else self.timeout_ms / 1000
 
 

@@ -13,7 +13,7 @@ _UUID: Final = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
 
 def result_schema() -> dict[str, Any]:
-    """The JSON Schema of one record, draft 2020-12.
+    """Return the JSON Schema of one record, draft 2020-12.
 
     It is open: unknown fields and kinds are valid, since later versions only add. A check that was left out
     (`skipped`) need not fill its kind's data.
@@ -55,14 +55,14 @@ def _failure_rule(outcome: str, wanted: str) -> dict[str, Any]:
 
 
 def _own_names(kind: str, schema: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A kind's schema and its definitions, renamed so that two kinds may use the same names."""
+    """Return a kind's schema and its definitions, renamed so that two kinds may use the same names."""
     renamed = json.loads(json.dumps(schema).replace('"#/$defs/', f'"#/$defs/{kind}.'))
     inner = renamed.pop("$defs", {})
     return renamed, {f"{kind}.{name}": definition for name, definition in inner.items()}
 
 
 def _run_data() -> dict[str, Any]:
-    """What the record that ends a run holds; it has no kind of its own in the registry."""
+    """Return what the record that ends a run holds; it has no kind of its own in the registry."""
     verdict = {
         "type": "object",
         "required": ["owner", "cause", "confidence", "evidence"],

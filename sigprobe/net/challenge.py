@@ -17,7 +17,7 @@ _MARKS: Final = (
 
 
 def challenge(headers: Mapping[str, str] | None) -> str | None:
-    """The header that marks an answer as such a page, as `name: value`; None for any other answer."""
+    """Return the header that marks an answer as such a page, as `name: value`; None for any other answer."""
     for name, values in _MARKS:
         value = "" if headers is None else headers.get(name, "")
         if value.strip().lower() in values:

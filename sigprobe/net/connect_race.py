@@ -37,7 +37,7 @@ class _Pending:
 
 
 def by_turns(addresses: Sequence[Address]) -> list[Address]:
-    """The addresses with the families by turns, the first one's family first (RFC 8305, 4)."""
+    """Return the addresses with the families by turns, the first one's family first (RFC 8305, 4)."""
     first = [a for a in addresses if a.family == addresses[0].family]
     others = [a for a in addresses if a.family != addresses[0].family]
     mixed: list[Address] = []

@@ -57,12 +57,12 @@ class Watch:
 
     @property
     def told_by_kernel(self) -> bool:
-        """True where changes are told; else they are looked for every `POLL_S`."""
+        """Return True where changes are told; else they are looked for every `POLL_S`."""
         return self._socket is not None
 
     @property
     def wake_fd(self) -> int:
-        """A file descriptor that ends a wait when a byte is written to it: for `signal.set_wakeup_fd`."""
+        """Return a file descriptor that ends a wait when a byte is written to it: for `signal.set_wakeup_fd`."""
         return self._write_end
 
     def wake(self) -> None:
@@ -129,7 +129,7 @@ class Watch:
 
 
 def _listen() -> socket.socket | None:
-    """A socket on which the kernel tells of links, addresses and routes; None where there is none."""
+    """Return a socket on which the kernel tells of links, addresses and routes; None where there is none."""
     if not sys.platform.startswith("linux"):
         return None
     try:

@@ -44,7 +44,7 @@ class ChainCookies:
             self._take_one(url, line, date)
 
     def header(self, url: str) -> str | None:
-        """The `Cookie` header for a request to `url`; None when there is none to send."""
+        """Return the `Cookie` header for a request to `url`; None when there is none to send."""
         parts = urlsplit(url)
         host, path = _host(url), parts.path or "/"
         fitting = [
@@ -109,7 +109,7 @@ class ChainCookies:
 
 
 def _timestamp(text: str | None) -> float | None:
-    """Seconds of an HTTP date, also with the hyphens that servers put into cookies; None for anything else."""
+    """Return seconds of an HTTP date, also with the hyphens that servers put into cookies; None for anything else."""
     if not text:
         return None
     try:

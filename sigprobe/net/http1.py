@@ -53,7 +53,7 @@ class Head:
     size: int = 0
 
     def values(self, name: str) -> list[str]:
-        """All values of a header, in order."""
+        """Return all values of a header, in order."""
         wanted = name.lower()
         return [value for key, value in self.fields if key.lower() == wanted]
 
@@ -74,7 +74,7 @@ class HeadParser:
 
     @property
     def started(self) -> bool:
-        """Whether any byte has come."""
+        """Return whether any byte has come."""
         return bool(self._buffer)
 
     def feed(self, data: bytes | memoryview) -> bytes | None:
@@ -170,7 +170,7 @@ def _joined(fields: tuple[tuple[str, str], ...]) -> dict[str, str]:
 
 
 def _framing(headers: Mapping[str, str]) -> tuple[bool, int | None]:
-    """Whether the body is chunked, and its length where that is announced. Raises ProtocolError."""
+    """Return whether the body is chunked, and its length where that is announced. Raises ProtocolError."""
     codings = {token.strip() for token in headers.get("transfer-encoding", "").lower().split(",")} - {"", "identity"}
     if "chunked" in codings:
         return True, None
@@ -188,7 +188,7 @@ def _framing(headers: Mapping[str, str]) -> tuple[bool, int | None]:
 
 
 def chunk_size(line: bytes) -> int:
-    """The size that a chunk's first line announces; extensions are ignored. Raises ProtocolError."""
+    """Return the size that a chunk's first line announces; extensions are ignored. Raises ProtocolError."""
     text = line.partition(b";")[0].strip()
     if _CHUNK_SIZE.fullmatch(text) is None:
         raise ProtocolError(f"broken chunked body: {line[:40]!r}")

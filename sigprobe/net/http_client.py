@@ -52,17 +52,17 @@ class ByteBudget(DataBudget):
         self._run.spend(count)
 
     def left_bytes(self) -> int:
-        """Bytes left under the tighter of the two limits."""
+        """Return bytes left under the tighter of the two limits."""
         own = super().left_bytes() or 0
         run = self._run.left_bytes()
         return own if run is None else min(own, run)
 
     def exhausted(self) -> bool:
-        """True when nothing is left."""
+        """Return True when nothing is left."""
         return self.left_bytes() <= 0
 
     def reason(self) -> str:
-        """The failure code of the tighter limit: `data_budget` for the run's, `data_cap` for the check's own."""
+        """Return the failure code of the tighter limit: `data_budget` for the run's, `data_cap` for the check's own."""
         run = self._run.left_bytes()
         return "data_budget" if run is not None and run <= (super().left_bytes() or 0) else "data_cap"
 
@@ -91,13 +91,13 @@ class Fetched:
 
     @property
     def encoding(self) -> str | None:
-        """The content encoding the body crossed the wire in; None for none."""
+        """Return the content encoding the body crossed the wire in; None for none."""
         named = self.headers.get("Content-Encoding", "").strip().lower()
         return named if named not in ("", "identity") else None
 
     @property
     def good(self) -> bool:
-        """Whether a whole body came with a status of success."""
+        """Return whether a whole body came with a status of success."""
         return self.code is None and not self.cut and self.status is not None and 200 <= self.status < 300
 
 
@@ -145,7 +145,7 @@ class Client:
                     self._known[key] = sockets.Lookup((address, *rest))
 
     def secure(self, url: str) -> ssl.SSLContext:
-        """The TLS settings for a URL, read once. Raises FetchError."""
+        """Return the TLS settings for a URL, read once. Raises FetchError."""
         from sigprobe.net.http_trace import secure_context
 
         ca_file = self.context.ca_files.get(origin(url))
@@ -353,5 +353,5 @@ def fill_totals(data: dict[str, Any], connections: Sequence[Connection], payload
 
 
 def since(start_s: float, end_s: float | None) -> float | None:
-    """Milliseconds from one moment to another; None when that one never came."""
+    """Return milliseconds from one moment to another; None when that one never came."""
     return None if end_s is None else round((end_s - start_s) * 1000, 3)

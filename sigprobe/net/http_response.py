@@ -99,7 +99,7 @@ class _Empty:
 
 
 def _message(head: http1.Head) -> http.client.HTTPMessage:
-    """The header fields, with the framing as it was understood: urllib3 reads these two once more."""
+    """Return the header fields, with the framing as it was understood: urllib3 reads these two once more."""
     message = http.client.HTTPMessage()
     seen: set[str] = set()
     for name, value in head.fields:

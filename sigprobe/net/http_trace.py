@@ -116,7 +116,7 @@ class Trace:
         }
 
     def _family_ms(self, family: int) -> float | None:
-        """The shortest connect over one family; None when there was none."""
+        """Return the shortest connect over one family; None when there was none."""
         return rounded(min((t.ms for t in self.tried if t.connected and t.address.family == family), default=None))
 
     def settle(self) -> None:
@@ -279,7 +279,7 @@ class SecureSocket(ssl.SSLSocket):
 
 
 def secure_context(ca_file: str | None = None) -> ssl.SSLContext:
-    """A verifying client context of this module's sockets. Raises FetchError when the CA file cannot be read."""
+    """Return a verifying client context of this module's sockets. Raises FetchError when the CA file cannot be read."""
     try:
         context = tls.client_context(ca_file)
     except OSError as error:  # a file that holds no certificate is an SSLError, which is one, too
@@ -289,7 +289,7 @@ def secure_context(ca_file: str | None = None) -> ssl.SSLContext:
 
 
 def certificate_facts(certificate: Any) -> tuple[str | None, str | None]:
-    """The end of a certificate as RFC 3339 UTC and its issuer's name, from what `getpeercert` gives."""
+    """Return the end of a certificate as RFC 3339 UTC and its issuer's name, from what `getpeercert` gives."""
     text = certificate.get("notAfter")
     end = None if text is None else datetime.fromtimestamp(ssl.cert_time_to_seconds(text), UTC)
     names = dict(pair for part in certificate.get("issuer", ()) for pair in part)
@@ -361,7 +361,7 @@ class _TracedSession(requests.Session):
 
 
 def session(trace: Trace) -> requests.Session:
-    """A fresh session for one request: nothing from the environment, no cookies, no retries, no redirects.
+    """Return a fresh session for one request: nothing from the environment, no cookies, no retries, no redirects.
 
     The answer's body is unread when used with `stream=True`; close the session to close the connection.
     """

@@ -78,12 +78,12 @@ class NotPermittedError(Exception):
 
 
 def ip_header_bytes(family: int) -> int:
-    """Bytes of an IP header without options."""
+    """Return bytes of an IP header without options."""
     return 40 if family == socket.AF_INET6 else 20
 
 
 def cause_of(error: OSError) -> str:
-    """The failure code of a packet that could not leave this device."""
+    """Return the failure code of a packet that could not leave this device."""
     return _ERRNO_CAUSES.get(error.errno or 0, "host_unreachable")
 
 
@@ -104,7 +104,7 @@ _ERRNO_CAUSES: Final = {
 
 
 def _icmp_cause(family: int, kind: int, code: int) -> str | None:
-    """The failure code an ICMP error stands for (RFC 792, 1812, 4443); None when it is no error."""
+    """Return the failure code an ICMP error stands for (RFC 792, 1812, 4443); None when it is no error."""
     if family == socket.AF_INET6:
         known: dict[int, dict[int, str]] = {
             1: {0: "network_unreachable", 1: "filtered", 5: "filtered", 6: "network_unreachable"},
@@ -121,7 +121,7 @@ def _icmp_cause(family: int, kind: int, code: int) -> str | None:
 
 
 def checksum(data: bytes) -> int:
-    """The Internet checksum (RFC 1071) of `data`."""
+    """Return the Internet checksum (RFC 1071) of `data`."""
     padded = data + b"\0" * (len(data) % 2)
     total: int = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
     while total >> 16:
@@ -262,7 +262,7 @@ class IcmpEcho:
         return Arrival(quoted, now, size, cause, f"ICMP type {kind} code {code} from {source}", told_by=source)
 
     def _is_ours(self, payload: bytes, seq: int, source: str) -> bool:
-        """Whether a reply belongs to one of our echoes.
+        """Return whether a reply belongs to one of our echoes.
 
         Some hosts send back less than they got. A payload too short for the token has to be its beginning, and to come
         from the address that was asked, for a number that was sent.
@@ -279,7 +279,7 @@ class IcmpEcho:
         return packed[0] == packed[1]
 
     def _quoted(self, inner: bytes) -> int | None:
-        """The sequence number of our echo that an ICMP error quotes, IP header first; None when not ours."""
+        """Return the sequence number of our echo that an ICMP error quotes, IP header first; None when not ours."""
         if self._family == socket.AF_INET6:
             offset, target, protocol = 40, inner[24:40], inner[6:7] == b"\x3a"
         else:

@@ -38,7 +38,7 @@ class Interface:
 
 
 def interfaces(proc: Path = routes.PROC) -> list[Interface] | None:
-    """All interfaces but loopback; None where the system cannot be asked."""
+    """Return all interfaces but loopback; None where the system cannot be asked."""
     try:
         from fcntl import ioctl
 
@@ -101,7 +101,7 @@ def neighbour_answers(address: str, proc: Path = routes.PROC) -> bool | None:
 
 
 def traffic(interface: str, proc: Path = routes.PROC) -> routes.Counters | None:
-    """The byte counters of an interface of this namespace, or None."""
+    """Return the byte counters of an interface of this namespace, or None."""
     for line in _lines(proc / "net" / "dev"):
         name, colon, rest = line.partition(":")
         words = rest.split()

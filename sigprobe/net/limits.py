@@ -19,19 +19,19 @@ class Deadline:
 
     @classmethod
     def after(cls, seconds: float, clock: Callable[[], float] = time.monotonic) -> Deadline:
-        """The point `seconds` from now."""
+        """Return the point `seconds` from now."""
         return cls(clock() + seconds, clock)
 
     def remaining(self) -> float:
-        """Seconds left, never negative."""
+        """Return seconds left, never negative."""
         return max(0.0, self.at_s - self._clock())
 
     def expired(self) -> bool:
-        """True once the point has passed."""
+        """Return True once the point has passed."""
         return self._clock() >= self.at_s
 
     def within(self, seconds: float) -> Deadline:
-        """The earlier of this point and `seconds` from now."""
+        """Return the earlier of this point and `seconds` from now."""
         return Deadline(min(self.at_s, self._clock() + seconds), self._clock)
 
 
@@ -59,11 +59,11 @@ class DataBudget:
             self._used += count
 
     def left_bytes(self) -> int | None:
-        """Bytes left, never negative; None means no limit."""
+        """Return bytes left, never negative; None means no limit."""
         return None if self.limit_bytes is None else max(0, self.limit_bytes - self._used)
 
     def exhausted(self) -> bool:
-        """True when nothing is left."""
+        """Return True when nothing is left."""
         return self.limit_bytes is not None and self._used >= self.limit_bytes
 
 
@@ -94,5 +94,5 @@ class Context:
 
 
 def rounded(ms: float | None) -> float | None:
-    """Milliseconds to the microsecond, as records hold them; None stays None."""
+    """Return milliseconds to the microsecond, as records hold them; None stays None."""
     return None if ms is None else round(ms, 3)

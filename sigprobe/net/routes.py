@@ -46,25 +46,25 @@ class Counters:
 
 
 def routes(family: Family, proc: Path = PROC) -> list[Route]:
-    """The usable routes of the main table; empty when the kernel does not tell."""
+    """Return the usable routes of the main table; empty when the kernel does not tell."""
     name, parse = ("route", _ipv4_route) if family == "ipv4" else ("ipv6_route", _ipv6_route)
     found = (parse(line) for line in _lines(proc / "net" / name))
     return [route for route in found if route is not None]
 
 
 def default_route(family: Family, proc: Path = PROC) -> Route | None:
-    """The default route with the lowest metric, or None."""
+    """Return the default route with the lowest metric, or None."""
     candidates = [route for route in routes(family, proc) if route.network.prefixlen == 0]
     return min(candidates, key=lambda route: route.metric, default=None)
 
 
 def main_route(proc: Path = PROC) -> Route | None:
-    """The default route most traffic takes: IPv4's, else IPv6's."""
+    """Return the default route most traffic takes: IPv4's, else IPv6's."""
     return default_route("ipv4", proc) or default_route("ipv6", proc)
 
 
 def default_gateway(family: Family | None = None, proc: Path = PROC) -> str | None:
-    """The address of the default gateway, with its zone when link-local (`fe80::1%wlan0`); None without one."""
+    """Return the address of the default gateway, with its zone when link-local (`fe80::1%wlan0`); None without one."""
     for wanted in ("ipv4", "ipv6") if family is None else (family,):
         route = default_route(wanted, proc)
         if route is not None and route.gateway is not None:
@@ -74,7 +74,7 @@ def default_gateway(family: Family | None = None, proc: Path = PROC) -> str | No
 
 
 def families(proc: Path = PROC) -> Literal["ipv4", "ipv6", "both"] | None:
-    """The address families that have a default route; None when there is none, or it is not known."""
+    """Return the address families that have a default route; None when there is none, or it is not known."""
     four = default_route("ipv4", proc) is not None
     six = default_route("ipv6", proc) is not None
     if four and six:
@@ -83,7 +83,7 @@ def families(proc: Path = PROC) -> Literal["ipv4", "ipv6", "both"] | None:
 
 
 def local_address(destination: str) -> str | None:
-    """The source address packets to an IP address would carry; None when there is no way there.
+    """Return the source address packets to an IP address would carry; None when there is no way there.
 
     A connected UDP socket asks the kernel for the route and sends nothing.
     """
@@ -97,7 +97,7 @@ def local_address(destination: str) -> str | None:
 
 
 def interface_for(destination: str, proc: Path = PROC) -> str | None:
-    """The interface that packets to an IP address leave by; None when there is no way, or it is not known."""
+    """Return the interface that packets to an IP address leave by; None when there is no way, or it is not known."""
     bare, _, zone = destination.partition("%")
     source = local_address(destination)
     if source is None:
@@ -113,7 +113,7 @@ def interface_for(destination: str, proc: Path = PROC) -> str | None:
 
 
 def access(interface: str, sys: Path = SYS) -> Literal["wifi", "cellular", "ethernet"] | None:
-    """What kind of link an interface is; None when that cannot be told.
+    """Return what kind of link an interface is; None when that cannot be told.
 
     A phone's USB tethering looks like Ethernet but may be anything behind the phone, so it is None.
     """
@@ -131,7 +131,7 @@ def access(interface: str, sys: Path = SYS) -> Literal["wifi", "cellular", "ethe
 
 
 def counters(interface: str, sys: Path = SYS) -> Counters | None:
-    """The byte counters of an interface, or None."""
+    """Return the byte counters of an interface, or None."""
     home = sys / "class" / "net" / interface / "statistics"
     try:
         return Counters(int(_text(home / "rx_bytes") or ""), int(_text(home / "tx_bytes") or ""))

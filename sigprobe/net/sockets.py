@@ -29,7 +29,7 @@ class StoppedError(Exception):
 
 
 def wait_slice(deadline: Deadline, stop: threading.Event) -> float:
-    """Seconds to wait now. Raises StoppedError on a stop and TimeoutError once the deadline has passed."""
+    """Return seconds to wait now. Raises StoppedError on a stop and TimeoutError once the deadline has passed."""
     if stop.is_set():
         raise StoppedError
     left = deadline.remaining()
@@ -71,14 +71,14 @@ _CODES: Final = {
 
 
 def code_of(error: OSError) -> str | None:
-    """The failure code of a socket error; None when it is no fault of the network or the target."""
+    """Return the failure code of a socket error; None when it is no fault of the network or the target."""
     if isinstance(error, TimeoutError):
         return "timeout"
     return _CODES.get(error.errno) if error.errno is not None else None
 
 
 def reason_of(error: OSError) -> str:
-    """A socket error in few technical words, such as `ECONNREFUSED`."""
+    """Return a socket error in few technical words, such as `ECONNREFUSED`."""
     if error.errno is not None and error.errno in errno.errorcode:
         return errno.errorcode[error.errno]
     return str(error) or type(error).__name__
@@ -93,7 +93,7 @@ _CERTIFICATE_CODES: Final = {
 
 
 def certificate_code(verify_code: int, otherwise: str = "tls_failed") -> str:
-    """The failure code of an OpenSSL verify code (X509_V_ERR_*)."""
+    """Return the failure code of an OpenSSL verify code (X509_V_ERR_*)."""
     return _CERTIFICATE_CODES.get(verify_code, otherwise)
 
 
@@ -108,7 +108,7 @@ _TLS_REASONS: Final = {
 
 
 def tls_code(error: ssl.SSLError) -> str:
-    """The failure code of a TLS handshake that failed for another reason than the certificate.
+    """Return the failure code of a TLS handshake that failed for another reason than the certificate.
 
     `tls_refused`: the server ended it with an alert; `tls_too_old`: it has no version of 1.2 or newer;
     `tls_not_spoken`: what answered does not speak TLS.
@@ -124,7 +124,7 @@ _LABEL: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
 
 def ascii_hostname(name: str) -> str:
-    """A host name as it is asked for: punycode for other scripts, no final dot. Raises ValueError for none."""
+    """Return a host name as it is asked for: punycode for other scripts, no final dot. Raises ValueError for none."""
     host = name
     if not name.isascii():
         import idna
@@ -140,7 +140,7 @@ def ascii_hostname(name: str) -> str:
 
 
 def is_ip(text: str) -> bool:
-    """True for an IPv4 or IPv6 address, the latter with or without a scope."""
+    """Return True for an IPv4 or IPv6 address, the latter with or without a scope."""
     try:
         ipaddress.ip_address(text)
     except ValueError:

@@ -41,7 +41,7 @@ TargetUrl = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(
 
 
 def shown_url(url: str) -> str:
-    """A URL as it may be stored: no userinfo, no query values (`?a=&b=`), no fragment."""
+    """Return a URL as it may be stored: no userinfo, no query values (`?a=&b=`), no fragment."""
     parts = urlsplit(url)
     # a part without `=` may be a bare value, so it goes too
     keys = [part.partition("=")[0] + "=" for part in parts.query.split("&") if "=" in part]
@@ -64,7 +64,7 @@ def same_host(url: str, other: str) -> bool:
 
 
 def bare_host(url: str) -> str:
-    """The host of a URL in ASCII and lower case, without `www.`. Raises ValueError for no host name."""
+    """Return the host of a URL in ASCII and lower case, without `www.`. Raises ValueError for no host name."""
     host = (urlsplit(url).hostname or "").lower()
     if sockets.is_ip(host):
         return host
@@ -74,7 +74,7 @@ def bare_host(url: str) -> str:
 
 
 def redirect_target(url: str, status: int | None, headers: Mapping[str, str] | None) -> str | None:
-    """Where an answer to `url` sends on, as an absolute URL without userinfo and fragment; None when nowhere.
+    """Return where an answer to `url` sends on, as an absolute URL without userinfo and fragment; None when nowhere.
 
     `Location` is read as browsers read it (WHATWG URL): blanks around it are dropped, those within and other
     characters are percent-encoded as UTF-8, and backslashes count as slashes.
@@ -111,7 +111,7 @@ _SCHEME: Final = re.compile(r"(https?):([/\\]*)", re.I)
 
 
 def _plain_reference(text: str, base_scheme: str) -> str:
-    """A reference with the slashes that RFC 3986 wants: `https:\\\\x`, `http:/x` and `\\x` are common."""
+    """Return a reference with the slashes that RFC 3986 wants: `https:\\\\x`, `http:/x` and `\\x` are common."""
     found = _SCHEME.match(text)
     scheme, rest = ("", text) if found is None else (found[1].lower(), text[found.end(1) + 1 :])
     head, mark, query = re.match(r"([^?#]*)([?#]?)(.*)", rest, re.S).groups()  # type: ignore[union-attr]

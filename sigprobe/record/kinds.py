@@ -300,30 +300,30 @@ _UNKNOWN: Final = KindInfo(title="")
 
 
 def info(kind: str) -> KindInfo:
-    """The entry of a kind; an empty one for a kind of a later version."""
+    """Return the entry of a kind; an empty one for a kind of a later version."""
     return KINDS.get(kind, _UNKNOWN)
 
 
 def way(kind: str) -> Way:
-    """The transport over which a kind proves anything."""
+    """Return the transport over which a kind proves anything."""
     return info(kind).way
 
 
 def measures_rate(kind: str) -> bool:
-    """Whether a kind states the rate of the link, in bits per second."""
+    """Return whether a kind states the rate of the link, in bits per second."""
     return any(number.metric.endswith("_bps") for number in info(kind).numbers)
 
 
 def first_number(data: Mapping[str, Any], keys: tuple[str, ...]) -> int | float | None:
-    """The first of the keys that holds a number; None when none does."""
+    """Return the first of the keys that holds a number; None when none does."""
     return next((value for value in map(data.get, keys) if is_number(value)), None)
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
-    """True for an int or a float; a bool is no number."""
+    """Return True for an int or a float; a bool is no number."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def numbers() -> tuple[Number, ...]:
-    """Every number of every kind, each metric once."""
+    """Return every number of every kind, each metric once."""
     return tuple({number.metric: number for kind in KINDS.values() for number in kind.numbers}.values())

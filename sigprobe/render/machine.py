@@ -141,7 +141,7 @@ _LOOKS_LIKE_NUMBER: Final = re.compile(r"[0-9][0-9.,]*([eE][+-]?[0-9]+)?|[0-9]{1
 
 
 def csv_rows(records: Iterable[Record], dialect: Dialect = "plain", *, header: bool = True) -> Iterator[str]:
-    """The records as CSV text, one piece per record, the header first; lines end in CR LF (RFC 4180).
+    """Yield the records as CSV text, one piece per record, the header first; lines end in CR LF (RFC 4180).
 
     `excel-id` opens by double click in Excel with Indonesian settings: a BOM, `;`, a decimal comma. Text that looks
     like a number becomes `="…"`, so that TPS numbers stay whole.

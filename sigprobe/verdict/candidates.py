@@ -56,5 +56,5 @@ MIXED: Final = (CONGESTION, SERVICE_DOWN, SITE_UPLINK)
 
 
 def first(front: Iterable[Candidate], rest: Iterable[Candidate]) -> tuple[Candidate, ...]:
-    """The candidates with those of `front` moved to the front, each once."""
+    """Return the candidates with those of `front` moved to the front, each once."""
     return tuple(dict.fromkeys([*front, *rest]))

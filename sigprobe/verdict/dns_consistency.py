@@ -111,7 +111,7 @@ def settled(
     own_look: tuple[bool, str | None] | None = None,
     other_look: tuple[bool, str | None] | None = None,
 ) -> Compared:
-    """The word after a further question. Each may be left out.
+    """Return the word after a further question. Each may be left out.
 
     `for_no_name`: what the system's resolver told for a name that cannot exist. `own_look`, `other_look`: whether the
     server at either answer has a verified certificate for the name, and the failure code if not.
@@ -153,17 +153,17 @@ def _is_block_page(name: str, mine: Told) -> bool:
 
 
 def union(rows: Iterable[Told]) -> frozenset[str]:
-    """All addresses that anybody told."""
+    """Return all addresses that anybody told."""
     return frozenset(address for row in rows for address in row.addresses)
 
 
 def agree(rows: Sequence[Told]) -> bool:
-    """Whether there is at least one answer, and an address that all of them hold."""
+    """Return whether there is at least one answer, and an address that all of them hold."""
     return bool(rows) and bool(frozenset.intersection(*(row.addresses for row in rows)))
 
 
 def kinds(addresses: Iterable[str]) -> set[str]:
-    """Which kinds of address are among these: `void`, `private`, `public`. What is no address has none."""
+    """Return which kinds of address are among these: `void`, `private`, `public`. What is no address has none."""
     found = set()
     for text in addresses:
         try:

@@ -46,7 +46,7 @@ def lying(facts: Facts) -> Verdict | None:
 
 
 def _tampered(facts: Facts) -> Verdict | None:
-    """A check of names found an answer that cannot be right; only some of its reasons accuse anybody."""
+    """Return a check of names found an answer that cannot be right; only some of its reasons accuse anybody."""
     found = [r for r in facts.answered if code(r) == "tampered"]
     if not found:
         return None
@@ -74,7 +74,7 @@ def _false_page(facts: Facts) -> Verdict | None:
 
 
 def compared(facts: Facts, host: str) -> dns_consistency.Compared | None:
-    """The system's resolvers and the others, as the walk asked them for a host."""
+    """Return the system's resolvers and the others, as the walk asked them for a host."""
     rows = [
         dns_consistency.Told(
             system=row.get("system") is True,
@@ -100,7 +100,7 @@ def hosts_file(facts: Facts) -> Verdict | None:
 
 
 def fixed(facts: Facts, host: str) -> bool:
-    """Whether the hosts file holds a name."""
+    """Return whether the hosts file holds a name."""
     return host in (facts.path.get("fixed_names") or ())
 
 
@@ -109,12 +109,12 @@ def _in_file(facts: Facts, host: str) -> set[str]:
 
 
 def _everywhere(facts: Facts, host: str) -> set[str]:
-    """Every address that any name server told for a host."""
+    """Return every address that any name server told for a host."""
     return {str(address) for row in facts.asked(host) for address in row.get("answers") or ()}
 
 
 def disputed(facts: Facts, host: str) -> bool:
-    """Whether the system's resolvers and the others have no address of a host in common."""
+    """Return whether the system's resolvers and the others have no address of a host in common."""
     if fixed(facts, host):
         return False
     found = compared(facts, host)
@@ -122,7 +122,7 @@ def disputed(facts: Facts, host: str) -> bool:
 
 
 def agreed(facts: Facts, host: str) -> bool:
-    """Whether the address of a host is beyond doubt: others tell it too, or no resolver was needed for it."""
+    """Return whether the address of a host is beyond doubt: others tell it too, or no resolver was needed for it."""
     if ip(host) is not None:
         return True
     if fixed(facts, host):
@@ -132,7 +132,7 @@ def agreed(facts: Facts, host: str) -> bool:
 
 
 def _proven(facts: Facts, host: str, failed: list[Result]) -> float | None:
-    """How sure it is that the others are right and the system's resolver is wrong; None when it is not.
+    """Return how sure it is that the others are right and the system's resolver is wrong; None when it is not.
 
     A copy of the service that is down is no lie: where an address is told that can be the service's, a stranger must
     have answered there.
@@ -175,7 +175,7 @@ def _forwarder_is_fine(facts: Facts) -> bool:
 
 
 def _operators(facts: Facts, rows: list[WalkEntry]) -> bool:
-    """Whether these resolvers are the operator's: handed out over the device's own modem, and none set by hand.
+    """Return whether these resolvers are the operator's: handed out over the device's own modem, and none set by hand.
 
     Behind a router a resolver may be this place's own, another site's, or one that was set by hand; its address alone
     does not tell. A private address is never the operator's by itself.
@@ -191,12 +191,12 @@ def _operators(facts: Facts, rows: list[WalkEntry]) -> bool:
 
 
 def failing_name_alone(facts: Facts, host: str) -> bool:
-    """Whether every resolver fails for this name (SERVFAIL) while another name is found."""
+    """Return whether every resolver fails for this name (SERVFAIL) while another name is found."""
     rows = [row for row in facts.asked(host) if row.get("rcode") is not None]
     known = any(row.get("answers") for row in facts.rows("names") if row.get("host") != host)
     return bool(rows) and known and all(row.get("rcode") == "SERVFAIL" for row in rows)
 
 
 def looked_up(results: list[Result]) -> Result | None:
-    """A name that was found well, at every resolver asked."""
+    """Return a name that was found well, at every resolver asked."""
     return next((r for r in results if way(r.kind) is Way.NAME and r.outcome is Outcome.OK), None)

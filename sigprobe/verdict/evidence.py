@@ -50,7 +50,7 @@ class Rtts:
 
     @property
     def lost(self) -> int:
-        """How many never came back."""
+        """Return how many never came back."""
         return self.sent - len(self.seen_ms)
 
     @property
@@ -76,29 +76,29 @@ class Facts:
     # --- the walk outwards ----------------------------------------------------------------------------------
 
     def rows(self, name: str) -> list[WalkEntry]:
-        """One of the walk's lists; empty when there is none."""
+        """Return one of the walk's lists; empty when there is none."""
         found = self.path.get(name)
         return [row for row in found if isinstance(row, Mapping)] if isinstance(found, list | tuple) else []
 
     def part(self, name: str) -> WalkEntry:
-        """One of the walk's parts; empty when there is none."""
+        """Return one of the walk's parts; empty when there is none."""
         found = self.path.get(name)
         return found if isinstance(found, Mapping) else {}
 
     @cached_property
     def walked(self) -> bool:
-        """Whether a walk was made that had something to reach."""
+        """Return whether a walk was made that had something to reach."""
         return bool(self.walks) and bool(self.rows("references") or self.rows("targets") or self.part("gateway"))
 
     @cached_property
     def network(self) -> Network:
-        """The link as the last result was tagged."""
+        """Return the link as the last result was tagged."""
         everything = [*self.walks, *self.seen, *self.left_out]
         return everything[0].tags.network if everything else Network()
 
     @cached_property
     def gateway_answers(self) -> bool | None:
-        """Whether the gateway said anything at all; None when nobody asked it."""
+        """Return whether the gateway said anything at all; None when nobody asked it."""
         gateway = self.part("gateway")
         near = [r for r in self.answered if r.target.address == "default-gateway"]
         relays = [row for row in self.rows("resolvers") if row.get("place") == "link" and row.get("answers")]
@@ -111,7 +111,7 @@ class Facts:
 
     @cached_property
     def hop_beyond(self) -> bool:
-        """Whether a router beyond the gateway said anything."""
+        """Return whether a router beyond the gateway said anything."""
         return bool(self.path.get("hop_beyond"))
 
     @cached_property
@@ -128,13 +128,13 @@ class Facts:
 
     @cached_property
     def collector_fine(self) -> bool:
-        """Whether a collector beyond this network answered over a verified connection."""
+        """Return whether a collector beyond this network answered over a verified connection."""
         rows = [row for row in self.rows("collectors") if row.get("place", "beyond") == "beyond"]
         return any(row.get("failure") is None and row.get("tls_verified") for row in rows)
 
     @cached_property
     def beyond(self) -> bool | None:
-        """Whether anything beyond the gateway answered; None when nothing was asked there."""
+        """Return whether anything beyond the gateway answered; None when nothing was asked there."""
         if self.points or self.tls_fine or self.collector_fine:
             return True
         if any(proves(r) and distance(r) is Distance.FAR for r in self.answered):
@@ -158,24 +158,24 @@ class Facts:
 
     @cached_property
     def second(self) -> WalkEntry:
-        """What the walk saw when it looked again; empty where it did not."""
+        """Return what the walk saw when it looked again; empty where it did not."""
         return self.part("second")
 
     def again(self, host: str) -> list[WalkEntry]:
-        """The second looks at a host."""
+        """Return the second looks at a host."""
         found = self.second.get("web")
         rows = [row for row in found if isinstance(row, Mapping)] if isinstance(found, list | tuple) else []
         return [row for row in rows if row.get("host") == host]
 
     @cached_property
     def collectors_again(self) -> list[WalkEntry]:
-        """The second looks at collectors that had failed."""
+        """Return the second looks at collectors that had failed."""
         found = self.second.get("collectors")
         return [row for row in found if isinstance(row, Mapping)] if isinstance(found, list | tuple) else []
 
     @cached_property
     def own_modem(self) -> bool:
-        """Whether the device is itself the modem of the link: then everything beyond it is the operator's."""
+        """Return whether the device is itself the modem of the link: then everything beyond it is the operator's."""
         return self.network.access == "cellular"
 
     @cached_property
@@ -186,26 +186,26 @@ class Facts:
 
     @cached_property
     def operator_has_no_route(self) -> bool:
-        """Whether a router that is certainly the operator's reported that there is no route."""
+        """Return whether a router that is certainly the operator's reported that there is no route."""
         found = [ip(text) for text in self.told_no_route]
         return any(a is not None and (self.own_modem or beyond_the_site(a)) for a in found)
 
     # --- names ----------------------------------------------------------------------------------------------
 
     def asked(self, host: str, *, system: bool | None = None) -> list[WalkEntry]:
-        """What resolvers said of a host: the system's own (True), the others (False), or all."""
+        """Return what resolvers said of a host: the system's own (True), the others (False), or all."""
         rows = [row for row in self.rows("names") if row.get("host") == host]
         return rows if system is None else [row for row in rows if row.get("system") is system]
 
     def looks(self, host: str) -> list[WalkEntry]:
-        """The walk's second looks at a host."""
+        """Return the walk's second looks at a host."""
         return [row for row in self.rows("web") if row.get("host") == host]
 
     # --- times ----------------------------------------------------------------------------------------------
 
     @cached_property
     def near_rtts(self) -> Rtts:
-        """All echoes to the gateway."""
+        """Return all echoes to the gateway."""
         found = list(self._rtts(gateway=True))
         return Rtts("gateway", sum(r.sent for r in found), tuple(ms for r in found for ms in r.seen_ms))
 
@@ -231,7 +231,7 @@ class Facts:
 
     @cached_property
     def excess_ms(self) -> float | None:
-        """How much longer the way beyond the gateway takes than the way to it; None when it is not known."""
+        """Return how much longer the way beyond the gateway takes than the way to it; None when it is not known."""
         medians = [statistics.median(row.seen_ms) for row in self.far_rtts]
         if not medians:
             return None
@@ -248,7 +248,7 @@ class Facts:
 
     @cached_property
     def missed_questions(self) -> float | None:
-        """The share of small UDP questions that were not answered; None when none was asked or none answered."""
+        """Return the share of small UDP questions that were not answered; None when none was asked or none answered."""
         asked = self.second.get("questions")
         if not isinstance(asked, Mapping) or not is_number(asked.get("sent")) or not asked["sent"]:
             return None
@@ -256,7 +256,7 @@ class Facts:
 
     @cached_property
     def echoes_limited(self) -> bool:
-        """Whether echoes are lost and small questions are not: a router limits echoes on purpose."""
+        """Return whether echoes are lost and small questions are not: a router limits echoes on purpose."""
         return self.missed_questions is not None and self.missed_questions < HEAVY_QUESTIONS
 
 
@@ -280,12 +280,12 @@ def _numbers(values: object) -> tuple[float, ...]:
 
 
 def code(result: Result) -> str | None:
-    """The failure code of a result, or None."""
+    """Return the failure code of a result, or None."""
     return None if result.failure is None else result.failure.code
 
 
 def proves(result: Result) -> bool:
-    """Whether an answer proves a way to where it claims to come from.
+    """Return whether an answer proves a way to where it claims to come from.
 
     A resolver may answer from its cache or stand inside the operator's network; a plain page may come from a
     captive portal, so over a distance only TLS counts.
@@ -298,12 +298,12 @@ def proves(result: Result) -> bool:
 
 
 def only_icmp_silent(result: Result) -> bool:
-    """True for a ping without a reply: many hosts and firewalls drop ICMP, so alone it says little."""
+    """Return True for a ping without a reply: many hosts and firewalls drop ICMP, so alone it says little."""
     return way(result.kind) is Way.ECHO and result.data.get("method") != "tcp" and code(result) in SILENT
 
 
 def distance(result: Result) -> Distance:
-    """How far away the target of a result is."""
+    """Return how far away the target of a result is."""
     if result.target.address == "default-gateway":
         return Distance.LINK
     if way(result.kind) is Way.NAME:
@@ -329,7 +329,7 @@ def _distance_of(address: Address, gateway: Address | None) -> Distance:
 
 
 def host_of(result: Result) -> str:
-    """The host a result is about, so that two checks of one service count as one."""
+    """Return the host a result is about, so that two checks of one service count as one."""
     address = result.target.address or result.target.address_used or result.target.name
     try:
         host = urlsplit(address).hostname if "//" in address else address
@@ -339,7 +339,7 @@ def host_of(result: Result) -> str:
 
 
 def ip(text: str | None) -> Address | None:
-    """An address from `1.2.3.4`, `1.2.3.4:443`, `[::1]:443`, `fe80::1%eth0`; None for anything else."""
+    """Return an address from `1.2.3.4`, `1.2.3.4:443`, `[::1]:443`, `fe80::1%eth0`; None for anything else."""
     if not text:
         return None
     bare = text.partition("%")[0]

@@ -25,7 +25,7 @@ class Reading:
 
 
 def readings(result: Result, profile: Profile | None) -> Iterator[Reading]:
-    """The numbers of a result that a profile can grade; missing ones are left out."""
+    """Yield the numbers of a result that a profile can grade; missing ones are left out."""
     for number in kinds.info(result.kind).numbers:
         value = kinds.first_number(result.data, number.keys)
         if value is None:

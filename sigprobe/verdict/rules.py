@@ -59,7 +59,7 @@ def _nothing_measured(facts: Facts) -> Verdict | None:
 
 
 def _modem_silent(facts: Facts) -> Verdict | None:
-    """A modem that searches, or is registered in a weak signal or without data; only where nothing answered."""
+    """Return a modem that searches, or is registered in a weak signal or without data; only where nothing answered."""
     registration = (facts.network.registration or "").lower()
     if not registration or facts.beyond or facts.network.access not in (None, "cellular"):
         return None
@@ -83,7 +83,7 @@ def _modem_silent(facts: Facts) -> Verdict | None:
 
 
 def _weak_signal(facts: Facts) -> Verdict | None:
-    """What answered falls short over the radio itself (rate, loss, delay), and the signal explains it."""
+    """Return what answered falls short over the radio itself (rate, loss, delay), and the signal explains it."""
     short = [s.result for s in facts.short if s.metric not in PAGE_TIMES]
     if facts.network.access == "cellular" and _weak(facts) and short and not facts.failed:
         return say(OPERATOR, "weak_signal", 0.9, short, facts.walks)
@@ -196,12 +196,12 @@ def _portal(facts: Facts) -> Verdict | None:
 
 
 def verified_anywhere(facts: Facts) -> bool:
-    """Whether any page or collector beyond this network answered with a certificate that holds."""
+    """Return whether any page or collector beyond this network answered with a certificate that holds."""
     return bool(facts.tls_fine or facts.collector_fine)
 
 
 def _sent_away(result: Result) -> bool:
-    """Whether a page sends its visitors to a host that is not its own, with or without `www.`."""
+    """Return whether a page sends its visitors to a host that is not its own, with or without `www.`."""
     other = str(result.data.get("redirect_host") or "").lower()
     return bool(other) and other.removeprefix("www.") != service_rules.host_of(result).removeprefix("www.")
 
@@ -230,7 +230,7 @@ def _uplink_first() -> tuple[Candidate, ...]:
 
 
 def _interception(facts: Facts) -> Verdict | None:
-    """The same unknown issuer on different services' certificates, and no good one anywhere."""
+    """Return the same unknown issuer on different services' certificates, and no good one anywhere."""
     strange = [r for r in facts.failed if code(r) == "tls_untrusted"]
     if len({service_rules.host_of(r) for r in strange}) < 2 or facts.tls_fine or facts.collector_fine:
         return None
@@ -317,7 +317,7 @@ def _ipv6(facts: Facts) -> Verdict | None:
 
 
 def _collector(facts: Facts) -> Verdict | None:
-    """Every collector is out of reach while the way is open; a target on a collector's host counts to it."""
+    """Return every collector is out of reach while the way is open; a target on a collector's host counts to it."""
     rows = facts.rows("collectors")
     if not rows or any(row.get("failure") is None for row in rows):
         return None
@@ -352,7 +352,7 @@ def _only_late(rows: Sequence[WalkEntry]) -> bool:
 
 
 def _collector_speaks(facts: Facts) -> Verdict | None:
-    """A collector answers with an error of its own over a certificate that holds, twice."""
+    """Return a collector answers with an error of its own over a certificate that holds, twice."""
     rows = facts.rows("collectors")
     wrong = [row for row in rows if row.get("tls_verified") and _is_error(row.get("status_code"))]
     if not wrong or len(wrong) != len(rows) or facts.failed:

@@ -68,7 +68,7 @@ def one(facts: Facts) -> Verdict | None:
 
 
 def _own_word(facts: Facts, failed: Sequence[Result]) -> str | None:
-    """The cause that a service states about itself over a certificate that holds for its name, in both looks.
+    """Return the cause that a service states about itself over a certificate that holds for its name, in both looks.
 
     An error page, a refusal (403, 429, 451), or its own certificate out of date, with address and clock beyond doubt.
     A login (401), a proxy (407, or any proxy in between) and a portal (511) are no service's word.
@@ -102,7 +102,7 @@ def _own_word(facts: Facts, failed: Sequence[Result]) -> str | None:
 
 
 def _is_over(facts: Facts, result: Result) -> bool:
-    """Whether the second look found well what had failed: an answer below 400 over a certificate that holds."""
+    """Return whether the second look found well what had failed: an answer below 400 over a certificate that holds."""
     rows = facts.again(host_of(result))
     tls = [row for row in rows if row.get("tls")]
     fine = [
@@ -120,7 +120,7 @@ def _is_good(row: WalkEntry) -> bool:
 
 
 def slow(facts: Facts) -> Verdict | None:
-    """One page takes long while others are quick: described, and nobody is named for it."""
+    """Return one page takes long while others are quick: described, and nobody is named for it."""
     if facts.failed:
         return None
     late = [s.result for s in facts.short if s.metric in PAGE_TIMES]
@@ -132,17 +132,17 @@ def slow(facts: Facts) -> Verdict | None:
 
 
 def _loud(facts: Facts) -> list[Result]:
-    """What failed, but for pings: many hosts drop ICMP, so alone it says little."""
+    """Return what failed, but for pings: many hosts drop ICMP, so alone it says little."""
     return [r for r in facts.failed if not only_icmp_silent(r)]
 
 
 def _waited(result: Result) -> bool:
-    """A request was sent in full, and no answer came."""
+    """Return a request was sent in full, and no answer came."""
     return code(result) == "timeout" and result.data.get("send_ms") is not None
 
 
 def _clock_is_known(facts: Facts) -> bool:
-    """Whether servers, receipts or GPS say that this device's clock is right."""
+    """Return whether servers, receipts or GPS say that this device's clock is right."""
     told = [abs(offset) * 1000 for offset in facts.clock_offsets_s.values()]
     told += [abs(r.tags.clock.offset_est_ms) for r in facts.seen if r.tags.clock.offset_est_ms is not None]
     return bool(told) and max(told) < CLOCK_WRONG_S * 1000

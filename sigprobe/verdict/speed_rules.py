@@ -53,7 +53,7 @@ def own_traffic(facts: Facts) -> Verdict | None:
 
 
 def _capacity_bps(facts: Facts) -> float | None:
-    """What the link carries: the best of a speed test and of a train of packets; None when neither is known."""
+    """Return what the link carries: the best of a speed test and of a train of packets; None when neither is known."""
     found = [facts.part("whole").get("far_bps")]
     for result in facts.answered:
         if measures_rate(result.kind):
@@ -118,13 +118,13 @@ def _small(result: Result) -> bool:
 
 
 def _queues_under_load(result: Result) -> bool:
-    """Whether a link and not a server is the bottleneck: its queue fills while the test runs."""
+    """Return whether a link and not a server is the bottleneck: its queue fills while the test runs."""
     idle, loaded = result.data.get("idle_rtt_ms"), result.data.get("loaded_rtt_ms")
     return is_number(idle) and is_number(loaded) and float(loaded or 0) - float(idle or 0) >= QUEUE_MS
 
 
 def _near_is_fine(facts: Facts) -> bool:
-    """The way to the gateway is quick and loses nothing, or there is no gateway to lose it to."""
+    """Return the way to the gateway is quick and loses nothing, or there is no gateway to lose it to."""
     near = facts.near_rtts
     if not near.sent:
         return False

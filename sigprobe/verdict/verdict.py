@@ -51,7 +51,7 @@ class Verdict:
     candidates: tuple[Candidate, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The verdict as it stands in the run record and in `--json`."""
+        """Return the verdict as it stands in the run record and in `--json`."""
         return {
             "owner": self.owner,
             "cause": self.cause,
@@ -68,7 +68,7 @@ def say(
     *groups: Sequence[Result],
     candidates: Sequence[Candidate] = (),
 ) -> Verdict:
-    """A verdict whose first group holds the targets concerned; all groups are its evidence."""
+    """Return a verdict whose first group holds the targets concerned; all groups are its evidence."""
     names = dict.fromkeys(r.target.name for r in groups[0] if way(r.kind) is not Way.WALK) if groups else {}
     ids = dict.fromkeys(r.id for group in groups for r in group)
     return Verdict(owner, cause, confidence, tuple(ids), tuple(names), tuple(candidates))

@@ -20,7 +20,7 @@ Spawn = Callable[..., "subprocess.Popen[str]"]
 
 
 def settings(folder: Path, collector: str | None, *, every_min: int = 1440, **keys: Any) -> Path:
-    """A settings file with one quick check; `keys` are added to the collector's entry."""
+    """Return a settings file with one quick check; `keys` are added to the collector's entry."""
     token = folder / "token"
     token.touch(mode=0o600)
     token.write_text("secret")
@@ -41,7 +41,7 @@ def settings(folder: Path, collector: str | None, *, every_min: int = 1440, **ke
 
 
 def eager_probe() -> str:
-    """A probe whose first test is due within a second, and that holds back longest after a link came up."""
+    """Return a probe whose first test is due within a second, and that holds back longest after a link came up."""
     while True:
         name = str(uuid.uuid4())
         if share(name, "schedule") < 0.03 and share(name, "link") > 0.95:
@@ -60,7 +60,7 @@ class Manager:
 
     @property
     def heard(self) -> list[str]:
-        """All assignments so far."""
+        """Return all assignments so far."""
         while True:
             try:
                 self._heard += self.socket.recv(4096).decode().splitlines()
@@ -70,7 +70,7 @@ class Manager:
 
 @contextmanager
 def manager(folder: Path) -> Iterator[Manager]:
-    """A notification socket."""
+    """Provide a notification socket."""
     made = Manager(folder / "notify")
     try:
         yield made

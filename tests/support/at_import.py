@@ -10,7 +10,7 @@ from tests.support.requirements import ROOT
 
 
 def nodes_at_import(tree: ast.AST) -> Iterator[ast.AST]:
-    """Every node that is evaluated while the module is imported: all but the bodies of functions."""
+    """Yield every node that is evaluated while the module is imported: all but the bodies of functions."""
     yield tree
     if isinstance(tree, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
         # the body runs later; defaults, decorators and annotations belong to the import
@@ -38,7 +38,7 @@ class _Module:
                 self.imported |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
 
     def uses(self, module: str, name: str) -> Iterator[tuple[ast.AST, bool]]:
-        """Each place that reads `module.name`, and whether it copies the value at import."""
+        """Yield each place that reads `module.name`, and whether it copies the value at import."""
         for node in ast.walk(self.tree):
             early = id(node) in self.early
             if isinstance(node, ast.ImportFrom) and node.module == module and self.name != module:
@@ -62,7 +62,7 @@ def copies(module: str, name: str) -> list[str]:
 
 
 def readers(module: str, name: str) -> list[str]:
-    """Where the package reads `module.name` each time it runs."""
+    """Return where the package reads `module.name` each time it runs."""
     return [f"{at}:{node.lineno}" for at, node, early in _uses(module, name) if not early]  # type: ignore[attr-defined]
 
 

@@ -27,7 +27,7 @@ PROBE_ID = "0190a5c0-0000-4000-8000-0000000000bb"
 
 
 def make_result(seq: int = 1, **changes: Any) -> Result:
-    """A record in the queue of a probe; `changes` are fields of `Result`."""
+    """Return a record in the queue of a probe; `changes` are fields of `Result`."""
     fields: dict[str, Any] = {
         "id": new_id(),
         "run_id": new_id(),
@@ -53,12 +53,12 @@ def make_result(seq: int = 1, **changes: Any) -> Result:
 
 
 def failed_result(code: str = "timeout", **changes: Any) -> Result:
-    """A record of a check that failed."""
+    """Return a record of a check that failed."""
     return make_result(outcome=Outcome.FAILED, failure=Failure(code), **changes)
 
 
 def batch_of(*lines: bytes | Result) -> batches.Batch:
-    """A batch of stored lines, whatever they hold."""
+    """Return a batch of stored lines, whatever they hold."""
     raw = [line.to_line() if isinstance(line, Result) else line for line in lines]
     return batches.build_batch([(str(n), line) for n, line in enumerate(raw)])
 

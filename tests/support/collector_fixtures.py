@@ -20,7 +20,7 @@ from tests.support.postgres import Postgres
 
 @pytest.fixture
 def make_collector(tmp_path: Path) -> Iterator[Callable[..., Collector]]:
-    """A function that makes a collector with given `Settings` fields, and optionally over an open store."""
+    """Provide a function that makes a collector with given `Settings` fields, and optionally over an open store."""
     opened: list[tuple[TestClient, Engine]] = []
 
     def make(engine: Engine | None = None, *, client_host: str = "127.0.0.1", **settings: Any) -> Collector:
@@ -49,13 +49,13 @@ def make_collector(tmp_path: Path) -> Iterator[Callable[..., Collector]]:
 
 @pytest.fixture
 def collector(make_collector: Callable[..., Collector]) -> Collector:
-    """A collector on loopback over SQLite."""
+    """Return a collector on loopback over SQLite."""
     return make_collector()
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """One running PostgreSQL for all tests that want one."""
+    """Provide one running PostgreSQL for all tests that want one."""
     server = Postgres()
     try:
         server.start()
@@ -66,7 +66,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database, once on each engine."""
+    """Return the URL of an empty database, once on each engine."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/store.db"
     return str(request.getfixturevalue("postgres").new_database())
@@ -74,7 +74,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def engine(database: str) -> Iterator[Engine]:
-    """An open store on each engine."""
+    """Provide an open store on each engine."""
     opened = store.open_store(database)
     yield opened
     opened.dispose()

@@ -33,7 +33,7 @@ def run(*args: str, database: str) -> subprocess.CompletedProcess[str]:
 
 
 def new_token(role: str, name: str, database: str) -> str:
-    """A token from the command line: the last line of its stdout."""
+    """Return a token from the command line: the last line of its stdout."""
     done = run("token", "create", f"--{role}", name, database=database)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()[-1]
@@ -58,7 +58,7 @@ class Server:
         )
 
     def rss_kb(self) -> int:
-        """The process's highest resident memory so far, in KiB."""
+        """Return the process's highest resident memory so far, in KiB."""
         with open(f"/proc/{self.process.pid}/status", encoding="ascii") as status:
             found = re.search(r"VmHWM:\s+(\d+) kB", status.read())
         assert found is not None

@@ -74,7 +74,7 @@ def _stream(errors: str) -> io.TextIOWrapper:
 
 
 def _text(stream: io.TextIOWrapper) -> str:
-    """What was written, with the line ends that `subprocess` gives in text mode."""
+    """Return what was written, with the line ends that `subprocess` gives in text mode."""
     stream.flush()
     buffer = stream.buffer
     assert isinstance(buffer, io.BytesIO)

@@ -21,7 +21,7 @@ class Driving:
         self.rows: list[dict[str, Any]] = []
 
     def row(self) -> dict[str, Any]:
-        """The next line of its output."""
+        """Return the next line of its output."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line, self.process.stderr.read() if self.process.stderr else ""
@@ -29,7 +29,7 @@ class Driving:
         return self.rows[-1]
 
     def row_where(self, wanted: Callable[[dict[str, Any]], bool], most: int = 25) -> dict[str, Any]:
-        """The next point that is as wanted, among so many."""
+        """Return the next point that is as wanted, among so many."""
         for _ in range(most):
             if wanted(self.row()):
                 return self.rows[-1]

@@ -16,7 +16,7 @@ __all__ = ["database", "engine", "laptop", "postgres"]
 
 @pytest.fixture
 def laptop(tmp_path: Path) -> Iterator[Callable[..., Laptop]]:
-    """A function that makes a laptop: a name, and how many results wait in its queue."""
+    """Provide a function that makes a laptop: a name, and how many results wait in its queue."""
     opened: list[Buffer] = []
 
     def make(name: str, waiting: int = 0, **options: object) -> Laptop:

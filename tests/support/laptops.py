@@ -32,7 +32,7 @@ class Laptop:
         return [self.buffer.put(make_result(**changes)).result.id for _ in range(count)]
 
     def lines(self, *states: State) -> dict[str, bytes]:
-        """The stored bytes by id."""
+        """Return the stored bytes by id."""
         return {row.id: row.line for row in self.buffer.rows(*states)}
 
     def take(self, path: Path) -> TakenIn:
@@ -46,7 +46,7 @@ class Laptop:
             return offline.apply_receipts(self.buffer, file, offline.verify(file))
 
     def config(self, max_mb: int = 256) -> Path:
-        """A settings file for this queue."""
+        """Return a settings file for this queue."""
         path = self.folder / "config.yaml"
         path.write_text(
             'probe: {tps_id: "3273011001005"}\n'
@@ -64,14 +64,14 @@ def pack(raw: bytes) -> bytes:
 
 
 def whole(lines: Sequence[bytes], header: bytes = HEADER, **trailer: Any) -> bytes:
-    """A file with a trailer that fits, but for what is given."""
+    """Return a file with a trailer that fits, but for what is given."""
     raw = b"".join(line + b"\n" for line in (header, *lines))
     end = {"end": True, "count": len(lines), "sha256": hashlib.sha256(raw).hexdigest()} | trailer
     return pack(raw + json.dumps(end, separators=(",", ":")).encode() + b"\n")
 
 
 def receipts_file(path: Path, *receipts: tuple[str, str, str]) -> Path:
-    """A file of receipts: (id, SHA-256 in hex, status) each."""
+    """Return a file of receipts: (id, SHA-256 in hex, status) each."""
     with transfer_file.writing(
         path, transfer_file.Header(transfer_file.RECEIPTS, 1, None, "2029-02-14T07:05:01.123Z")
     ) as writer:
@@ -81,5 +81,5 @@ def receipts_file(path: Path, *receipts: tuple[str, str, str]) -> Path:
 
 
 def sha256(line: bytes) -> str:
-    """The digest a receipt names."""
+    """Return the digest a receipt names."""
     return hashlib.sha256(line).hexdigest()

@@ -173,6 +173,6 @@ def link(up: Way | None = None, down: Way | None = None, **options: Any) -> Iter
 
 
 def both_ways(rtt_ms: float, rate_bps: float | None = None, **settings: Any) -> dict[str, Way]:
-    """The two ways of an even link: half the round trip each. `link(**both_ways(100, 5e6))`."""
+    """Return the two ways of an even link: half the round trip each. `link(**both_ways(100, 5e6))`."""
     way = Way(delay_ms=rtt_ms / 2, rate_bps=rate_bps, **settings)
     return {"up": way, "down": way}

@@ -107,7 +107,7 @@ class Way:
         self.done = 0.0
 
     def cell(self, packet: bytes) -> dict[str, int]:
-        """The counters of the packet's protocol."""
+        """Return the counters of the packet's protocol."""
         name = protocol(packet)
         cell = self.counts.get(name)
         if cell is None:
@@ -115,7 +115,7 @@ class Way:
         return cell
 
     def due(self, size: int, cell: dict[str, int], now: float) -> float | None:
-        """When a packet leaves; None when it never does."""
+        """Return when a packet leaves; None when it never does."""
         cell["arrived"] += 1
         since = now - self.begin_s
         for start, end in self.outages:
@@ -160,7 +160,7 @@ class Way:
 
 
 def tun(name: str, namespace: str, addresses: list[str], mtu: int) -> int:
-    """A tun device inside a namespace; its file descriptor stays here."""
+    """Return a tun device inside a namespace; its file descriptor stays here."""
     fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
     # made under a name of its own: until it has moved it lies among everybody's
     made = f"spt{os.getpid()}{name[-1]}"

@@ -34,7 +34,7 @@ def modem(
     lte: dict[str, float] | None = None,
     capabilities: int = 7,
 ) -> dict[str, dict[str, Variant]]:
-    """A modem's interfaces with their properties, canaries included."""
+    """Return a modem's interfaces with their properties, canaries included."""
     signal = {"rssi": -71.0, "rsrp": -98.0, "rsrq": -11.0, "snr": 4.2} if lte is None else lte
     return {
         MODEM: {
@@ -138,7 +138,7 @@ class ModemService:
 
 @contextmanager
 def private_bus(daemon: str, folder: Path) -> Iterator[str]:
-    """The address of a bus of our own; its daemon ends with it."""
+    """Provide the address of a bus of our own; its daemon ends with it."""
     config = folder / "bus.conf"
     config.write_text(
         "<busconfig><type>session</type>"

@@ -17,7 +17,7 @@ STEP_DEG = 0.0002
 
 
 def sentence(body: str) -> bytes:
-    """A sentence with its checksum and line end."""
+    """Return a sentence with its checksum and line end."""
     total = 0
     for char in body:
         total ^= ord(char)
@@ -31,7 +31,7 @@ def degrees(value: float, width: int, sides: str) -> str:
 
 
 def fix(lat: float, lon: float, when: datetime | None = None) -> bytes:
-    """What a receiver with eight satellites sends once a second."""
+    """Return what a receiver with eight satellites sends once a second."""
     when = when or datetime.now(UTC)
     clock, day = f"{when:%H%M%S}.{when.microsecond // 10_000:02d}", f"{when:%d%m%y}"
     place = f"{degrees(lat, 2, 'NS')},{degrees(lon, 3, 'EW')}"
@@ -64,7 +64,7 @@ class Car:
 
 @contextmanager
 def car() -> Iterator[Car]:
-    """A car that drives until the end of the block."""
+    """Provide a car that drives until the end of the block."""
     leader, follower = pty.openpty()
     os.set_blocking(leader, False)
     made = Car(os.ttyname(follower))

@@ -79,7 +79,7 @@ class Namespace:
         return done
 
     def command(self, *command: str) -> list[str]:
-        """The command line that runs `command` inside, for processes that go on (see the `spawn` fixture)."""
+        """Return the command line that runs `command` inside, for processes that go on (see the `spawn` fixture)."""
         return ["ip", "netns", "exec", self.name, *command]
 
     def ip(self, *args: str) -> None:
@@ -157,7 +157,7 @@ def _read_all(handle: int, timeout: float) -> bytes:
 
 @contextmanager
 def namespace(label: str = "n") -> Iterator[Namespace]:
-    """A fresh namespace with only its loopback up."""
+    """Provide a fresh namespace with only its loopback up."""
     needs_root()
     needs("ip", PACKAGES["ip"])
     name = f"spt-{label}-{secrets.token_hex(4)}"

@@ -27,7 +27,7 @@ _PLAIN: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def address(node: str) -> str:
-    """The loopback address of a node."""
+    """Return the loopback address of a node."""
     return f"127.0.0.1{node.removeprefix('db')}"
 
 
@@ -99,12 +99,12 @@ class PatroniCluster:
             )
 
     def url(self, database: str = "sigprobe") -> str:
-        """The address that a collector is given: every node, whichever takes writes."""
+        """Return the address that a collector is given: every node, whichever takes writes."""
         hosts = ",".join(address(node) for node in NODES)
         return f"postgresql://postgres:change-me-1@{hosts}/{database}?target_session_attrs=read-write"
 
     def members(self) -> list[dict[str, Any]]:
-        """What Patroni says of its members; an empty list while none answers."""
+        """Return what Patroni says of its members; an empty list while none answers."""
         for node in NODES:
             with (
                 suppress(OSError, ValueError),
@@ -114,7 +114,7 @@ class PatroniCluster:
         return []
 
     def primary(self) -> str | None:
-        """The node that takes writes, by its own word."""
+        """Return the node that takes writes, by its own word."""
         for node in NODES:
             with suppress(OSError), _PLAIN.open(f"http://{address(node)}:8008/primary", timeout=2) as answer:
                 if answer.status == 200:

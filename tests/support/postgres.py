@@ -52,7 +52,7 @@ class Postgres:
         self.run("pg_ctl", "-D", "data", "-m", mode, "-w", "stop")
 
     def new_database(self) -> str:
-        """The URL of a fresh database."""
+        """Return the URL of a fresh database."""
         self._databases += 1
         name = f"t{self._databases}"
         self.run("createdb", "-h", str(self.dir), "-U", "sigprobe", name)

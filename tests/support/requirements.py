@@ -22,7 +22,7 @@ def missing(reason: str, command: str) -> None:
 
 
 def needs(program: str, package: str) -> str:
-    """The path of a system program, or skip with the install command."""
+    """Return the path of a system program, or skip with the install command."""
     path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin:/usr/lib/postgresql/15/bin")
     if path is None:
         missing(f"{program} is not installed", f"apt-get install {package}")

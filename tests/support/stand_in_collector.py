@@ -42,7 +42,7 @@ Answer = Callable[[Sent], bytes]
 
 
 def http(status: int, body: bytes = b"", media_type: str | None = None, **headers: str) -> bytes:
-    """A whole HTTP answer."""
+    """Return a whole HTTP answer."""
     lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body)}"]
     if media_type is not None:
         lines.append(f"Content-Type: {media_type}")
@@ -51,7 +51,7 @@ def http(status: int, body: bytes = b"", media_type: str | None = None, **header
 
 
 def receipt(sent: Sent, status_of: Callable[[str], str | None] = lambda _: batches.ACCEPTED, when: str = "") -> bytes:
-    """The true receipt of a batch, each id with the status that is given for it (None leaves it out)."""
+    """Return the true receipt of a batch, each id with the status that is given for it (None leaves it out)."""
     answers = [
         batches.Answer(name, status, "made up for a test" if status in ("rejected", "conflict") else None)
         for name in sent.ids
@@ -63,19 +63,19 @@ def receipt(sent: Sent, status_of: Callable[[str], str | None] = lambda _: batch
 
 
 def packed_receipt(sent: Sent) -> bytes:
-    """The true receipt as the collector sends it to a probe that takes gzip."""
+    """Return the true receipt as the collector sends it to a probe that takes gzip."""
     _, _, body = receipt(sent).partition(b"\r\n\r\n")
     assert "gzip" in sent.headers["accept-encoding"]
     return http(200, gzip.compress(body, 6, mtime=0), batches.RECEIPT_TYPE, Content_Encoding="gzip")
 
 
 def problem(status: int, detail: str | None = None, **headers: str) -> bytes:
-    """An error that says it is ours."""
+    """Return an error that says it is ours."""
     return http(status, batches.problem_body(status, "made up", detail), batches.PROBLEM_TYPE, **headers)
 
 
 def portal(_: Sent) -> bytes:
-    """What a hotel's network says to everything."""
+    """Return what a hotel's network says to everything."""
     return http(200, b"<html>Please log in</html>", "text/html")
 
 
@@ -104,7 +104,7 @@ class StandIn:
 def standin(
     answer: Answer = receipt, *, tls: ssl.SSLContext | None = None, address: str = "127.0.0.1", **options: Any
 ) -> Iterator[StandIn]:
-    """A running stand-in on a free port."""
+    """Provide a running stand-in on a free port."""
     listener = socket.create_server((address, 0))
     server = StandIn(listener.getsockname()[1], answer, scheme="https" if tls else "http", **options)
     ended = threading.Event()

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 @router.get("/login")
 async def get_login(request: Request) -> Response:
-    """The form; with `?once=` the one-time link is spent instead."""
+    """Return the form; with `?once=` the one-time link is spent instead."""
     once = request.query_params.get("once")
     if once is None:
         return render(request, "login.html", fault=None)

@@ -44,7 +44,7 @@ _FIELDS: Final = tuple(tokens.c[item.name] for item in fields(Token))
 
 
 def digest(secret: str) -> str:
-    """What is kept of a secret."""
+    """Return what is kept of a secret."""
     return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
 
 
@@ -67,7 +67,7 @@ def create_token(engine: Engine, name: str, role: str, *, now: datetime | None =
 
 
 def list_tokens(engine: Engine) -> Sequence[Token]:
-    """All tokens, revoked ones too, oldest first."""
+    """Return all tokens, revoked ones too, oldest first."""
     with engine.connect() as connection:
         return [_token(row) for row in connection.execute(select(*_FIELDS).order_by(tokens.c.created_at))]
 
@@ -84,7 +84,7 @@ def revoke_token(engine: Engine, name: str, *, now: datetime | None = None) -> b
 
 
 def find_token(engine: Engine, secret: str) -> Token | None:
-    """The token in use with this secret, or None.
+    """Return the token in use with this secret, or None.
 
     It is looked up by its digest, so the time it takes says nothing about any stored secret.
     """
@@ -132,7 +132,7 @@ def open_session(engine: Engine, token_id: str, *, now: datetime | None = None) 
 
 
 def find_session(engine: Engine, secret: str, *, now: datetime | None = None) -> bool:
-    """Whether this is a live session whose token, if it has one, is still in use."""
+    """Return whether this is a live session whose token, if it has one, is still in use."""
     query = (
         select(sessions.c.hash)
         .outerjoin(tokens, tokens.c.id == sessions.c.token_id)

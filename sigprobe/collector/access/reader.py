@@ -66,7 +66,7 @@ def install(app: FastAPI, state: State) -> None:
 
 
 def access_of(connection: HTTPConnection) -> Access:
-    """The access part of the app that a request came to."""
+    """Return the access part of the app that a request came to."""
     return cast(Access, connection.app.state.access)
 
 
@@ -83,7 +83,7 @@ async def find_token(request: Request, secret: str) -> Token | None:
 
 
 async def require_token(request: Request, role: str) -> Token:
-    """The request's bearer token. Raises ProblemError 401 without a valid one, 403 in another role."""
+    """Return the request's bearer token. Raises ProblemError 401 without a valid one, 403 in another role."""
     access = access_of(request)
     secret = bearer_secret(request.headers.get("authorization"))
     token = None if secret is None else await find_token(request, secret)
@@ -105,12 +105,12 @@ async def require_token(request: Request, role: str) -> Token:
 
 
 async def require_admin(request: Request) -> Token:
-    """The request's admin token. Raises ProblemError."""
+    """Return the request's admin token. Raises ProblemError."""
     return await require_token(request, ADMIN)
 
 
 async def is_signed_in(request: Request) -> bool:
-    """Whether the request carries a live session."""
+    """Return whether the request carries a live session."""
     secret = request.cookies.get(SESSION_COOKIE, "")
     if not secret or len(secret) > queries.MAX_TOKEN_CHARS:
         return False
@@ -137,7 +137,7 @@ Admin = Annotated[Token, Depends(require_admin)]
 
 
 def is_open(path: str) -> bool:
-    """Whether this path needs no reader."""
+    """Return whether this path needs no reader."""
     return path in OPEN or any(path.startswith(prefix) for prefix in OPEN if prefix.endswith("/"))
 
 
@@ -149,7 +149,7 @@ def check_closed(app: FastAPI) -> None:
 
 
 def all_routes(routes: Iterable[Any]) -> Iterator[tuple[Any, str]]:
-    """Every route with its whole path, those of included routers too."""
+    """Yield every route with its whole path, those of included routers too."""
     for entry in routes:
         if callable(inner := getattr(entry, "effective_candidates", None)):
             yield from all_routes(inner())

@@ -30,7 +30,7 @@ class WrongTries:
         self._groups: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
     def wait_s(self, group: str) -> int | None:
-        """Seconds until the group's window ends when it has had its tries; None while it has some left."""
+        """Return seconds until the group's window ends when it has had its tries; None while it has some left."""
         began, wrong = self._groups.get(group, (0.0, 0))
         left = began + self._window_s - self._clock()
         return max(1, math.ceil(left)) if wrong >= self._each and left > 0 else None

@@ -31,13 +31,13 @@ class TokenCheck:
         self._lock = threading.Lock()
 
     def remembered(self, secret: str) -> Token | None:
-        """The token with this secret when it was looked up within the last seconds; never asks the database."""
+        """Return the token with this secret when it was looked up within the last seconds; never asks the database."""
         with self._lock:
             until, token = self._known.get(queries.digest(secret), (0.0, None))
         return token if token is not None and until > self._clock() else None
 
     def find(self, secret: str) -> Token | None:
-        """The token in use with this secret, or None. Blocks on the database: call it in a thread."""
+        """Return the token in use with this secret, or None. Blocks on the database: call it in a thread."""
         if not secret or len(secret) > queries.MAX_TOKEN_CHARS:
             return None
         key = queries.digest(secret)
@@ -60,7 +60,7 @@ class TokenCheck:
 
 
 def bearer_secret(authorization: str | None) -> str | None:
-    """The secret of an `Authorization: Bearer` header, or None."""
+    """Return the secret of an `Authorization: Bearer` header, or None."""
     scheme, _, secret = (authorization or "").partition(" ")
     return secret.strip() or None if scheme.lower() == "bearer" else None
 

@@ -16,6 +16,6 @@ def write_beat(engine: Engine) -> None:
 
 
 def last_number(engine: Engine) -> int:
-    """The highest receive number given out."""
+    """Return the highest receive number given out."""
     with engine.connect() as connection:
         return int(connection.execute(select(receive_order.c.last_no)).scalar_one())

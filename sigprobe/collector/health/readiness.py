@@ -31,7 +31,7 @@ class Readiness:
         self._known: tuple[float, str | None] | None = None
 
     async def fault(self) -> str | None:
-        """Why batches cannot be stored now; None when they can."""
+        """Return why batches cannot be stored now; None when they can."""
         refused = self._state.last_database_fault
         if refused is not None and time.monotonic() - refused[0] < _REFUSED_S:
             return refused[1]
@@ -61,5 +61,5 @@ def install(app: FastAPI, state: State) -> None:
 
 
 def readiness_of(connection: HTTPConnection) -> Readiness:
-    """The readiness of the app that a request came to."""
+    """Return the readiness of the app that a request came to."""
     return cast(Readiness, connection.app.state.readiness)

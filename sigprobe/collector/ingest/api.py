@@ -139,7 +139,7 @@ async def _take(request: Request, state: State, ingest: Ingest) -> Response:
 
 
 def _takes_gzip(header: str) -> bool:
-    """True when the sender names gzip and does not refuse it (RFC 9110, 12.5.3)."""
+    """Return True when the sender names gzip and does not refuse it (RFC 9110, 12.5.3)."""
     return any(
         name.strip().lower() == "gzip" and not _REFUSED.fullmatch(weight.replace(" ", ""))
         for name, _, weight in (entry.partition(";") for entry in header.split(","))
@@ -147,7 +147,7 @@ def _takes_gzip(header: str) -> bool:
 
 
 def _key(header: str | None) -> str:
-    """The batch id, with or without the quotes that a structured header has."""
+    """Return the batch id, with or without the quotes that a structured header has."""
     found = _KEY.fullmatch((header or "").strip())
     if found is None:
         raise ProblemError(400, "Idempotency-Key is missing or not usable")

@@ -49,7 +49,7 @@ class Pace:
     least_bps: float
 
     def left_s(self, elapsed_s: float, received: int) -> float:
-        """Seconds that the sender may still be silent; none left for one that is behind."""
+        """Return seconds that the sender may still be silent; none left for one that is behind."""
         return min(self.idle_s, self.grace_s + received * 8 / self.least_bps - elapsed_s)
 
 
@@ -101,7 +101,7 @@ def check_digest(header: str | None, body: bytes) -> None:
 
 
 def unpack(body: bytes, encoding: str) -> Iterator[bytes]:
-    """The body in pieces of at most 64 KiB. `encoding` is the Content-Encoding: `gzip`, `identity` or empty.
+    """Return the body in pieces of at most 64 KiB. `encoding` is the Content-Encoding: `gzip`, `identity` or empty.
 
     Raises ProblemError: 415 for another encoding, 400 for bad gzip (cut off, garbage behind it), 413 when it
     unpacks to more than 16 MiB or to more than 100 times its size.
@@ -144,7 +144,7 @@ def _inflate(body: bytes) -> Iterator[bytes]:
 
 
 def split_lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The lines without their ends; empty ones are left out.
+    """Yield the lines without their ends; empty ones are left out.
 
     Raises ProblemError 413 for a line over 64 KiB or more than 5,000 lines.
     """

@@ -45,7 +45,7 @@ _KEY: Final = tuple_(boot_clocks.c.probe_id, boot_clocks.c.boot_id)
 
 
 def learn(connection: Connection, rows: Sequence[NewResult], carrier: str, first_no: int) -> tuple[Anchors, list[Boot]]:
-    """The best anchors for the boots of `rows`, and those boots that now have a better one than before.
+    """Return the best anchors for the boots of `rows`, and those boots that now have a better one than before.
 
     Of `rows` only those count that are about to be stored under `first_no` and the numbers after it: a line whose id
     is already here either counted then or is refused now. Rows of before are marked to be walked through.
@@ -69,7 +69,7 @@ def learn(connection: Connection, rows: Sequence[NewResult], carrier: str, first
 
 
 def corrected_at(row: NewResult, anchors: Anchors) -> datetime | None:
-    """When this record began: by its own offset, else by the best anchor of its boot, else not known."""
+    """Return when this record began: by its own offset, else by the best anchor of its boot, else not known."""
     boot = _boot(row)
     if row.corrected_at is not None or boot is None or boot not in anchors:
         return row.corrected_at
@@ -136,7 +136,7 @@ _MOVE: Final = (
 
 
 def _boot(row: NewResult) -> Boot | None:
-    """The boot through which this row can tell or learn the time."""
+    """Return the boot through which this row can tell or learn the time."""
     return None if row.boot_id is None or row.since_boot_s is None else (row.probe_id, row.boot_id)
 
 

@@ -70,7 +70,7 @@ class GroupCommit(Generic[Batch, Answer]):
         return future
 
     def depth(self) -> int:
-        """How many batches wait for a writer."""
+        """Return how many batches wait for a writer."""
         return len(self._waiting)
 
     def close(self, timeout_s: float = 10.0) -> None:

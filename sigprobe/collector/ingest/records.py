@@ -69,7 +69,7 @@ def sort_lines(lines: Iterable[bytes]) -> Sorted:
 
 
 def answers(batch: Sorted, stored: Mapping[str, str]) -> list[Answer]:
-    """What the receipt says: each id of the batch once, in the order it came."""
+    """Return what the receipt says: each id of the batch once, in the order it came."""
     found = []
     for name in batch.ids:
         if name in batch.rejected:
@@ -83,7 +83,7 @@ def answers(batch: Sorted, stored: Mapping[str, str]) -> list[Answer]:
 
 
 def count_statuses(found: Iterable[Answer]) -> dict[str, int]:
-    """How often each status was given."""
+    """Return how often each status was given."""
     counts = {ACCEPTED: 0}
     for answer in found:
         counts[answer.status] = counts.get(answer.status, 0) + 1
@@ -91,7 +91,7 @@ def count_statuses(found: Iterable[Answer]) -> dict[str, int]:
 
 
 def _read(line: bytes, number: int) -> dict[str, Any]:
-    """The record as a JSON object with an id fit for a receipt, or ProblemError 422 that names the line."""
+    """Return the record as a JSON object with an id fit for a receipt, or ProblemError 422 that names the line."""
     try:
         record = read_json(line)
     except ValueError as error:
@@ -176,7 +176,7 @@ def _row(record: dict[str, Any], line: bytes, digest: bytes) -> NewResult:
 
 
 def plausible(corrected_at: datetime | None, started_at: datetime, now: datetime) -> datetime | None:
-    """A corrected time; None where the correction itself leads into the future or before any release.
+    """Return a corrected time; None where the correction itself leads into the future or before any release.
 
     A GPS receiver whose week number has rolled over tells a year that is decades off, and one such anchor would move
     a whole boot. What the probe's own clock says is kept apart, so nothing is lost.

@@ -53,5 +53,5 @@ def install(app: FastAPI, state: State) -> None:
 
 
 def ingest_of(connection: HTTPConnection) -> Ingest:
-    """The ingest part of the app that a request came to."""
+    """Return the ingest part of the app that a request came to."""
     return cast(Ingest, connection.app.state.ingest)

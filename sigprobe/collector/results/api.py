@@ -22,12 +22,12 @@ _CURSOR: Final = re.compile(r"1:([0-9]{1,18})")
 
 
 def make_cursor(number: int) -> str:
-    """An opaque, URL-safe word for a place in the receive order."""
+    """Return an opaque, URL-safe word for a place in the receive order."""
     return base64.urlsafe_b64encode(f"1:{number}".encode()).decode().rstrip("=")
 
 
 def read_cursor(cursor: str) -> int:
-    """The receive number of a cursor. Raises ProblemError 422 when it is none of ours."""
+    """Return the receive number of a cursor. Raises ProblemError 422 when it is none of ours."""
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
     except (binascii.Error, ValueError) as error:
@@ -77,7 +77,7 @@ async def get_results(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     tps_id: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Response:
-    """One page, run records included, each as the probe wrote it. `next` is null once nothing more is stored."""
+    """Return one page, run records included, each as the probe wrote it. `next` is null once nothing more is stored."""
     state = state_of(request)
     after = 0 if cursor is None else read_cursor(cursor)
     lines = await to_thread.run_sync(

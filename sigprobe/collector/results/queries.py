@@ -61,7 +61,7 @@ class Filters:
 def page_lines(
     engine: Engine, *, after: int = 0, limit: int = 100, tps_id: str | None = None
 ) -> list[tuple[int, bytes]]:
-    """At most `limit` (receive number, stored line) pairs received after number `after`, oldest first."""
+    """Return at most `limit` (receive number, stored line) pairs received after number `after`, oldest first."""
     query = (
         select(results.c.receive_no, results.c.line)
         .where(results.c.receive_no > after)
@@ -78,14 +78,14 @@ _SHOWN: Final = tuple(results.c[item.name] for item in fields(StoredResult))
 
 
 def list_newest(engine: Engine, filters: Filters, *, before: int | None = None, limit: int = 50) -> list[StoredResult]:
-    """At most `limit` records received before number `before`, newest first."""
+    """Return at most `limit` records received before number `before`, newest first."""
     query = newest_query(filters, before, limit)
     with engine.connect() as connection:
         return [_stored(row) for row in connection.execute(query)]
 
 
 def newest_query(filters: Filters, before: int | None, limit: int) -> Select[Any]:
-    """The query behind `list_newest`: one branch for each column that a filter may mean.
+    """Return the query behind `list_newest`: one branch for each column that a filter may mean.
 
     An OR over two columns can use the index of neither in order; a branch each can, and reads `limit` rows at most.
     """
@@ -121,7 +121,7 @@ def _branch(place: str | None, operator: str | None, filters: Filters, before: i
 
 
 def has_double(engine: Engine, stored: StoredResult) -> bool:
-    """Whether another record has the same probe, stream and number."""
+    """Return whether another record has the same probe, stream and number."""
     query = (
         select(results.c.id)
         .where(
@@ -136,7 +136,7 @@ def has_double(engine: Engine, stored: StoredResult) -> bool:
 
 
 def find_result(engine: Engine, name: str) -> StoredResult | None:
-    """The record with this id (a UUID as text), or None."""
+    """Return the record with this id (a UUID as text), or None."""
     with engine.connect() as connection:
         row = connection.execute(select(*_SHOWN).where(results.c.id == name)).first()
     return None if row is None else _stored(row)
@@ -147,7 +147,7 @@ def _stored(row: Row[Any]) -> StoredResult:
 
 
 def read_tallies(engine: Engine, scope: str, *, limit: int = 20) -> list[Tally]:
-    """The `limit` subjects of scope `place` or `operator` heard of last, with their counts by outcome."""
+    """Return the `limit` subjects of scope `place` or `operator` heard of last, with their counts by outcome."""
     with engine.connect() as connection:
         rows = connection.execute(newest_tallies(scope, limit)).all()
         subjects = list(dict.fromkeys(row.subject for row in rows))[:limit]
@@ -166,7 +166,7 @@ _MOST_OUTCOMES: Final = 8
 
 
 def newest_tallies(scope: str, limit: int) -> Select[Any]:
-    """The rows written last; `limit` subjects are among them, since each has few rows."""
+    """Return the rows written last; `limit` subjects are among them, since each has few rows."""
     return (
         select(tallies.c.subject)
         .where(tallies.c.scope == scope)
@@ -176,7 +176,7 @@ def newest_tallies(scope: str, limit: int) -> Select[Any]:
 
 
 def counts_query(scope: str, subjects: Sequence[str]) -> Select[Any]:
-    """The counts of these subjects."""
+    """Return the counts of these subjects."""
     return (
         select(tallies.c.subject, tallies.c.outcome, tallies.c.count, tallies.c.last_received_at)
         .where(tallies.c.scope == scope, tallies.c.subject.in_(subjects))

@@ -81,7 +81,7 @@ class Summary:
 
 
 def row(stored: StoredResult, lang: str, _: Translate) -> ResultRow:
-    """A stored record for the list and for the head of its own page."""
+    """Return a stored record for the list and for the head of its own page."""
     record = object_or_none(stored.line) or {}
     target = _object(record.get("target"))
     name = _string(target.get("name"))
@@ -114,7 +114,7 @@ def row(stored: StoredResult, lang: str, _: Translate) -> ResultRow:
 
 
 def _badge(stored: StoredResult, is_run: bool, code: str | None, _: Translate) -> Badge:
-    """A run shows its verdict, a check its outcome; what measured nothing is "not tested" in both."""
+    """Return a run shows its verdict, a check its outcome; what measured nothing is "not tested" in both."""
     if is_untested(stored.outcome, code):
         return badge("skipped", _)
     return _verdict_badge(stored.verdict_owner, stored.outcome, _) if is_run else badge(stored.outcome, _)
@@ -138,7 +138,7 @@ def badge(outcome: str, _: Translate, count: str | None = None) -> Badge:
 
 
 def _verdict_badge(owner: str | None, outcome: str, _: Translate) -> Badge:
-    """A run that went through is `ok`, whatever it found; what people look for here is what it found."""
+    """Return a run that went through is `ok`, whatever it found; what people look for here is what it found."""
     if outcome != "ok" or owner in (None, "none"):
         return badge(outcome, _)
     if owner == "uncertain":
@@ -147,7 +147,7 @@ def _verdict_badge(owner: str | None, outcome: str, _: Translate) -> Badge:
 
 
 def measured_at(stored: StoredResult) -> datetime:
-    """When the check began: corrected where the clock's error is known, else as the probe's clock had it."""
+    """Return when the check began: corrected where the clock's error is known, else as the probe's clock had it."""
     return stored.corrected_at or stored.started_at
 
 
@@ -156,7 +156,7 @@ LATE_S: Final = 600.0
 
 
 def _late(stored: StoredResult, _: Translate) -> str | None:
-    """What a reader must know about the time of a result; None for one that came at once."""
+    """Return what a reader must know about the time of a result; None for one that came at once."""
     late_s = (stored.received_at - measured_at(stored)).total_seconds()
     if late_s < -LATE_S:
         return _("the laptop's clock is ahead")
@@ -173,7 +173,7 @@ def _late(stored: StoredResult, _: Translate) -> str | None:
 
 
 def started_text(when: datetime, lang: str, zone: str = "WIB") -> str:
-    """A time that a device claims; it may be a year that no zone of ours can hold."""
+    """Return a time that a device claims; it may be a year that no zone of ours can hold."""
     try:
         return i18n.clock_text(when, zone, lang)
     except (OverflowError, ValueError):
@@ -181,7 +181,7 @@ def started_text(when: datetime, lang: str, zone: str = "WIB") -> str:
 
 
 def pretty_json(line: bytes) -> str:
-    """The record indented for reading; as it stands when it is nested too deeply for that."""
+    """Return the record indented for reading; as it stands when it is nested too deeply for that."""
     try:
         record = read_json(line)
         # one blank a level: what is drawn stays within a few times of what was sent
@@ -193,7 +193,7 @@ def pretty_json(line: bytes) -> str:
 
 
 def _depth(value: object) -> int:
-    """How deeply lists and objects are nested; never recursing."""
+    """Return how deeply lists and objects are nested; never recursing."""
     deepest, level = 0, [value]
     while level:
         level = [
@@ -239,7 +239,7 @@ def _number(value: object) -> float | None:
 
 
 def _numbers(info: kinds.KindInfo, data: Mapping[str, Any], lang: str, _: Translate) -> str | None:
-    """The one or two numbers that say most about a check; None when it has none."""
+    """Return the one or two numbers that say most about a check; None when it has none."""
     parts = [_part(part, data, lang, _) for part in info.summary]
     return " · ".join(part for part in (*parts, _both_answers(data.get("comparison"), _)) if part) or None
 
@@ -261,7 +261,7 @@ def _part(part: kinds.Part, data: Mapping[str, Any], lang: str, _: Translate) ->
 
 
 def _both_answers(compared: object, _: Translate) -> str | None:
-    """The system's answer and the others', where the first cannot be right."""
+    """Return the system's answer and the others', where the first cannot be right."""
     found = _object(compared)
     if found.get("word") != "tampered":
         return None
@@ -273,7 +273,7 @@ def _both_answers(compared: object, _: Translate) -> str | None:
 
 
 def _region(tps_id: str | None) -> str | None:
-    """The regency of a TPS number; None for anything that has not its 13 digits."""
+    """Return the regency of a TPS number; None for anything that has not its 13 digits."""
     return None if places.regency_code(tps_id) is None else places.place(tps_id).title
 
 

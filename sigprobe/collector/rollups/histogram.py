@@ -55,7 +55,7 @@ class Quantile:
 
 
 def bin_of(value: float) -> int:
-    """The bin of a value. Raises ValueError for what is negative or not finite."""
+    """Return the bin of a value. Raises ValueError for what is negative or not finite."""
     if not math.isfinite(value) or value < 0:
         raise ValueError(f"no bin for {value}")
     if value < _SMALLEST:
@@ -64,14 +64,14 @@ def bin_of(value: float) -> int:
 
 
 def centre_of(number: int) -> float:
-    """The value that stands for a bin: at most 2.5 % from every value in it."""
+    """Return the value that stands for a bin: at most 2.5 % from every value in it."""
     if number == ZERO_BIN:
         return 0.0
     return float(2 * _GAMMA ** (number + 1) / (_GAMMA + 1))
 
 
 def merged(parts: Iterable[Bin]) -> list[Bin]:
-    """The sum of many bins, one entry a bin, in rising order; empty bins are left out."""
+    """Return the sum of many bins, one entry a bin, in rising order; empty bins are left out."""
     sums: dict[int, list[int]] = {}
     for part in parts:
         entry = sums.setdefault(part.bin, [0, 0])
@@ -81,7 +81,7 @@ def merged(parts: Iterable[Bin]) -> list[Bin]:
 
 
 def quantile(bins: Iterable[Bin], share: float = 0.5) -> Quantile | None:
-    """The value that `share` of all values do not exceed; None for an empty histogram.
+    """Return the value that `share` of all values do not exceed; None for an empty histogram.
 
     Where lower bounds hide the quantile, the largest value it is known to exceed comes back, marked `at_least`.
     """
@@ -127,7 +127,7 @@ def quantile(bins: Iterable[Bin], share: float = 0.5) -> Quantile | None:
 
 
 def _covers(survival: float, spread: float, left: float) -> bool:
-    """Whether the 95 % band of the survival curve at this value contains `left`."""
+    """Return whether the 95 % band of the survival curve at this value contains `left`."""
     if survival >= 1:
         return False
     if survival <= 0:

@@ -89,7 +89,7 @@ def read_sums(connection: Connection) -> Sums:
 def histogram(
     connection: Connection, metric: str, width_s: int, first_s: int, before_s: int, *, regency: str | None = None
 ) -> list[Bin]:
-    """The histogram of a metric over the buckets that start in [`first_s`, `before_s`)."""
+    """Return the histogram of a metric over the buckets that start in [`first_s`, `before_s`)."""
     query = (
         select(bins.c.bin, func.sum(bins.c.n).label("n"), func.sum(bins.c.n_at_least).label("bound"))
         .where(bins.c.width_s == width_s, bins.c.start_s >= first_s, bins.c.start_s < before_s, bins.c.metric == metric)

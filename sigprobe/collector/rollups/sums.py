@@ -124,7 +124,7 @@ class Sums:
 
 
 def keys_of(one: Contribution) -> tuple[Key, Key]:
-    """The buckets that a result falls into: five minutes by regency, an hour by district."""
+    """Return the buckets that a result falls into: five minutes by regency, an hour by district."""
     seconds = int(one.event_at.astimezone(UTC).timestamp() // 1)
     regency, district = one.regency or UNKNOWN, one.district or UNKNOWN
     rest = (one.operator or UNKNOWN, one.kind, one.target)

@@ -106,7 +106,7 @@ def router(
     address_of: Callable[[Request], str] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> APIRouter:
-    """The routes of `/backend/…`; none at all when the mode is `off`.
+    """Return the routes of `/backend/…`; none at all when the mode is `off`.
 
     `address_of` names the client that limits go by. Refusals are problem+json: 401 without a valid token, 429 over
     an address's own limit, 503 over the global one, the last two with `Retry-After`.
@@ -171,7 +171,7 @@ def router(
         return JSONResponse({"session": session, **sessions.report(session)}, headers={**CORS, **UNCACHED})
 
     async def segment(request: Request, size: int) -> Response:
-        """A video segment of exactly so many random bytes, or a refusal: half a segment would be of no use."""
+        """Return a video segment of exactly so many random bytes, or a refusal: half a segment would be of no use."""
         try:
             return _Garbage(block, size, enter(request), unit=size, headers={"Content-Type": video.SEGMENT_TYPE})
         except RefusedError as refused:
@@ -207,7 +207,7 @@ def router(
 
 
 async def _refusal(request: Request, settings: ThroughputSettings) -> Response | None:
-    """Why this request may not use the speed test; None when it may. Its token's account stays in the scope."""
+    """Return why this request may not use the speed test; None when it may. Its token's account stays in the scope."""
     secret = bearer_secret(request.headers.get("authorization"))
     if secret is not None and settings.plain_public:
         return _problem(403, "a token may not pass here without TLS")

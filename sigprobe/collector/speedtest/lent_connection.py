@@ -117,7 +117,7 @@ class Loan(asyncio.BufferedProtocol):
         self._take(nbytes)
 
     def eof_received(self) -> bool:
-        """The client has left; the transport may close."""
+        """Return the client has left; the transport may close."""
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -77,7 +77,7 @@ class Limits:
             raise RefusedError(429, "this client has used its data for the day", wait)
 
     def left_bytes(self, account: _Account) -> int:
-        """Bytes the account may still use today."""
+        """Return bytes the account may still use today."""
         return self._daily_bytes - account.used
 
     def leave(self, account: _Account | None) -> None:

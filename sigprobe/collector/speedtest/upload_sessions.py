@@ -43,7 +43,7 @@ class Arrivals:
             self._step_s *= 2
 
     def last_s(self) -> float:
-        """The moment of the last arrival, on the caller's clock; 0 before the first."""
+        """Return the moment of the last arrival, on the caller's clock; 0 before the first."""
         return self._last_s
 
     def report(self) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class Sessions:
         return len(self._sessions)
 
     def counter(self, session: str | None) -> Callable[[int], None] | None:
-        """What counts one upload's bytes; None for an upload without a session."""
+        """Return what counts one upload's bytes; None for an upload without a session."""
         if session is None:
             return None
         arrivals = self._sessions.get(session)
@@ -85,7 +85,7 @@ class Sessions:
         return count
 
     def report(self, session: str) -> dict[str, Any]:
-        """What arrived for a session; an unknown one is one for which nothing did."""
+        """Return what arrived for a session; an unknown one is one for which nothing did."""
         return (self._sessions.get(session) or Arrivals()).report()
 
     def _forget(self) -> None:

@@ -47,7 +47,7 @@ _NUMBER: Final = {"name": "number", "in": "path", "required": True, "schema": {"
 
 
 def master(seconds: int) -> str:
-    """The ladder; each rung's address carries the seconds on."""
+    """Return the ladder; each rung's address carries the seconds on."""
     lines = ["#EXTM3U", "#EXT-X-VERSION:3", "#EXT-X-INDEPENDENT-SEGMENTS"]
     for name, (bps, size) in RUNGS.items():
         lines += [f"#EXT-X-STREAM-INF:BANDWIDTH={bps},RESOLUTION={size}", f"{name}/media.m3u8?s={seconds}"]
@@ -55,7 +55,7 @@ def master(seconds: int) -> str:
 
 
 def media(seconds: int) -> str:
-    """The segments of any rung: `SEGMENT_S` each, the last one, too."""
+    """Return the segments of any rung: `SEGMENT_S` each, the last one, too."""
     lines = ["#EXTM3U", "#EXT-X-VERSION:3", f"#EXT-X-TARGETDURATION:{SEGMENT_S}", "#EXT-X-PLAYLIST-TYPE:VOD"]
     for number in range(math.ceil(seconds / SEGMENT_S)):
         lines += [f"#EXTINF:{SEGMENT_S}.0,", f"{number}.ts"]
@@ -77,11 +77,11 @@ def add_routes(
         return Response(text, headers=dict(headers), media_type=PLAYLIST_TYPE)
 
     async def video_master(request: Request) -> Response:
-        """The ladder of a synthetic video of `s` seconds."""
+        """Return the ladder of a synthetic video of `s` seconds."""
         return await admit(request) or playlist(master(_seconds(request)))
 
     async def video_media(request: Request) -> Response:
-        """The segments of one rung."""
+        """Return the segments of one rung."""
         refusal = await admit(request)
         if refusal is None and request.path_params["rung"] not in RUNGS:
             refusal = problem(404, "there is no such rung")

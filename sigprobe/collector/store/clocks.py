@@ -46,7 +46,7 @@ class Anchor:
         return (math.inf if self.error_s is None else self.error_s, self.booted_at_s)
 
     def time_of(self, since_boot_s: float) -> datetime | None:
-        """The true time so many seconds after the boot; None where the calendar ends."""
+        """Return the true time so many seconds after the boot; None where the calendar ends."""
         return _calendar(self.booted_at_s + since_boot_s)
 
 
@@ -71,7 +71,7 @@ def read_clock(record: Mapping[str, Any], started_at: datetime) -> ClockReading:
 
 
 def anchor_of(corrected_at: datetime, since_boot_s: float, error_s: float | None) -> Anchor:
-    """What a record that knows its own offset tells of its boot."""
+    """Return what a record that knows its own offset tells of its boot."""
     return Anchor(error_s, corrected_at.timestamp() - since_boot_s)
 
 

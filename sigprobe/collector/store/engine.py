@@ -111,7 +111,7 @@ def _create_private(path: Path) -> None:
 
 
 def sqlite_driver() -> Any:
-    """The SQLite driver with the newest SQLite."""
+    """Return the SQLite driver with the newest SQLite."""
     try:
         from pysqlite3 import dbapi2 as fixed
     except ImportError:
@@ -172,7 +172,7 @@ def _postgres(url: str) -> Engine:
 
 
 def _is_clear(url: str) -> bool:
-    """Whether libpq reads a `postgresql://` URL as it was meant, so that no message of its can hold a password.
+    """Return whether libpq reads a `postgresql://` URL as it was meant, so that no message of its can hold a password.
 
     It ends a password at the first `@` or `/` and then takes the rest for a host, a port or a name, which errors
     repeat; and what it cannot decode it repeats too.

@@ -46,7 +46,7 @@ class UtcTime(TypeDecorator[datetime]):
 
 
 def upsert(connection: Connection, table: Table) -> Any:
-    """An insert that can be told what to do with rows that are there: each engine has a statement of its own."""
+    """Return an insert that can be told what to do with rows that are there: each engine has a statement of its own."""
     return (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
 
 

@@ -27,7 +27,7 @@ class Client:
 
 
 def client_of(connection: HTTPConnection, *, behind_proxy: bool, header: ForwardedHeader = "x-forwarded-for") -> Client:
-    """The client of a request.
+    """Return the client of a request.
 
     Behind a proxy the last forwarded entry counts, since only our proxy wrote it; nothing is loopback then. An
     entry that is no address counts as the proxy itself.
@@ -60,7 +60,7 @@ def parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | 
 
 
 def group_of(text: str) -> str:
-    """What limits count: an IPv4 address, or the /64 of an IPv6 address, since one client has all of it."""
+    """Return what limits count: an IPv4 address, or the /64 of an IPv6 address, since one client has all of it."""
     address = parse_address(text)
     if address is None:
         return text[:64]

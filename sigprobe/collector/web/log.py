@@ -28,7 +28,7 @@ class RateLimit(logging.Filter):
         self._kinds: dict[tuple[str, str], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether this event is written."""
+        """Return whether this event is written."""
         if record.levelno < logging.WARNING:
             return True
         kind = (record.name, str(record.msg)[:60])
@@ -52,7 +52,7 @@ class LineFormatter(logging.Formatter):
         self._json = style == "json"
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line of an event. A traceback is one field, with its line ends written as \\n."""
+        """Return the line of an event. A traceback is one field, with its line ends written as \\n."""
         when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         fields: dict[str, Any] = {name: value for name, value in vars(record).items() if name not in _STANDARD}
         if record.exc_info:

@@ -31,7 +31,7 @@ class ProblemError(Exception):
 
 
 def problem(status: int, title: str, detail: str | None = None, headers: Mapping[str, str] | None = None) -> Response:
-    """The answer to a request that is refused."""
+    """Return the answer to a request that is refused."""
     return Response(
         batches.problem_body(status, title, detail),
         status,
@@ -50,7 +50,7 @@ def install(app: FastAPI) -> None:
 
 
 def _answer(request: Request, refusal: Response) -> Response:
-    """The problem itself for a program; a page for a browser, where one is installed (see `pages`)."""
+    """Return the problem itself for a program; a page for a browser, where one is installed (see `pages`)."""
     page = getattr(request.app.state, "error_page", None)
     if page is None or not _wants_page(request):
         return refusal

@@ -27,16 +27,16 @@ class State:
 
 
 def make_state(settings: Settings, engine: Engine) -> State:
-    """The state of a fresh process."""
+    """Return the state of a fresh process."""
     return State(settings, engine, CollectorRegistry(auto_describe=True), CapacityLimiter(4))
 
 
 def state_of(connection: HTTPConnection) -> State:
-    """The state of the app that a request came to."""
+    """Return the state of the app that a request came to."""
     return cast(State, connection.app.state.collector)
 
 
 def client(connection: HTTPConnection) -> Client:
-    """The client of a request, by this process's settings."""
+    """Return the client of a request, by this process's settings."""
     settings = state_of(connection).settings
     return client_of(connection, behind_proxy=settings.behind_proxy, header=settings.forwarded_header)

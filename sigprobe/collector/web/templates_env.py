@@ -21,7 +21,7 @@ _YEAR_S: Final = 365 * 86400
 
 
 def _drawable(value: object) -> object:
-    """The last defence of every page: a lone surrogate from a stored line cannot be sent as UTF-8."""
+    """Return the last defence of every page: a lone surrogate from a stored line cannot be sent as UTF-8."""
     if isinstance(value, str) and not isinstance(value, Markup):
         return value.encode("utf-8", "replace").decode("utf-8")
     return value
@@ -64,7 +64,7 @@ def _accepted(header: str) -> str:
 def render(
     request: Request, template: str, *, status: int = 200, headers: dict[str, str] | None = None, **values: Any
 ) -> HTMLResponse:
-    """A page in the reader's language; `?lang=` is remembered."""
+    """Return a page in the reader's language; `?lang=` is remembered."""
     lang = page_language(request)
     text = i18n.load(lang).gettext
     body = _environment.get_template(template).render(
@@ -98,7 +98,7 @@ def link(request: Request, **changes: str | None) -> str:
 
 
 def error_page(request: Request, refusal: Response) -> HTMLResponse:
-    """A refusal as a page in the reader's language, with the problem's own status and headers."""
+    """Return a refusal as a page in the reader's language, with the problem's own status and headers."""
     _ = i18n.load(page_language(request)).gettext
     text = _ERRORS.get(refusal.status_code) or (
         N_("Something went wrong on this server. Please try again later.")

@@ -24,7 +24,7 @@ async def in_thread(
     deadline_s: float = DEADLINE_S,
     **named: Any,
 ) -> _T:
-    """The function's result. Raises ProblemError 503 after the deadline; the thread ends when its call does."""
+    """Return the function's result. Raises ProblemError 503 after the deadline; the thread ends when its call does."""
     try:
         async with asyncio.timeout(deadline_s):
             return await to_thread.run_sync(

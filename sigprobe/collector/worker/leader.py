@@ -44,7 +44,7 @@ class Leadership:
 
     @property
     def leads(self) -> bool:
-        """Whether this worker led when it last looked."""
+        """Return whether this worker led when it last looked."""
         return self._connection is not None
 
     def try_to_lead(self) -> bool:
@@ -70,7 +70,7 @@ class Leadership:
         return True
 
     def connection(self) -> Connection:
-        """The connection for every write of a leader. Raises LostError when this worker does not lead."""
+        """Return the connection for every write of a leader. Raises LostError when this worker does not lead."""
         if self._connection is None:
             raise LostError
         return self._connection

@@ -35,7 +35,7 @@ class Output:
 
     @property
     def for_people(self) -> bool:
-        """True for text on a screen, False for programs."""
+        """Return True for text on a screen, False for programs."""
         return self.form is Form.TEXT
 
 
@@ -69,7 +69,7 @@ class CommandResult:
 
     @property
     def exit_code(self) -> int:
-        """The exit code of the process."""
+        """Return the exit code of the process."""
         return 0
 
     def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
@@ -77,23 +77,23 @@ class CommandResult:
         return ()
 
     def text(self, screen: Screen) -> str:
-        """The result for people; empty prints nothing."""
+        """Return the result for people; empty prints nothing."""
         return ""
 
     def document(self) -> Json:
-        """The result as one JSON value."""
+        """Return the result as one JSON value."""
         raise NotImplementedError
 
     def json(self) -> Iterable[str]:
-        """The JSON document in pieces; a long one is never held in memory as a whole."""
+        """Yield the JSON document in pieces; a long one is never held in memory as a whole."""
         yield json.dumps(self.document(), ensure_ascii=True, indent=None if self.compact else 2)
 
     def lines(self) -> Iterable[str]:
-        """The result as NDJSON, one line a piece; what was streamed already is left out."""
+        """Return the result as NDJSON, one line a piece; what was streamed already is left out."""
         raise NotImplementedError
 
     def table(self, dialect: Dialect) -> Iterable[str]:
-        """The result as CSV text, one piece a row."""
+        """Return the result as CSV text, one piece a row."""
         raise NotImplementedError
 
     def hints(self, screen: Screen) -> Iterable[Message]:

@@ -70,7 +70,7 @@ def event(line: bytes | str) -> None:
 
 
 def screen_of(out: terminal.Terminal) -> Screen:
-    """The traits of stdout that a text for people depends on."""
+    """Return the traits of stdout that a text for people depends on."""
     return Screen(
         width=out.width,
         ascii=out.ascii,

@@ -32,7 +32,7 @@ def without_suffix(base: Path) -> Path:
 
 
 def beside(base: Path, suffix: str) -> Path:
-    """One of the files of a drive; a name may have dots of its own."""
+    """Return one of the files of a drive; a name may have dots of its own."""
     return base.with_name(base.name + suffix)
 
 
@@ -58,7 +58,7 @@ class RouteFiles:
         return tuple(beside(self.base, suffix) for suffix in SUFFIXES)
 
     def taken(self) -> Path | None:
-        """A file that is there already; None when all names are free."""
+        """Return a file that is there already; None when all names are free."""
         return next((path for path in self.paths if path.exists() or path.is_symlink()), None)
 
     def open(self, *, replace: bool = False) -> None:

@@ -338,11 +338,11 @@ class Driven(CommandResult):
             yield from after_run.messages(self.sent, shown=output.for_people and not screen.quiet)
 
     def lines(self) -> Iterable[str]:
-        """The summary; the points were printed one by one."""
+        """Yield the summary; the points were printed one by one."""
         yield json.dumps({"drive_id": self.drive_id, "summary": self._values()}, separators=(",", ":"))
 
     def document(self) -> Json:
-        """The summary and all points."""
+        """Return the summary and all points."""
         from sigprobe.render import route_rows
 
         return {
@@ -363,7 +363,7 @@ class Driven(CommandResult):
         }
 
     def text(self, screen: Screen) -> str:
-        """The summary, what was stored and sent, and where the files are."""
+        """Return the summary, what was stored and sent, and where the files are."""
         from sigprobe.record.result import Tags
         from sigprobe.render.drive import summary_text
         from sigprobe.render.screen import next_command, saved_texts
@@ -424,7 +424,7 @@ def files_text(error: OSError) -> str:
 
 
 def _open_gps(loaded: Loaded) -> GpsReader:
-    """The receivers of the settings. A position that was typed says nothing about a device that moves."""
+    """Return the receivers of the settings. A position that was typed says nothing about a device that moves."""
     from sigprobe.tag.gps import open_gps
 
     place = loaded.config.location

@@ -82,7 +82,7 @@ class Command(TyperCommand):
     """A command whose help is in the language in use, and begins with examples."""
 
     def get_help_option(self, ctx: Context) -> Any:
-        """The help option, in the language in use."""
+        """Return the help option, in the language in use."""
         return _help_option(self, super().get_help_option(ctx))
 
     def format_usage(self, ctx: Context, formatter: HelpFormatter) -> None:
@@ -110,7 +110,7 @@ class Group(TyperGroup):
     """A group of commands whose help is in the language in use, and begins with examples."""
 
     def get_help_option(self, ctx: Context) -> Any:
-        """The help option, in the language in use."""
+        """Return the help option, in the language in use."""
         return _help_option(self, super().get_help_option(ctx))
 
     def format_usage(self, ctx: Context, formatter: HelpFormatter) -> None:
@@ -132,7 +132,7 @@ class Root(Group):
     """`sigprobe` itself: its verbs are imported when they are called, not when help lists them."""
 
     def list_commands(self, ctx: Context) -> list[str]:
-        """All verbs, in the order of the table."""
+        """Return all verbs, in the order of the table."""
         return list(VERBS)
 
     def get_command(self, ctx: Context, cmd_name: str) -> Any:
@@ -147,7 +147,7 @@ class Root(Group):
 
 
 def help_text(summary: str, examples: tuple[str, ...]) -> str:
-    """A help text that begins with its examples; `\\b` keeps the parser from folding their lines."""
+    """Return a help text that begins with its examples; `\\b` keeps the parser from folding their lines."""
     if not examples:
         return summary
     lines = "\n".join(f"  {example}" for example in examples)
@@ -175,7 +175,7 @@ def load(name: str, verb: Verb) -> Any:
 
 
 def _inner(path: str, function: Callable[..., Any] | None) -> Inner:
-    """The row of a command below a verb; one that is not in the table yet still has help, in English."""
+    """Return the row of a command below a verb; one that is not in the table yet still has help, in English."""
     return INNER.get(path) or Inner((getattr(function, "__doc__", None) or path).partition("\n")[0], ())
 
 
@@ -215,7 +215,7 @@ def _name_values(command: Any) -> None:
 
 
 def root() -> Any:
-    """The whole command line."""
+    """Return the whole command line."""
     app = typer.Typer(
         name="sigprobe",
         cls=Root,

@@ -8,7 +8,7 @@ from sigprobe.words.i18n import _
 
 
 def explain_usage(error: Any) -> str:
-    """A mistake on the command line in the language in use: what is wrong, and where help is."""
+    """Return a mistake on the command line in the language in use: what is wrong, and where help is."""
     kind = type(error).__name__
     param = getattr(error, "param", None)
     name = "" if param is None else _name(param)
@@ -39,7 +39,7 @@ def _name(param: Any) -> str:
 
 
 def _wanted(param: Any, said: str) -> str:
-    """What an option takes; `said` is the parser's own sentence, for what is not known here."""
+    """Return what an option takes; `said` is the parser's own sentence, for what is not known here."""
     kind = getattr(param, "type_descriptor", None)
     if kind is not None and kind.is_choice:
         return _("choose from {names}").format(names=", ".join(str(choice) for choice in kind.choices or ()))

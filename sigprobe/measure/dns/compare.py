@@ -69,7 +69,7 @@ def compare(
 
 
 def detail(found: ComparisonData) -> str:
-    """Both answers in a line, for `failure.detail`."""
+    """Return both answers in a line, for `failure.detail`."""
     own = ", ".join(found["system"]) or found["system_rcode"] or "nothing"
     return f"{found['reason']}: system {own}; others {', '.join(found['others']) or 'nothing'}"
 
@@ -107,7 +107,7 @@ def _settle(
 
 
 def _look(address: str, name: str, context: Context, port: int, clock: Callable[[], float]) -> Looked:
-    """Whether the server at an address has a verified certificate for a name; else the failure code."""
+    """Return whether the server at an address has a verified certificate for a name; else the failure code."""
     from sigprobe.net import http_trace
 
     trace = http_trace.Trace(context.deadline.within(_LOOK_S), context.stop, context.budget, BYTES, clock=clock)

@@ -11,12 +11,12 @@ HOSTS: Final = Path("/etc/hosts")
 
 
 def in_hosts_file(host: str, path: Path = HOSTS) -> bool:
-    """Whether the hosts file fixes a name, so that no resolver is asked for it."""
+    """Return whether the hosts file fixes a name, so that no resolver is asked for it."""
     return bool(fixed_addresses(host, path))
 
 
 def fixed_addresses(host: str, path: Path = HOSTS) -> list[str]:
-    """The addresses that the hosts file gives a name; empty where it does not hold it."""
+    """Return the addresses that the hosts file gives a name; empty where it does not hold it."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:

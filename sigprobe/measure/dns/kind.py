@@ -104,7 +104,7 @@ def measure(
 def _only_by_library(
     options: Options, entries: list[ResolverData], looked_up: sockets.Lookup, hosts_file: Path
 ) -> bool:
-    """Whether the C library resolved the name while no server of its own answered us, and no other server did.
+    """Return whether the C library resolved the name while no server of its own answered us, and no other server did.
 
     It may know servers that we do not (nss modules, `options use-vc`); a name in the hosts file proves nothing.
     """
@@ -161,7 +161,7 @@ def _ask(server: Server, question: Question, context: Context, clock: Callable[[
 
 
 def _entry(resolver: str, asked: list[Reply]) -> ResolverData:
-    """One resolver's line: the server that was good, else the first that said anything, else the first."""
+    """Return one resolver's line: the server that was good, else the first that said anything, else the first."""
     best = next(
         (r for r in asked if r.failure is None),
         next((r for r in asked if r.rcode is not None), asked[0] if asked else None),

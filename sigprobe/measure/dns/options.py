@@ -47,7 +47,7 @@ class Options(CommonOptions):
         return self
 
     def query_name(self) -> str:
-        """The name as it is asked for: punycode; an address becomes its reverse name."""
+        """Return the name as it is asked for: punycode; an address becomes its reverse name."""
         if sockets.is_ip(self.hostname):
             return ipaddress.ip_address(self.hostname).reverse_pointer
         return sockets.ascii_hostname(self.hostname)
@@ -57,7 +57,7 @@ class Options(CommonOptions):
         return 5.0
 
     def configured_address(self) -> str:
-        """The name asked for."""
+        """Return the name asked for."""
         return self.hostname
 
     def estimate(self) -> Estimate:
@@ -66,5 +66,5 @@ class Options(CommonOptions):
         return Estimate(self.timeout_s(), 2_000 * len(self.resolvers) + doubts)
 
     def comparable(self) -> bool:
-        """Whether the system's answer has others to be held against."""
+        """Return whether the system's answer has others to be held against."""
         return self.type in ("A", "AAAA") and SYSTEM in self.resolvers and len(self.resolvers) > 1

@@ -44,7 +44,7 @@ class Question:
     type: str
 
     def message(self, *, edns: bool = True) -> dns.message.QueryMessage:
-        """A fresh query with a random id. The AD bit asks to be told whether the answer was validated."""
+        """Return a fresh query with a random id. The AD bit asks to be told whether the answer was validated."""
         query = dns.message.make_query(self.name + ".", self.type, use_edns=0 if edns else False, payload=EDNS_PAYLOAD)
         query.flags |= dns.flags.AD
         return query
@@ -148,7 +148,7 @@ class _Queries:
             self._send(sock, self._plain)
 
     def wait_s(self, most_s: float) -> float:
-        """How long to wait for an answer before the next query is due."""
+        """Return how long to wait for an answer before the next query is due."""
         if not self._due:
             return most_s
         return min(most_s, max(self._begun + self._due[0][1] * self._length_s - self._clock(), 0.001))
@@ -259,7 +259,7 @@ def _exactly(sock: socket.socket, count: int, context: Context, reply: Reply) ->
 
 
 def match(wire: bytes, query: dns.message.Message) -> dns.message.Message | None:
-    """The answer in `wire` to `query`; None when it is another's or cannot be read."""
+    """Return the answer in `wire` to `query`; None when it is another's or cannot be read."""
     try:
         head = dns.message.from_wire(wire, question_only=True)
         if not query.is_response(head):
@@ -294,6 +294,6 @@ def read_answer(message: dns.message.Message, reply: Reply) -> None:
 
 
 def _denied_by(message: dns.message.Message) -> str | None:
-    """The zone that an answer without records names as its source (RFC 2308); None where it names none."""
+    """Return the zone that an answer without records names as its source (RFC 2308); None where it names none."""
     zone = next((rrset.name for rrset in message.authority if rrset.rdtype == dns.rdatatype.SOA), None)
     return None if zone is None or message.answer else zone.to_text()[:MAX_ANSWER_CHARS]

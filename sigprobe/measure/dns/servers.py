@@ -69,7 +69,7 @@ def parse_resolver(text: str) -> Server:
 
 
 def system_servers(path: Path = RESOLV_CONF) -> list[tuple[str, int]]:
-    """The name servers of the system's resolv.conf, in order; empty when there are none or there is no file."""
+    """Return the name servers of the system's resolv.conf, in order; empty when there are none or there is no file."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -51,7 +51,7 @@ class _Answer:
     error: FetchError | None = None
 
     def location(self) -> str | None:
-        """Where a redirect points, as an absolute URL without userinfo and fragment; None when it is none."""
+        """Return where a redirect points, as an absolute URL without userinfo and fragment; None when it is none."""
         return redirect_target(self.url, self.status, self.headers)
 
 

@@ -38,15 +38,15 @@ class Options(CommonOptions):
         return 15.0
 
     def configured_address(self) -> str:
-        """The URL without fragment and query values."""
+        """Return the URL without fragment and query values."""
         return shown_url(self.url)
 
     def estimate(self) -> Estimate:
-        """The body's limit, though most pages are far below it."""
+        """Return the body's limit, though most pages are far below it."""
         return Estimate(self.timeout_s(), 8_000 + (0 if self.method == "HEAD" else self.max_kb * 1024))
 
     def lighter(self) -> Self:
-        """The head of the page; all of it where a text is looked for."""
+        """Return the head of the page; all of it where a text is looked for."""
         if self.expect_text is not None:
             return self
         return self.model_copy(update={"max_kb": min(self.max_kb, LIGHT_KB)})

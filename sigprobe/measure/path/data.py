@@ -195,7 +195,7 @@ _LISTS = ("resolvers", "hops", "references", "targets", "collectors", "names", "
 
 
 def empty_data() -> PathData:
-    """Every key, with nothing known yet."""
+    """Return every key, with nothing known yet."""
     data: dict[str, Any] = dict.fromkeys(PathData.__annotations__)
     data |= {name: [] for name in _LISTS} | {"families": {}, "fixed_addresses": {}, "bytes_used": 0}
     return cast(PathData, data)

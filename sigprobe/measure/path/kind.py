@@ -26,7 +26,7 @@ from sigprobe.record.result import Failure, Outcome, Result
 
 
 def options_for(targets: Sequence[CommonOptions], references: Sequence[str], collectors: Sequence[str]) -> Options:
-    """The path's options from what is configured: targets, addresses of references, URLs of collectors."""
+    """Return the path's options from what is configured: targets, addresses of references, URLs of collectors."""
     aims: list[Aim] = []
     resolvers: list[str] = []
     for target in targets:
@@ -50,7 +50,7 @@ def options_for(targets: Sequence[CommonOptions], references: Sequence[str], col
 
 
 def informed(options: CommonOptions, results: Iterable[Result]) -> CommonOptions:
-    """The same options with what the other checks of the run have seen so far."""
+    """Return the same options with what the other checks of the run have seen so far."""
     seen = [
         Seen(
             name=r.target.name,
@@ -69,7 +69,7 @@ def _loses(ratio: object) -> bool:
 
 
 def _is_fixed(options: CommonOptions, result: Result) -> bool:
-    """Whether the resolver that answered is one the target names itself."""
+    """Return whether the resolver that answered is one the target names itself."""
     named = options.resolvers if isinstance(options, Options) else ()
     used = result.target.address_used
     servers = [server for server in map(parse_resolver, named) if server.host]
@@ -107,7 +107,7 @@ def measure(
 
 
 def judge(data: PathData) -> tuple[Outcome, str | None, str | None]:
-    """The outcome, the code of the first step that is missing, and a technical detail."""
+    """Return the outcome, the code of the first step that is missing, and a technical detail."""
     proof = [p for p in (*data["references"], *data["targets"]) if p["answers"] and p["place"] == "beyond"]
     reached = [c for c in data["collectors"] if c["failure"] is None and c["place"] == "beyond"]
     if proof or reached:

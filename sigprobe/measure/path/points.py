@@ -33,7 +33,7 @@ def place_of(address: str) -> str:
 
 
 def told(address: str) -> PointData:
-    """A target whose own check is the proof; nothing was sent to it here."""
+    """Return a target whose own check is the proof; nothing was sent to it here."""
     return {
         "address": address,
         "place": "beyond",
@@ -51,7 +51,7 @@ def told(address: str) -> PointData:
 
 
 def done(future: Future[T]) -> T | None:
-    """What came of one part; None when the run was stopped meanwhile."""
+    """Return what came of one part; None when the run was stopped meanwhile."""
     try:
         return future.result()
     except sockets.StoppedError:
@@ -68,16 +68,16 @@ def bare(address: str | None) -> str | None:
 
 
 def least_ms(echoes: probes.Burst) -> float | None:
-    """The shortest round trip in milliseconds; None when nothing came back."""
+    """Return the shortest round trip in milliseconds; None when nothing came back."""
     return min((r for r in echoes.rtts_ms if r is not None), default=None)
 
 
 def median_ms(echoes: probes.Burst) -> float | None:
-    """The middle round trip in milliseconds; None when nothing came back."""
+    """Return the middle round trip in milliseconds; None when nothing came back."""
     seen = [r for r in echoes.rtts_ms if r is not None]
     return round(statistics.median(seen), 3) if seen else None
 
 
 def rate_bps(train: probes.Burst | None, size: int) -> int | None:
-    """The rate at which a train of packets was spread, in bit/s; None without a train."""
+    """Return the rate at which a train of packets was spread, in bit/s; None without a train."""
     return None if train is None else probes.spread_rate_bps(train.arrivals_s, size + 28)

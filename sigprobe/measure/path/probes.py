@@ -46,7 +46,7 @@ class Burst:
 
     @property
     def received(self) -> int:
-        """How many were answered."""
+        """Return how many were answered."""
         return sum(1 for rtt in self.rtts_ms if rtt is not None)
 
 
@@ -136,7 +136,7 @@ class Knock:
 
     @property
     def answered(self) -> bool:
-        """True when the other end said anything."""
+        """Return True when the other end said anything."""
         return self.state in ("open", "refused", "reset")
 
 
@@ -160,7 +160,7 @@ def knock(
 
 
 def numeric(host: str, port: int) -> sockets.Address | None:
-    """The socket address of an IP address; None when this system has no such family or scope."""
+    """Return the socket address of an IP address; None when this system has no such family or scope."""
     try:
         row = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)[0]
     except (socket.gaierror, OSError):
@@ -283,7 +283,7 @@ def _said(six: bool, icmp: int, code: int) -> str:
 
 
 def spread_rate_bps(arrivals_s: Sequence[float], packet_bytes: int) -> int | None:
-    """The rate of the narrowest link that a train of packets came through; None without two arrivals apart.
+    """Return the rate of the narrowest link that a train of packets came through; None without two arrivals apart.
 
     The middle gap counts: a moment's stall of this or another machine widens one of them.
     """

@@ -52,7 +52,7 @@ def behind(servers: Sequence[tuple[str, int]], files: Sequence[Path] = FORWARDED
 
 
 def hosts_of(options: Options) -> list[str]:
-    """The names of targets that are asked for everywhere: those that failed first."""
+    """Return the names of targets that are asked for everywhere: those that failed first."""
     failed = {seen.name for seen in options.seen if seen.code is not None}
     hosts = [aim.host for aim in sorted(options.targets, key=lambda aim: aim.name not in failed)]
     named = [h for h in dict.fromkeys(hosts) if h != "default-gateway" and not sockets.is_ip(h) and "." in h]

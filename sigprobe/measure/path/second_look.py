@@ -99,7 +99,7 @@ def _lossy(data: PathData) -> bool:
 
 
 def _answers(text: str, deadline: Deadline, context: Context, spend: Callable[[int], None]) -> bool:
-    """Whether an address answers echoes or a TCP handshake this time."""
+    """Return whether an address answers echoes or a TCP handshake this time."""
     at = probes.numeric(text, 443)
     if at is None:
         return False
@@ -191,7 +191,7 @@ def answered_on_the_way(
 
 
 def plain_page(host: str, address: str, deadline: Deadline, context: Context) -> tuple[PeekData | None, int]:
-    """The plain page of an address to which several names lead: a login page or a shop shows itself there."""
+    """Return the plain page of an address to which several names lead: a login page or a shop shows itself there."""
     at = probes.numeric(address, 80)
     if at is None:
         return None, 0

@@ -190,7 +190,7 @@ def _from_cache(headers: Mapping[str, str]) -> bool:
 
 
 def _elsewhere(host: str, location: str | None) -> str | None:
-    """The host a redirect leads to when it is another one, `www.` aside."""
+    """Return the host a redirect leads to when it is another one, `www.` aside."""
     base = f"http://[{host}]/" if ":" in host else f"http://{host}/"
     target = redirect_target(base, 302, {"Location": location or ""})
     other = None if target is None else urlsplit(target).hostname

@@ -147,7 +147,7 @@ class Walk:
         )
 
     def _one_address(self) -> PeekData | None:
-        """A look at the plain page of the one address to which every name leads."""
+        """Return a look at the plain page of the one address to which every name leads."""
         by_host = {
             row["host"]: set(row["answers"] or ()) for row in self.data["names"] if row["system"] and row["answers"]
         }
@@ -160,7 +160,7 @@ class Walk:
         return looked
 
     def _canary(self) -> bool | None:
-        """Whether port 53 is answered on the way; asked only where names are in doubt."""
+        """Return whether port 53 is answered on the way; asked only where names are in doubt."""
         doubtful = any((s.code or "").startswith(("dns_", "tls_", "name_not")) for s in self.options.seen)
         web = {aim.name for aim in self.options.targets if aim.port and way(aim.kind) is Way.PAGE}
         hosts = [bare(s.address) for s in self.options.seen if s.name in web and s.address]
@@ -243,7 +243,7 @@ class Walk:
         return beyond[: max(0, 3 - len(self._references()))]
 
     def _point(self, text: str, deadline: Deadline, ports: Sequence[int]) -> PointData | None:
-        """One address: echoes and TCP handshakes side by side."""
+        """Return one address: echoes and TCP handshakes side by side."""
         at = probes.numeric(text, 0)
         if at is None:
             return None
@@ -323,7 +323,7 @@ class Walk:
         return [{"toward": text, "ttl": h.ttl, "address": h.address, "rtt_ms": h.rtt_ms, "said": h.said} for h in hops]
 
     def _resolvers_beyond(self) -> list[ResolverData]:
-        """The system's resolvers that answered from beyond the gateway: as good as a router there."""
+        """Return the system's resolvers that answered from beyond the gateway: as good as a router there."""
         return [row for row in self.data["resolvers"] if row["answers"] and row["place"] == "beyond"]
 
     def _once_more(self, aims: Sequence[str], started: float) -> None:
@@ -383,7 +383,7 @@ class Walk:
         self.spend(used)
 
     def _web_points(self) -> list[str]:
-        """Where to ask for a plain page, to see whether somebody stands in between; none where TLS was fine."""
+        """Return where to ask for a plain page, to see whether somebody stands in between; none where TLS was fine."""
         fine = {s.name for s in self.options.seen if s.code is None}
         failed = {s.name for s in self.options.seen if s.code is not None}
         pages = [aim for aim in self.options.targets if aim.tls]

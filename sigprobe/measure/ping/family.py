@@ -18,7 +18,7 @@ _SEQ: Final = 1
 
 
 def one_of_each(addresses: Sequence[sockets.Address]) -> list[sockets.Address]:
-    """The first address of each family, in the system's order."""
+    """Return the first address of each family, in the system's order."""
     return list({address.family: address for address in reversed(addresses)}.values())[::-1]
 
 

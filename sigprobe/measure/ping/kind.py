@@ -144,7 +144,7 @@ def resolve(
     context: Context,
     lookup: sockets.GetAddrInfo = socket.getaddrinfo,
 ) -> list[sockets.Address]:
-    """The first address of each family that a name has, or the IP address itself, in the family asked for.
+    """Return the first address of each family that a name has, or the IP address itself, in the family asked for.
 
     Raises OSError when there is none by the deadline, sockets.StoppedError when the run is stopped.
     """
@@ -331,7 +331,7 @@ def _data(options: Options, train: _Train) -> PingData:
 
 
 def _judge(options: Options, train: _Train, ended: str | None) -> tuple[Outcome, Failure | None]:
-    """The outcome of a train: facts only, no thresholds."""
+    """Return the outcome of a train: facts only, no thresholds."""
     lost, sent = len(train.lost), len(train.sent)
     if not train.rtts:
         if not sent:
@@ -351,7 +351,7 @@ def _judge(options: Options, train: _Train, ended: str | None) -> tuple[Outcome,
 
 
 def _nothing(options: Options, code: str, detail: str, used: str | None = None) -> Measured:
-    """A check that could send no packet at all: no loss is claimed, since nothing was sent."""
+    """Return a check that could send no packet at all: no loss is claimed, since nothing was sent."""
     return Measured(Outcome.FAILED, _data(options, _Train()), Failure(code, detail), used)
 
 

@@ -28,7 +28,7 @@ def find_mtu(
     known: int | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> int | None:
-    """Bytes of the largest IP packet that is answered; None when nothing is, or when the time is up before.
+    """Return bytes of the largest IP packet that is answered; None when nothing is, or when the time is up before.
 
     `known` is a size that has been answered already. What this device refuses to send costs no waiting.
     """

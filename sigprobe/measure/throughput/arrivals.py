@@ -60,7 +60,7 @@ class Arrivals:
         self._trip_s = at_s
 
     def just_standing(self, now: float, rtt_s: float) -> bool:
-        """Whether a queue stands, and has for less than a round trip."""
+        """Return whether a queue stands, and has for less than a round trip."""
         return self.standing_s is not None and now - self.standing_s < rtt_s
 
     def lose(self, at_s: float) -> None:
@@ -69,7 +69,7 @@ class Arrivals:
         self._free += self.standing_s is None
 
     def governing(self, now: float) -> list[float]:
-        """The losses that may govern the rate.
+        """Return the losses that may govern the rate.
 
         Those that a full queue made do not: they tell that the link is full. As long as none was seen without a
         queue, and one stands now, there are no others; on a short way, where windows give way within the time of a
@@ -88,7 +88,7 @@ class Arrivals:
         self.reached.add(at_s, reached)
 
     def best(self) -> Series:
-        """The view to judge by."""
+        """Return the view to judge by."""
         total = self.ordered.total()
         if self.losses_s and LEAST_SHARE * total <= self.reached.total() <= MOST_SHARE * total + 64 * 1024:
             return self.reached

@@ -86,7 +86,7 @@ def _agreeing(*rounds: list[float]) -> list[float] | None:
 
 
 def _inside(times_s: Sequence[float], totals: Sequence[float], first: int, past: int) -> list[Step]:
-    """The steps that lie within a burst: not the one in which it began, nor the one in which it ended."""
+    """Return the steps that lie within a burst: not the one in which it began, nor the one in which it ended."""
     return [
         (times_s[at] - times_s[at - 1], totals[at] - totals[at - 1])
         for at in range(max(2, first), min(past, len(totals) - 1))

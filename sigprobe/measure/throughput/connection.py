@@ -37,7 +37,7 @@ class FaultError(Exception):
 
 
 def as_fault(error: OSError) -> FaultError:
-    """The failure code of a socket or TLS error."""
+    """Return the failure code of a socket or TLS error."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return FaultError(certificate_code(error.verify_code, "tls_untrusted"), error.verify_message)
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
@@ -167,11 +167,11 @@ class Connection:
                 yield READ
 
     def pending(self) -> bool:
-        """True when TLS has decrypted bytes that the selector cannot see."""
+        """Return True when TLS has decrypted bytes that the selector cannot see."""
         return isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
 
     def fileno(self) -> int:
-        """The file descriptor, -1 before `open` and after `close`."""
+        """Return the file descriptor, -1 before `open` and after `close`."""
         return -1 if self.sock is None else self.sock.fileno()
 
     def close(self) -> None:

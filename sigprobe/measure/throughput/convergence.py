@@ -124,7 +124,7 @@ class Series:
         self.totals.append(total)
 
     def at(self, at_s: float) -> float:
-        """Bytes at a moment, between samples on the straight line."""
+        """Return bytes at a moment, between samples on the straight line."""
         right = bisect_right(self.times_s, at_s)
         if right == 0:
             return 0.0
@@ -135,19 +135,19 @@ class Series:
         return left_n + (self.totals[right] - left_n) * share
 
     def end_s(self) -> float:
-        """The moment of the last sample."""
+        """Return the moment of the last sample."""
         return self.times_s[-1] if self.times_s else 0.0
 
     def total(self) -> float:
-        """Bytes in all."""
+        """Return bytes in all."""
         return self.totals[-1] if self.totals else 0.0
 
     def first_s(self) -> float:
-        """The last moment before anything arrived."""
+        """Return the last moment before anything arrived."""
         return self.times_s[max(0, bisect_right(self.totals, 0) - 1)] if self.totals else 0.0
 
     def last_s(self) -> float:
-        """The moment of the last arrival."""
+        """Return the moment of the last arrival."""
         return self.times_s[bisect_left(self.totals, self.totals[-1])] if self.totals else 0.0
 
     def rate(self, span_s: float) -> float:
@@ -163,7 +163,7 @@ def tolerance(at_s: float, total: float) -> float:
 
 
 def least_steady_s(bps: float) -> float:
-    """How long a level has to be seen."""
+    """Return how long a level has to be seen."""
     return MIN_STEADY_S * min(1.0, max(LEAST_STEADY_S / MIN_STEADY_S, math.sqrt(PLAIN_BPS / bps)))
 
 
@@ -185,7 +185,7 @@ def judge(
     streams: int = 1,
     standing_s: float | None = None,
 ) -> Speed | None:
-    """The rate as far as it can be told now; None when no level is to be seen yet.
+    """Return the rate as far as it can be told now; None when no level is to be seen yet.
 
     `rtt_s` is the idle round trip. Batches as long as that are always fair, since a window's bursts fill it; where
     shorter ones already agree over more than a round trip, there are no such bursts, and no need to wait for more.
@@ -309,7 +309,7 @@ def _judge(series: Series, terms: _Terms) -> Speed | None:
 
 
 def _climb(series: Series, span_s: float) -> Speed | None:
-    """The fastest span of a transfer that was cut off while it grew and grew; None for any other.
+    """Return the fastest span of a transfer that was cut off while it grew and grew; None for any other.
 
     What was under way then still arrives, but streams do not end together: the fastest span is the last but for less
     than another, has carried clearly more than every one before it, and so has the one before.
@@ -362,7 +362,7 @@ def conclude(
     *,
     cut: bool = False,
 ) -> Speed | None:
-    """The best statement about a finished transfer; None when too little arrived to make one.
+    """Return the best statement about a finished transfer; None when too little arrived to make one.
 
     Of one that still grew when it was `cut` off only the last round trip is stated, without an interval: how far it
     would have gone is not known.

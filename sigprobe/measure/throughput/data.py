@@ -41,7 +41,7 @@ class ThroughputData(TypedDict):
 
 
 def empty_data(engine: str) -> dict[str, Any]:
-    """Every key of the kind's data, with nothing known yet."""
+    """Return every key of the kind's data, with nothing known yet."""
     return {
         **dict.fromkeys(ThroughputData.__annotations__),
         "engine": engine,

@@ -57,7 +57,7 @@ def origin(url: str) -> str:
 
 
 def of_origin(table: Mapping[str, str], url: str) -> str | None:
-    """What a table by origin holds for a URL; None when its origin is not there exactly."""
+    """Return what a table by origin holds for a URL; None when its origin is not there exactly."""
     wanted = origin(url)
     return next((value for key, value in table.items() if origin(key) == wanted), None)
 
@@ -257,7 +257,7 @@ def _exchange(
 
 
 def _moved(url: str, candidate: Server, head: Head, endpoint_path: str) -> str | None:
-    """The new base of the endpoints where an answer redirects within the host; None for anything else."""
+    """Return the new base of the endpoints where an answer redirects within the host; None for anything else."""
     asked = urljoin(url, f"{candidate.path}empty{candidate.suffix}")
     target = redirect_target(asked, head.status, {"Location": head.headers.get("location", "")})
     if target is None or target == asked or not same_host(asked, target) or not target.endswith(endpoint_path):
@@ -301,7 +301,7 @@ def _report(client: Client, server: Server, session: str, most_s: float = CONTRO
 
 
 def received(server: Server, session: str, context: Context) -> tuple[int, list[tuple[float, int]]] | None:
-    """The bytes of a session that arrived at the server and its samples; None when it does not say."""
+    """Return the bytes of a session that arrived at the server and its samples; None when it does not say."""
     client = Client(server, context)
     try:
         report = _report(client, server, session, 3.0)

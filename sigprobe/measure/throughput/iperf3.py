@@ -177,7 +177,7 @@ def find_document(text: str) -> dict[str, Any] | None:
 
 
 def _number(value: Any, most: float) -> float | None:
-    """A counter that can be true; None for text, negative ones, and what wrapped around (1.8e19)."""
+    """Return a counter that can be true; None for text, negative ones, and what wrapped around (1.8e19)."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if math.isfinite(value) and 0 <= value <= most else None
@@ -189,7 +189,7 @@ def _count(value: Any, most: float = MAX_BYTES) -> int | None:
 
 
 def _part(value: Any, key: str) -> dict[str, Any]:
-    """A part of the report; empty where it is missing or no object."""
+    """Return a part of the report; empty where it is missing or no object."""
     part = value.get(key) if isinstance(value, dict) else None
     return part if isinstance(part, dict) else {}
 
@@ -200,7 +200,7 @@ def _list(value: Any, key: str) -> list[Any]:
 
 
 def _fault(text: str) -> FaultError:
-    """The failure code of iperf3's own sentence."""
+    """Return the failure code of iperf3's own sentence."""
     known = {"busy": "server_busy", "name or service": "name_not_found", "temporary failure in name": "name_not_found"}
     for words, code in known.items():
         if words in text.lower():
@@ -258,7 +258,7 @@ def _round_trips(data: dict[str, Any], end: dict[str, Any]) -> None:
 
 
 def _rate(received: dict[str, Any]) -> float | None:
-    """The rate by bytes and seconds, for a report whose own rate cannot be true."""
+    """Return the rate by bytes and seconds, for a report whose own rate cannot be true."""
     moved, seconds = _count(received.get("bytes")), _number(received.get("seconds"), MAX_SECONDS)
     rate = moved * 8 / seconds if moved and seconds else None
     return rate if rate is not None and rate <= MAX_BPS else None

@@ -42,11 +42,11 @@ class Options(CommonOptions):
         return self
 
     def default_timeout_s(self) -> float:
-        """Both directions and some time around them."""
+        """Return both directions and some time around them."""
         return 2 * self.max_s + SPARE_S
 
     def configured_address(self) -> str:
-        """The URL without userinfo, query and fragment; the engine's service where there is no URL."""
+        """Return the URL without userinfo, query and fragment; the engine's service where there is no URL."""
         if self.url is None:
             return "speedtest.net"
         if self.engine == "iperf3":
@@ -55,6 +55,6 @@ class Options(CommonOptions):
         return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
     def estimate(self) -> Estimate:
-        """All of `max_mb`; the seconds of the directions asked for, and two for the rest."""
+        """Return all of `max_mb`; the seconds of the directions asked for, and two for the rest."""
         ways = 2 if self.direction == "both" else 1
         return Estimate(min(self.timeout_s(), ways * self.max_s + 2), self.max_mb * MB)

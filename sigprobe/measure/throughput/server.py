@@ -25,7 +25,7 @@ class Server:
     ours: bool = False
 
     def request(self, method: str, name: str, query: str = "", *lines: str) -> bytes:
-        """The head of a request to one of the endpoints."""
+        """Return the head of a request to one of the endpoints."""
         head = [
             f"{method} {self.path}{name}{self.suffix}{'?' + query if query else ''} HTTP/1.1",
             f"Host: {self.authority}",

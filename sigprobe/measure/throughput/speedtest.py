@@ -74,7 +74,7 @@ class _Meter:
         self.faults.clear()
 
     def full(self) -> bool:
-        """True once the cap or the budget is reached."""
+        """Return True once the cap or the budget is reached."""
         self.capped = self.capped or self.moved >= self.cap or self._budget.exhausted()
         return self.capped
 
@@ -276,7 +276,7 @@ def _fit(config: dict[str, Any], way: Way, cap: int, max_s: float) -> None:
 
 
 def _fault(error: Exception) -> FaultError:
-    """The failure code of whatever the package raised."""
+    """Return the failure code of whatever the package raised."""
     cause = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
     if isinstance(cause, HTTPError):
         # the vendor answers 403 to addresses it has seen too often, and 429

@@ -14,7 +14,7 @@ FLOOR: Final = 0.005
 
 
 def crucial_interval(rates: Sequence[float]) -> tuple[float, float]:
-    """The range of rates with the highest product of density and size: samples² over width."""
+    """Return the range of rates with the highest product of density and size: samples² over width."""
     values = sorted(rates)
     count = len(values)
     if count < 3:

@@ -74,7 +74,7 @@ NONE: Final = Numbers()
 
 
 def share_mib(room: int, streams: Sequence[Stream], *, done: bool) -> int:
-    """How many MiB a stream may ask for, where what is under way is a large part of the whole; 0 for none.
+    """Return how many MiB a stream may ask for, where what is under way is a large part of the whole; 0 for none.
 
     All streams together never ask for more than there is `room` for, so that nothing is on its way when the last of
     it has arrived. Less than one cannot be asked for: such a one is cut off, and left alone when the

@@ -19,7 +19,7 @@ SLOW_BPS: Final = 8e6
 
 
 def first_streams(rtt_s: float) -> tuple[int, int]:
-    """How many streams to begin with, and how many to hold open beside them."""
+    """Return how many streams to begin with, and how many to hold open beside them."""
     return FIRST_STREAMS, MOST_STREAMS - FIRST_STREAMS if rtt_s >= FAR_S else 0
 
 
@@ -36,7 +36,7 @@ class Ramp:
         self._flat = 0
 
     def more(self, now: float, total: int, streams: int) -> int:
-        """How many streams to add now."""
+        """Return how many streams to add now."""
         if self._first_s is None and total > 0:
             self._first_s = now
         if self._far and self._first_s is not None and now - self._first_s <= QUICK_S and total >= QUICK_BYTES:

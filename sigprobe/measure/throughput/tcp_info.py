@@ -41,7 +41,7 @@ class TcpInfo:
 
 
 def read(sock: socket.socket) -> TcpInfo | None:
-    """The kernel's numbers; None where the system does not tell them (not Linux, or older than 4.19)."""
+    """Return the kernel's numbers; None where the system does not tell them (not Linux, or older than 4.19)."""
     if not sys.platform.startswith("linux"):
         return None
     try:
@@ -70,7 +70,7 @@ def read(sock: socket.socket) -> TcpInfo | None:
 
 
 def unacked(sock: socket.socket) -> int:
-    """Bytes written that are not acknowledged yet, sent or still waiting; 0 where the system does not tell."""
+    """Return bytes written that are not acknowledged yet, sent or still waiting; 0 where the system does not tell."""
     if not sys.platform.startswith("linux"):
         return 0
     import fcntl

@@ -163,7 +163,7 @@ class Direction:
         return room if left is None else min(room, left)
 
     def _share(self) -> int:
-        """How many MiB of a download the next stream may ask for; 0 when nothing is left to be asked for."""
+        """Return how many MiB of a download the next stream may ask for; 0 when nothing is left to be asked for."""
         room = self._room()
         if self._plan.rtt_s < FAR_S:
             return min(MOST_MIB, -(-room // (MIB * max(1, len(self._streams))))) if room > 0 else 0
@@ -367,7 +367,7 @@ class Direction:
     # --- how much is under way
 
     def _is_full(self, stream: Stream) -> bool:
-        """Whether a stream's share of what may be under way is used up: it waits for the next tick then."""
+        """Return whether a stream's share of what may be under way is used up: it waits for the next tick then."""
         most = self._flight
         if self._plan.rtt_s >= FAR_S and self._out.series.just_standing(self._elapsed(), self._plan.rtt_s):
             # what is under way keeps the link busy for a round trip, and a longer queue would say nothing new

@@ -79,7 +79,7 @@ class VideoData(TypedDict):
 
 
 def empty_data() -> dict[str, Any]:
-    """Every key of the kind's data, with nothing known yet."""
+    """Return every key of the kind's data, with nothing known yet."""
     return {
         **dict.fromkeys(VideoData.__annotations__),
         "rungs": [],

@@ -212,20 +212,20 @@ def _resolution(text: str | None) -> str | None:
 
 
 def _rate_bps(text: str | None) -> int | None:
-    """A rate in bit/s; None for `None`, 0, negative and absurd values, which encoders do write."""
+    """Return a rate in bit/s; None for `None`, 0, negative and absurd values, which encoders do write."""
     plain = (text or "").strip()
     value = float(plain) if _NUMBER.fullmatch(plain) else math.nan
     return round(value) if 1 <= value < MAX_INTEGER else None
 
 
 def _integer(text: str) -> int:
-    """A sequence number; 0 for anything that is none, as where the tag is missing."""
+    """Return a sequence number; 0 for anything that is none, as where the tag is missing."""
     plain = text.strip()
     return int(plain) if re.fullmatch(r"[0-9]{1,18}", plain) else 0
 
 
 def _seconds(text: str, at: int) -> float | None:
-    """A length in seconds; None where none is announced (`-1`, empty, no number)."""
+    """Return a length in seconds; None where none is announced (`-1`, empty, no number)."""
     found = _NUMBER.match(text.strip())
     if found is None:
         if re.fullmatch(r"[0-9]{21,}.*", text.strip(), re.S):

@@ -34,16 +34,16 @@ class Options(CommonOptions):
         return 2 * self.media_s + SPARE_S
 
     def configured_address(self) -> str:
-        """The URL without fragment and query values."""
+        """Return the URL without fragment and query values."""
         return shown_url(self.url)
 
     def playlist_url(self) -> str:
-        """Where the ladder is."""
+        """Return where the ladder is."""
         parts = urlsplit(self.url)
         return (
             self.url + OUR_LADDER if parts.path.endswith("/") and not parts.query and not parts.fragment else self.url
         )
 
     def estimate(self) -> Estimate:
-        """All of `max_mb`, which only a fast link uses."""
+        """Return all of `max_mb`, which only a fast link uses."""
         return Estimate(self.timeout_s(), self.max_mb * MB)

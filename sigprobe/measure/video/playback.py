@@ -152,7 +152,7 @@ class Show:
         self._take(rung, segment, show)
 
     def _next(self, rung: Rung) -> hls.Segment | None:
-        """The next segment on a rung; None after anything else was done about it: loaded, waited, given up."""
+        """Return the next segment on a rung; None after anything else was done about it: loaded, waited, given up."""
         clock = self._client.clock
         media = rung.media
         if media is None:
@@ -241,7 +241,7 @@ class Show:
         self.failure = failure
 
     def media_s(self) -> float:
-        """Seconds of media that came whole."""
+        """Return seconds of media that came whole."""
         return sum(rung.media_s for rung in self._all)
 
     # --- the account ----------------------------------------------------------------------------------------
@@ -283,7 +283,7 @@ class Show:
 
 
 def _failure(got: http_client.Fetched, byte_budget: http_client.ByteBudget) -> Failure | None:
-    """What was wrong with one answer, told apart as the other checks against a collector do."""
+    """Return what was wrong with one answer, told apart as the other checks against a collector do."""
     found = http_client.failure_of(got, byte_budget)
     if found is None or found.code != "http_status":
         return found
@@ -293,7 +293,7 @@ def _failure(got: http_client.Fetched, byte_budget: http_client.ByteBudget) -> F
 
 
 def _edge(media: hls.Media) -> int | None:
-    """The number of the segment at which a live video is joined; None while it has none."""
+    """Return the number of the segment at which a live video is joined; None while it has none."""
     behind_s = 0.0
     for segment in reversed(media.segments):
         behind_s += segment.duration_s
@@ -303,7 +303,7 @@ def _edge(media: hls.Media) -> int | None:
 
 
 def _any(values: Iterable[bool]) -> bool | None:
-    """Whether one of the values is true; None where there are none."""
+    """Return whether one of the values is true; None where there are none."""
     found = list(values)
     return any(found) if found else None
 

@@ -32,7 +32,7 @@ class Player:
 
     @property
     def started(self) -> bool:
-        """Whether playing ever began."""
+        """Return whether playing ever began."""
         return self.start_delay_s is not None
 
     def arrived(self, now_s: float, media_s: float) -> None:
@@ -76,14 +76,14 @@ class Player:
 
 
 def rate_bps(arrivals: Sequence[tuple[int, float]]) -> float | None:
-    """The rate of the last `WINDOW` segments, each (bytes, seconds from its request to its last byte)."""
+    """Return the rate of the last `WINDOW` segments, each (bytes, seconds from its request to its last byte)."""
     last = arrivals[-WINDOW:]
     seconds = sum(taken for _, taken in last)
     return 8 * sum(count for count, _ in last) / seconds if seconds > 0 else None
 
 
 def choose(rungs_bps: Sequence[int | None], rate: float | None) -> int:
-    """The index of the rung to take next; `rungs_bps` ascends, a rate of None is not announced."""
+    """Return the index of the rung to take next; `rungs_bps` ascends, a rate of None is not announced."""
     if rate is None:
         return 0
     fitting = [i for i, bps in enumerate(rungs_bps) if bps is not None and bps <= SAFETY * rate]

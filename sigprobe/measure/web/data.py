@@ -80,7 +80,7 @@ _COUNTS: Final = ("bytes_received", "bytes_sent", "headers_bytes", "connections"
 
 
 def empty_data() -> dict[str, Any]:
-    """Every key of the kind's data, with nothing known yet."""
+    """Return every key of the kind's data, with nothing known yet."""
     return {
         **dict.fromkeys(WebData.__annotations__),
         **{name: [] for name in _LISTS},

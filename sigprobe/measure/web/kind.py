@@ -87,7 +87,7 @@ def measure(
 
 
 def _parts(page: http_client.Fetched, content: bytes, context: Context) -> tuple[list[Part], list[Part]]:
-    """The page's resources on its own host, and on others."""
+    """Return the page's resources on its own host, and on others."""
     from sigprobe.measure.web.page_parts import parts_of
 
     kind = page.headers.get("Content-Type", "").partition(";")[0].strip().lower()

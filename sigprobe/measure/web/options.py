@@ -26,9 +26,9 @@ class Options(CommonOptions):
         return 30.0
 
     def configured_address(self) -> str:
-        """The URL without fragment and query values."""
+        """Return the URL without fragment and query values."""
         return shown_url(self.url)
 
     def estimate(self) -> Estimate:
-        """All of `max_mb`, though most pages are far below it."""
+        """Return all of `max_mb`, though most pages are far below it."""
         return Estimate(self.timeout_s(), self.max_mb * MB)

@@ -55,7 +55,7 @@ class Part:
 
 
 def parts_of(html: str, url: str, *, stop: Callable[[], bool] = lambda: False) -> list[Part]:
-    """The resources of a page at `url`, each once, in the order to fetch them; whatever the page holds.
+    """Return the resources of a page at `url`, each once, in the order to fetch them; whatever the page holds.
 
     At most `MAX_PARTS`, from the first `MAX_HTML` characters. `stop` is asked every `_PIECE` characters.
     """
@@ -115,7 +115,7 @@ class _Reader(HTMLParser):
 
 
 def _absolute(base: str, value: str) -> str | None:
-    """An address of a page as a URL that may be asked for; None for `data:` and what is none."""
+    """Return an address of a page as a URL that may be asked for; None for `data:` and what is none."""
     text = re.sub(r"[\t\r\n]", "", value.strip(" \t\r\n\f"))
     if len(text) > MAX_URL:
         return None

@@ -33,7 +33,7 @@ def settings(**changes: Any) -> ThroughputSettings:
 def collector(
     chosen: ThroughputSettings | None = None, *, lending: bool = True, tls: ssl.SSLContext | None = None, **options: Any
 ) -> Iterator[str]:
-    """The endpoints on uvicorn at a free port of loopback, in a thread; gives the base URL.
+    """Provide the endpoints on uvicorn at a free port of loopback, in a thread; gives the base URL.
 
     `lending` as the collector itself is served; without it, as any other ASGI server would serve it.
     """
@@ -96,7 +96,7 @@ def take_upload(peer: Peer, books: Books, head: str) -> None:
 
 
 def content_length(head: str) -> int:
-    """The Content-Length of a request; 0 without one."""
+    """Return the Content-Length of a request; 0 without one."""
     lines = [line for line in head.lower().split("\r\n") if line.startswith("content-length:")]
     return int(lines[0].partition(":")[2]) if lines else 0
 
@@ -110,7 +110,7 @@ def librespeed(
     suffix: str = ".php",
     tls: ssl.SSLContext | None = None,
 ) -> Iterator[tuple[Server, Books]]:
-    """A server with LibreSpeed's names under `folder`, which reports nothing; anything else is 404."""
+    """Provide a server with LibreSpeed's names under `folder`, which reports nothing; anything else is 404."""
     books = Books()
 
     def answer(peer: Peer) -> None:
@@ -140,7 +140,7 @@ def librespeed(
 
 
 def read_head(peer: Peer) -> str:
-    """A request's head, byte by byte at its end, so that none of the body is swallowed."""
+    """Return a request's head, byte by byte at its end, so that none of the body is swallowed."""
     data = b""
     while not data.endswith(b"\r\n\r\n"):
         piece = peer.sock.recv(1)

@@ -129,6 +129,6 @@ def http_server(*answers: bytes, host: str = "127.0.0.1", **options: object) -> 
 
 
 def page(body: bytes = b"hello", status: str = "200 OK", *headers: str) -> bytes:
-    """A whole HTTP/1.1 answer with its length."""
+    """Return a whole HTTP/1.1 answer with its length."""
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body

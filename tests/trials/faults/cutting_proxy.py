@@ -37,7 +37,7 @@ class Cut:
     reset: bool = False
 
     def place(self, length: int) -> int:
-        """The byte after which a message of `length` bytes is cut."""
+        """Return the byte after which a message of `length` bytes is cut."""
         return min(length, self.byte if self.share is None else round(self.share * length))
 
 
@@ -97,12 +97,12 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """The collector's address as seen through the proxy."""
+        """Return the collector's address as seen through the proxy."""
         return f"http://127.0.0.1:{self.port}/"
 
     @property
     def total_bytes(self) -> int:
-        """Bytes that went over the wire, both ways, lost tries included."""
+        """Return bytes that went over the wire, both ways, lost tries included."""
         return sum(self.bytes.values())
 
     def __enter__(self) -> Proxy:

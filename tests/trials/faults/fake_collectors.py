@@ -49,7 +49,7 @@ Liar = Callable[[Sent, "list[Sent]"], Said]
 
 
 def receipt(sent: Sent, **changes: Any) -> bytes:
-    """A receipt for all that was sent; `changes` replace batch, digest or ids."""
+    """Return a receipt for all that was sent; `changes` replace batch, digest or ids."""
     ids = changes.get("ids", sent.ids)
     return batches.receipt_body(
         changes.get("batch", sent.batch),
@@ -60,7 +60,7 @@ def receipt(sent: Sent, **changes: Any) -> bytes:
 
 
 def honest(sent: Sent, _: list[Sent]) -> Said:
-    """The truth."""
+    """Return the truth."""
     return Said(200, batches.RECEIPT_TYPE, receipt(sent))
 
 

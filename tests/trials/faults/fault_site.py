@@ -38,7 +38,7 @@ _PLAIN: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that was free a moment ago."""
+    """Return a TCP port of 127.0.0.1 that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -118,7 +118,7 @@ class Site:
             return json.load(answer)
 
     def stored(self) -> Counter[str]:
-        """How often each id is stored, as `GET /v1/results` tells it."""
+        """Return how often each id is stored, as `GET /v1/results` tells it."""
         found: Counter[str] = Counter()
         cursor = ""
         while True:
@@ -129,7 +129,7 @@ class Site:
             cursor = f"&cursor={page['next']}"
 
     def memory_kb(self, name: str) -> int:
-        """A line of /proc/PID/status in KiB: VmRSS, VmHWM."""
+        """Return a line of /proc/PID/status in KiB: VmRSS, VmHWM."""
         assert self.process is not None
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
         return int(next(line for line in status.splitlines() if line.startswith(f"{name}:")).split()[1])
@@ -137,7 +137,7 @@ class Site:
 
 @contextmanager
 def queue(folder: Path) -> Iterator[Buffer]:
-    """An empty queue."""
+    """Provide an empty queue."""
     folder.mkdir(parents=True, exist_ok=True)
     with Buffer(folder / "buffer.db") as buffer:
         yield buffer

@@ -23,13 +23,13 @@ _METHODS: Final = ("get", "head", "post", "put", "patch", "delete", "options")
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    """A running collector."""
+    """Provide a running collector."""
     with Site(tmp_path / "site") as site:
         yield site
 
 
 def value(rng: random.Random, schema: dict[str, Any]) -> str:
-    """A value for a parameter: one that its schema allows, one just beside it, or nothing of the kind."""
+    """Return a value for a parameter: one that its schema allows, one just beside it, or nothing of the kind."""
     if rng.random() < 0.2:
         return rng.choice(("", "\0", "%", "null", "é" * 50, "1e9", "-1", "[]", "x" * 5_000, " 1", "１"))
     options = [option for option in schema.get("anyOf", [schema]) if option.get("type") != "null"]

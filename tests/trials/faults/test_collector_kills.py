@@ -37,7 +37,7 @@ ingest_queries.add_results = early
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[Postgres]:
-    """A running PostgreSQL of this module's own: it will be crashed."""
+    """Provide a running PostgreSQL of this module's own: it will be crashed."""
     server = Postgres()
     try:
         server.start()
@@ -47,7 +47,7 @@ def postgres() -> Iterator[Postgres]:
 
 
 def processes(postgres: Postgres) -> list[int]:
-    """The postmaster and all its children."""
+    """Return the postmaster and all its children."""
     master = int((postgres.dir / "data" / "postmaster.pid").read_text().split()[0])
     found = [master]
     for status in Path("/proc").glob("[0-9]*/stat"):

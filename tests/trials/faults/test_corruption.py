@@ -17,7 +17,7 @@ from tests.trials.faults.trial import Trial, hold
 
 
 def _queue(path: Path, rng: random.Random) -> tuple[dict[str, bytes], set[str]]:
-    """A queue with records of all sizes and fates, copied while it is open so that its -wal is there.
+    """Return a queue with records of all sizes and fates, copied while it is open so that its -wal is there.
 
     Returns every line by its id, and the ids that are not acknowledged.
     """
@@ -96,7 +96,7 @@ def _use(path: Path, lines: dict[str, bytes], what: str, *, verify: bool = True)
 
 
 def _newer(path: Path, rng: random.Random) -> dict[str, bytes]:
-    """A queue of a newer version, by its header or by its -wal alone; returns its lines."""
+    """Return a queue of a newer version, by its header or by its -wal alone; returns its lines."""
     path.parent.mkdir()
     lines, _ = _queue(path, rng)
     db = apsw.Connection(str(path))

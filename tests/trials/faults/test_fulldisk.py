@@ -21,7 +21,7 @@ COLLECTOR = "https://collector.example/"
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 2 MB, made for this test and taken away after it."""
+    """Provide a file system of 2 MB, made for this test and taken away after it."""
     place = tmp_path / "small"
     place.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "sigprobe-test", str(place)], check=True)

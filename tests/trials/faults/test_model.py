@@ -119,7 +119,7 @@ class Queue(RuleBasedStateMachine):
         self.undone -= set(refused)
 
     def collect(self, sent: list[Row]) -> list[str]:
-        """The collector's own way from lines to a receipt; returns the ids that it takes or has taken before."""
+        """Return the collector's own way from lines to a receipt; returns the ids that it takes or has taken before."""
         self.told = True
         batch = sort_lines(row.line for row in sent)
         stored = self.add(self.engine, batch.rows, carrier="model", token_id=None, now=datetime.now(UTC))

@@ -61,7 +61,7 @@ ingest_queries.add_results = crash
 
 
 def disguises(secret: str) -> Iterator[bytes]:
-    """The forms in which a secret could lie somewhere."""
+    """Yield the forms in which a secret could lie somewhere."""
     raw = secret.encode()
     yield raw
     yield raw[8:].rstrip(b"=")  # without what all tokens begin with
@@ -155,7 +155,7 @@ def write_config(folder: Path, collector: str, token_file: Path, target: str) ->
 
 @contextmanager
 def token_file(folder: Path, text: str, mode: int = 0o600) -> Iterator[Path]:
-    """A token file with these rights."""
+    """Provide a token file with these rights."""
     path = folder / "token"
     path.unlink(missing_ok=True)
     path.touch(mode=0o600)

@@ -61,7 +61,7 @@ FAULTS = (
 
 
 def _run(directory: Path, t: Trial, fault: tuple[str, float], mode: str) -> tuple[int, int]:
-    """One writer under failing calls; returns how many records it told of and how many refusals."""
+    """Return one writer under failing calls; returns how many records it told of and how many refusals."""
     directory.mkdir()
     script = directory / "writer.py"
     script.write_text(WRITER.format(tests=str(ROOT)))

@@ -20,7 +20,7 @@ from tests.trials.faults.trial import Trial, hold
 
 
 def removed(buffer: Buffer, ids: list[str]) -> int:
-    """How many of these rows no longer wait."""
+    """Return how many of these rows no longer wait."""
     return sum(row.id in set(ids) for row in buffer.rows(State.ACKED, State.REJECTED, State.CARRIED, State.DAMAGED))
 
 
@@ -60,7 +60,7 @@ def test_no_liar_acknowledges_anything(trial: Callable[..., Trial], tmp_path: Pa
 
 
 def trusting(status: int, _type: str | None, _body: bytes, batch: batches.Batch) -> batches.Receipt:
-    """What a careless client takes for an ack: any 200."""
+    """Return what a careless client takes for an ack: any 200."""
     if status != 200:
         raise batches.NotAReceiptError(str(status))
     return batches.Receipt(

@@ -32,7 +32,7 @@ ingest_queries.add_results = forgetful
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    """A running collector."""
+    """Provide a running collector."""
     with Site(tmp_path / "site") as site:
         yield site
 

@@ -74,7 +74,7 @@ UNSENT: Final = (_cut_off, _not_utf8)
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    """A running collector."""
+    """Provide a running collector."""
     with Site(tmp_path / "site") as site:
         yield site
 
@@ -124,7 +124,7 @@ def test_one_in_ten(trial: Callable[..., Trial], site: Site, tmp_path: Path) -> 
 
 
 def _condemn(drain: Upload, collector: Collector, *, said: bool) -> bool:
-    """What a probe does that takes each refusal for the record's own fault."""
+    """Return what a probe does that takes each refusal for the record's own fault."""
     aside = [(row.id, "refused") for row in drain._suspects.of(collector.url)]
     drain.buffer.settle(Verdicts(rejected=aside), collector.url)
     drain._suspects.release(collector.url)

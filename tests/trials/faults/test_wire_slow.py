@@ -25,7 +25,7 @@ MOST: Final = 1.5
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    """A running collector."""
+    """Provide a running collector."""
     with Site(tmp_path / "site") as site:
         yield site
 

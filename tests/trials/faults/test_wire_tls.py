@@ -38,7 +38,7 @@ class Keys:
     ca_file: str
 
     def server(self, leaf: trustme.LeafCert) -> ssl.SSLContext:
-        """What a server with this certificate speaks TLS with."""
+        """Return what a server with this certificate speaks TLS with."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         leaf.configure_cert(context)
         return context
@@ -53,7 +53,7 @@ def keys(tmp_path: Path) -> Keys:
 
 
 def leaf_of(keys: Keys, case: str) -> trustme.LeafCert:
-    """The certificate of a case: wrong in one way only."""
+    """Return the certificate of a case: wrong in one way only."""
     if case == "wrong host":
         return keys.ours.issue_cert("collector.example", "10.0.0.1")
     if case == "unknown CA":
@@ -242,7 +242,7 @@ class OldServer:
 
 
 def server_hello(version: int) -> bytes:
-    """A ServerHello record of TLS 1.0 or 1.1 that picks a cipher every old client offers."""
+    """Return a ServerHello record of TLS 1.0 or 1.1 that picks a cipher every old client offers."""
     cipher = 0xC013  # ECDHE-RSA-AES128-SHA, offered by old and new clients alike
     secure_renegotiation = b"\x00\x05\xff\x01\x00\x01\x00"  # without it the version would not be the only fault
     hello = struct.pack(">H", version) + bytes(range(32)) + b"\x00" + struct.pack(">HB", cipher, 0)

@@ -88,7 +88,7 @@ class Trial:
 
     @contextmanager
     def expect_failure(self, reason: str) -> Iterator[None]:
-        """A negative control: the body, with the protection taken away, must break the promise for this reason.
+        """Provide a negative control: the body, with the protection taken away, must break the promise for this reason.
 
         Passing, or failing for any other reason, is a failure of the test: it would prove nothing.
         """
@@ -99,7 +99,7 @@ class Trial:
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """One try: a broken promise in it is said, counted, and fails the test at `report`, not before."""
+        """Provide one try: a broken promise in it is said, counted, and fails the test at `report`, not before."""
         with self._counting:
             self._made += 1
             number = self._made
@@ -175,7 +175,7 @@ def _save(finding: Finding, path: Path, now: datetime) -> Path:
 
 
 def newest(directory: Path = RESULTS) -> list[dict[str, Any]]:
-    """The newest finding of every test over all soak files, in the order of the promises."""
+    """Return the newest finding of every test over all soak files, in the order of the promises."""
     found: dict[tuple[int, str], dict[str, Any]] = {}
     for path in sorted(directory.glob("soak-*.json")):
         for finding in json.loads(path.read_text(encoding="utf-8"))["findings"]:
@@ -184,7 +184,7 @@ def newest(directory: Path = RESULTS) -> list[dict[str, Any]]:
 
 
 def table(findings: Iterable[dict[str, Any]]) -> str:
-    """The findings as a Markdown table."""
+    """Return the findings as a Markdown table."""
     lines = [
         "| promise | test | lost | N | 95 % bound | other figures | control failed for | took | seed | date |",
         "|--:|---|--:|--:|--:|---|---|--:|--:|---|",

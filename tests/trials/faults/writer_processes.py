@@ -140,7 +140,7 @@ class Nursery:
 
 
 def told(out: str) -> list[str]:
-    """The ids a job has told; a last line that was cut short was not told."""
+    """Return the ids a job has told; a last line that was cut short was not told."""
     try:
         with open(out, "rb") as file:
             whole, newline, _ = file.read().rpartition(b"\n")

@@ -97,7 +97,7 @@ def as_modem(world: World, registration: str = "home", rsrp_dbm: float | None = 
 
 
 def fake_clock(shift: str) -> dict[str, str]:
-    """The environment in which a process sees another time of day; monotonic clocks stay as they are."""
+    """Return the environment in which a process sees another time of day; monotonic clocks stay as they are."""
     return {
         "LD_PRELOAD": "/usr/$LIB/faketime/libfaketimeMT.so.1",
         "FAKETIME": shift,
@@ -108,7 +108,7 @@ def fake_clock(shift: str) -> dict[str, str]:
 
 
 def dated_certificate(world: World, name: str, host: str, begin: datetime.datetime, end: datetime.datetime) -> str:
-    """A certificate of our CA with both its dates set, which trustme alone cannot do."""
+    """Return a certificate of our CA with both its dates set, which trustme alone cannot do."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.serialization import load_pem_private_key

@@ -42,39 +42,39 @@ class Judged:
 
     @property
     def said(self) -> str:
-        """The verdict in short."""
+        """Return the verdict in short."""
         return f"{self.owner}/{self.cause}"
 
     @property
     def falsely_accused(self) -> bool:
-        """Whether a party was named that is not at fault."""
+        """Return whether a party was named that is not at fault."""
         return self.scenario.falsely_accused(self.owner, self.cause)
 
     @property
     def falsely_cleared(self) -> bool:
-        """Whether nothing was found wrong although something is broken."""
+        """Return whether nothing was found wrong although something is broken."""
         return self.scenario.falsely_cleared(self.owner, self.cause)
 
     @property
     def right_owner(self) -> bool:
-        """Whether the owner is right; for an untellable scenario, whether it was rightly left open."""
+        """Return whether the owner is right; for an untellable scenario, whether it was rightly left open."""
         if not self.scenario.tellable:
             return self.rightly_open
         return self.scenario.owner_is_right(self.owner, self.cause)
 
     @property
     def right(self) -> bool:
-        """Whether owner and cause are right; for an untellable scenario, whether it was rightly left open."""
+        """Return whether owner and cause are right; for an untellable scenario, whether it was rightly left open."""
         return self.scenario.cause_is_right(self.owner, self.cause) if self.scenario.tellable else self.rightly_open
 
     @property
     def rightly_open(self) -> bool:
-        """Whether it was left open with the truth among the first candidates."""
+        """Return whether it was left open with the truth among the first candidates."""
         return self.scenario.rightly_open(self.owner, self.cause, self.candidates)
 
     @property
     def fault(self) -> str | None:
-        """What is wrong with the verdict, in words for a person; None where nothing is."""
+        """Return what is wrong with the verdict, in words for a person; None where nothing is."""
         if self.trouble is not None:
             return "could not be run"
         if self.falsely_accused:

@@ -39,36 +39,36 @@ class Scenario:
     core: bool = False
 
     def excluded(self, said: str) -> bool:
-        """Whether this verdict is wrong in any case."""
+        """Return whether this verdict is wrong in any case."""
         return _matches(said, self.never)
 
     def owner_is_right(self, owner: str, cause: str) -> bool:
-        """Whether the owner is the true one, or an accepted one."""
+        """Return whether the owner is the true one, or an accepted one."""
         said = f"{owner}/{cause}"
         return not self.excluded(said) and (owner == self.owner or _matches(said, self.accepts))
 
     def cause_is_right(self, owner: str, cause: str) -> bool:
-        """Whether owner and cause are the true ones, or accepted ones."""
+        """Return whether owner and cause are the true ones, or accepted ones."""
         said = f"{owner}/{cause}"
         return not self.excluded(said) and _matches(said, (f"{self.owner}/{self.cause}", *self.accepts))
 
     def listed(self, candidates: list[dict[str, Any]]) -> bool:
-        """Whether the truth is among the first candidates."""
+        """Return whether the truth is among the first candidates."""
         names = [f"{c.get('owner')}/{c.get('cause')}" for c in candidates[:FIRST_CANDIDATES]]
         return any(_matches(name, (f"{self.owner}/{self.cause}", *self.candidates)) for name in names)
 
     def rightly_open(self, owner: str, cause: str, candidates: list[dict[str, Any]]) -> bool:
-        """Whether an untellable scenario was left open with the truth among the first candidates."""
+        """Return whether an untellable scenario was left open with the truth among the first candidates."""
         if _matches(f"{owner}/{cause}", self.accepts):
             return True
         return owner == "uncertain" and not self.excluded(f"{owner}/{cause}") and self.listed(candidates)
 
     def falsely_accused(self, owner: str, cause: str) -> bool:
-        """Whether a party was named that is not at fault."""
+        """Return whether a party was named that is not at fault."""
         return owner in ACCUSED and owner != self.owner and not _matches(f"{owner}/{cause}", self.accepts)
 
     def falsely_cleared(self, owner: str, cause: str) -> bool:
-        """Whether nothing was found wrong although something is broken."""
+        """Return whether nothing was found wrong although something is broken."""
         return owner == "none" and self.owner != "none" and not _matches(f"{owner}/{cause}", self.accepts)
 
 
@@ -100,5 +100,5 @@ def untellable(owner: str, cause: str, *candidates: str, **options: Any) -> Call
 
 
 def registered() -> tuple[Scenario, ...]:
-    """All scenarios, in the order of their definition."""
+    """Return all scenarios, in the order of their definition."""
     return tuple(_ALL)

@@ -22,7 +22,7 @@ NEVER = Scenario("never", "local", "site_uplink", nothing, False, never=("local/
 
 
 def said(scenario: Scenario, verdict: str, *candidates: str, confidence: float = 0.5) -> Judged:
-    """A verdict on a scenario; candidates as `owner/cause`."""
+    """Return a verdict on a scenario; candidates as `owner/cause`."""
     owner, cause = verdict.split("/")
     rows = [dict(zip(("owner", "cause"), text.split("/"), strict=True)) for text in candidates]
     return Judged(scenario, 1, owner, cause, confidence, rows)

@@ -27,7 +27,7 @@ CHOSEN = [s for s in SCENARIOS if s.core or os.environ.get("SIGPROBE_SCENARIOS")
 
 @pytest.fixture(scope="module")
 def judged() -> Iterator[dict[str, Judged]]:
-    """All of them, several at a time, since each mostly waits."""
+    """Provide all of them, several at a time, since each mostly waits."""
     yield {found.scenario.name: found for found in judge_all([(s, SEED) for s in CHOSEN], side_by_side=8)}
 
 

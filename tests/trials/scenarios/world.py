@@ -95,7 +95,7 @@ class World:
         return f"{self.core}.{number}"
 
     def six(self, host: str) -> str:
-        """The IPv6 address of the host that has this IPv4 address."""
+        """Return the IPv6 address of the host that has this IPv4 address."""
         return f"fd11::{host.rpartition('.')[2]}"
 
     @property
@@ -111,7 +111,7 @@ class World:
         return f"{self.lan}.1"
 
     def cert(self, name: str, host: str, ca: trustme.CA | None = None, **options: Any) -> str:
-        """A certificate with its key in one file; `name` keeps files apart."""
+        """Return a certificate with its key in one file; `name` keeps files apart."""
         path = self.folder / f"{name}.pem"
         made = (ca or authority()).issue_cert(host, **options)
         parts = [made.private_key_pem.bytes(), *(c.bytes() for c in made.cert_chain_pems)]
@@ -121,12 +121,12 @@ class World:
 
 @functools.cache
 def authority() -> trustme.CA:
-    """One CA for everything that is honest."""
+    """Return one CA for everything that is honest."""
     return trustme.CA(organization_name="Honest CA")
 
 
 def new_world(seed: int, folder: Path) -> World:
-    """A healthy world of this seed, not yet set up."""
+    """Return a healthy world of this seed, not yet set up."""
     rng = random.Random(seed)
     world = World(
         seed,
@@ -266,7 +266,7 @@ def _route(world: World) -> None:
 
 
 def _peers(world: World) -> dict[str, dict[str, Any]]:
-    """What runs where, from the services as the scenario left them."""
+    """Return what runs where, from the services as the scenario left them."""
     if world.six_services:
         for service in world.services.values():
             world.zone[service["fqdn"]] = [service["host"], world.six(service["host"])]
@@ -343,7 +343,7 @@ def _configured_references(world: World) -> list[str]:
 
 
 def write_config(world: World) -> Path:
-    """The settings a field laptop would have here."""
+    """Return the settings a field laptop would have here."""
     world_point, other = map(world.six, world.references) if world.six_only else world.references
     targets = [
         {"kind": "ping", "name": "gateway", "address": "default-gateway", "count": 10, "interval_ms": 60},
@@ -457,6 +457,6 @@ def _packets(world: World) -> int:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder of a scenario's own."""
+    """Provide a folder of a scenario's own."""
     with tempfile.TemporaryDirectory(prefix="spt-") as name:
         yield Path(name)

@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 
 def column_types(connection: Connection) -> dict[str, str]:
-    """The engine's own name for each type that a step uses."""
+    """Return the engine's own name for each type that a step uses."""
     if connection.dialect.name == "sqlite":
         return {"uuid": "CHAR(32)", "time": "DATETIME", "blob": "BLOB", "float": "FLOAT"}
     return {"uuid": "UUID", "time": "TIMESTAMP WITH TIME ZONE", "blob": "BYTEA", "float": "DOUBLE PRECISION"}
