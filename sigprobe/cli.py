@@ -61,7 +61,9 @@ def run(words: Sequence[str], *, out: TextIO | None = None, err: TextIO | None =
         undo.enter_context(logfile.scope())
         quiet = int(everywhere.get("quiet", "0"))
         undo.enter_context(
-            terminal.used(terminal.look_at_terminal(quiet, "plain" in everywhere, "verbose" in everywhere))
+            terminal.used(
+                terminal.look_at_terminal(quiet, "plain" in everywhere, "verbose" in everywhere, secrets_in(words))
+            )
         )
         if everywhere.get("lang") not in (None, *i18n.LANGUAGES):
             terminal.current().error(_("--lang takes one of: {choices}").format(choices=", ".join(i18n.LANGUAGES)))
@@ -136,6 +138,16 @@ def _unexpected(error: Exception) -> int:
     return FAILED
 
 
+def secrets_in(words: Sequence[str]) -> tuple[str, ...]:
+    """Return the words of a command line, and the values behind `=`, that look like tokens; the longest first."""
+    if not any(len(word) >= 16 for word in words):
+        return ()
+    from sigprobe.files.tokens import looks_like_token
+
+    pieces = {piece.strip().lstrip("-") for word in words for piece in (*word.split(), word.partition("=")[2])}
+    return tuple(sorted((piece for piece in pieces if looks_like_token(piece)), key=len, reverse=True))
+
+
 def take_everywhere(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
     """Take out the options that stand anywhere on the line: `--lang`, `-q`, `-qq`, `--quiet`, `-v`, `--plain`."""
     rest: list[str] = []
@@ -182,7 +194,8 @@ _LANGUAGE_LINE: Final = re.compile(
 
 
 def _language_in_file(arguments: list[str], environ: Mapping[str, str]) -> str | None:
-    from sigprobe.files import locations, text_encoding
+    from sigprobe.files import locations
+    from sigprobe.record import text_encoding
 
     given = next((b for a, b in pairwise(arguments) if a == "--config"), None)
     given = given or next((a.partition("=")[2] for a in arguments if a.startswith("--config=")), None)

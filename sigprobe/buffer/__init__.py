@@ -10,13 +10,14 @@ from __future__ import annotations
 from sigprobe.buffer.durability import Guard, sqlite_is_fixed, sqlite_version
 from sigprobe.buffer.errors import BufferLimitError, DiskFullError, SendingError, StorageError, UnnotedError
 from sigprobe.buffer.queue import Buffer
-from sigprobe.buffer.rows import Row, State, Stats, Stored, Verdicts
+from sigprobe.buffer.rows import Imported, Row, State, Stats, Stored, Verdicts
 
 __all__ = [
     "Buffer",
     "BufferLimitError",
     "DiskFullError",
     "Guard",
+    "Imported",
     "Row",
     "SendingError",
     "State",

@@ -18,7 +18,7 @@ from sigprobe.buffer import quarantine, rows, upkeep
 from sigprobe.buffer.durability import Guard
 from sigprobe.buffer.errors import BufferLimitError, DiskFullError
 from sigprobe.buffer.queue_file import QueueFile, Work, clock_text
-from sigprobe.buffer.rows import PAGE, PENDING, Row, State, Stats, Stored, Verdicts
+from sigprobe.buffer.rows import PAGE, PENDING, Imported, Row, State, Stats, Stored, Verdicts
 from sigprobe.record.result import MAX_WHOLE_NUMBER, RUN_KIND, Outcome, Result
 
 URGENT_FOR_S: Final = 3600.0
@@ -362,8 +362,10 @@ class Buffer:
 
     # --- reading --------------------------------------------------------------------------------------------
 
-    def rows(self, *states: State, newest: int | None = None) -> Iterator[Row]:
+    def rows(self, *states: State, newest: int | None = None, own: bool = False) -> Iterator[Row]:
         """Yield records in the given states (all if none is given), oldest first; `newest` keeps only the last N.
+
+        `own` leaves out, and does not count, the records imported from other devices.
 
         Reads page by page, so that no long read holds the file and memory stays constant.
         """
@@ -371,6 +373,8 @@ class Buffer:
         where = f"coalesce(state, 0) IN ({wanted})"
         if State.DAMAGED in states or not states:
             where = f"({where} OR state NOT IN (0, 1, 2, 3, 4))"
+        if own:
+            where = f"({where}) AND own = 1"
         after = 0
         if newest is not None:
             query = (
@@ -408,6 +412,10 @@ class Buffer:
             )
 
         return self._file.read(work)
+
+    def imported(self) -> Imported:
+        """Count the records of other devices by state. Reads the whole table."""
+        return self._file.read(upkeep.imported)
 
     # --- data counters --------------------------------------------------------------------------------------
 

@@ -97,8 +97,23 @@ class Verdicts:
 
 
 @dataclass(frozen=True, slots=True)
+class Imported:
+    """Records of other devices that this queue holds, by state; they are part of the counts in `Stats`."""
+
+    pending: int = 0
+    acked: int = 0
+    rejected: int = 0
+    carried: int = 0
+    damaged: int = 0
+    oldest_pending_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
-    """Statistics of the queue. `size_bytes` counts the file's pages in use."""
+    """Statistics of the queue. `size_bytes` counts the file's pages in use.
+
+    The counts include records of other devices; `oldest_pending_at` is of this device's own.
+    """
 
     pending: int
     acked: int

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 import apsw
 
 from sigprobe.buffer import rows
-from sigprobe.buffer.rows import PAGE, PENDING, State, Stats
+from sigprobe.buffer.rows import PAGE, PENDING, Imported, State, Stats
 
 Decision: TypeAlias = tuple[str, tuple[Any, ...]]
 """A statement that settles one record, and its values; the last names the record."""
@@ -28,7 +28,7 @@ def stats(
     """Return the statistics of the queue, with those of its directory."""
     counts = dict(db.execute("SELECT state, count(*) FROM fate GROUP BY state"))
     named = {state: counts.pop(int(state), 0) for state in State}
-    oldest = f"SELECT CAST(put_at AS BLOB) FROM record WHERE {PENDING} ORDER BY pos LIMIT 1"  # noqa: S608
+    oldest = f"SELECT CAST(put_at AS BLOB) FROM record WHERE own = 1 AND {PENDING} ORDER BY pos LIMIT 1"  # noqa: S608
     last = "SELECT CAST(value AS BLOB) FROM note WHERE name = 'last_upload_at'"
     return Stats(
         pending=int(db.execute(rows.COUNT_PENDING).get),
@@ -42,6 +42,22 @@ def stats(
         max_bytes=max_bytes,
         set_aside_files=set_aside_files,
         newer_files=newer_files,
+    )
+
+
+def imported(db: apsw.Connection) -> Imported:
+    """Count the records of other devices by state, and find when the oldest waiting one was imported."""
+    joined = "record LEFT JOIN fate ON fate.pos = record.pos"
+    counts = dict(db.execute(f"SELECT coalesce(state, 0), count(*) FROM {joined} WHERE own = 0 GROUP BY 1"))  # noqa: S608
+    named = {state: counts.pop(int(state), 0) for state in State}
+    oldest = f"SELECT CAST(put_at AS BLOB) FROM record WHERE own = 0 AND {PENDING} ORDER BY pos LIMIT 1"  # noqa: S608
+    return Imported(
+        pending=named[State.PENDING],
+        acked=named[State.ACKED],
+        rejected=named[State.REJECTED],
+        carried=named[State.CARRIED],
+        damaged=named[State.DAMAGED] + sum(counts.values()),
+        oldest_pending_at=rows.text(db.execute(oldest).get) if named[State.PENDING] else None,
     )
 
 

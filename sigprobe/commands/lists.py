@@ -68,12 +68,12 @@ def kept(queue: Path, read: Callable[[Path], list[Entry]]) -> list[Entry]:
         return []
 
 
-def records(buffer: Buffer, newest: int | None = HISTORY) -> Iterator[tuple[bytes, bool]]:
-    """Yield the stored records as (line, own), oldest first, without damaged ones."""
+def records(buffer: Buffer, newest: int | None = HISTORY, *, own: bool = False) -> Iterator[tuple[bytes, bool]]:
+    """Yield the stored records as (line, own), oldest first, without damaged ones; `own` yields only this device's."""
     from sigprobe.buffer import State
 
     wanted = [state for state in State if state is not State.DAMAGED]
-    return ((row.line, row.own) for row in buffer.rows(*wanted, newest=newest))
+    return ((row.line, row.own) for row in buffer.rows(*wanted, newest=newest, own=own))
 
 
 def _said(path: Path, faults: Sequence[Fault], form: str = "{text}") -> Iterator[str]:

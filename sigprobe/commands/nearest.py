@@ -130,7 +130,7 @@ def _standpoint(loaded: Loaded, buffer: Buffer, given: tuple[float, float] | Non
 
     if given is not None:
         return Standpoint(*given, "manual")
-    newest = visits.newest_position(lists.records(buffer))
+    newest = visits.newest_position(lists.records(buffer, own=True))
     if newest is not None:
         return Standpoint(*newest[0], "history", newest[1])
     for station in lists.kept(buffer.configured_path, kept_tps):

@@ -127,7 +127,7 @@ def _records(
 
     wanted = {kind for kind in KINDS if measures_rate(kind) or way(kind) is Way.PAGE}
     needles = [f'"{kind}"'.encode() for kind in wanted]
-    for row in buffer.rows():
+    for row in buffer.rows(own=True):
         # a look at the bytes is cheap, and the queue may hold a year
         if not any(needle in row.line for needle in needles):
             continue

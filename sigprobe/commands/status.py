@@ -74,6 +74,7 @@ def _days(buffer: Buffer) -> tuple[int, int]:
 
 def _document(loaded: Loaded, buffer: Buffer, scheduled: automation.Automation) -> Mapping[str, Json]:
     stats = buffer.stats()
+    others = buffer.imported()
     day, month = _days(buffer)
     backoff = opening.open_backoff(buffer)
     again = sentences.local_time(backoff.next_at([c.url for c in loaded.config.upload.collectors]))
@@ -83,12 +84,20 @@ def _document(loaded: Loaded, buffer: Buffer, scheduled: automation.Automation) 
     unchecked_at, unchecked = last_unchecked(buffer.configured_path) or (None, [])
     return {
         "pending": stats.pending,
-        "pending_of_others": _pending_of_others(buffer)[0],
+        "pending_of_others": others.pending,
         "acked": stats.acked,
         "rejected": stats.rejected,
         "carried": stats.carried,
         "damaged": stats.damaged,
         "oldest_pending_at": stats.oldest_pending_at,
+        "imported": {
+            "pending": others.pending,
+            "acked": others.acked,
+            "rejected": others.rejected,
+            "carried": others.carried,
+            "damaged": others.damaged,
+            "oldest_pending_at": others.oldest_pending_at,
+        },
         "last_upload_at": stats.last_upload_at,
         "time_unchecked_at": unchecked_at,
         "time_unchecked": unchecked,
@@ -131,6 +140,7 @@ def _view(loaded: Loaded, buffer: Buffer, scheduled: automation.Automation) -> S
     from sigprobe.upload.unchecked_tls_dates import last_unchecked
 
     stats = buffer.stats()
+    others = buffer.imported()
     unchecked = last_unchecked(buffer.configured_path)
     day, month = _days(buffer)
     budget = loaded.config.data_budget
@@ -139,14 +149,16 @@ def _view(loaded: Loaded, buffer: Buffer, scheduled: automation.Automation) -> S
     for row in buffer.rows(State.REJECTED, State.DAMAGED):
         reasons[row.reason or ""] = reasons.get(row.reason or "", 0) + 1
     fix, fix_at = _last_fix(buffer)
-    others, oldest = _pending_of_others(buffer)
     return StatusView(
         pending=stats.pending,
         acked=stats.acked,
         rejected=stats.rejected + stats.damaged,
         carried=stats.carried,
-        oldest_pending_at=oldest if others else parse_time(stats.oldest_pending_at or ""),
-        pending_of_others=others,
+        imported_pending=others.pending,
+        imported_acked=others.acked,
+        imported_rejected=others.rejected + others.damaged,
+        imported_carried=others.carried,
+        oldest_pending_at=parse_time(stats.oldest_pending_at or ""),
         last_upload_at=parse_time(stats.last_upload_at or ""),
         time_unchecked_at=None if unchecked is None else parse_time(unchecked[0]),
         next_attempt_at=sentences.local_time(backoff.next_at([c.url for c in loaded.config.upload.collectors])),
@@ -169,27 +181,12 @@ def _view(loaded: Loaded, buffer: Buffer, scheduled: automation.Automation) -> S
     )
 
 
-def _pending_of_others(buffer: Buffer) -> tuple[int, datetime | None]:
-    """Return how many pending results belong to other devices, and when the oldest own one was stored."""
-    from sigprobe.buffer import State
-    from sigprobe.record.result import parse_time
-
-    others = 0
-    oldest: datetime | None = None
-    for row in buffer.rows(State.PENDING):
-        if not row.own:
-            others += 1
-        elif oldest is None:
-            oldest = parse_time(row.put_at)
-    return others, oldest
-
-
 def _limit(megabytes: int | None) -> int | None:
     return None if megabytes is None else megabytes * 1_000_000
 
 
 _LOOKED_AT: Final = 1000
-"""How many of the newest results are looked at for this device's last position; carried ones may be among them."""
+"""How many of this device's newest results are searched for its last position."""
 
 
 def _last_fix(buffer: Buffer) -> tuple[str | None, datetime | None]:
@@ -198,9 +195,7 @@ def _last_fix(buffer: Buffer) -> tuple[str | None, datetime | None]:
 
     text: str | None = None
     when: datetime | None = None
-    for row in buffer.rows(newest=_LOOKED_AT):
-        if not row.own:  # carried for another device: its position is not ours
-            continue
+    for row in buffer.rows(newest=_LOOKED_AT, own=True):
         record = json.loads(row.line)
         place = record.get("tags", {}).get("location")
         if isinstance(place, dict) and isinstance(place.get("lat"), float) and isinstance(place.get("lon"), float):

@@ -16,7 +16,7 @@ from typing import Any, Final
 import yaml
 
 from sigprobe.config.problems import Key, Problem, dotted, shown
-from sigprobe.files.text_encoding import decode
+from sigprobe.record.text_encoding import decode
 from sigprobe.words.i18n import _
 
 MAX_BYTES: Final = 1_000_000

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from sigprobe.files import locations
-from sigprobe.files.text_encoding import decode
+from sigprobe.record.text_encoding import decode
 
 _TOKEN: Final = re.compile(r"^[\x21-\x7e]{1,512}$")
 _MAX_FILE_BYTES: Final = 4096

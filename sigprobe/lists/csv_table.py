@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 import re
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sigprobe.lists.problems import Fault, ListError, shown
+from sigprobe.record import text_encoding
 from sigprobe.words.i18n import _
 
 MAX_BYTES: Final = 100_000_000
@@ -46,9 +46,8 @@ def decode(raw: bytes) -> str:
     """Decode a file by its BOM, else as UTF-8, else as the old Windows code page. Raises ListError."""
     if len(raw) > MAX_BYTES:
         raise ListError([Fault(None, _("the file is larger than {n} MB.").format(n=MAX_BYTES // 1_000_000))])
-    wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        text = raw.decode("utf-16" if wide else "utf-8-sig")
+        text = text_encoding.decode(raw)
     except UnicodeDecodeError:
         text = raw.decode("cp1252", "replace")
     if "\0" in text:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import ssl
 from typing import Final
 
+from sigprobe.net.ca_files import load_ca
+
 CIPHERS: Final = (
     "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:RSA+AESGCM:RSA+AES:DHE+AESGCM:DHE+AES"
     ":!aNULL:!eNULL:!aDSS:!PSK:!SRP:!AESCCM:@SECLEVEL=1"
@@ -34,6 +36,7 @@ def client_context(ca_file: str | None = None, *, verify: bool = True) -> ssl.SS
     if ca_file is None:
         import certifi
 
-        ca_file = certifi.where()
-    context.load_verify_locations(cafile=ca_file)
+        context.load_verify_locations(cafile=certifi.where())
+    else:
+        load_ca(context, ca_file)
     return context

@@ -8,6 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from sigprobe.record.text_encoding import decode
+
 FILE: Final = Path(__file__).with_name("contacts.json")
 NAME: Final = "contacts.json"
 
@@ -40,7 +42,7 @@ def contact(operator: str | None, folder: Path | None = None) -> Contact:
 @lru_cache(maxsize=4)
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
+        found = json.loads(decode(path.read_bytes()))
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None

@@ -19,6 +19,7 @@ from typing import Any, Final
 from sigprobe.record import kinds
 from sigprobe.record.kinds import HIGHER, LOWER
 from sigprobe.record.messages import N_
+from sigprobe.record.text_encoding import decode
 
 SHIPPED: Final = Path(__file__).parent / "profiles"
 DEFAULT: Final = "sirekap-need"
@@ -127,7 +128,7 @@ def load(name_or_path: str, search_dirs: Sequence[Path] = ()) -> Profile:
     """
     path = _find(name_or_path, search_dirs)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = decode(path.read_bytes())
     except UnicodeDecodeError as error:
         raise ProfileError(N_("this file is not UTF-8 text"), str(path)) from error
     except OSError as error:

@@ -31,16 +31,20 @@ class Usage:
 class StatusView:
     """Values that `status` shows. Times are aware; `reasons` count why records were set aside.
 
-    `last_attempt` is the result of the last upload: a failure code of the table, or None after a success. `state` names
-    (`pending`, `acked`, `rejected`, `carried`) are counts of records.
+    The counts include the records imported from other devices, which `imported_…` counts apart. `last_attempt` is the
+    result of the last upload: a failure code of the table, or None after a success. `state` names (`pending`, `acked`,
+    `rejected`, `carried`) are counts of records.
     """
 
     pending: int = 0
     acked: int = 0
     rejected: int = 0
     carried: int = 0
+    imported_pending: int = 0
+    imported_acked: int = 0
+    imported_rejected: int = 0
+    imported_carried: int = 0
     oldest_pending_at: datetime | None = None
-    pending_of_others: int = 0
     last_upload_at: datetime | None = None
     time_unchecked_at: datetime | None = None
     last_attempt: str | None = None
@@ -93,17 +97,14 @@ def status_command(view: StatusView) -> str:
 def _status_rows(view: StatusView) -> Iterator[tuple[str, str]]:
     zone = view.zone
     waiting = ngettext("{n} waiting", "{n} waiting", view.pending)
-    yield _("Upload queue"), waiting.format(n=number(view.pending))
-    if view.pending_of_others:
-        text = ngettext("{n} from another device", "{n} from other devices", view.pending_of_others)
-        yield "", text.format(n=number(view.pending_of_others))
-    if view.pending > view.pending_of_others:
+    yield _("Upload queue"), waiting.format(n=number(view.pending)) + _of_others(view.imported_pending)
+    if view.pending > view.imported_pending:
         yield _("Oldest waiting"), time_text(view.oldest_pending_at, zone)
-    yield _("Sent"), number(view.acked)
+    yield _("Sent"), number(view.acked) + _of_others(view.imported_acked)
     if view.carried:
-        yield _("Carried by file"), number(view.carried)
+        yield _("Carried by file"), number(view.carried) + _of_others(view.imported_carried)
     if view.rejected:
-        yield _("Set aside"), number(view.rejected)
+        yield _("Set aside"), number(view.rejected) + _of_others(view.imported_rejected)
     for reason, count in view.reasons.items():
         yield "", f"{number(count)} × {words.clean(reason)}"
     yield _("Last upload"), _("never") if view.last_upload_at is None else clock_text(view.last_upload_at, zone)
@@ -124,6 +125,14 @@ def _status_rows(view: StatusView) -> Iterator[tuple[str, str]]:
     yield _("Storage"), f"{words.clean(view.buffer_path)} ({room})" if view.buffer_path else room
     for path in view.other_queues:
         yield _("Another queue"), words.clean(path)
+
+
+def _of_others(count: int) -> str:
+    """Return how many of a count came from other devices, to follow it; nothing for none."""
+    if not count:
+        return ""
+    text = ngettext("{n} from another device", "{n} from other devices", count).format(n=number(count))
+    return f" ({text})"
 
 
 def _next_test(view: StatusView) -> str:

@@ -1,7 +1,7 @@
 """Parse NMEA 0183 from GPS receivers and phone apps: sentences with checksums, and their fixes.
 
-GGA, RMC, GSA and GST of every talker are read. A sentence without a valid checksum is dropped, since serial lines lose
-characters silently.
+GGA, RMC, ZDA, GSA and GST of every talker are read. A sentence without a valid checksum is dropped, since serial lines
+lose characters silently.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SENTENCE: Final = re.compile(rb"[$]([A-Z0-9]{2})([A-Z]{3}),([\x20-\x7e]*?)[*]([
 _LATITUDE: Final = re.compile(r"([0-9]{2})([0-9]{2}(?:\.[0-9]+)?)")
 _LONGITUDE: Final = re.compile(r"([0-9]{3})([0-9]{2}(?:\.[0-9]+)?)")
 _TIME: Final = re.compile(r"([0-9]{2})([0-9]{2})([0-9]{2})(\.[0-9]+)?")
-_DATE: Final = re.compile(r"([0-9]{2})([0-9]{2})([0-9]{2})")
+_DATE: Final = re.compile(r"([0-9]{2})([0-9]{2})([0-9]{2}|[0-9]{4})")
 _NUMBER: Final = re.compile(r"-?[0-9]{1,9}(?:\.[0-9]{1,9})?")
 
 _MEASURED: Final = frozenset("12345")
@@ -31,6 +31,8 @@ _GUESSED: Final = frozenset("EMSN")
 _MODES: Final = {"1": None, "2": "2d", "3": "3d"}
 _TOGETHER_S: Final = 5.0
 """Sentences further apart do not tell of one fix."""
+_SAME_DATE: Final = timedelta(hours=12)
+"""Dates of two recent sentences that are further apart contradict each other."""
 _STRANGE_LINES: Final = 40
 
 
@@ -71,7 +73,8 @@ class Talk:
     answered: bool = False
     strange: int = 0
     _sky: _Sky | None = None
-    _date: tuple[float, str, datetime] | None = None
+    _date: tuple[float, datetime] | None = None
+    _dates_differ_at_s: float | None = None
     _mode: tuple[float, str | None] | None = None
     _error: tuple[float, float] | None = None
     _hdop: tuple[float, float | None] | None = None
@@ -89,7 +92,9 @@ class Talk:
             return self._gga(now, fields)
         if kind == "RMC" and len(fields) >= 9:
             return self._rmc(now, fields)
-        if kind == "GSA" and len(fields) >= 17:
+        if kind == "ZDA" and len(fields) >= 4 and len(fields[3]) == 4:
+            self._keep_date(now, _moment(fields[0], "".join(fields[1:4])))
+        elif kind == "GSA" and len(fields) >= 17:
             self._gsa(now, fields)
         elif kind == "GST" and len(fields) >= 7:
             north, east = _number(fields[5]), _number(fields[6])
@@ -117,12 +122,21 @@ class Talk:
 
     def _rmc(self, now: float, fields: list[str]) -> Fix | None:
         when = _moment(fields[0], fields[8])
-        if when is not None and fields[1] == "A":
-            self._date = now, fields[0], when
+        if fields[1] == "A":
+            self._keep_date(now, when)
         mode = fields[11] if len(fields) > 11 else ""
         if fields[1] != "A" or mode in _GUESSED:
             return None
         return self._fix(now, fields[0], fields[2:6])
+
+    def _keep_date(self, now: float, when: datetime | None) -> None:
+        """Keep the date of an RMC or ZDA; two recent ones that differ count as none."""
+        if when is None:
+            return
+        known = self._date
+        if known is not None and now - known[0] <= _TOGETHER_S and abs(when - known[1]) > _SAME_DATE:
+            self._dates_differ_at_s = now
+        self._date = now, when
 
     def _gsa(self, now: float, fields: list[str]) -> None:
         if fields[1] in _MODES:
@@ -160,14 +174,16 @@ class Talk:
         )
 
     def _dated(self, now: float, time: str) -> datetime | None:
-        """Return the full time for a time of day, by the date of a recent RMC; None without a plausible date.
+        """Return the full time for a time of day, by the date of a recent RMC or ZDA; None without a plausible date.
 
         Midnight may be between the two.
         """
         if self._date is None or now - self._date[0] > _TOGETHER_S:
             return None
-        base = self._date[2]
-        when = _moment(time, base.strftime("%d%m%y"))
+        if self._dates_differ_at_s is not None and now - self._dates_differ_at_s <= _TOGETHER_S:
+            return None
+        base = self._date[1]
+        when = _moment(time, f"{base:%d%m}{base.year:04}")
         if when is None:
             return None
         if when - base < timedelta(hours=-12):
@@ -192,13 +208,14 @@ def _degrees(shape: re.Pattern[str], text: str, side: str, sides: str) -> float 
 
 
 def _moment(time: str, date: str) -> datetime | None:
-    """Parse an RMC's time and date in UTC; two-digit years are of this century."""
+    """Parse the time and date of an RMC or ZDA in UTC; two-digit years are of this century."""
     clock, day = _TIME.fullmatch(time), _DATE.fullmatch(date)
     if clock is None or day is None:
         return None
     try:
         second = min(int(clock[3]), 59)  # datetime cannot represent a leap second
-        whole = datetime(2000 + int(day[3]), int(day[2]), int(day[1]), int(clock[1]), int(clock[2]), second, tzinfo=UTC)
+        year = int(day[3]) if len(day[3]) == 4 else 2000 + int(day[3])
+        whole = datetime(year, int(day[2]), int(day[1]), int(clock[1]), int(clock[2]), second, tzinfo=UTC)
         return whole + timedelta(seconds=float(clock[4] or 0))
     except (ValueError, OverflowError):
         return None

@@ -137,6 +137,7 @@ def open_channel(collector: Collector) -> Channel:
 
     line = Line()
 
+    from sigprobe.net.ca_files import load_ca
     from sigprobe.net.http_response import Response
 
     class Plain(HTTPConnection):
@@ -171,17 +172,22 @@ def open_channel(collector: Collector) -> Channel:
             manager.pool_classes_by_scheme = pools
             return manager
 
+        def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+            super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
+            if "ssl_context" in options:
+                conn.ca_certs = None  # the context holds the collector's own CA; the public ones would join it
+
     options: dict[str, Any] = {}
     secure = collector.url.lower().startswith("https:")
     if secure and collector.ca_file is not None:
-        context = ssl.create_default_context(cafile=collector.ca_file)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        load_ca(context, collector.ca_file)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if collector.time_unchecked:
             context.verify_flags |= _NO_CHECK_TIME
         options["ssl_context"] = context
     session = requests.Session()
     session.trust_env = False
-    session.verify = collector.ca_file if secure and collector.ca_file else True
     if collector.proxy:
         session.proxies = {"http": collector.proxy, "https": collector.proxy}
     adapter = Watched()

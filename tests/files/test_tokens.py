@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sigprobe.config.read import read_bytes
-from sigprobe.files.text_encoding import decode
 from sigprobe.files.tokens import TokenError, read_token
+from sigprobe.record.text_encoding import decode
 
 TOKEN = "abc-TOKEN_1.x"
 TEXT = "language: id\r\nprobe: {site: x}\r\n"

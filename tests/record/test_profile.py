@@ -138,9 +138,18 @@ def test_unknown(name: str) -> None:
         profile.load(name)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_a_profile_saved_on_windows(tmp_path: Path, encoding: str) -> None:
+    """Editors on Windows write a byte-order mark, CRLF or UTF-16; the limits are the same."""
+    plain, saved = tmp_path / "plain.yaml", tmp_path / "saved.yaml"
+    plain.write_text(GOOD)
+    saved.write_bytes(GOOD.replace("\n", "\r\n").encode(encoding))
+    assert profile.load(str(saved)) == profile.load(str(plain))
+
+
 def test_not_text(tmp_path: Path) -> None:
     """Bytes that are no text are refused with the file's name."""
     path = tmp_path / "x.yaml"
-    path.write_bytes(b"\xff\xfe")
+    path.write_bytes(b"\xff\xfa")
     with pytest.raises(ProfileError, match="UTF-8"):
         profile.load(str(path))

@@ -117,7 +117,7 @@ def test_one_damaged_place_is_never_a_position(at: int, put: bytes) -> None:
     assert found is None or whole is None or (found.lat, found.lon) == (whole.lat, whole.lon)
 
 
-@given(st.binary(max_size=200) | st.from_regex(rb"\$GP(GGA|RMC|GSA|GST),[0-9.,NSEWAV-]{0,80}", fullmatch=True))
+@given(st.binary(max_size=200) | st.from_regex(rb"\$GP(GGA|RMC|ZDA|GSA|GST),[0-9.,NSEWAV-]{0,80}", fullmatch=True))
 def test_no_bytes_break_the_reading(data: bytes) -> None:
     """Any bytes, with a right checksum too, are a position on the globe or nothing."""
     receiver = talk()
@@ -127,10 +127,34 @@ def test_no_bytes_break_the_reading(data: bytes) -> None:
 
 
 def test_midnight_between_the_sentences() -> None:
-    """The date comes with RMC alone; a GGA of the next second may be of the next day."""
+    """The date comes with RMC or ZDA; a GGA of the next second may be of the next day."""
     late = RMC.replace("070501.00", "235959.00")
     found = feed_all(talk(), late, GGA.replace("070501.00", "000000.00"))
     assert found is not None and found.time == "2029-02-15T00:00:00.000Z"
+
+
+ZDA = "GPZDA,070501.00,14,02,2029,00,00"
+
+
+def test_a_zda_gives_the_date_as_an_rmc_does() -> None:
+    """A receiver that sends GGA and ZDA, but no RMC, has a time; an implausible year gives none, as with RMC."""
+    found = feed_all(talk(), ZDA, GGA)
+    assert found is not None and found.time == "2029-02-14T07:05:01.000Z"
+    for year in ("1929", "2009", "2087", "2099", "0029", "29"):
+        found = feed_all(talk(), ZDA.replace("2029", year), GGA)
+        assert found is not None and (found.time, found.at_s) == (None, 100.0), year
+    late = feed_all(talk(), ZDA.replace("070501.00", "235959.00"), GGA.replace("070501.00", "000000.00"))
+    assert late is not None and late.time == "2029-02-15T00:00:00.000Z"
+
+
+@pytest.mark.parametrize("order", [(ZDA, RMC), (RMC, ZDA)])
+def test_two_dates_that_differ_are_none(order: tuple[str, str]) -> None:
+    """A date is used only while it agrees with the other sentence: 1,024 weeks between them, or a single day."""
+    for wrong in ("14,02,2048", "13,02,2029"):
+        found = feed_all(talk(), *(body.replace("14,02,2029", wrong) for body in order), GGA)
+        assert found is not None and found.time is None, wrong
+    found = feed_all(talk(), *order, GGA)
+    assert found is not None and found.time == "2029-02-14T07:05:01.000Z"
 
 
 def test_without_a_date_there_is_no_time() -> None:

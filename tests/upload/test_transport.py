@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from sigprobe.net.tls import client_context
 from sigprobe.upload.transport import Channel, Collector, Reply, TransportError, open_channel, post
 from tests.support.stand_in_collector import Sent, StandIn, http, standin, until
 
@@ -233,6 +234,50 @@ def test_a_private_ca_is_enough_and_needed(secure: Callable[..., StandIn], ca_fi
     with pytest.raises(TransportError) as caught:
         send(Collector(url))
     assert caught.value.reason == "tls"
+
+
+def encoded(pem: bytes, form: str) -> bytes:
+    """A PEM file as an editor on Windows, or a certificate manager, saves it."""
+    if form == "der":
+        return ssl.PEM_cert_to_DER_cert(pem.decode())
+    text = pem.decode().replace("\n", "\r\n")
+    return text.encode({"bom": "utf-8-sig", "crlf": "ascii"}.get(form, form))
+
+
+@pytest.mark.parametrize("form", ["crlf", "bom", "utf-16", "utf-16-be", "utf-16-le", "der"])
+def test_a_ca_file_of_windows_is_read(secure: Callable[..., StandIn], ca: trustme.CA, ca_file: str, form: str) -> None:
+    """Uploads and checks trust exactly the CA in the file, however it was saved."""
+    Path(ca_file).write_bytes(encoded(ca.cert_pem.bytes(), form))
+    if form not in ("crlf", "bom"):  # newer versions of OpenSSL skip the mark of UTF-8
+        with pytest.raises(ssl.SSLError):
+            ssl.create_default_context(cafile=ca_file)
+    assert send(Collector(secure().url, ca_file=ca_file)).status == 200
+    assert [dict(pair[0] for pair in c["subject"]) for c in client_context(ca_file).get_ca_certs()] != []
+    with pytest.raises(TransportError) as caught:
+        send(Collector(secure(authority=trustme.CA()).url, ca_file=ca_file))
+    assert caught.value.reason == "tls"
+
+
+def test_a_private_ca_replaces_the_public_ones(ca_file: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With a CA of its own a collector is not trusted by a certificate that a public CA has signed."""
+    public = trustme.CA()
+    bundle = tmp_path / "public.pem"
+    public.cert_pem.write_to_path(str(bundle))
+    monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(bundle))
+    with standin(ok, tls=context(public.issue_cert("127.0.0.1"))) as server:
+        assert send(Collector(server.url)).status == 200, "the bundle is in force"
+        with pytest.raises(TransportError) as caught:
+            send(Collector(server.url, ca_file=ca_file))
+        assert caught.value.reason == "tls"
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"\x30\x03abc", b"\xef\xbb\xbfnothing here"])
+def test_a_file_without_a_certificate_is_an_os_error(tmp_path: Path, content: bytes) -> None:
+    """Commands catch OSError for a CA file that is of no use, whatever is in it."""
+    path = tmp_path / "ca.pem"
+    path.write_bytes(content)
+    with pytest.raises(OSError):
+        client_context(str(path))
 
 
 @pytest.mark.parametrize("unchecked", [False, True])

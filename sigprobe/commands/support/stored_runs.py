@@ -10,11 +10,10 @@ if TYPE_CHECKING:
 
 
 def runs_of(buffer: Buffer, newest: int | None = None) -> dict[str, list[bytes]]:
-    """The stored lines of every run this device made, by run, oldest first; `newest` looks at the last N records."""
+    """Return the stored lines of this device's runs, oldest first; `newest` looks at its last N records."""
     runs: dict[str, list[bytes]] = {}
-    for row in buffer.rows(newest=newest):
-        if row.own:
-            runs.setdefault(str(json.loads(row.line).get("run_id")), []).append(row.line)
+    for row in buffer.rows(newest=newest, own=True):
+        runs.setdefault(str(json.loads(row.line).get("run_id")), []).append(row.line)
     return runs
 
 

@@ -17,6 +17,7 @@ class Terminal:
     """The streams of this process and the form that was asked for.
 
     `quiet` is 0, 1 (`-q`: errors only) or 2 (`-qq`: nothing). `verbose` (`-v`) adds technical details to messages.
+    `secrets` are words of the command line that look like tokens; messages show `***` instead.
     """
 
     quiet: int = 0
@@ -30,6 +31,7 @@ class Terminal:
     err_ascii: bool = False
     err_width: int = 80
     output: Output = field(default_factory=Output)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
     def result(self, text: str) -> None:
         """Write a result for programs to stdout; `-q` prints it too."""
@@ -48,12 +50,12 @@ class Terminal:
     def show(self, text: str) -> None:
         """Write a result for people to stdout; `-q` leaves it out."""
         if not self.quiet:
-            _write(sys.stdout, text)
+            _write(sys.stdout, self._masked(text))
 
     def say(self, text: str) -> None:
         """Write a message to stderr; `-q` leaves it out."""
         if not self.quiet:
-            _write(sys.stderr, text)
+            _write(sys.stderr, self._masked(text))
 
     def prompt(self, text: str) -> None:
         """Write a question to stderr and leave the cursor behind it."""
@@ -63,7 +65,13 @@ class Terminal:
     def error(self, text: str) -> None:
         """Write an error to stderr: one line under `-q`, for a cron mail; `-qq` leaves it out."""
         if self.quiet < 2:
+            text = self._masked(text)
             _write(sys.stderr, " ".join(text.split("\n")).rstrip() if self.quiet else text)
+
+    def _masked(self, text: str) -> str:
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
+        return text
 
 
 def _write(stream: TextIO, text: str) -> None:
@@ -71,7 +79,7 @@ def _write(stream: TextIO, text: str) -> None:
     stream.flush()
 
 
-def look_at_terminal(quiet: int, plain: bool, verbose: bool = False) -> Terminal:
+def look_at_terminal(quiet: int, plain: bool, verbose: bool = False, secrets: tuple[str, ...] = ()) -> Terminal:
     """Read what this process's stdout and stderr can show."""
     out, err = traits(sys.stdout), traits(sys.stderr)
     return Terminal(
@@ -85,6 +93,7 @@ def look_at_terminal(quiet: int, plain: bool, verbose: bool = False) -> Terminal
         err_tty=err.tty,
         err_ascii=err.ascii,
         err_width=err.width,
+        secrets=secrets,
     )
 
 

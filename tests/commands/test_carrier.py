@@ -1,0 +1,69 @@
+"""A laptop that carries another device's results speaks of its own; the carried ones are counted apart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sigprobe.buffer import Buffer, State, Verdicts
+from sigprobe.record.result import new_id
+from tests.commands.conftest import PING, Settings
+from tests.support.collector_client import make_result
+from tests.support.laptops import Laptop
+from tests.support.running_site import Run
+
+
+def carry(home: Laptop, carrier: Buffer) -> None:
+    """Import everything that `home` holds."""
+    carrier.take_in((row.id, row.line) for row in home.buffer.rows())
+
+
+def test_status_counts_what_is_carried_apart(laptop: Callable[..., Laptop], sigprobe: Run) -> None:
+    """Totals stay, the other device's part is named, and `oldest` is of this device alone."""
+    home, carrier = laptop("home", 5), laptop("carrier")
+    config = str(carrier.config())
+    carry(home, carrier.buffer)
+    found = json.loads(sigprobe("status", "--json", "--config", config).stdout)
+    assert (found["pending"], found["oldest_pending_at"]) == (5, None)
+    assert (found["imported"]["pending"], found["imported"]["acked"]) == (5, 0)
+    assert found["imported"]["oldest_pending_at"].endswith("Z")
+    shown = sigprobe("status", "--lang", "en", "--config", config).stdout
+    assert "5 waiting (5 from other devices)" in shown and "Oldest waiting" not in shown
+
+    carrier.measure(2)
+    others = [row.id for row in carrier.buffer.rows() if not row.own]
+    carrier.buffer.settle(Verdicts(acked=others[:1], rejected=[(others[1], "too old")]), "https://collector.example/")
+    found = json.loads(sigprobe("status", "--json", "--config", config).stdout)
+    mine = min(row.put_at for row in carrier.buffer.rows(State.PENDING) if row.own)
+    assert (found["pending"], found["acked"], found["rejected"], found["oldest_pending_at"]) == (5, 1, 1, mine)
+    assert [found["imported"][key] for key in ("pending", "acked", "rejected", "carried", "damaged")] == [3, 1, 1, 0, 0]
+    shown = sigprobe("status", "--lang", "id", "--config", config).stdout
+    assert "5 menunggu (3 dari perangkat lain)" in shown and "1 (1 dari perangkat lain)" in shown
+
+
+def test_a_thousand_carried_results_do_not_hide_the_own_ones(
+    settings: Settings, laptop: Callable[..., Laptop], sigprobe: Run, tmp_path: Path
+) -> None:
+    """`share`, `report`, `nearest` and `status` find this device's test behind more carried records than they read."""
+    from sigprobe.commands import report, status
+
+    most = max(report.RECENT, status._LOOKED_AT)
+    config = str(settings(PING, location={"source": "fixed", "fixed": {"lat": -6.91474, "lon": 107.60981}}))
+    mine = json.loads(sigprobe("test", "--json", "--no-upload", "--config", config).stdout)["run_id"]
+    path = json.loads(sigprobe("status", "--json", "--config", config).stdout)["path"]
+    stranger = laptop("home").buffer.put(make_result()).result
+    with Buffer(Path(path)) as buffer:
+        copies = (replace(stranger, id=new_id(), seq=n + 2) for n in range(most + 10))
+        buffer.take_in((copy.id, copy.to_line()) for copy in copies)
+        newest = list(buffer.rows(newest=most))
+        assert not any(row.own for row in newest), "the carried ones are in front"
+        assert all(row.own for row in buffer.rows(newest=most, own=True))
+    assert json.loads(sigprobe("share", "--json", "--config", config).stdout)["text"]
+    assert mine in sigprobe("report", "--json", "--config", config).stdout
+    here = json.loads(sigprobe("nearest", "--json", "--config", config).stdout)["from"]
+    assert (here["lat"], here["source"]) == (pytest.approx(-6.91474), "history")
+    assert "-6,91474 107,60981" in sigprobe("status", "--lang", "id", "--config", config).stdout
