@@ -4,12 +4,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# the tests wait for sockets and processes more than they compute; as root each worker has a network of its own
+# tests mostly wait for sockets and processes; as root each worker has its own network namespace
 WORKERS ?= 4
-# these hold figures to milliseconds over emulated links, so nothing runs beside them
+# these measure milliseconds over emulated links, so they run alone
 TIMED := tests/measure/throughput/test_over_links.py tests/measure/video/test_video_over_links.py \
   tests/measure/ping/test_ping_links.py tests/support/test_link_emulator.py
-# the inner loop: no root, no namespaces, no other program, few examples of each property
+# for development: no root, no namespaces, no external programs, few examples of each property
 QUICK := -m "not root and not system and not process and not slow" --hypothesis-profile=quick
 DONE := $(VENV)/.done
 
@@ -60,7 +60,7 @@ catalogues: setup
 catalogues-compile: setup
 	@$(BIN)/python tools/build_catalogues.py
 
-# hundreds of tests start the program: where the environment keeps bytecode from being written, each would compile it
+# hundreds of tests start the program: without a bytecode cache each would compile it again
 .PHONY: compiled
 compiled: setup
 	@$(BIN)/python -m compileall -q sigprobe tests

@@ -1,4 +1,4 @@
-"""Put the ASGI app together from its domains."""
+"""Assemble the ASGI app from its domains."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _throughput_settings(settings: Settings) -> speedtest_api.ThroughputSettings
 
 
 class _Guard:
-    """Nothing secret in the clear, and headers that leave a hostile record or page no way to act."""
+    """Refuse secrets over plain HTTP, and set headers that keep hostile content inactive."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
@@ -129,7 +129,7 @@ class _Guard:
 
 
 def _describe(app: FastAPI) -> None:
-    """Complete the OpenAPI document with what the framework cannot see: our errors, the receipt, the token."""
+    """Complete the OpenAPI document with parts unknown to the framework: our errors, the receipt, the token."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:

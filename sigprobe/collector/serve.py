@@ -1,4 +1,4 @@
-"""Run the app: bind first, say the address once it answers, stop in order on a signal."""
+"""Run the app: bind first, print the address once it answers, stop in order on a signal."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class ServeError(Exception):
-    """The server cannot start; the message is one sentence that says why."""
+    """Raised when the server cannot start; the message is one sentence with the reason."""
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -93,7 +93,7 @@ def run(
     ready: Callable[[], None],
     behind_proxy: bool = False,
 ) -> None:
-    """Serve until SIGINT or SIGTERM, finishing what is under way for at most `GRACE_S`. Returns when it is over."""
+    """Serve until SIGINT or SIGTERM, then finish running requests for at most `GRACE_S`. Returns at the end."""
     config = uvicorn.Config(
         app,
         http=LendingProtocol,
@@ -126,7 +126,7 @@ def run(
                 bound.listen(2048)
                 ready()
 
-    # uvicorn raises the signal again after its orderly stop; that must not end us half-way with a traceback
+    # uvicorn raises the signal again after its orderly stop; that must not end us with a traceback
     before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         Server(config).run(sockets=[bound])

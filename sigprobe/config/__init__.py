@@ -32,7 +32,7 @@ __all__ = ["Config", "ConfigError", "Loaded", "Origin", "Problem", "load", "pars
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a value came from: a place in a file, an environment variable, or the program's own default."""
+    """Source of a value: a place in a file, an environment variable, or the program's own default."""
 
     path: str | None = None
     line: int | None = None
@@ -50,7 +50,7 @@ DEFAULT = Origin()
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A configuration that can be used. `origins` is by dotted key; a key that is not in it is a default."""
+    """Usable configuration. `origins` is by dotted key; a missing key has its default."""
 
     config: Config
     path: Path
@@ -79,7 +79,7 @@ def load(
         except locations.NoHomeError:
             place = locations.system_file(root)
             message = _("this file does not exist, and this user has no home directory. Set HOME, or give --config.")
-        # a mistyped SIGPROBE_CONFIG is the likeliest reason
+        # a mistyped SIGPROBE_CONFIG is the most likely reason
         slips = " ".join(environment.read(Config, environ).warnings)
         raise ConfigError([Problem(str(place), None, None, "", message, slips)], missing=True)
     named = path is None and bool(environ.get("SIGPROBE_CONFIG"))
@@ -92,7 +92,7 @@ def _read_file(path: Path, *, named: bool) -> bytes:
     hint = _("SIGPROBE_CONFIG names this file; correct it, or unset it.") if named else ""
     try:
         if path.exists() and not path.is_file():
-            # a directory or a device: reading it fails oddly, or never ends
+            # a directory or a device: reading it gives odd errors, or never ends
             raise ConfigError([Problem(name, None, None, "", _("this is not a regular file."), hint)])
         with path.open("rb") as stream:
             return stream.read(MAX_BYTES + 1)

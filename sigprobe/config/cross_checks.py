@@ -1,4 +1,4 @@
-"""The rules that span several keys. They look at plain values, so they run even where single keys are wrong."""
+"""Check rules across several keys. They use plain values, so they run even if single keys are wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys from the environment: `SIGPROBE_PROBE__TPS_ID` sets `probe.tps_id`."""
+"""Read keys from the environment: `SIGPROBE_PROBE__TPS_ID` sets `probe.tps_id`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OTHER_NAMES: Final = frozenset(
 
 @dataclass(slots=True)
 class Overrides:
-    """What the environment sets: values by key, the variable of each, what is wrong, what looks like a slip."""
+    """Values from the environment by key, the variable of each, errors, and likely typing errors."""
 
     values: dict[Key, Any] = field(default_factory=dict)
     variables: dict[Key, str] = field(default_factory=dict)
@@ -97,7 +97,7 @@ def apply(root: dict[str, Any], found: Overrides) -> None:
             if inner is None:
                 inner = place[str(part)] = {}
             if not isinstance(inner, dict):
-                break  # the file's mistake is reported where it stands
+                break  # the file's error is reported at its place
             place = inner
         else:
             place[str(key[-1])] = value

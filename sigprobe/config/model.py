@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     TargetOptions = CommonOptions
 else:
-    # every kind of the registry, told apart by `kind`: a new kind needs no line here
+    # all kinds of the registry, selected by `kind`: a new kind needs no line here
     TargetOptions = Annotated[
         Union[tuple(kind.options for kind in KINDS.values() if kind.configurable)],  # noqa: UP007 - the members are not known before
         Field(discriminator="kind"),

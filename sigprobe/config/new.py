@@ -1,4 +1,4 @@
-"""Make a first configuration file from a few answers."""
+"""Create a first configuration file from a few answers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sigprobe.words.i18n import _
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What `init` asks. Empty or null: not given."""
+    """Answers to the questions of `init`. Empty or null: not given."""
 
     tps_id: str = ""
     site: str = ""
@@ -93,7 +93,7 @@ def _slips(answers: Answers, said: set[str]) -> Iterator[Problem]:
 
 
 def write(path: Path, text: str) -> None:
-    """Write the file whole or not at all. Raises OSError."""
+    """Write the file atomically. Raises OSError."""
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     # the file holds no secret, and in a system install others must be able to read it

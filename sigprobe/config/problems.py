@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, as sentences for people who wrote it by hand."""
+"""Report errors in a configuration as sentences for its author."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WORD: Final = re.compile(r"[A-Za-z0-9+=_.~-]{20,}")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake. `path` is the file, or the environment variable's name; line and column count from 1."""
+    """One error. `path` is the file, or the environment variable's name; line and column count from 1."""
 
     path: str
     line: int | None
@@ -39,7 +39,7 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used. `problems` holds every mistake that was found."""
+    """Raised for an unusable configuration. `problems` holds every error."""
 
     def __init__(self, problems: Sequence[Problem], *, missing: bool = False) -> None:
         self.problems = tuple(problems)

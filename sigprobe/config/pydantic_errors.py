@@ -1,6 +1,6 @@
-"""Turn what pydantic found into our sentences, each at its place in the file.
+"""Convert pydantic's errors to our sentences, each with its place in the file.
 
-Pydantic's own words are English only and made for programmers; none of them reaches the screen.
+Pydantic's own messages are English and made for programmers; none of them reaches the screen.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _PATTERNS: Final[Mapping[str, str]] = {
 
 
 class Places:
-    """Where each value came from: a spot of the file, or an environment variable."""
+    """Place of each value: a spot of the file, or an environment variable."""
 
     def __init__(self, name: str, tree: Tree, variables: Mapping[Key, str]) -> None:
         self.name = name
@@ -215,7 +215,7 @@ def _wrong_type(key: Key, value: Any, field: fields.Field | None, hint: str, spo
     scalar = isinstance(value, bool | int | float)
     words = [str(choice) for choice in fields.choices_of(field)]
     if words and scalar:
-        # quotes would not help: the word itself is none of those allowed
+        # quotes would not help: the word itself is not allowed
         message = _("must be {allowed}, not {value}.").format(allowed=allowed, value=spot.written if spot else value)
         return message, _("For example: {example}").format(example=f"{key[-1]}: {words[0]}")
     if key[-1:] == ("tps_id",) and spot is not None and re.search(r"[eE.]", spot.written or ""):

@@ -1,7 +1,7 @@
-"""Read YAML into plain values, and keep the line and column of every key and value.
+"""Parse YAML into plain values, with the line and column of every key and value.
 
-Nothing here knows the keys of a configuration. The limits make a hostile file cheap: size first, then depth and
-number of nodes from the flat stream of events, before anything recursive sees it.
+This module does not know the keys of a configuration. Its limits make a hostile file cheap: size first, then depth and
+number of nodes from the flat stream of events, before any recursion.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _KNOWN_TAGS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """Where a node stands, counted from 1, and how its scalar was written (null for lists and groups)."""
+    """Place of a node, counted from 1, and the notation of its scalar (null for lists and groups)."""
 
     line: int
     column: int
@@ -42,7 +42,7 @@ class Spot:
 
 @dataclass(slots=True)
 class Tree:
-    """A file as plain values: `values[key]` is where a value stands, `keys[key]` where its key does."""
+    """File as plain values: `values[key]` is the place of a value, `keys[key]` of its key."""
 
     root: Any = None
     values: dict[Key, Spot] = field(default_factory=dict)
@@ -152,7 +152,7 @@ class _Walk:
         """Hand the node's value to `put`; what is wrong is noted and left out."""
         self.count += 1
         if self.count > MAX_NODES or id(node) in self.open:
-            if self.count != MAX_NODES + 2:  # said once is enough
+            if self.count != MAX_NODES + 2:  # reported once
                 self.problem(node, key, _("references (& and *) that grow endlessly."))
             self.count = max(self.count, MAX_NODES + 1)
             return
@@ -170,7 +170,7 @@ class _Walk:
         else:
             items: list[Any] = []
             for child in node.value:
-                # a bad item keeps its place, so that the numbers of the items after it stay right
+                # a bad item keeps its place, so that later items keep their numbers
                 items.append(None)
                 self.value(child, (*key, len(items) - 1), lambda value: items.__setitem__(-1, value))
             put(items)

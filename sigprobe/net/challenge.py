@@ -1,6 +1,6 @@
-"""Recognise the page that a protection service shows instead of a site, until a browser has proven itself.
+"""Detect a protection service's challenge page in place of a site.
 
-The site may well be in order: a check cannot pass the page, and must not call the service failed.
+The site itself may work: a check cannot pass the page, and must not report the service as failed.
 """
 
 from __future__ import annotations

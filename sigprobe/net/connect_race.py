@@ -21,7 +21,7 @@ STAGGER_S: Final = 0.25
 
 @dataclass(slots=True)
 class Attempt:
-    """One connect to one address. `code` is None for the one that is used, `slower` for one that was overtaken."""
+    """Connect to one address. `code` is None for the winner, `slower` for one that lost."""
 
     address: Address
     ms: float
@@ -49,8 +49,8 @@ def by_turns(addresses: Sequence[Address]) -> list[Address]:
 class Race:
     """Connect to several addresses, each a quarter second after the one before; the first that answers wins.
 
-    `attempts` lists them in the order of their start. Connections that were overtaken stay open until `settle`, so
-    that the time of the other family is known as well.
+    `attempts` lists them in the order of their start. Losing connections stay open until `settle`, so that the time of
+    the other family is measured as well.
     """
 
     def __init__(
@@ -102,9 +102,9 @@ class Race:
         raise self._first_error
 
     def settle(self) -> None:
-        """Close what was overtaken. One that has connected meanwhile gets the time its handshake took.
+        """Close losing connections. One that has connected meanwhile gets its handshake time.
 
-        One that was silent for much longer than the winner took counts as `timeout`, else as `slower`.
+        One that was silent for much longer than the winner counts as `timeout`, else as `slower`.
         """
         for one in self._overtaken:
             attempt = one.attempt

@@ -1,4 +1,4 @@
-"""When a way out comes (back): told by the kernel on Linux, asked for every few seconds elsewhere. Sends nothing."""
+"""Detect a new route to the internet: by kernel events on Linux, by polling elsewhere. Sends nothing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def ways() -> Ways:
 
 
 class Watch:
-    """Waits for time to pass, for a new way out, or to be woken. Use as a context manager, or call `close`."""
+    """Wait for a time, for a new route, or for a wake-up. Use as a context manager, or call `close`."""
 
     def __init__(
         self, *, look: Callable[[], Ways] = ways, clock: Callable[[], float] = time.monotonic, netlink: bool = True
@@ -98,11 +98,11 @@ class Watch:
         return len(ready) > woken, woken
 
     def _settle(self) -> None:
-        """Take what the kernel says until it is silent for a moment, but not for ever."""
+        """Read kernel events until they pause, for a limited time."""
         assert self._socket is not None
         until = self._clock() + 3 * SETTLE_S
         while self._clock() < until:
-            with suppress(OSError):  # ENOBUFS: more was said than we heard, which is a change as well
+            with suppress(OSError):  # ENOBUFS: events were lost, which means a change as well
                 while self._socket.recv(65536):
                     pass
             if not select.select([self._socket], [], [], SETTLE_S)[0]:
@@ -113,7 +113,7 @@ class Watch:
         return bool(self.ways - before)
 
     def close(self) -> None:
-        """Let the descriptors go."""
+        """Close the descriptors."""
         if self._socket is not None:
             self._socket.close()
         os.close(self._read_end)

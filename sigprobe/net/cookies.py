@@ -1,7 +1,7 @@
-"""Cookies of one chain of redirects (RFC 6265): kept until its last answer, then dropped.
+"""Keep cookies for one chain of redirects (RFC 6265), then drop them.
 
-Some sites set a cookie and redirect to themselves; without it that is an endless circle. `http.cookiejar` would do,
-but it compares `Expires` with this device's clock, which may be years off. Here the answer's own `Date` counts.
+Some sites set a cookie and redirect to themselves, an endless loop without it. `http.cookiejar` compares `Expires` with
+this device's clock, which may be years off. This module uses the answer's own `Date`.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ Resolve = Callable[[str, int, Deadline, threading.Event], sockets.Lookup]
 
 
 class FetchError(Exception):
-    """A fetch failed: a failure code and a technical detail. No OSError, so that no layer above rewrites it."""
+    """Raised for a failed fetch: a failure code and a technical detail. Not an OSError: no library rewrites it."""
 
     def __init__(self, code: str, detail: str | None = None) -> None:
         super().__init__(code, detail)
@@ -52,12 +52,12 @@ class FetchError(Exception):
 
 
 class LimitError(Exception):
-    """The bytes allowed for now have all arrived."""
+    """Raised when the allowed bytes have arrived."""
 
 
 @dataclass(slots=True)
 class Trace:
-    """Times, addresses and bytes of one request. Bytes are those above TLS; `max_bytes` bounds what may arrive."""
+    """Times, addresses and bytes of one request. Bytes are those above TLS; `max_bytes` limits the received ones."""
 
     deadline: Deadline
     stop: threading.Event
@@ -120,12 +120,12 @@ class Trace:
         return rounded(min((t.ms for t in self.tried if t.connected and t.address.family == family), default=None))
 
     def settle(self) -> None:
-        """Close connections that were overtaken by the one in use, and note the time of those that came through."""
+        """Close connections that lost the race, and note the times of those that completed."""
         if self._race is not None:
             self._race.settle()
 
     def renew(self) -> None:
-        """Forget the times of the last request: the connection is to serve another one."""
+        """Reset the times for the next request on the connection."""
         self.phase = "send"
         self.send_ms = self.ttfb_ms = self.first_byte_s = self._send_start = self._send_end = None
 

@@ -43,7 +43,7 @@ _CLOCK_SLACK_S: Final = 0.002
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What came in for one echo: an answer (`cause` None) or the reason why there will be none.
+    """Event for one echo: an answer (`cause` None) or the reason why there will be none.
 
     `at_s` is on the monotonic clock. `bytes` count from the IP header on.
     """
@@ -70,7 +70,7 @@ class Echo(Protocol):
         """Wait for at least one arrival, at most `timeout_s`; empty when none came."""
 
     def close(self) -> None:
-        """Give the sockets back."""
+        """Close the sockets."""
 
 
 class NotPermittedError(Exception):
@@ -183,7 +183,7 @@ class IcmpEcho:
                     self._socket.setsockopt(where, option, 1)
 
     def never_fragment(self) -> None:
-        """Let no router cut the packets into pieces, whatever is remembered of the way (Linux alone)."""
+        """Forbid fragmentation of the packets, whatever path MTU the kernel has cached (Linux only)."""
         if sys.platform.startswith("linux"):
             six = self._family == socket.AF_INET6
             level, option = (socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER) if six else (socket.IPPROTO_IP, _IP_MTU_DISCOVER)
@@ -304,7 +304,7 @@ class IcmpEcho:
         if sent is None or stamp is None:
             return now
         if abs((wall - now) - sent[1]) > _CLOCK_SLACK_S:
-            return now  # somebody set the wall clock while the packet was under way
+            return now  # the wall clock was set while the packet was in transit
         moved = now - (wall - (stamp[0] + stamp[1] / 1e9))
         return float(moved) if sent[0] <= moved <= now else now
 

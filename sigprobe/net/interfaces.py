@@ -1,7 +1,7 @@
-"""What this device knows of its own links without sending anything: interfaces, addresses, neighbours, counters.
+"""Read this device's links without sending anything: interfaces, addresses, neighbours, counters.
 
-Linux first; elsewhere what cannot be asked is None or empty. Everything is read for the caller's own network
-namespace: `/proc/net` and socket calls follow it, `/sys` does not.
+Linux first; elsewhere unavailable values are None or empty. Everything is read for the caller's own network namespace:
+`/proc/net` and socket calls follow it, `/sys` does not.
 """
 
 from __future__ import annotations

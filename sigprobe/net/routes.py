@@ -1,4 +1,4 @@
-"""Interfaces, routes, the gateway, byte counters: what the kernel says of this device's links.
+"""Read interfaces, routes, the gateway and byte counters from the kernel.
 
 Linux first, from `/proc` and `/sys`; elsewhere every function returns None. No packet is ever sent.
 """

@@ -1,4 +1,4 @@
-"""What a list of round trips says: the middle, the spread, and how much neighbours differ."""
+"""Summarise round trips: centre, spread and jitter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sockets and names with one deadline for everything, and a stop that is obeyed within a tenth of a second."""
+"""Connect and resolve with one deadline, and react to a stop within a tenth of a second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A TCP handshake as an echo, for hosts or users that ICMP is closed to."""
+"""Use a TCP handshake as an echo, for hosts or users without ICMP."""
 
 from __future__ import annotations
 

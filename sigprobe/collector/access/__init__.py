@@ -1,1 +1,1 @@
-"""Log in, tell tokens and sessions apart, and decide who may read."""
+"""Authenticate tokens and sessions, and authorise readers."""

@@ -1,4 +1,4 @@
-"""Signing in to the pages: an admin's token pasted once, or the one-time link that `serve` prints."""
+"""Sign in to the pages: with an admin's token, or with the one-time link that `serve` prints."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def get_login(request: Request) -> Response:
     if once is None:
         return render(request, "login.html", fault=None)
     if "prefetch" in (request.headers.get("sec-purpose") or request.headers.get("purpose") or "").lower():
-        # a browser that looks ahead must not use up the link
+        # a browser's prefetch must not use up the link
         raise ProblemError(403, "not for prefetching")
     state = state_of(request)
     secret = await to_thread.run_sync(
@@ -53,7 +53,7 @@ async def get_login(request: Request) -> Response:
 
 @router.post("/login")
 async def post_login(request: Request) -> Response:
-    """Trade an admin's token for a session."""
+    """Exchange an admin's token for a session."""
     state = state_of(request)
     _check_origin(request)
     secret = await _form_value(request, "token")
@@ -91,7 +91,7 @@ def _text(request: Request) -> Callable[[str], str]:
 
 
 def _refuse(request: Request, status: int, fault: str) -> HTMLResponse:
-    """Answer a wrong secret: 429 once the client's group has sent too many. A right one never comes here."""
+    """Answer a wrong secret: 429 once the client's group has sent too many. A right one never reaches this code."""
     wrong = access_of(request).wrong
     where = client(request)
     wrong.note(where.group)
@@ -110,7 +110,7 @@ def _refuse(request: Request, status: int, fault: str) -> HTMLResponse:
 
 
 def _check_origin(request: Request) -> None:
-    """Refuse a form that another site sent: it could sign a reader in or out without their knowing."""
+    """Refuse a form from another site: it could sign a reader in or out unnoticed (CSRF)."""
     site = request.headers.get("sec-fetch-site")
     if site is not None:
         ours = site in ("same-origin", "none")

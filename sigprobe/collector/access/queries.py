@@ -30,7 +30,7 @@ class NameTakenError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One token, without its secret. `last_used_at` is exact to an hour: it is not written per request."""
+    """Token without its secret. `last_used_at` is exact to an hour: it is not written per request."""
 
     id: str
     name: str
@@ -44,12 +44,12 @@ _FIELDS: Final = tuple(tokens.c[item.name] for item in fields(Token))
 
 
 def digest(secret: str) -> str:
-    """Return what is kept of a secret."""
+    """Return the stored digest of a secret."""
     return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
 
 
 def create_token(engine: Engine, name: str, role: str, *, now: datetime | None = None) -> str:
-    """Make a token and return it: the only time it can be seen. Raises NameTakenError."""
+    """Create a token and return it: the only time it is visible. Raises NameTakenError."""
     secret = f"sigprobe-{role}-{secrets.token_urlsafe(32)}"
     row = {
         "id": str(uuid.uuid4()),
@@ -73,7 +73,7 @@ def list_tokens(engine: Engine) -> Sequence[Token]:
 
 
 def revoke_token(engine: Engine, name: str, *, now: datetime | None = None) -> bool:
-    """Take the token of this name out of use for good; False when there is none in use."""
+    """Revoke the token of this name permanently; False when none is in use."""
     with engine.execution_options(write=True).begin() as connection:
         done = connection.execute(
             update(tokens)
@@ -102,13 +102,13 @@ def _token(row: Row[Any]) -> Token:
 
 
 def create_once(engine: Engine, *, now: datetime | None = None) -> str:
-    """Make the secret of a one-time link: ten minutes, one use."""
+    """Create the secret of a one-time link: ten minutes, one use."""
     with engine.execution_options(write=True).begin() as connection:
         return _open(connection, _ONCE, None, (now or datetime.now(UTC)) + ONCE_TIME)
 
 
 def spend_once(engine: Engine, secret: str, *, now: datetime | None = None) -> str | None:
-    """Trade a one-time link for a session in one transaction; None when it was used, is old or never was."""
+    """Exchange a one-time link for a session in one transaction; None for a used, expired or unknown one."""
     now = now or datetime.now(UTC)
     # a read first: wrong links must not take the write lock
     with engine.connect() as connection:
@@ -124,7 +124,7 @@ def spend_once(engine: Engine, secret: str, *, now: datetime | None = None) -> s
 
 
 def open_session(engine: Engine, token_id: str, *, now: datetime | None = None) -> str:
-    """Make the secret of a session that lives for twelve hours, or until its token is revoked."""
+    """Create the secret of a session that is valid for twelve hours, or until its token is revoked."""
     now = now or datetime.now(UTC)
     with engine.execution_options(write=True).begin() as connection:
         connection.execute(delete(sessions).where(sessions.c.expires_at <= now))

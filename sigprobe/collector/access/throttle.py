@@ -1,4 +1,4 @@
-"""Slow down clients that keep sending wrong secrets, and only those."""
+"""Throttle clients that keep sending wrong secrets, and no others."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 
 class WrongTries:
-    """Wrong secrets per client group, within a window.
+    """Count of wrong secrets per client group, within a window.
 
-    It never refuses a right secret: a caller checks the secret first and asks here only what to answer to a wrong
-    one. So a stranger cannot lock anybody out, and a secret of 256 random bits needs no other protection.
+    A right secret is never refused: a caller checks the secret first and asks here only how to answer a wrong one. So
+    no client can lock out another. A secret of 256 random bits needs no other protection.
     """
 
     def __init__(

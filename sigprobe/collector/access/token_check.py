@@ -1,4 +1,4 @@
-"""Check bearer tokens, and remember each answer for seconds."""
+"""Check bearer tokens, and cache each answer for seconds."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _T = TypeVar("_T")
 
 
 class TokenCheck:
-    """Looks tokens up, remembering each answer for seconds, so that a token is not a query per request."""
+    """Look up tokens, with a cache of seconds, so that a token does not cost a query per request."""
 
     def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
         self._engine = engine
         self._clock = clock
-        # apart, so that a flood of wrong tokens cannot push a right one out
+        # a separate cache, so that a flood of wrong tokens cannot evict a right one
         self._known: OrderedDict[str, tuple[float, Token]] = OrderedDict()
         self._unknown: OrderedDict[str, float] = OrderedDict()
         self._lock = threading.Lock()

@@ -31,7 +31,7 @@ _PROBLEM: Final[dict[str, Any]] = {
 
 @router.get("/healthz", summary="Whether this process answers", response_class=JSONResponse)
 async def get_health() -> dict[str, str]:
-    """Answer without asking anything else. Whether batches can be stored is `/readyz`'s to say."""
+    """Answer without any other check. `/readyz` reports whether batches can be stored."""
     return {"status": "ok", "version": __version__}
 
 
@@ -58,7 +58,7 @@ async def get_metrics(request: Request) -> Response:
             raise ProblemError(403, "a token may not pass here without TLS")
         await require_admin(request)
     text = generate_latest(state.metrics)
-    # counters are there also while the database is away
+    # counters are available even while the database is not
     with suppress(SQLAlchemyError, ProblemError):
         last = await in_thread(last_number, state.engine, limiter=state.read_threads, deadline_s=_NUMBER_S)
         text += f"{_NUMBER_HELP}sigprobe_receive_number {last}\n".encode()

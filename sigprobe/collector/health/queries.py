@@ -10,7 +10,8 @@ from sigprobe.collector.store.schema import readiness, receive_order
 
 
 def write_beat(engine: Engine) -> None:
-    """Commit one small write. Raises SQLAlchemyError when the disk is full, or the database is read-only or away."""
+    """Commit one small write. Raises SQLAlchemyError when the disk is full, or the database is read-only or
+    unreachable."""
     with engine.execution_options(write=True).begin() as connection:
         connection.execute(update(readiness).values(beat_at=datetime.now(UTC)))
 

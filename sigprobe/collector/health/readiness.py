@@ -1,4 +1,4 @@
-"""Find out whether batches can be stored, within two seconds whatever the database does."""
+"""Check within two seconds whether batches can be stored."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _REFUSED_S: Final = 5.0
 
 
 class Readiness:
-    """Tries a small committed write, one at a time, and remembers the answer for a second."""
+    """Try a small committed write, one at a time, and cache the answer for a second."""
 
     def __init__(self, state: State, write: Callable[[], None] | None = None) -> None:
         self._state = state

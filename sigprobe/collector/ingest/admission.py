@@ -1,4 +1,4 @@
-"""How much is let in at once. What does not fit is told to come back later, before its body is read."""
+"""Limit concurrent batches. Further ones get 503 with `Retry-After` before their body is read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sigprobe.collector.web.problems import ProblemError
 
 @dataclass(slots=True)
 class Place:
-    """One batch on its way: the bytes it holds, and the token that sends it once that is known."""
+    """Place of one batch in progress: its bytes, and its token once that is known."""
 
     gate: Gate
     held_bytes: int = 0
@@ -20,7 +20,7 @@ class Place:
 
 
 class Gate:
-    """Counts batches on their way and the bytes they may hold. One per process, used from its event loop alone."""
+    """Count batches in progress and their bytes. One per process, used from its event loop only."""
 
     def __init__(
         self,
@@ -44,12 +44,12 @@ class Gate:
 
     @contextmanager
     def admit(self) -> Iterator[Place]:
-        """Hold a place for a batch. Raises ProblemError 503 with `Retry-After` when there is none.
+        """Reserve a place for a batch. Raises ProblemError 503 with `Retry-After` when there is none.
 
-        Only bytes that have come count against the shared room: a declared length costs its sender nothing, so it
-        must reserve nothing.
+        Only received bytes count against the shared limit. A declared length costs its sender nothing, so it must
+        reserve nothing.
         """
-        # slow senders may be many; batches that already wait for the database may not, or all would wait too long
+        # many slow senders are fine; too many batches in the database queue would all wait too long
         if (
             self.in_flight >= self._max_in_flight
             or self.storing >= self._max_storing
@@ -69,14 +69,14 @@ class Gate:
                     del self._tokens[place.token_id]
 
     def claim(self, place: Place, token_id: str) -> None:
-        """Count the batch for its token. Raises ProblemError 429 when the token has its share on the way already."""
+        """Count the batch for its token. Raises ProblemError 429 when the token has its maximum in progress."""
         if self._tokens.get(token_id, 0) >= self._max_per_token:
             raise self._busy(429, "too many batches of this token at once")
         self._tokens[token_id] = self._tokens.get(token_id, 0) + 1
         place.token_id = token_id
 
     def hold(self, place: Place, size: int) -> None:
-        """Count bytes that have come. Raises ProblemError 503 when all room is taken."""
+        """Count received bytes. Raises ProblemError 503 at the limit."""
         if self.held_bytes + size > self._max_bytes:
             raise self._busy(503, "the collector is busy", close=True)
         self.held_bytes += size
@@ -84,13 +84,13 @@ class Gate:
 
     def _busy(self, status: int, title: str, *, close: bool = False) -> ProblemError:
         self.shed += 1
-        # spread, so that those turned away together do not come back together
+        # random, so that refused clients do not all return at once
         headers = {"Retry-After": str(round(self._uniform(5, 30)))}
         return ProblemError(status, title, headers=headers | ({"Connection": "close"} if close else {}))
 
     @contextmanager
     def store(self) -> Iterator[None]:
-        """Mark a batch as received whole and waiting for the database, or in it."""
+        """Mark a batch as completely received: waiting for the database, or in it."""
         self.storing += 1
         try:
             yield

@@ -1,7 +1,7 @@
-"""`POST /v1/batches`: take a batch in, and say what is safe only once it is.
+"""`POST /v1/batches`: store a batch; acknowledge each record only after commit.
 
-The order of the checks is part of the protocol: room, token, size, digest, unpacking, lines, COMMIT, receipt.
-Each costs more than the one before, and a stranger gets no further than the token.
+The order of the checks is part of the protocol: limit, token, size, digest, unpacking, lines, COMMIT, receipt. Each
+costs more than the one before. Unauthenticated requests stop at the token check.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ async def _take(request: Request, state: State, ingest: Ingest) -> Response:
     body = batches.receipt_body(batch, digest or "", utc_now(), found)
     headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
     if _takes_gzip(request.headers.get("accept-encoding", "")):
-        # the ids are most of a receipt: packed it costs a third, which a drain over 2G feels
+        # ids are most of a receipt: compressed it is a third, which matters for uploads over 2G
         body = gzip.compress(body, compresslevel=6, mtime=0)
         headers["Content-Encoding"] = "gzip"
     return Response(body, headers=headers, media_type=batches.RECEIPT_TYPE)
@@ -155,7 +155,7 @@ def _key(header: str | None) -> str:
 
 
 def _store(state: State, token: Token, body: bytes, encoding: str) -> list[batches.Answer]:
-    """Unpack, read and store, in a thread. What it returns is committed."""
+    """Unpack, parse and store in a thread. All returned statuses are committed."""
     batch = sort_lines(split_lines(unpack(body, encoding)))
     stored = ingest_queries.add_results(
         state.engine, batch.rows, carrier=token.name, token_id=token.id, now=datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""From the bytes of a request to the lines of a batch, never holding more than the protocol allows."""
+"""Read the body of a request into lines, within the protocol's limits."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def declared_length(header: str | None) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How slowly a body may come: never silent for `idle_s`, and after `grace_s` at `least_bps` on average."""
+    """Minimum speed of a body: never silent for `idle_s`, and after `grace_s` at `least_bps` on average."""
 
     idle_s: float
     grace_s: float
@@ -60,7 +60,7 @@ async def read_body(
     arrived: Callable[[int], None] = lambda _size: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> bytes:
-    """Read at most `batches.MAX_COMPRESSED_BYTES`, whatever was declared; `arrived` is told of each piece.
+    """Read at most `batches.MAX_COMPRESSED_BYTES`, whatever was declared; `arrived` is called for each piece.
 
     Raises ProblemError 413 past the limit and 408 for a sender slower than `pace`.
     """
@@ -88,7 +88,7 @@ def _too_large() -> ProblemError:
 
 
 def check_digest(header: str | None, body: bytes) -> None:
-    """Compare the body with its `Content-Digest`. Raises ProblemError 400 when it is missing, odd or different."""
+    """Compare the body with its `Content-Digest`. Raises ProblemError 400 if missing, malformed or different."""
     found = _SHA256.search(header or "")
     if found is None:
         raise ProblemError(400, "Content-Digest with sha-256 is missing")

@@ -1,15 +1,15 @@
-"""Correct the times of a whole boot, whatever of it came first.
+"""Correct the times of a whole boot, in whatever order its records arrive.
 
-A record with an offset of its own is corrected as it comes in. One without waits for an anchor of its boot (see
-`clocks.py`), which a backlog never holds: the offset is learnt from the receipt of the very drain that sent it. So the
-best anchor of each boot is kept, what comes later is corrected by it at once, and what came before is walked through.
+A record with its own offset is corrected on arrival. A record without one waits for an anchor of its boot (see
+`clocks.py`). A backlog never holds an anchor: the offset is learnt from the receipt of the upload that sent it. So the
+best anchor of each boot is kept. Later records are corrected by it at once, and earlier rows are updated afterwards.
 
-Anchors count for what the same carrier sent, and for nothing else: a record says itself which probe it is from, so
-another token could otherwise set anybody's times with one line.
+Anchors apply only to records of the same carrier. A record itself names its probe, so another token could otherwise
+change any times with one line.
 
-A walk is bounded. One write visits at most `ROOM` rows, its own boots first; what is left over stays marked in
-`boot_clocks`, and the next writes go on with it, whoever sends them, the oldest first. Callers hold the lock on
-`receive_order`, so nothing here runs twice at once.
+An update is bounded. One write visits at most `ROOM` rows, its own boots first. The rest stays marked in `boot_clocks`,
+and later writes of any sender continue with it, the oldest first. Callers hold the lock on `receive_order`, so nothing
+here runs twice at once.
 """
 
 from __future__ import annotations

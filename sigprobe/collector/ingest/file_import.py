@@ -1,4 +1,4 @@
-"""Results that came by hand: from a file straight into the store, with the checks that a batch gets."""
+"""Import a file of results into the store, with the checks of a batch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MORE_CORRECTIONS: Final = 100
 
 @dataclass(slots=True)
 class Imported:
-    """What an import did: lines read, how often each status was given, and the first few reasons for a bad one."""
+    """Result of an import: lines read, how often each status was given, and the first few reasons for rejection."""
 
     lines: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
@@ -32,7 +32,7 @@ class Imported:
 
 
 def verify(file: BinaryIO) -> Verified:
-    """Read a file of results through and store nothing. Raises CarryError, also for a file of receipts."""
+    """Verify a whole file of results and store nothing. Raises CarryError, also for a file of receipts."""
     verified = transfer_file.verify(file, _fault)
     if verified.header.format != transfer_file.RESULTS:
         raise CarryError("file_of_receipts")
@@ -79,7 +79,7 @@ def import_results(
                 receipts.add_receipt(ReceiptLine(answer.id, digests[answer.id], answer.status, collector))
         done.lines += len(lines)
         progress(done.lines)
-    # a file often ends with what tells the time of all before it, and no other batch may follow for long
+    # a file often ends with the anchor for all earlier records, and no other batch may follow for long
     for _ in range(_MORE_CORRECTIONS):
         if not ingest_queries.catch_up(engine):
             break

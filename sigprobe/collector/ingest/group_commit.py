@@ -1,10 +1,10 @@
-"""Group commit: batches that wait at the same time share one transaction.
+"""Store waiting batches together in shared transactions (group commit).
 
-A commit costs a flush of the disk, and with a synchronous standby a round trip; a batch of eight results costs little
-beside it. So a writer takes every batch that is waiting, up to a bound, and stores them together. There is no timer:
-while one group commits, the next one gathers. Each caller gets its answer only after the COMMIT of its group.
+A commit costs a disk flush, and with a synchronous standby a round trip; a batch of eight results costs little beside
+it. So a writer takes every waiting batch, up to a bound, and stores them together. There is no timer: while one group
+commits, the next one gathers. Each caller gets its answer only after the COMMIT of its group.
 
-A group that fails is repeated one batch at a time, so a batch that cannot be stored falls out alone.
+A failed group is repeated one batch at a time, so a bad batch fails alone.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class _Waiting(Generic[Batch, Answer]):
 
 
 class GroupCommit(Generic[Batch, Answer]):
-    """Hand batches to a few writer threads. `store` commits a group and answers each batch of it, in order.
+    """Pass batches to a few writer threads. `store` commits a group and answers each batch of it, in order.
 
-    `store` is called with one batch alone after a group failed; what it raises then goes to that batch's caller.
+    After a failed group `store` is called with single batches. Its exception then goes to that batch's caller.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""From the lines of a batch to rows: what can be kept, what is rejected with its reason, what has no name."""
+"""Parse batch lines into rows; reject invalid records with a reason; 422 for a line without id."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _OTHER_BYTES: Final = "this id is already stored with other bytes"
 
 @dataclass(frozen=True, slots=True)
 class Sorted:
-    """A batch after reading: rows to store, one per id, and what is already clear about the others, in order."""
+    """Parsed batch: rows to store, one per id, and the final statuses of the others, in order."""
 
     rows: Sequence[NewResult]
     ids: Sequence[str]
@@ -41,11 +41,10 @@ class Sorted:
 
 
 def sort_lines(lines: Iterable[bytes]) -> Sorted:
-    """Read each line as far as columns and receipt need it.
+    """Parse each line as far as columns and receipt need it.
 
-    An id that comes again with the same bytes counts once. With other bytes the first line is the one that
-    counts, and the receipt says `conflict`: "accepted" would lose the second without a word.
-    Raises ProblemError 422 for a line that has no id to answer for.
+    A repeated id with the same bytes counts once. With other bytes the first line counts, and the receipt says
+    `conflict`: "accepted" would lose the second silently. Raises ProblemError 422 for a line without an id.
     """
     rows: dict[str, NewResult] = {}
     rejected: dict[str, str] = {}
@@ -69,7 +68,7 @@ def sort_lines(lines: Iterable[bytes]) -> Sorted:
 
 
 def answers(batch: Sorted, stored: Mapping[str, str]) -> list[Answer]:
-    """Return what the receipt says: each id of the batch once, in the order it came."""
+    """Return the receipt: each id of the batch once, in the order of arrival."""
     found = []
     for name in batch.ids:
         if name in batch.rejected:
@@ -83,7 +82,7 @@ def answers(batch: Sorted, stored: Mapping[str, str]) -> list[Answer]:
 
 
 def count_statuses(found: Iterable[Answer]) -> dict[str, int]:
-    """Return how often each status was given."""
+    """Count each status."""
     counts = {ACCEPTED: 0}
     for answer in found:
         counts[answer.status] = counts.get(answer.status, 0) + 1
@@ -176,10 +175,10 @@ def _row(record: dict[str, Any], line: bytes, digest: bytes) -> NewResult:
 
 
 def plausible(corrected_at: datetime | None, started_at: datetime, now: datetime) -> datetime | None:
-    """Return a corrected time; None where the correction itself leads into the future or before any release.
+    """Return a corrected time; None if the correction gives a time in the future or before any release.
 
-    A GPS receiver whose week number has rolled over tells a year that is decades off, and one such anchor would move
-    a whole boot. What the probe's own clock says is kept apart, so nothing is lost.
+    A GPS receiver after a week-number rollover reports a year that is decades off. One such anchor would move a whole
+    boot. The probe's own time is stored separately, so nothing is lost.
     """
     if corrected_at is None:
         return None

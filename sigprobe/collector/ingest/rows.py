@@ -8,7 +8,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class NewResult:
-    """A line and the columns read from it. The line's bytes are what counts; the columns are for finding it."""
+    """Line and the columns read from it. The bytes are authoritative; the columns are for queries."""
 
     id: str
     probe_id: str
@@ -35,4 +35,4 @@ class NewResult:
     boot_id: str | None = None
     since_boot_s: float | None = None
     corrected_at: datetime | None = None  # by its own offset
-    clock_error_s: float | None = None  # how far that may be off
+    clock_error_s: float | None = None  # its uncertainty

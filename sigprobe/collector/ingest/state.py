@@ -1,4 +1,4 @@
-"""Hold what the batches of one process share: the gate, the threads that store, and the metrics."""
+"""Hold the shared parts of one process's batches: admission, writer threads, and metrics."""
 
 from __future__ import annotations
 

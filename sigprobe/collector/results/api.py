@@ -86,6 +86,6 @@ async def get_results(
     )
     shown = lines[:limit]
     following = f'"{make_cursor(shown[-1][0])}"' if len(lines) > limit else "null"
-    # the stored bytes as they are: reading and writing them anew could change what a signature covers
+    # the stored bytes unchanged: parsing and encoding them again could change signed content
     body = b'{"results":[' + b",".join(line for _, line in shown) + b'],"next":' + following.encode() + b"}"
     return Response(body, headers={"Cache-Control": "no-store"}, media_type="application/json")

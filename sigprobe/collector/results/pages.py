@@ -1,4 +1,4 @@
-"""The pages: results as they arrive, and one record by itself."""
+"""Show the pages: results as they arrive, and one record alone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SUMMARY_ROWS: Final = 12
 async def get_results_page(request: Request) -> Response:
     """Newest first, with the overview per operator and TPS; filters and paging by query."""
     state = state_of(request)
-    # the markup too is made in the thread: a heavy page must not hold up the event loop
+    # the markup is rendered in the thread, too: a heavy page must not block the event loop
     return await in_thread(_results_page, request, state, limiter=state.read_threads)
 
 
@@ -71,7 +71,7 @@ def _own_address(request: Request, state: State) -> str:
 
 @router.get("/results/{name}")
 async def get_record_page(request: Request, name: str) -> Response:
-    """Everything about one record, with its stored JSON."""
+    """Show all values of one record, with its stored JSON."""
     state = state_of(request)
     return await in_thread(_record_page, request, state, name, limiter=state.read_threads)
 

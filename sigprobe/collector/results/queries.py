@@ -15,7 +15,7 @@ from sigprobe.collector.store.text import sound_text
 
 @dataclass(frozen=True, slots=True)
 class StoredResult:
-    """What the pages show of a stored record, and its line."""
+    """Stored record with the values that pages show, and its line."""
 
     id: str
     receive_no: int
@@ -42,7 +42,7 @@ class StoredResult:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Checks of one TPS or one operator, run records left out: counts by outcome, and the last time."""
+    """Checks of one TPS or one operator, without run records: counts by outcome, and the last time."""
 
     subject: str
     counts: Mapping[str, int]
@@ -51,7 +51,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What a reader wants to see; None means all. `operator` is a PLMN or a name."""
+    """Filters of a reader; None means all. `operator` is a PLMN or a name."""
 
     tps_id: str | None = None
     operator: str | None = None

@@ -1,1 +1,1 @@
-"""Serve the other end of the speed, page and video checks."""
+"""Serve the server side of the speed, page and video checks."""

@@ -1,8 +1,8 @@
-"""Read an upload straight from its socket: counted and thrown away, without a parser and without copies.
+"""Read an upload directly from its socket: counted and discarded, without a parser and without copies.
 
-The web server takes a body apart in small pieces, several copies each, which bounds an upload at a fraction of what
-the line and the kernel can do. So once a request's head has been read, its connection is lent to a protocol that reads
-into one block over and over, and given back, with a fresh parser, when the announced number of bytes has arrived.
+The web server splits a body into small pieces, with several copies each. That limits an upload to a fraction of the
+possible rate. So after a request's head its connection is lent to a protocol that reads into one block. The connection
+is given back, with a fresh parser, after the announced number of bytes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Limit how much of the speed test one client, and all together, may use."""
+"""Limit the use of the speed test, per client and in total."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RETRY_SOON_S: Final = 10
 
 
 class RefusedError(Exception):
-    """No room: the HTTP status, what is exhausted, and the seconds after which to come back."""
+    """Raised at a limit: the HTTP status, the exhausted limit, and the seconds until a retry."""
 
     def __init__(self, status: int, title: str, retry_after_s: int) -> None:
         super().__init__(title)
@@ -57,7 +57,7 @@ class Limits:
         self._streams = 0
 
     def enter(self, client: str, *, free: bool) -> Allowance:
-        """Take a place for one stream; give it back with `leave`. Raises RefusedError when there is none."""
+        """Reserve a place for one stream; release it with `leave`. Raises RefusedError when there is none."""
         if self._streams >= self._max_streams:
             raise RefusedError(503, "too many speed tests at once", RETRY_SOON_S)
         account = None
@@ -81,7 +81,7 @@ class Limits:
         return self._daily_bytes - account.used
 
     def leave(self, account: _Account | None) -> None:
-        """Give a stream's place back."""
+        """Release a stream's place."""
         self._streams -= 1
         if account is not None:
             account.active -= 1
@@ -116,7 +116,7 @@ class Allowance:
         self._left = False
 
     def reserve(self, wanted: int) -> int:
-        """Book up to `wanted` bytes and say how many were booked; hand back what is not used with `refund`."""
+        """Reserve up to `wanted` bytes and return how many; return unused ones with `refund`."""
         if self._account is None:
             return wanted
         granted = max(0, min(wanted, self._limits.left_bytes(self._account)))
@@ -124,7 +124,7 @@ class Allowance:
         return granted
 
     def refund(self, count: int) -> None:
-        """Hand booked bytes back."""
+        """Return reserved bytes."""
         if self._account is not None:
             self._account.used -= count
 
@@ -135,7 +135,7 @@ class Allowance:
             self._limits.check(self._account)
 
     def leave(self) -> None:
-        """Give the place back; a second call changes nothing."""
+        """Release the place; a second call changes nothing."""
         if not self._left:
             self._left = True
             self._limits.leave(self._account)

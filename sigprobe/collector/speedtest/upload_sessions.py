@@ -1,4 +1,4 @@
-"""What arrived at the collector in each upload session, and when: the truth a probe cannot see from its end."""
+"""Count the bytes received in each upload session over time: data that a probe cannot see itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_SAMPLES: Final = 256
 
 
 class Arrivals:
-    """Bytes over time for one session, in a bounded number of samples: when they are too many, every second goes."""
+    """Bytes over time for one session, in a bounded number of samples: at the bound, every second one is dropped."""
 
     __slots__ = ("_first_s", "_last_s", "_samples", "_step_s", "bytes")
 

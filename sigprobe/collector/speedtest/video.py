@@ -1,7 +1,7 @@
-"""A video of random bytes at a ladder of bit rates: HLS playlists (RFC 8216) for the probe's check `video`.
+"""Serve a video of random bytes at several bit rates: HLS playlists (RFC 8216) for the check `video`.
 
-Nothing in it can be seen: every segment is exactly as long as its announced rate says, and cannot be compressed on the
-way. Any HLS player will download it; none will show a picture.
+It has no picture: every segment has exactly the length of its announced rate, and cannot be compressed on the way. HLS
+players can download it; none will show a picture.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The collector's own idea of when a record began, kept beside the probe's and never over it.
+"""Compute the collector's own start time of a record, stored beside the probe's.
 
-A record says how far its probe's clock was off, once the probe had learnt it from a receipt or from GPS. Records of the
-same boot that were made before that carry only the time since boot; one record of that boot that knows its offset, an
-anchor, tells the true time of all of them, whatever the wall clock was set to in between. The store brings the two
-together, in whatever order they come: see `ingest/corrections.py`.
+A record has the offset of its probe's clock, once the probe has learnt it from a receipt or from GPS. Earlier records
+of the same boot have only the time since boot. One record of that boot with an offset, an anchor, gives the true time
+of all of them, even if the wall clock was set in between. The store combines them in whatever order they arrive: see
+`ingest/corrections.py`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _MOST_BOOT_CHARS: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class ClockReading:
-    """What a record tells of its clock; seconds, and None for what is not known.
+    """Clock values of a record in seconds; None for unknown ones.
 
-    `corrected_at` is when the record began by its own offset, `error_s` how far that may be off.
+    `corrected_at` is the record's start by its own offset, `error_s` its uncertainty.
     """
 
     boot_id: str | None

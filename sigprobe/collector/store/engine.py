@@ -1,4 +1,4 @@
-"""Open the database, make sure it really is durable, and bring its schema up to date.
+"""Open the database, verify its durability settings, and migrate its schema.
 
 SQLite runs in WAL mode with `synchronous=FULL`, so that readers never hold up writers, where a fixed SQLite is there:
 versions before 3.51.3 can lose commits when two processes write and checkpoint at once in WAL mode, and `serve`,
@@ -32,7 +32,7 @@ _NOT_IN_A_PASSWORD: Final = re.compile(r"[@/\s\x00-\x1f\x7f]")
 
 
 class StoreError(Exception):
-    """The database cannot be used; the message says why and what to do, without any password."""
+    """Raised when the database is unusable; the message has the reason and the remedy, without any password."""
 
 
 class AddressError(StoreError):
@@ -72,7 +72,7 @@ def open_store(url: str) -> Engine:
 
 
 class DurabilityError(Exception):
-    """The database does not keep what it says it has kept."""
+    """Raised when the database does not have the required durability settings."""
 
 
 def _cause(error: Exception) -> str:

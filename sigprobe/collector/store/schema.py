@@ -1,4 +1,4 @@
-"""The tables as they are now. `migrations/` holds how a database gets here; a test compares the two."""
+"""Define the present tables. `migrations/` creates them; a test compares the two."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write the log: text or JSON, one line an event, bounded in rate, and never holding up a request."""
+"""Write the log: text or JSON, one line an event, rate-limited, without blocking requests."""
 
 from __future__ import annotations
 

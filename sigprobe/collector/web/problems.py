@@ -1,4 +1,4 @@
-"""Errors that say they are ours: problem+json with the mark, for everything this server refuses or fails at."""
+"""Answer errors as problem+json with sigprobe's mark."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class ProblemError(Exception):
-    """Ends a request with a problem of ours."""
+    """Raised to end a request with a problem of ours."""
 
     def __init__(
         self, status: int, title: str, detail: str | None = None, *, headers: Mapping[str, str] | None = None
@@ -75,7 +75,7 @@ async def _framework(request: Request, error: Exception) -> Response:
 
 async def _validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    # the place and the rule, never the value: a value may be anybody's, and anything
+    # the place and the rule, never the value: a value may be private or hostile
     faults = [f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()]
     return _answer(request, problem(422, "the request is not valid", "; ".join(faults)[:1000]))
 

@@ -1,4 +1,4 @@
-"""What one collector process was started with: plain values, no files, no environment."""
+"""Hold the options of one collector process: plain values, no files, no environment."""
 
 from __future__ import annotations
 

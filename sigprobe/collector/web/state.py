@@ -1,4 +1,4 @@
-"""Hold what all requests of one process share. Each domain keeps its own part beside it, see `app.py`."""
+"""Hold the shared state of one process's requests. Each domain has its own part beside it, see `app.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Templates, the reader's language, and what every page shares."""
+"""Set up templates, the reader's language, and the shared parts of every page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Call the database from a request: in a thread, with a deadline of our own."""
+"""Call the database from a request: in a thread, with our own deadline."""
 
 from __future__ import annotations
 

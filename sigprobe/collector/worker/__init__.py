@@ -1,1 +1,1 @@
-"""Run everything that happens by itself: publishing, sums, corrections, partitions, retention."""
+"""Run background jobs: publishing, sums, corrections, partitions, retention."""

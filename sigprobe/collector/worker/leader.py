@@ -30,7 +30,7 @@ STALE_S: Final = 8.0
 
 
 class LostError(Exception):
-    """This worker no longer leads; what it had not committed is undone."""
+    """Raised when this worker no longer leads; its uncommitted changes are rolled back."""
 
 
 class Leadership:

@@ -1,7 +1,7 @@
-"""Bring a database to the present schema, by Alembic: numbered steps, only ever appended to, never edited.
+"""Migrate a database to the present schema, with Alembic: numbered steps, appended and never edited.
 
-A step describes its tables by itself instead of using `schema.py`, because that file moves on and a step must not.
-Databases of releases before Alembic carry their version in `schema_version`; they are taken over at that version.
+A step describes its tables itself instead of using `schema.py`: that file changes, and a step must not. Databases of
+releases before Alembic have their version in `schema_version`; they are taken over at that version.
 """
 
 from __future__ import annotations
