@@ -55,10 +55,10 @@ def tls_context(cert: Path, key: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        # an empty password: a protected key must be an error, not a prompt that nobody sees
+        # an empty password: a protected key must be an error, not an invisible prompt
         context.load_cert_chain(cert, key, password="")
     except OSError as error:
-        # ssl.SSLError is an OSError too; its text names the routine, which helps nobody
+        # ssl.SSLError is an OSError too; its text names only an internal routine
         reason = "the two do not belong together, or one is no PEM file" if isinstance(error, ssl.SSLError) else None
         raise ServeError(
             f"certificate {cert} and key {key} cannot be used: {reason or error.strerror or error}"

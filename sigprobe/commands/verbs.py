@@ -1,4 +1,4 @@
-"""The table of verbs: what each does in one sentence, examples that help shows first, and where it stands.
+"""List the commands: a one-sentence summary, examples for the help, and the module of each.
 
 Nothing is imported until a verb is called; help, the README's table and the tests all go by this table.
 """
@@ -13,7 +13,7 @@ from sigprobe.words.i18n import N_
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """One verb: where its function or Typer app stands, what it does, and examples that are shown first."""
+    """One command: the place of its function or Typer app, its summary, and its examples."""
 
     module: str
     attribute: str

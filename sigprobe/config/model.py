@@ -39,7 +39,7 @@ _HOST_PORT: Final = re.compile(r"^(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*):(
 
 
 def _refuse(reason: str, **context: Any) -> PydanticCustomError:
-    """Return an error whose sentence stands in `sigprobe.config.problems`, under `reason`."""
+    """Return an error whose sentence is in `sigprobe.config.problems`, under `reason`."""
     return PydanticCustomError(reason, reason, context or None)
 
 

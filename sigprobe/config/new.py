@@ -76,7 +76,7 @@ def faults(answers: Answers, *, keys: tuple[str, ...] = ()) -> list[Problem]:
 
 
 def _slips(answers: Answers, said: set[str]) -> Iterator[Problem]:
-    """What the settings would allow and nobody means: a mistyped TPS number as site, a secret, a forgotten sign."""
+    """Return likely typing errors in allowed values: a TPS number as site, a secret, a missing sign."""
     site = site_doubt(answers.site)
     if site and "probe.site" not in said:
         yield Problem("init", None, None, "probe.site", site)

@@ -281,7 +281,7 @@ def _unknown(key: Key, root: Any, top: type[BaseModel]) -> tuple[str, str]:
 
 
 def odd_numbers(root: Any, places: Places) -> list[tuple[Key, Problem]]:
-    """Numbers that YAML 1.1 reads as something else than stands there: 010 is 8, and 12:30 is 750."""
+    """Return numbers that YAML 1.1 reads as other values: 010 is 8, and 12:30 is 750."""
     found = []
     for key, spot in places.tree.values.items():
         value = _at(root, key)

@@ -19,7 +19,7 @@ Position = tuple[float, float]
 
 _UNTRUSTED: Final = frozenset({"zero", "useless_accuracy"})
 DOUBTED: Final = frozenset({"jump", "time_back", "other_province"})
-"""Reasons for which a position is shown, but nobody is sent there."""
+"""Reasons for which a position is shown, but not recommended as a destination."""
 
 
 @dataclass(frozen=True, slots=True)

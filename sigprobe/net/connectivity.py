@@ -57,7 +57,7 @@ class Watch:
 
     @property
     def told_by_kernel(self) -> bool:
-        """Return True where changes are told; else they are looked for every `POLL_S`."""
+        """Return True if the kernel reports changes; else they are polled every `POLL_S`."""
         return self._socket is not None
 
     @property
@@ -129,7 +129,7 @@ class Watch:
 
 
 def _listen() -> socket.socket | None:
-    """Return a socket on which the kernel tells of links, addresses and routes; None where there is none."""
+    """Return a socket for the kernel's events on links, addresses and routes; None if unavailable."""
     if not sys.platform.startswith("linux"):
         return None
     try:

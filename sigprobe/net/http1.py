@@ -153,7 +153,7 @@ class HeadParser:
             chunked, length = False, 0
         tokens = {token.strip() for token in headers.get("connection", "").lower().split(",")}
         keep = "close" not in tokens and (version == "1.1" or "keep-alive" in tokens)
-        # both framings at once: the next answer cannot be told from the rest of this one (RFC 9112, 6.1)
+        # both framings at once: the end of this answer is ambiguous (RFC 9112, 6.1)
         keep = keep and (chunked or length is not None) and not (chunked and "content-length" in headers)
         self.head = Head(
             status, reason, version, fields, headers, chunked, length, keep, tuple(self._interim), self._at

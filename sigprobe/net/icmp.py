@@ -21,7 +21,7 @@ from typing import Any, Final, Literal, Protocol
 Method = Literal["icmp-dgram", "icmp-raw", "tcp"]
 
 TOKEN_BYTES: Final = 8
-"""Random bytes at the head of each payload: an answer without them belongs to somebody else."""
+"""Random bytes at the head of each payload: an answer without them belongs to another program."""
 
 _HEADER: Final = struct.Struct("!BBHHH")
 

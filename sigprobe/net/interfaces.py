@@ -89,7 +89,7 @@ def _ipv6_addresses(proc: Path) -> dict[str, str]:
 
 
 def neighbour_answers(address: str, proc: Path = routes.PROC) -> bool | None:
-    """Whether a neighbour has told its hardware address (IPv4 ARP); None when nobody asked, or it is not known."""
+    """Return whether a neighbour has answered ARP (IPv4); None if it was not asked, or is unknown."""
     for line in _lines(proc / "net" / "arp")[1:]:
         words = line.split()
         if len(words) >= 6 and words[0] == address:

@@ -113,7 +113,7 @@ def interface_for(destination: str, proc: Path = PROC) -> str | None:
 
 
 def access(interface: str, sys: Path = SYS) -> Literal["wifi", "cellular", "ethernet"] | None:
-    """Return what kind of link an interface is; None when that cannot be told.
+    """Return the access type of an interface; None if it is unknown.
 
     A phone's USB tethering looks like Ethernet but may be anything behind the phone, so it is None.
     """

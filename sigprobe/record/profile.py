@@ -154,7 +154,7 @@ def _find(name_or_path: str, search_dirs: Sequence[Path]) -> Path:
 
 
 class _Reader:
-    """Reads one file and knows where each node stands in it."""
+    """Read one file, with the place of each node."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -20,7 +20,7 @@ from sigprobe.upload import jitter
 from sigprobe.upload.clock_offset import boottime
 
 WAKE_S: Final = 20.0
-"""The longest sleep: sleeping stands still while the device is suspended, and must be noticed to be over."""
+"""The longest sleep: a sleep pauses while the device is suspended, so its end must be checked."""
 LOOK_S: Final = 60.0
 """How often the queue is looked at for results that another process has put there."""
 START_WITHIN_S: Final = 30.0

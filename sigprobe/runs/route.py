@@ -18,7 +18,7 @@ from sigprobe.verdict import Reading, Verdict, readings
 from sigprobe.verdict.evidence import Distance, distance
 
 STEP_M: Final = 15.0
-"""Positions closer together than this, or than their error, are one place: a car that stands makes no kilometres."""
+"""Positions closer together than this, or than their error, are one place: a parked car covers no distance."""
 
 NOTHING: Final = ""
 """The grade of a point where nothing was measured; `bad` is one without service."""

@@ -18,7 +18,7 @@ DEFAULT_GPSD: Final = "127.0.0.1:2947"
 _RETRY_S: Final = (1.0, 2.0, 5.0)
 _GRADES: Final = {"good": 0, "fair": 1, "poor": 2}
 _HDOP_M: Final = 5.0
-"""Metres of error per unit of HDOP: only to rank a source that tells no error of its own."""
+"""Metres of error per unit of HDOP: only to rank a source without an error estimate."""
 _NO_WORD_M: Final = 50.0
 
 

@@ -30,7 +30,7 @@ _GUESSED: Final = frozenset("EMSN")
 """RMC's mode letters for estimated, manual, simulated and none."""
 _MODES: Final = {"1": None, "2": "2d", "3": "3d"}
 _TOGETHER_S: Final = 5.0
-"""Sentences further apart do not tell of one fix."""
+"""Sentences further apart belong to different fixes."""
 _SAME_DATE: Final = timedelta(hours=12)
 """Dates of two recent sentences that are further apart contradict each other."""
 _STRANGE_LINES: Final = 40

@@ -153,7 +153,7 @@ def _is_block_page(name: str, mine: Told) -> bool:
 
 
 def union(rows: Iterable[Told]) -> frozenset[str]:
-    """Return all addresses that anybody told."""
+    """Return the addresses of all answers."""
     return frozenset(address for row in rows for address in row.addresses)
 
 

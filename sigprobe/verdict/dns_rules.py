@@ -46,7 +46,7 @@ def lying(facts: Facts) -> Verdict | None:
 
 
 def _tampered(facts: Facts) -> Verdict | None:
-    """Return a check of names found an answer that cannot be right; only some of its reasons accuse anybody."""
+    """Report a DNS answer that must be wrong; only some of its reasons identify an owner."""
     found = [r for r in facts.answered if code(r) == "tampered"]
     if not found:
         return None
@@ -109,7 +109,7 @@ def _in_file(facts: Facts, host: str) -> set[str]:
 
 
 def _everywhere(facts: Facts, host: str) -> set[str]:
-    """Return every address that any name server told for a host."""
+    """Return every address from any name server for a host."""
     return {str(address) for row in facts.asked(host) for address in row.get("answers") or ()}
 
 

@@ -59,7 +59,7 @@ def _nothing_measured(facts: Facts) -> Verdict | None:
 
 
 def _modem_silent(facts: Facts) -> Verdict | None:
-    """Return a modem that searches, or is registered in a weak signal or without data; only where nothing answered."""
+    """Report a modem that searches, or is registered with a weak signal or without data, if nothing answered."""
     registration = (facts.network.registration or "").lower()
     if not registration or facts.beyond or facts.network.access not in (None, "cellular"):
         return None
@@ -83,7 +83,7 @@ def _modem_silent(facts: Facts) -> Verdict | None:
 
 
 def _weak_signal(facts: Facts) -> Verdict | None:
-    """Return what answered falls short over the radio itself (rate, loss, delay), and the signal explains it."""
+    """Report a poor radio link: answers with poor rate, loss or delay, explained by the signal."""
     short = [s.result for s in facts.short if s.metric not in PAGE_TIMES]
     if facts.network.access == "cellular" and _weak(facts) and short and not facts.failed:
         return say(OPERATOR, "weak_signal", 0.9, short, facts.walks)
@@ -230,7 +230,7 @@ def _uplink_first() -> tuple[Candidate, ...]:
 
 
 def _interception(facts: Facts) -> Verdict | None:
-    """Return the same unknown issuer on different services' certificates, and no good one anywhere."""
+    """Report one unknown issuer on the certificates of different services, with no valid one anywhere."""
     strange = [r for r in facts.failed if code(r) == "tls_untrusted"]
     if len({service_rules.host_of(r) for r in strange}) < 2 or facts.tls_fine or facts.collector_fine:
         return None
@@ -317,7 +317,7 @@ def _ipv6(facts: Facts) -> Verdict | None:
 
 
 def _collector(facts: Facts) -> Verdict | None:
-    """Return every collector is out of reach while the way is open; a target on a collector's host counts to it."""
+    """Report that all collectors are unreachable while the path is open. Targets on a collector's host count, too."""
     rows = facts.rows("collectors")
     if not rows or any(row.get("failure") is None for row in rows):
         return None
@@ -352,7 +352,7 @@ def _only_late(rows: Sequence[WalkEntry]) -> bool:
 
 
 def _collector_speaks(facts: Facts) -> Verdict | None:
-    """Return a collector answers with an error of its own over a certificate that holds, twice."""
+    """Report a collector that answers twice with its own error, over a valid certificate."""
     rows = facts.rows("collectors")
     wrong = [row for row in rows if row.get("tls_verified") and _is_error(row.get("status_code"))]
     if not wrong or len(wrong) != len(rows) or facts.failed:

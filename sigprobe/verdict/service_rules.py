@@ -120,7 +120,7 @@ def _is_good(row: WalkEntry) -> bool:
 
 
 def slow(facts: Facts) -> Verdict | None:
-    """Return one page takes long while others are quick: described, and nobody is named for it."""
+    """Report one slow page while others are fast: described, without an owner."""
     if facts.failed:
         return None
     late = [s.result for s in facts.short if s.metric in PAGE_TIMES]
@@ -137,7 +137,7 @@ def _loud(facts: Facts) -> list[Result]:
 
 
 def _waited(result: Result) -> bool:
-    """Return a request was sent in full, and no answer came."""
+    """Return whether a request was sent completely without an answer."""
     return code(result) == "timeout" and result.data.get("send_ms") is not None
 
 

@@ -19,7 +19,7 @@ QUEUE_MS: Final = 100.0
 """Waiting beyond the gateway from which on a queue is suspected; a long way alone has no such spread."""
 QUEUE_SPREAD_MS: Final = 40.0
 LONG_WAY_MS: Final = 150.0
-"""From here on loss may as well be a full queue's, so nobody is accused of it."""
+"""From here on, loss may also be caused by a full queue, so no owner is named for it."""
 HEAVY_LOSS: Final = 0.06
 OWN_SHARE: Final = 0.5
 """The share of the link's capacity from which on this device's own traffic explains waiting."""
@@ -124,7 +124,7 @@ def _queues_under_load(result: Result) -> bool:
 
 
 def _near_is_fine(facts: Facts) -> bool:
-    """Return the way to the gateway is quick and loses nothing, or there is no gateway to lose it to."""
+    """Return whether the path to the gateway is fast and without loss, or there is no gateway."""
     near = facts.near_rtts
     if not near.sent:
         return False

@@ -71,7 +71,7 @@ def read_clock(record: Mapping[str, Any], started_at: datetime) -> ClockReading:
 
 
 def anchor_of(corrected_at: datetime, since_boot_s: float, error_s: float | None) -> Anchor:
-    """Return what a record that knows its own offset tells of its boot."""
+    """Return the anchor from a record with its own offset."""
     return Anchor(error_s, corrected_at.timestamp() - since_boot_s)
 
 

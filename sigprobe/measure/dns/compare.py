@@ -1,4 +1,4 @@
-"""Does the system's resolver tell what the others tell? Where it does not, one question more, if that can settle it.
+"""Compare the system's resolver with the others. If they differ, send one more query that may settle it.
 
 The rules are in `verdict.dns_consistency`; here is their input: a name that cannot exist, asked of the system's
 resolver, and a TLS handshake with the server at either answer. That is two packets and at most two handshakes, and

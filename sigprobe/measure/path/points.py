@@ -1,4 +1,4 @@
-"""Small facts about the points on the way: where an address lies, and what a burst of packets to it came to."""
+"""Describe the points on the path: the place of an address, and the result of a burst of packets to it."""
 
 from __future__ import annotations
 

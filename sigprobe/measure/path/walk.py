@@ -243,7 +243,7 @@ class Walk:
         return beyond[: max(0, 3 - len(self._references()))]
 
     def _point(self, text: str, deadline: Deadline, ports: Sequence[int]) -> PointData | None:
-        """Return one address: echoes and TCP handshakes side by side."""
+        """Probe one address with echoes and TCP handshakes in parallel."""
         at = probes.numeric(text, 0)
         if at is None:
             return None
@@ -383,7 +383,7 @@ class Walk:
         self.spend(used)
 
     def _web_points(self) -> list[str]:
-        """Return where to ask for a plain page, to see whether somebody stands in between; none where TLS was fine."""
+        """Return where to request a plain page to detect an interception; none if TLS was fine."""
         fine = {s.name for s in self.options.seen if s.code is None}
         failed = {s.name for s in self.options.seen if s.code is not None}
         pages = [aim for aim in self.options.targets if aim.tls]

@@ -56,7 +56,7 @@ class _StopEvent(threading.Event):
 
 
 class _Meter:
-    """Stands where the package's opener stands: counts what it reads and writes, and ends it at the cap."""
+    """Replace the package's opener: count the bytes it reads and writes, and stop at the cap."""
 
     def __init__(self, opener: Any, budget: DataBudget, end_upload: type[Exception]) -> None:
         self._opener = opener

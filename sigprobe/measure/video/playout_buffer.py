@@ -1,4 +1,4 @@
-"""A player that shows nothing: it only keeps account of how much media lies ahead and how long a viewer would wait.
+"""Simulate a playback buffer: start delay, stalls, seconds buffered.
 
 Playing begins once `goal_s` of media have arrived, stops when none is left (a stall), and goes on at `goal_s` again.
 The rung is chosen by rate alone: the highest whose announced rate is at most `SAFETY` of what the last `WINDOW`

@@ -40,7 +40,7 @@ def test_kill_loses_nothing(tmp_path: Path, trial: Callable[..., Trial]) -> None
             _kill_once(nursery, t.random, tmp_path / "control" / "b.db", early, early=True)
 
     def lane(which: int) -> int:
-        """Return one queue after the other, each killed many times; the lanes share nothing but the machine."""
+        """Run one queue after the other, each killed many times; lanes share only the machine."""
         found = 0
         rng = random.Random(f"{t.seed} lane {which}")
         with Nursery() as nursery:

@@ -61,7 +61,7 @@ FAULTS = (
 
 
 def _run(directory: Path, t: Trial, fault: tuple[str, float], mode: str) -> tuple[int, int]:
-    """Return one writer under failing calls; returns how many records it told of and how many refusals."""
+    """Run one writer under failing calls; return how many records and how many refusals it reported."""
     directory.mkdir()
     script = directory / "writer.py"
     script.write_text(WRITER.format(tests=str(ROOT)))

@@ -99,7 +99,7 @@ class Trial:
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Provide one try: a broken promise in it is said, counted, and fails the test at `report`, not before."""
+        """Run one trial: a violated promise is printed, counted, and fails the test at `report`, not before."""
         with self._counting:
             self._made += 1
             number = self._made

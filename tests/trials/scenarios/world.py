@@ -121,7 +121,7 @@ class World:
 
 @functools.cache
 def authority() -> trustme.CA:
-    """Return one CA for everything that is honest."""
+    """Return the CA of all genuine services."""
     return trustme.CA(organization_name="Honest CA")
 
 
