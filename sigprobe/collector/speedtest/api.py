@@ -161,7 +161,10 @@ def router(
         return JSONResponse({"processedString": address, "rawIspInfo": ""}, headers={**CORS, **UNCACHED})
 
     async def received(request: Request) -> Response:
-        """How many bytes of `session` arrived, and when: `samples` are [seconds since the first byte, bytes so far]."""
+        """How many bytes of `session` arrived, and when: `samples` are [seconds since the first byte, bytes so far].
+
+        `buffered` is true where bodies came whole and at once, as from a proxy that keeps them until their end.
+        """
         refusal = await admit(request)
         if refusal is not None:
             return refusal

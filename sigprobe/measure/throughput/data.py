@@ -15,7 +15,8 @@ class ThroughputData(TypedDict):
     `…_ci_bps` is the 95 % interval of the rate, null when too few samples arrived for one or the rate still grew when
     the data cap was reached: then it is what the last round trip carried, and the link carries more. `ended` is the
     less good of the two directions' reasons. `upload_counted_by`: `server` (bytes that arrived there), `tcp_info`
-    (bytes acknowledged), `client` (the engine's own count). `retransmits` counts segments of the upload.
+    (bytes acknowledged), `proxy` (bytes acknowledged by a proxy that keeps uploads until they are whole, so the rate
+    is that of the way to it), `client` (the engine's own count). `retransmits` counts segments of the upload.
     """
 
     engine: str
@@ -36,7 +37,7 @@ class ThroughputData(TypedDict):
     ended_upload: Ended | None
     download_failure: str | None
     upload_failure: str | None
-    upload_counted_by: Literal["server", "tcp_info", "client"] | None
+    upload_counted_by: Literal["server", "tcp_info", "proxy", "client"] | None
     retransmits: int | None
 
 

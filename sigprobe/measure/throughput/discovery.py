@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from sigprobe.measure.throughput.connection import Connection, FaultError, Life, Loop
@@ -300,14 +300,22 @@ def _report(client: Client, server: Server, session: str, most_s: float = CONTRO
     return document if document is not None and document.get("session") == session else None
 
 
-def received(server: Server, session: str, context: Context) -> tuple[int, list[tuple[float, int]]] | None:
+class Received(NamedTuple):
+    """What a server says of a session: bytes, [seconds, bytes so far], whether they show no rate (see `buffered`)."""
+
+    bytes: int
+    samples: list[tuple[float, int]]
+    buffered: bool
+
+
+def received(server: Server, session: str, context: Context) -> Received | None:
     """Return the bytes of a session that arrived at the server and its samples; None when it does not say."""
     client = Client(server, context)
     try:
         report = _report(client, server, session, 3.0)
     finally:
         client.close()
-    if report is None or not isinstance(report.get("bytes"), int) or report["bytes"] <= 0:
+    if report is None or not isinstance(report.get("bytes"), int) or report["bytes"] < 0:
         return None
     try:
         samples = [(float(at_s), int(total)) for at_s, total in report.get("samples") or ()]
@@ -315,4 +323,4 @@ def received(server: Server, session: str, context: Context) -> tuple[int, list[
         return None
     if any(b[0] < a[0] or b[1] < a[1] for a, b in pairwise(samples)):
         return None
-    return report["bytes"], samples
+    return Received(report["bytes"], samples, report.get("buffered") is True)

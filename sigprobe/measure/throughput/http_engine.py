@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 from sigprobe.measure.kind import Measured
 from sigprobe.measure.throughput.connection import FaultError
 from sigprobe.measure.throughput.convergence import Series, conclude
-from sigprobe.measure.throughput.discovery import find, origin, received
+from sigprobe.measure.throughput.discovery import Received, find, origin, received
 from sigprobe.measure.throughput.plan import Ended, Transfer, TransferPlan
 from sigprobe.measure.throughput.server import Server
 from sigprobe.measure.throughput.transfer import Direction
@@ -24,6 +24,13 @@ Way = Literal["download", "upload"]
 AGREEING: Final = 0.1
 UNDER_WAY: Final = 256 * 1024
 """How far the server's count may lie beside what was acknowledged and sent, for it to be the same transfer."""
+
+LEAST_TIME_S: Final = 0.1
+BURST_S: Final = 0.02
+"""A whole upload over loopback or a local network may be as short as a burst."""
+
+LEAST_PART: Final = 0.5
+"""What arrived within a smaller part of the time it was sent in did not arrive as it was sent."""
 
 _WORST: Final[tuple[Ended, ...]] = ("converged", "data_cap", "time_cap")
 
@@ -105,7 +112,10 @@ def _ask_server(transfer: Transfer, server: Server, session: str, rtt_s: float, 
         return
     if report is None:
         return
-    total, samples = report
+    total, samples, _ = report
+    if _is_held_back(report, transfer, rtt_s):
+        _count_at_proxy(transfer)
+        return
     # at least what was acknowledged, give or take; at most what had been sent when the connections were cut
     least, most = (1 - AGREEING) * transfer.series.ordered.total(), (1 + AGREEING) * transfer.bytes + UNDER_WAY
     if transfer.speed is not None and least <= total <= most:
@@ -118,6 +128,32 @@ def _ask_server(transfer: Transfer, server: Server, session: str, rtt_s: float, 
         transfer.speed = speed
         transfer.counted_by = "server"
     transfer.bytes = max(transfer.bytes, total)
+
+
+def _is_held_back(report: Received, transfer: Transfer, rtt_s: float) -> bool:
+    """Whether something before the server keeps bodies until they are whole, so that its times are not the link's."""
+    if report.bytes == 0:
+        return transfer.bytes > UNDER_WAY
+    if transfer.elapsed_s < LEAST_TIME_S or not report.samples:
+        return False
+    span_s = report.samples[-1][0]
+    # the first and the last bytes were each on their way for a while
+    in_a_burst = span_s + 2 * rtt_s < LEAST_PART * transfer.elapsed_s
+    return in_a_burst or (report.buffered and span_s > BURST_S)
+
+
+def _count_at_proxy(transfer: Transfer) -> None:
+    """Say that the bytes were counted where a proxy took them: it keeps each body and passes it on when it is whole.
+
+    What it acknowledged still shows the pace of the way to it. Without acknowledgements there is no rate to state.
+    """
+    known = transfer.counted_by == "tcp_info"
+    transfer.counted_by = "proxy"
+    if not known:
+        transfer.speed = None
+        transfer.fault = transfer.fault or FaultError(
+            "bad_response", "a proxy before the server keeps uploads until they are whole"
+        )
 
 
 def _fill(data: dict[str, Any], way: Way, transfer: Transfer) -> None:

@@ -259,8 +259,8 @@ class Direction:
         if stream.parked:
             return  # a server may close what asks for nothing more
         # a server that refuses a large body may cut the connection before its 413 is read
-        too_large = fault is not None and (fault.status == 413 or fault.code == "reset")
-        if too_large and stream.announced > SMALL_BODY and not self._server.ours:
+        too_large = fault is not None and (fault.status == 413 or (fault.code == "reset" and not self._server.ours))
+        if too_large and stream.announced > SMALL_BODY:
             self._body_most = SMALL_BODY
             self._open_stream(stream.retries)
         elif fault is None or (fault.code == "reset" and moved and stream.retries > 0):
