@@ -24,7 +24,7 @@ _RECORD: Final = b"\x00\x55\x4c\x3d"  # null, text 36, blob 32, text 24; then tw
 _FATE: Final = b"\x3d\x1c"  # text 24, blob 8; before them null and the state's type
 _FRAME_HEADER: Final = 24
 _WAL_HEADER: Final = 32
-_ID, _DIGEST, _TIME, _SEAL = 36, 32, 24, 8
+_ID, _DIGEST, _TIME, _CHECKSUM = 36, 32, 24, 8
 _LONGEST_LINE: Final = 1 << 20
 _LONGEST_TEXT: Final = 1 << 16
 _MOST_VERSIONS: Final = 8
@@ -44,13 +44,13 @@ class Carved:
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
-    """Content of a state's cell; it is valid only for a record whose id matches `seal`."""
+class StoredState:
+    """Content of a state's cell; it is valid only for a record whose id matches `checksum`."""
 
     pos: int
     state: int
     at: str
-    seal: bytes
+    checksum: bytes
     collector: str | None
     reason: str | None
 
@@ -179,22 +179,22 @@ class Carver:
             number = int.from_bytes(page[:4], "big")
         return b"".join(parts)
 
-    def fates(self) -> dict[int, list[Fate]]:
+    def states(self) -> dict[int, list[StoredState]]:
         """Return the states by position, unverified, a few versions of each at most."""
-        found: dict[int, list[Fate]] = {}
+        found: dict[int, list[StoredState]] = {}
         for page in self._pages():
             at = page.find(_FATE, 3)
             while at > 0:
-                fate = _fate(page, at - 2)
-                if fate is not None:
-                    known = found.setdefault(fate.pos, [])
-                    if fate not in known and len(known) < _MOST_VERSIONS:
-                        known.append(fate)
+                kept = _state_cell(page, at - 2)
+                if kept is not None:
+                    known = found.setdefault(kept.pos, [])
+                    if kept not in known and len(known) < _MOST_VERSIONS:
+                        known.append(kept)
                 at = page.find(_FATE, at + 1)
         return found
 
 
-def _fate(page: bytes, types: int) -> Fate | None:
+def _state_cell(page: bytes, types: int) -> StoredState | None:
     small = page[types + 1 : types + 2]
     if page[types] != 0 or small not in (b"\x01", b"\x09"):
         return None
@@ -211,18 +211,18 @@ def _fate(page: bytes, types: int) -> Fate | None:
     if small == b"\x01":
         state = page[at] if at < len(page) else 0
         at += 1
-    size = header + (small == b"\x01") + _TIME + _SEAL + sum(lengths)
+    size = header + (small == b"\x01") + _TIME + _CHECKSUM + sum(lengths)
     pos = _rowid(page, types - 1, size)
     if pos is None or types - 1 + size > len(page):
         return None
     texts = [page[at : at + _TIME], b"", b""]
-    seal = page[at + _TIME : at + _TIME + _SEAL]
-    at += _TIME + _SEAL
+    checksum = page[at + _TIME : at + _TIME + _CHECKSUM]
+    at += _TIME + _CHECKSUM
     for index, length in enumerate(lengths):
         texts[index + 1] = page[at : at + length]
         at += length
     when, who, why = (raw.decode("utf-8", errors="replace") for raw in texts)
-    return Fate(pos, state, when, seal, who if collector else None, why if reason else None)
+    return StoredState(pos, state, when, checksum, who if collector else None, why if reason else None)
 
 
 def _varint(page: bytes, at: int) -> tuple[int, int]:

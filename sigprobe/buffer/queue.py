@@ -27,7 +27,7 @@ _LOOK_EVERY_BYTES: Final = 40_000
 """What may be put between two looks at the queue's size: some 32 records."""
 _UNSEEN_BYTES: Final = 64 * 1024
 _PUT_BYTES: Final = 16 * 1024
-"""What may be written between two looks at the disk, whose ballast another process may have given up, and what a put
+"""What may be written between two looks at the disk, whose reserve file another process may have given up, and what a put
 writes to the -wal beside its line: some four records."""
 _FEW: Final = 25
 _FEWER: Final = 8
@@ -236,7 +236,7 @@ class Buffer:
     def _mark_damaged(self, broken: list[Row]) -> None:
         at = self._file.time()
         reason = "stored bytes do not match their digest"
-        decisions = [(State.DAMAGED, at, rows.seal(r.id, State.DAMAGED), None, reason, r.pos) for r in broken]
+        decisions = [(State.DAMAGED, at, rows.state_checksum(r.id, State.DAMAGED), None, reason, r.pos) for r in broken]
         # positions: in a replaced file they refer to other records
         self._decide([(_DAMAGE, decision) for decision in decisions], self._file.write)
 
@@ -247,8 +247,10 @@ class Buffer:
         for lack of space, or data are sent twice.
         """
         at = self._file.time()
-        acked = [(State.ACKED, at, rows.seal(i, State.ACKED), collector, None, i) for i in verdicts.acked]
-        rejected = [(State.REJECTED, at, rows.seal(i, State.REJECTED), collector, r, i) for i, r in verdicts.rejected]
+        acked = [(State.ACKED, at, rows.state_checksum(i, State.ACKED), collector, None, i) for i in verdicts.acked]
+        rejected = [
+            (State.REJECTED, at, rows.state_checksum(i, State.REJECTED), collector, r, i) for i, r in verdicts.rejected
+        ]
         last = [(_LAST_UPLOAD, (at,))] if acked else []
         self._decide([*((_RECEIPT, d) for d in acked), *((_REFUSAL, d) for d in rejected), *last])
 
@@ -272,12 +274,12 @@ class Buffer:
                 try:
                     changed += commit(few)
                 except DiskFullError:
-                    if not self._file.release_ballast():
+                    if not self._file.release_reserve():
                         raise
                     changed += commit(few)
             return changed
         finally:
-            self._file.keep_ballast()
+            self._file.keep_reserve()
 
     def send_again(self) -> int:
         """Set every refused record back to pending; return how many. Damaged ones stay as they are."""
@@ -300,13 +302,13 @@ class Buffer:
             try:
                 few = self._prune(oldest, _FEWER)
             except DiskFullError:
-                if not self._file.release_ballast():
+                if not self._file.release_reserve():
                     raise
                 few = self._prune(oldest, _FEWER)
             if few == 0:
                 break
             looked += few
-        self._file.keep_ballast()
+        self._file.keep_reserve()
         return looked
 
     def _prune(self, acked_before: str, most: int = PAGE) -> int:
@@ -323,10 +325,10 @@ class Buffer:
         at = self._file.time()
         marked = 0
         for page in rows.batched(pairs):
-            seal = rows.seal
+            checksum = rows.state_checksum
             marked += self._decide(
                 [
-                    (_HANDOVER, (State.CARRIED, at, seal(n, State.CARRIED), collector, None, digest.lower(), n))
+                    (_HANDOVER, (State.CARRIED, at, checksum(n, State.CARRIED), collector, None, digest.lower(), n))
                     for n, digest in page
                 ]
             )

@@ -56,7 +56,8 @@ class QueueFile:
         # SQLite follows symbolic links, so its -wal is beside the real file: all other files must be, too
         self.configured_path = self.path = Path(os.path.realpath(path))
         self.directory = self.configured_path.parent
-        self.ballast = self.configured_path.with_name(self.configured_path.name + ".ballast")
+        # the name on disk stays, so that an earlier version finds and frees the same file
+        self.reserve_path = self.configured_path.with_name(self.configured_path.name + ".ballast")
         """The file that is given up when the disk is full."""
         self.guard = guard or Guard("wal", "FULL", "fixed-sqlite")
         self.stream_id = ""
@@ -67,7 +68,7 @@ class QueueFile:
         self.identity_renewed = False
         """True when this object found a copy of another device's queue, and gave it an id of its own."""
         self.reserved = False
-        """True while the ballast lies there whole, as far as this process has heard."""
+        """True while the reserve file lies there whole, as far as this process has heard."""
         self._now = now
         self._vfs = vfs
         self._wanted_guard = guard
@@ -85,7 +86,7 @@ class QueueFile:
             self._salvage()
         except (apsw.Error, OSError) as error:
             raise translate(error, self.directory) from error
-        self.keep_ballast()
+        self.keep_reserve()
 
     def _identify(self) -> str:
         """Return the probe's id: created at first use, and again on another machine or in a copied directory."""
@@ -125,14 +126,14 @@ class QueueFile:
 
     # --- disk space -----------------------------------------------------------------------------------------
 
-    def keep_ballast(self) -> None:
+    def keep_reserve(self) -> None:
         """Create the reserve file if it is incomplete and there is space for it."""
-        self.reserved = reserve_file.keep(self.ballast)
+        self.reserved = reserve_file.keep(self.reserve_path)
 
-    def release_ballast(self) -> bool:
+    def release_reserve(self) -> bool:
         """Release the reserve file; True when that freed space."""
         self.reserved = False
-        return reserve_file.release(self.ballast)
+        return reserve_file.release(self.reserve_path)
 
     def look_at_room(self, size: int) -> None:
         """Raise DiskFullError when lines of `size` bytes would fit into the -wal but could not be checkpointed.
@@ -140,7 +141,7 @@ class QueueFile:
         Called now and then. On a nearly full disk the -wal is checkpointed each time, so that it never needs more space
         than the reserve file has.
         """
-        self.keep_ballast()
+        self.keep_reserve()
         if not self._is_below(_LOW_BYTES, size):
             return
         try:
@@ -157,7 +158,7 @@ class QueueFile:
         Called before records are written while `reserved` is False; with the reserve file present, they may use the
         rest of the disk.
         """
-        self.keep_ballast()
+        self.keep_reserve()
         if self.reserved:
             return
         if self._is_below(reserve_file.RESERVE_BYTES, size) and (
@@ -389,6 +390,6 @@ class QueueFile:
         try:
             return work()
         except (apsw.Error, OSError) as error:
-            if not is_full(error, self.directory) or not self.release_ballast():
+            if not is_full(error, self.directory) or not self.release_reserve():
                 raise
             return work()

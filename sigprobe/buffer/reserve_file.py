@@ -13,7 +13,7 @@ from typing import Final
 
 from sigprobe.buffer import identity
 
-BALLAST_BYTES: Final = 256 * 1024
+FILE_BYTES: Final = 256 * 1024
 RESERVE_BYTES: Final = 128 * 1024
 """No result may bring the disk, with the free pages in the queue's file, below it. What is decided on a full disk goes
 in small transactions of 50 kB of -wal at most; `tests/trials/faults/test_fulldisk.py` settles whole queues in it."""
@@ -27,11 +27,11 @@ def keep(path: Path) -> bool:
     Its bytes are written: a sparse file would hold no blocks. A full disk is not an error here.
     """
     with suppress(OSError):
-        if os.stat(path).st_size == BALLAST_BYTES:  # noqa: PTH116 - asked every few puts: pathlib takes twice as long
+        if os.stat(path).st_size == FILE_BYTES:  # noqa: PTH116 - asked every few puts: pathlib takes twice as long
             return True
     try:
         # never use the last space: a concurrent result needs it more
-        if room(path.parent) < 2 * BALLAST_BYTES:
+        if room(path.parent) < 2 * FILE_BYTES:
             release(path)
             return False
         fd = identity.open_beside(path)
@@ -39,7 +39,7 @@ def keep(path: Path) -> bool:
         return False
     try:
         os.ftruncate(fd, 0)
-        for _ in range(BALLAST_BYTES // _CHUNK):
+        for _ in range(FILE_BYTES // _CHUNK):
             # a compressing file system would shrink a run of one byte
             if os.write(fd, os.urandom(_CHUNK)) != _CHUNK:
                 raise OSError(28, "short write")

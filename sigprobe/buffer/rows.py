@@ -193,6 +193,6 @@ def verifies(name: object, digest: object, line: object) -> bool:
         return False
 
 
-def seal(name: str, state: int) -> bytes:
+def state_checksum(name: str, state: int) -> bytes:
     """Return eight bytes that bind a state to its record."""
     return hashlib.sha256(f"{name} {int(state)}".encode()).digest()[:8]

@@ -16,7 +16,7 @@ import apsw
 
 from sigprobe.buffer import page_carver, quarantine, rows
 from sigprobe.buffer.errors import StorageError
-from sigprobe.buffer.page_carver import Carved, Fate
+from sigprobe.buffer.page_carver import Carved, StoredState
 from sigprobe.buffer.rows import State
 
 Write = Callable[[Callable[[apsw.Connection], int], int], int]
@@ -29,7 +29,7 @@ _RECORDS: Final = (
     "SELECT pos, CAST(id AS BLOB), CAST(sha256 AS BLOB), CAST(put_at AS BLOB), urgent, own, CAST(line AS BLOB)"
     " FROM record ORDER BY pos"
 )
-_FATES: Final = (
+_STATES_QUERY: Final = (
     "SELECT pos, state, CAST(at AS BLOB), CAST(seal AS BLOB), CAST(collector AS BLOB), CAST(reason AS BLOB) FROM fate"
 )
 
@@ -68,10 +68,10 @@ def salvage(aside: Path, write: Write) -> bool:
 
     Returns True when the whole file could be read. Unreadable records stay in the broken file, which is kept.
     """
-    whole, fates, usage = _survey(aside)
+    whole, states, usage = _survey(aside)
 
     def take(page: list[Carved]) -> None:
-        write(partial(_take, page=page, fates=fates), sum(len(record.line) for record in page))
+        write(partial(_take, page=page, states=states), sum(len(record.line) for record in page))
 
     if whole:
         try:
@@ -85,8 +85,8 @@ def salvage(aside: Path, write: Write) -> bool:
             for page in rows.batched(_by_sqlite(aside)):
                 take(page)
         with page_carver.Carver(aside) as carver:
-            for pos, more in carver.fates().items():
-                fates.setdefault(pos, []).extend(more)
+            for pos, more in carver.states().items():
+                states.setdefault(pos, []).extend(more)
             for page in rows.batched(carver.records()):
                 take(page)
             complete = carver.complete
@@ -95,7 +95,7 @@ def salvage(aside: Path, write: Write) -> bool:
     return complete
 
 
-def _take(db: apsw.Connection, page: list[Carved], fates: dict[int, list[Fate]]) -> int:
+def _take(db: apsw.Connection, page: list[Carved], states: dict[int, list[StoredState]]) -> int:
     new = 0
     for record in page:
         if db.execute("SELECT 1 FROM record WHERE id = ?", (record.id,)).get is not None:
@@ -105,16 +105,23 @@ def _take(db: apsw.Connection, page: list[Carved], fates: dict[int, list[Fate]])
         pos = db.last_insert_rowid()
         new += 1
         proved = [
-            fate
-            for fate in fates.get(-1 if record.pos is None else record.pos, ())
-            if fate.state in (State.ACKED, State.REJECTED, State.CARRIED)
-            and rows.seal(record.id, fate.state) == fate.seal
+            kept
+            for kept in states.get(-1 if record.pos is None else record.pos, ())
+            if kept.state in (State.ACKED, State.REJECTED, State.CARRIED)
+            and rows.state_checksum(record.id, kept.state) == kept.checksum
         ]
         # an unverified state counts as pending: sent again, the collector answers `duplicate`
-        for fate in sorted(proved, key=lambda fate: fate.state)[:1]:
+        for kept in sorted(proved, key=lambda kept: kept.state)[:1]:
             db.execute(
                 "INSERT INTO fate (pos, state, at, seal, collector, reason) VALUES (?, ?, ?, ?, ?, ?)",
-                (pos, fate.state, fate.at, fate.seal, fate.collector, fate.reason),
+                (
+                    pos,
+                    kept.state,
+                    kept.at,
+                    kept.checksum,
+                    kept.collector,
+                    kept.reason,
+                ),
             )
     return new
 
@@ -159,27 +166,29 @@ def _by_sqlite(aside: Path) -> Iterator[Carved]:
             old.close()
 
 
-def _survey(aside: Path) -> tuple[bool, dict[int, list[Fate]], list[Usage]]:
+def _survey(aside: Path) -> tuple[bool, dict[int, list[StoredState]], list[Usage]]:
     """Return whether SQLite can read every record (then carving is unnecessary), the states, and the data counters."""
-    fates: dict[int, list[Fate]] = {}
+    states: dict[int, list[StoredState]] = {}
     usage: list[Usage] = []
     try:
         old = _opened(aside)
     except apsw.Error:
-        return False, fates, usage
+        return False, states, usage
     try:
         with suppress(apsw.Error):
             usage.extend(_usage(old))
         try:
-            for pos, state, at, seal, collector, reason in old.execute(_FATES):
-                fate = Fate(pos, state, rows.text(at) or "", seal or b"", rows.text(collector), rows.text(reason))
-                fates[pos] = [fate]
+            for pos, state, at, seal, collector, reason in old.execute(_STATES_QUERY):
+                kept = StoredState(
+                    pos, state, rows.text(at) or "", seal or b"", rows.text(collector), rows.text(reason)
+                )
+                states[pos] = [kept]
             by_table = old.execute("SELECT count(*) FROM record NOT INDEXED").get
             by_index = old.execute("SELECT count(*) FROM record INDEXED BY sqlite_autoindex_record_1").get
             sound = sum(1 for _ in _by_sqlite(aside))
-            return by_table == by_index == sound and by_table > 0, fates, usage
+            return by_table == by_index == sound and by_table > 0, states, usage
         except apsw.Error:
-            return False, fates, usage
+            return False, states, usage
     finally:
         with suppress(apsw.Error):
             old.close()

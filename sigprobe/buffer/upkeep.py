@@ -97,7 +97,7 @@ def prune(db: apsw.Connection, acked_before: str, most: int = PAGE) -> int:
         (acked_before, most),
     ).fetchall()
     for pos, name, proof in found:
-        if proof == rows.seal(rows.text(name) or "", State.ACKED):
+        if proof == rows.state_checksum(rows.text(name) or "", State.ACKED):
             db.execute("DELETE FROM record WHERE pos = ?", (pos,))
         else:
             # a damaged state proves nothing: the record is pending again, and the answer is `duplicate` if stored

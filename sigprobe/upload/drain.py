@@ -17,8 +17,8 @@ from sigprobe.protocol import batches
 from sigprobe.upload.backoff import Backoff
 from sigprobe.upload.batch_size import SMALL_BATCH, Pace
 from sigprobe.upload.clock_offset import boottime
-from sigprobe.upload.quarantine import MOST, Suspects
-from sigprobe.upload.replies import ANSWERS, SPLITS, Came, keeping, sort_answers
+from sigprobe.upload.quarantine import MOST, RefusedRecords
+from sigprobe.upload.replies import ANSWERS, SPLITS, SendOutcome, keeping, sort_answers
 from sigprobe.upload.report import Mode, Report, ignored
 from sigprobe.upload.transport import Channel, Collector, Reply, TransportError, open_channel, post
 
@@ -65,7 +65,7 @@ class Upload:
     _unanswered: int = 0
     _unanswered_since: float = 0.0
     _fruitless: int = 0  # consecutive receipts that settled nothing
-    _suspects: Suspects = field(default_factory=Suspects)
+    _refused: RefusedRecords = field(default_factory=RefusedRecords)
     _deferring: set[str] = field(default_factory=set)
     _out: set[str] = field(default_factory=set)  # skipped for the rest of this upload
 
@@ -103,42 +103,42 @@ class Upload:
                 if self.buffer.pending():
                     self._stopped("interrupted", "time is up")
                 return
-            skip = self.deferred | self._suspects.positions
+            skip = self.deferred | self._refused.positions
             rows = self.buffer.peek(self.pace.records, LARGEST_RAW_BYTES, skip=skip)
             if not rows:
-                suspecting = self._suspects.urls
-                if not suspecting:
+                refusing = self._refused.urls
+                if not refusing:
                     return
-                self._judge(next(c for c in self.collectors if c.url in suspecting))
+                self._decide_refused(next(c for c in self.collectors if c.url in refusing))
                 continue
             result = self._deliver(rows)
-            if result is Came.DONE:
+            if result is SendOutcome.DONE:
                 continue
-            if result is Came.NOBODY or self._unanswered >= TRIES or self._fruitless >= TRIES:
+            if result is SendOutcome.NOBODY or self._unanswered >= TRIES or self._fruitless >= TRIES:
                 return
 
     # --- one batch ------------------------------------------------------------------------------------------
 
-    def _deliver(self, rows: list[Row]) -> Came:
+    def _deliver(self, rows: list[Row]) -> SendOutcome:
         """Send these rows to one collector; split the batch to isolate a rejected record."""
-        self._suspects.begin_anew()
+        self._refused.begin_anew()
         stack = [rows]
         too_large: list[int] = []
         guilty = False
         while stack:
-            part = self._suspects.without(stack.pop())
+            part = self._refused.without(stack.pop())
             if not part:
                 continue
             batch = batches.build_batch((row.id, row.line) for row in part)
             collector: Collector | None = None
             if len(batch.body) > batches.MAX_COMPRESSED_BYTES and len(part) > 1:
-                result, problem = Came.LARGE, None
+                result, problem = SendOutcome.LARGE, None
             else:
                 collector = self._choose()
                 if collector is None:
                     return self._nobody()
                 result, problem = self._try(collector, batch, part)
-            if result is Came.DONE:
+            if result is SendOutcome.DONE:
                 continue
             if result not in SPLITS:
                 return result
@@ -146,19 +146,19 @@ class Upload:
             self._tried.clear()
             if len(part) == 1 and collector is not None:
                 guilty = True
-                self._suspects.add(part[0], collector.url, problem or "refused")
-                if len(self._suspects.of(collector.url)) >= MOST and not self._judge(collector):
-                    return Came.FAILED
+                self._refused.add(part[0], collector.url, problem or "refused")
+                if len(self._refused.of(collector.url)) >= MOST and not self._decide_refused(collector):
+                    return SendOutcome.FAILED
                 continue
-            if result is Came.LARGE:
+            if result is SendOutcome.LARGE:
                 too_large.append(len(part))
             middle = len(part) // 2
             stack += [part[middle:], part[:middle]]
         if too_large and not guilty:
             self.pace.too_large(min(too_large))
-        return Came.DONE
+        return SendOutcome.DONE
 
-    def _judge(self, collector: Collector) -> bool:
+    def _decide_refused(self, collector: Collector) -> bool:
         """Quarantine the records that this collector refused individually, if it accepts another record and refuses
         these again.
 
@@ -166,49 +166,53 @@ class Upload:
         and the collector is skipped for the rest of this upload.
         """
         url = collector.url
-        for witness in self._suspects.witnesses(url, self.buffer, self.deferred):
-            result, problem = self._ask(collector, witness)
-            if result is Came.DONE and witness.pos not in self.deferred:
+        for test_record in self._refused.test_records(url, self.buffer, self.deferred):
+            result, problem = self._ask(collector, test_record)
+            if result is SendOutcome.DONE and test_record.pos not in self.deferred:
                 break
             if result not in ANSWERS:
                 return self._leave_out(collector, said=True)
-            if result is not Came.DONE and not self._suspects.is_witness(witness, url):
-                self._suspects.add(witness, url, problem or "refused")
+            if result is not SendOutcome.DONE and not self._refused.is_test_record(test_record, url):
+                self._refused.add(test_record, url, problem or "refused")
         else:
             return self._leave_out(collector, said=False)
-        for row in self._suspects.of(url):
+        for row in self._refused.of(url):
             result, problem = self._ask(collector, row)
             if result not in ANSWERS:
                 return self._leave_out(collector, said=True)
-            if result is not Came.DONE:
+            if result is not SendOutcome.DONE:
                 self._keep(collector, Verdicts(rejected=[(row.id, problem or "refused")]))
                 self.report.rejected += 1
                 self._answered(collector)
-        self._suspects.release(url)
+        self._refused.release(url)
         return True
 
-    def _ask(self, collector: Collector, row: Row) -> tuple[Came, str | None]:
+    def _ask(self, collector: Collector, row: Row) -> tuple[SendOutcome, str | None]:
         """Send a single record, with a few retries if no answer comes."""
         batch = batches.build_batch(((row.id, row.line),))
         self._unanswered = 0
         self._tried.clear()
         while True:
             result, problem = self._try(collector, batch, [row])
-            again = result in (Came.FAILED, Came.WAIT) and self._unanswered < TRIES and self._may_ask(collector)
+            again = (
+                result in (SendOutcome.FAILED, SendOutcome.WAIT)
+                and self._unanswered < TRIES
+                and self._may_ask(collector)
+            )
             if not again:
                 return result, problem
 
     def _leave_out(self, collector: Collector, *, said: bool) -> bool:
         """Skip this collector for the rest of the upload. Other collectors get the records it refused."""
         self._out.add(collector.url)
-        reason = self._suspects.release(collector.url)
+        reason = self._refused.release(collector.url)
         if not said:
             self._failed(collector, [], "collector_refuses", reason)
         self._unanswered = 0
         self._tried.clear()
         return False
 
-    def _try(self, collector: Collector, batch: batches.Batch, rows: list[Row]) -> tuple[Came, str | None]:
+    def _try(self, collector: Collector, batch: batches.Batch, rows: list[Row]) -> tuple[SendOutcome, str | None]:
         """Send a batch to a collector once, within the time for all attempts of a batch."""
         if self._unanswered == 0:
             self._unanswered_since = self.clock()
@@ -223,13 +227,13 @@ class Upload:
         begun = self.clock()
         result, problem = self._send(collector, batch, rows, left / max(1, min(fresh, TRIES - self._unanswered)))
         if result in ANSWERS:
-            if result is Came.DONE:
+            if result is SendOutcome.DONE:
                 self.pace.succeeded(len(rows), self.clock() - begun)
             return result, problem
         self._unanswered += 1
-        if result is Came.WAIT:
+        if result is SendOutcome.WAIT:
             self._obey(collector)
-        elif result is Came.FAILED:
+        elif result is SendOutcome.FAILED:
             self._down_at[collector.url] = self.clock()
         return result, None
 
@@ -261,10 +265,10 @@ class Upload:
             return self.backoff.asked_wait_s(collector.url) <= 0.0
         return self.backoff.wait_s(collector.url) <= 0.0
 
-    def _nobody(self) -> Came:
+    def _nobody(self) -> SendOutcome:
         """Report that no collector can be asked, unless a failure of this upload is already reported."""
         if self.report.stopped is not None:
-            return Came.NOBODY
+            return SendOutcome.NOBODY
         if not self.collectors:
             self._stopped("no_collector", None)
         elif any(self.backoff.asked_wait_s(c.url) > 0.0 for c in self.collectors):
@@ -275,7 +279,7 @@ class Upload:
             self._stopped("interrupted", "time is up")
         else:
             self._stopped("collector_unreachable", "waiting before the next try")
-        return Came.NOBODY
+        return SendOutcome.NOBODY
 
     def _breathe(self, collector: Collector) -> None:
         """Pause before a collector that has failed twice is asked again."""
@@ -296,7 +300,7 @@ class Upload:
 
     def _send(
         self, collector: Collector, batch: batches.Batch, rows: list[Row], seconds: float
-    ) -> tuple[Came, str | None]:
+    ) -> tuple[SendOutcome, str | None]:
         headers = batches.batch_headers(batch, collector.token)
         self.report.requests += 1
         try:
@@ -313,7 +317,7 @@ class Upload:
             if error.reason not in ("unreachable", "tls") and collector.time_unchecked:
                 self.report.note_unchecked(collector.url)
             if error.reason == "stopped":
-                return Came.NOBODY, None
+                return SendOutcome.NOBODY, None
             code = "collector_tls" if error.reason == "tls" else "collector_unreachable"
             return self._failed(collector, rows, code, str(error), error.why), None
         except OSError as error:  # a CA file that is missing or invalid
@@ -340,24 +344,24 @@ class Upload:
 
     def _refusal(
         self, collector: Collector, problem: batches.ProblemBody, reply: Reply, rows: list[Row]
-    ) -> tuple[Came, str | None]:
+    ) -> tuple[SendOutcome, str | None]:
         text = problem.detail or problem.title
         if problem.status in (401, 403):
             self.backoff.refused(collector.url, collector.token)
             self.report.refused.append(collector.url)
             self._stopped("collector_token", text)
-            return Came.TOKEN, None
+            return SendOutcome.TOKEN, None
         if problem.status in (400, 413, 422):
-            return Came.LARGE if problem.status == 413 else Came.SPLIT, text
+            return SendOutcome.LARGE if problem.status == 413 else SendOutcome.SPLIT, text
         if problem.status in (429, 503):
             self.backoff.asked_to_wait(collector.url, batches.retry_after_s(reply.headers))
             self._stopped("collector_busy", text)
-            return Came.WAIT, None
+            return SendOutcome.WAIT, None
         text = f"status {problem.status}: {problem.title}"
         return self._failed(collector, rows, "collector_unreachable", text, "http_status"), None
 
-    def _settle(self, collector: Collector, receipt: batches.Receipt, rows: list[Row]) -> Came:
-        if len(rows) == 1 and self._suspects.is_witness(rows[0], collector.url):
+    def _settle(self, collector: Collector, receipt: batches.Receipt, rows: list[Row]) -> SendOutcome:
+        if len(rows) == 1 and self._refused.is_test_record(rows[0], collector.url):
             rows = []  # already settled and counted
         found = sort_answers(receipt, rows)
         # records deferred by the collector must not block the records after them
@@ -370,18 +374,18 @@ class Upload:
             self._unanswered = 0
             self._tried.clear()
             if self._fruitless < TRIES:
-                return Came.DONE
+                return SendOutcome.DONE
             self.backoff.failed(collector.url)
             self._stopped("collector_busy", "the collector keeps asking to send again")
-            return Came.FAILED
+            return SendOutcome.FAILED
         self._fruitless = 0
         self._keep(collector, Verdicts([row.id for row in found.taken], found.rejected))
-        self._suspects.took(collector.url, found.taken)
+        self._refused.took(collector.url, found.taken)
         self.report.accepted += len(found.accepted)
         self.report.duplicate += len(found.duplicate)
         self.report.rejected += len(found.rejected)
         self._answered(collector)
-        return Came.DONE
+        return SendOutcome.DONE
 
     def _keep(self, collector: Collector, verdicts: Verdicts) -> None:
         """Store the statuses of a receipt."""
@@ -392,12 +396,14 @@ class Upload:
             self.backoff.failed(collector.url, SMALL_BATCH)
             raise UnnotedError(str(error)) from error
 
-    def _failed(self, collector: Collector, rows: list[Row], code: str, detail: str, why: str | None = None) -> Came:
+    def _failed(
+        self, collector: Collector, rows: list[Row], code: str, detail: str, why: str | None = None
+    ) -> SendOutcome:
         self.pace.failed(len(rows))
         self.backoff.failed(collector.url, self.pace.records)
         self._stopped(code, detail)
         self.report.why, self.report.whom = why, urlsplit(collector.url).hostname
-        return Came.FAILED
+        return SendOutcome.FAILED
 
     def _stopped(self, code: str, detail: str | None) -> None:
         self.report.stopped, self.report.detail = code, detail

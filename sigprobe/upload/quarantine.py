@@ -22,11 +22,11 @@ _LOOKED_AT: Final = 8
 
 
 @dataclass(slots=True)
-class Suspects:
+class RefusedRecords:
     """Refused records of one upload, by position, each with the collector's address and its reason."""
 
     _rows: dict[int, tuple[Row, str, str]] = field(default_factory=dict)
-    _witness: dict[str, Row] = field(default_factory=dict)
+    _test_record: dict[str, Row] = field(default_factory=dict)
     _tried: set[int] = field(default_factory=set)
 
     def add(self, row: Row, url: str, reason: str) -> None:
@@ -56,19 +56,19 @@ class Suspects:
 
     def took(self, url: str, rows: Iterable[Row]) -> None:
         """Note records that this collector has accepted: the shortest of them can serve as a test record."""
-        if url not in self._witness:
+        if url not in self._test_record:
             shortest = min(rows, key=lambda row: len(row.line), default=None)
             if shortest is not None:
-                self._witness[url] = shortest
+                self._test_record[url] = shortest
 
-    def is_witness(self, row: Row, url: str) -> bool:
+    def is_test_record(self, row: Row, url: str) -> bool:
         """Return True for a record that is sent again only to test whether the collector accepts it."""
-        return self._witness.get(url) is row
+        return self._test_record.get(url) is row
 
-    def witnesses(self, url: str, buffer: Buffer, skip: set[int]) -> Iterator[Row]:
+    def test_records(self, url: str, buffer: Buffer, skip: set[int]) -> Iterator[Row]:
         """Return test records for a collector: one that it has stored, else the newest pending ones. Raises
         StorageError."""
-        known = self._witness.get(url)
+        known = self._test_record.get(url)
         if known is not None:
             yield known
             return

@@ -12,7 +12,7 @@ from sigprobe.buffer import Row, SendingError, StorageError
 from sigprobe.protocol import batches
 
 
-class Came(Enum):
+class SendOutcome(Enum):
     """Outcome of one attempt to send a batch."""
 
     DONE = "done"  # everything in the batch was settled or deferred
@@ -24,9 +24,9 @@ class Came(Enum):
     NOBODY = "nobody"  # no collector may be asked now, or no time is left to ask
 
 
-SPLITS: Final = (Came.SPLIT, Came.LARGE)
+SPLITS: Final = (SendOutcome.SPLIT, SendOutcome.LARGE)
 """Refusals of a whole batch by a collector of ours, for what is in it."""
-ANSWERS: Final = (Came.DONE, *SPLITS)
+ANSWERS: Final = (SendOutcome.DONE, *SPLITS)
 """What a collector of ours has to say of a batch."""
 
 

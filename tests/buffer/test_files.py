@@ -193,7 +193,7 @@ def test_a_version_that_none_can_have_is_damage(tmp_path: Path, version: int, fo
 
 
 def test_after_an_upgrade_the_kept_file_is_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What an older version queued beside a newer file is in the queue once that file can be read, fates and all."""
+    """What an older version queued beside a newer file is in the queue once that file can be read, states and all."""
     path = tmp_path / "b.db"
     theirs = fill(path)
     db = apsw.Connection(str(path))
@@ -317,8 +317,8 @@ def test_read_only_is_a_storage_error(tmp_path: Path, what: str) -> None:
     assert not list(home.glob("quarantine/*"))
 
 
-def test_a_ballast_that_will_not_close_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Opening and settling go on when the disk's last word about the ballast is an error."""
+def test_a_reserve_file_that_will_not_close_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening and settling go on when the disk's last word about the reserve file is an error."""
     closed: list[int] = []
 
     def close(fd: int) -> None:

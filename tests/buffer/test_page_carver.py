@@ -59,20 +59,25 @@ def test_no_damage_crashes_or_alters(
     with Carver(path) as carver:
         for found in carver.records():
             assert lines[found.id] == found.line
-        for pos, fates in carver.fates().items():
+        for pos, states in carver.states().items():
             assert pos >= 0
-            assert len(fates) <= 8
+            assert len(states) <= 8
 
 
 def test_undamaged_everything_is_found(original: tuple[bytes, bytes, dict[str, bytes]], tmp_path: Path) -> None:
-    """Without damage carving finds every record with its place, and every sealed fate."""
+    """Without damage carving finds every record with its place, and every verified found_state."""
     path = tmp_path / "b.db"
     path.write_bytes(original[0])
     path.with_name("b.db-wal").write_bytes(original[1])
     with Carver(path) as carver:
         found = {c.id: c for c in carver.records()}
-        fates = carver.fates()
+        states = carver.states()
     assert {name: c.line for name, c in found.items()} == original[2]
     assert sorted(c.pos or 0 for c in found.values()) == list(range(1, 12))
-    sealed = {f.state for c in found.values() for f in fates.get(c.pos or 0, ()) if rows.seal(c.id, f.state) == f.seal}
-    assert sealed == {1, 2}
+    verified = {
+        f.state
+        for c in found.values()
+        for f in states.get(c.pos or 0, ())
+        if rows.state_checksum(c.id, f.state) == f.checksum
+    }
+    assert verified == {1, 2}

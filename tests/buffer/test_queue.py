@@ -187,10 +187,10 @@ def test_a_fate_that_does_not_prove_itself_prunes_nothing(buffer: Buffer, clock:
 
 @pytest.mark.parametrize("by", ["itself", "another"])
 def test_what_waits_again_is_found_by_a_reader_that_stays_open(buffer: Buffer, clock: Clock, by: str) -> None:
-    """A fate that is undone, by this process or another one, leads the search back; also behind what is put off."""
+    """A state that is undone, by this process or another one, leads the search back; also behind what is put off."""
     names = put(buffer, 60)
     buffer.settle(Verdicts(acked=names[:50]), COLLECTOR)
-    assert [r.id for r in buffer.peek(99, 1 << 20)] == names[50:]  # all before has its fate, as far as is known
+    assert [r.id for r in buffer.peek(99, 1 << 20)] == names[50:]  # all before has its state, as far as is known
     assert buffer._file._db is not None
     buffer._file._db.execute("UPDATE fate SET seal = x'00' WHERE pos IN (20, 30)")
     clock.now += 8 * DAY

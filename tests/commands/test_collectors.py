@@ -84,7 +84,7 @@ def problem(status: str) -> bytes:
 
 
 LOGIN = b"<html><title>Login</title><form action=/login>Voucher: <input name=v></form></html>"
-LIARS: dict[str, tuple[Callable[[dict[str, str], bytes], bytes], str]] = {
+FALSE_REPLIES: dict[str, tuple[Callable[[dict[str, str], bytes], bytes], str]] = {
     "200 with HTML": (always(page(LOGIN, "200 OK", "Content-Type: text/html")), "SP-SYN-02"),
     "201 with a receipt": (as_created, "SP-SYN-02"),
     "204": (always(page(b"", "204 No Content")), "SP-SYN-02"),
@@ -128,12 +128,12 @@ def token_file(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", LIARS)
+@pytest.mark.parametrize("name", FALSE_REPLIES)
 def test_what_is_no_receipt_acknowledges_nothing(
     name: str, settings: Settings, sigprobe: Run, token_file: Path
 ) -> None:
     """Exit 4, a sentence with its code in one's own language, everything still pending and nothing set aside."""
-    answer, code = LIARS[name]
+    answer, code = FALSE_REPLIES[name]
     with answering(answer) as (url, bodies):
         config = settings(PING, upload=collector(url, token_file))
         kept = sigprobe("test", "--json", "--only", "ping", "--no-upload", "--config", str(config))

@@ -66,7 +66,7 @@ def settings(folder: Path, collector: str, budget: dict[str, Any]) -> Path:
     return path
 
 
-def fates(done: Any) -> list[tuple[str, str | None]]:
+def outcomes(done: Any) -> list[tuple[str, str | None]]:
     assert done.returncode == 0, done.stderr
     return [(r["outcome"], (r["failure"] or {}).get("code")) for r in json.loads(done.stdout)["results"][:2]]
 
@@ -81,7 +81,7 @@ def test_a_used_up_day_leaves_out_what_is_heavy_and_still_sends(tmp_path: Path, 
             put(queue, 5)
         before = 10_000_000
         done = sigprobe("test", "--json", "--only", "ping", "--only", "throughput", "--config", str(config))
-        assert fates(done)[1] == ("skipped", "data_budget")
+        assert outcomes(done)[1] == ("skipped", "data_budget")
         assert json.loads(done.stdout)["pending"] == 0
         assert sum(server.sizes) == 8
         body = sum(len(sent.body) for sent in server.seen)
@@ -117,7 +117,7 @@ def test_an_interface_has_a_limit_of_its_own(
     done = command(
         on_sim, "test", "--json", "--no-upload", "--only", "ping", "--only", "throughput", "--config", str(config)
     )
-    assert (fates(done)[1] == ("skipped", "data_budget")) == left_out
+    assert (outcomes(done)[1] == ("skipped", "data_budget")) == left_out
     with Buffer(tmp_path / "queue" / "buffer.db") as queue:
         assert queue.usage(month_of(day_of(datetime.now(UTC))), "sim0") > before or left_out, "a run is counted"
 

@@ -1,4 +1,4 @@
-"""`sigprobe drive` through the real thing: a car with a receiver, a real gpsd, tunnels, liars, budgets, full disks."""
+"""`sigprobe drive` end to end: a car with a receiver, a real gpsd, tunnels, false positions, budgets, full disks."""
 
 from __future__ import annotations
 

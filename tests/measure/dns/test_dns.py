@@ -185,13 +185,13 @@ def test_tcp_that_ends_in_the_middle_is_a_reset() -> None:
 def test_answers_with_a_wrong_id_are_ignored_and_counted() -> None:
     """A spoofed id is not believed; the real answer after it is."""
 
-    def liar(query: dns.message.Message) -> list[bytes]:
+    def forger(query: dns.message.Message) -> list[bytes]:
         forged = records("kpu.test. 300 IN A 203.0.113.66")(query)
         real = records(A)(query)
         assert forged and real
         return [struct.pack("!H", query.id ^ 1) + forged[0][2:], *real]
 
-    measured, entry = one(liar)
+    measured, entry = one(forger)
     assert measured.data["answers"] == ["192.0.2.1"]
     assert entry["ignored"] == 1
 
@@ -199,12 +199,12 @@ def test_answers_with_a_wrong_id_are_ignored_and_counted() -> None:
 def test_only_wrong_ids_are_a_bad_response_at_the_deadline() -> None:
     """A resolver that answers nothing but other ids has not answered."""
 
-    def liar(query: dns.message.Message) -> list[bytes]:
+    def forger(query: dns.message.Message) -> list[bytes]:
         forged = records(A)(query)
         assert forged
         return [struct.pack("!H", query.id ^ 1) + forged[0][2:]]
 
-    measured, entry = one(liar, seconds=0.3)
+    measured, entry = one(forger, seconds=0.3)
     assert entry["failure"]["code"] == "bad_response"
     assert measured.data["rcode"] is None
     assert measured.data["answers"] is None
@@ -213,13 +213,13 @@ def test_only_wrong_ids_are_a_bad_response_at_the_deadline() -> None:
 def test_answers_to_another_question_are_ignored() -> None:
     """The right id with another name is not believed."""
 
-    def liar(query: dns.message.Message) -> list[bytes]:
+    def forger(query: dns.message.Message) -> list[bytes]:
         other = dns.message.make_query("bank.test.", "A", id=query.id)
         forged, real = records("bank.test. 300 IN A 203.0.113.66")(other), records(A)(query)
         assert forged and real
         return [*forged, *real]
 
-    measured, entry = one(liar)
+    measured, entry = one(forger)
     assert measured.data["answers"] == ["192.0.2.1"]
     assert entry["ignored"] == 1
 

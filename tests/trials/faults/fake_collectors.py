@@ -45,7 +45,7 @@ class Said:
     length: int | None = None
 
 
-Liar = Callable[[Sent, "list[Sent]"], Said]
+FalseReply = Callable[[Sent, "list[Sent]"], Said]
 
 
 def receipt(sent: Sent, **changes: Any) -> bytes:
@@ -115,7 +115,7 @@ def _gzip_garbage(sent: Sent, _: list[Sent]) -> Said:
     return Said(200, batches.RECEIPT_TYPE, packed[:20] + b"\x00\xff" * 20, {"Content-Encoding": "gzip"})
 
 
-LIARS: Final[dict[str, Liar]] = {
+FALSE_REPLIES: Final[dict[str, FalseReply]] = {
     "portal 200": _portal,
     "empty 204": _empty,
     "redirect 302": _redirect,
@@ -131,10 +131,10 @@ LIARS: Final[dict[str, Liar]] = {
 }
 
 
-class LyingServer:
+class FalseServer:
     """A server on loopback with one way to answer, as a context manager; `answer` may be changed while it runs."""
 
-    def __init__(self, answer: Liar, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, answer: FalseReply, tls: ssl.SSLContext | None = None) -> None:
         self.answer = answer
         self.seen: list[Sent] = []
         lying = self
@@ -198,7 +198,7 @@ class LyingServer:
         self.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{self.port}/"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
-    def __enter__(self) -> LyingServer:
+    def __enter__(self) -> FalseServer:
         self._thread.start()
         return self
 

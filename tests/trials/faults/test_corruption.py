@@ -17,7 +17,7 @@ from tests.trials.faults.trial import Trial, hold
 
 
 def _queue(path: Path, rng: random.Random) -> tuple[dict[str, bytes], set[str]]:
-    """Return a queue with records of all sizes and fates, copied while it is open so that its -wal is there.
+    """Return a queue with records of all sizes and states, copied while it is open so that its -wal is there.
 
     Returns every line by its id, and the ids that are not acknowledged.
     """

@@ -111,7 +111,7 @@ def test_full_disk_refuses_loudly(small_disk: Path, trial: Callable[..., Trial])
         with t.attempt():
             refused += _cycle(small_disk / "q" / "b.db", small_disk / "filler", saved, acked, t)
         if not (small_disk / "q" / "b.db.ballast").exists():
-            # the file does not shrink: on a disk that is its alone it has grown into the ballast's place
+            # the file does not shrink: on a disk that is its alone it has grown into the reserve file's place
             for path in small_disk.glob("q/*"):
                 path.unlink()
             saved.clear()
@@ -183,7 +183,7 @@ def _by_cron(queue: Path, filler: Path, t: Trial, *, backlog: int, agent: bool) 
         _a_week_later(buffer)
         hold(_put_few(buffer, 5, saved, 10) == 0, "full-for-ever", f"{reserve_file.room(queue.parent)} bytes left")
         left = reserve_file.room(queue.parent)
-        hold(buffer._file.reserved or left < 2 * reserve_file.BALLAST_BYTES, "no-ballast", f"{left} bytes left")
+        hold(buffer._file.reserved or left < 2 * reserve_file.FILE_BYTES, "no-reserve-file", f"{left} bytes left")
     return len(acked)
 
 

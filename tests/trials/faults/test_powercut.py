@@ -13,7 +13,7 @@ import pytest
 from sigprobe.buffer import Buffer, Guard, StorageError, Verdicts
 from tests.support.records import record
 from tests.trials.faults.trial import Trial, hold
-from tests.trials.faults.unsynced_disk import Platter, PowerCutError
+from tests.trials.faults.unsynced_disk import PowerCutError, UnsyncedDisk
 
 GUARDS = (Guard("wal", "FULL", "fixed-sqlite"), Guard("truncate", "EXTRA", "old-sqlite"))
 _names = count()
@@ -38,21 +38,21 @@ def _cut_once(directory: Path, rng: random.Random, guard: Guard, *, synchronous:
     before, after = directory / "before", directory / "after"
     before.mkdir(parents=True)
     after.mkdir()
-    platter = Platter(f"platter-{next(_names)}", rng)
+    disk = UnsyncedDisk(f"unsynced-{next(_names)}", rng)
     told: list[str] = []
     acked: list[str] = []
-    buffer = Buffer(before / "b.db", vfs=platter.name, guard=guard)
+    buffer = Buffer(before / "b.db", vfs=disk.name, guard=guard)
     try:
         if not synchronous:
             buffer._file._db.pragma("synchronous", "OFF")  # type: ignore[union-attr]
-        platter.cut_at = platter.operations + rng.randrange(1, 1500)
+        disk.cut_at = disk.operations + rng.randrange(1, 1500)
         with suppress(PowerCutError, StorageError):
             _work(buffer, rng, told, acked)
     finally:
         with suppress(PowerCutError, StorageError):
             buffer.close()
-    hold(platter.image is not None, "nothing-tried")
-    platter.restore(after)
+    hold(disk.image is not None, "nothing-tried")
+    disk.restore(after)
     with Buffer(after / "b.db") as there:
         hold(there._file.set_aside_now is False, "corrupt", f"{guard.journal_mode}")
         lost = [name for name in told if there.find(name) is None]

@@ -20,7 +20,7 @@ import pytest
 
 from sigprobe.collector.store import StoreError, open_store
 from tests.support.taken_away import hold_patch
-from tests.trials.faults.fake_collectors import LIARS, LyingServer, honest
+from tests.trials.faults.fake_collectors import FALSE_REPLIES, FalseServer, honest
 from tests.trials.faults.fault_site import Site
 from tests.trials.faults.trial import Trial, hold
 
@@ -187,8 +187,8 @@ def use_everything(watch: Watch, folder: Path, site: Site, key: str) -> None:
         shown.hold_tight({"probe token": site.token}, folder, {path})
         assert run_probe(watch, "upload", "--config", config, patch=CRASHING) == 1
         assert b"Traceback" in b"".join(log.read_bytes() for log in Path(os.environ["HOME"]).rglob("sigprobe.log"))
-        for liar in ("portal 200", "login needed 511"):
-            with LyingServer(LIARS[liar]) as server:
+        for false_reply in ("portal 200", "login needed 511"):
+            with FalseServer(FALSE_REPLIES[false_reply]) as server:
                 run_probe(watch, "upload", "--config", str(write_config(folder, server.url, path, target)))
         write_config(folder, site.url, path, target)
         run_probe(watch, "upload", "--config", config, env={"SIGPROBE_TOKEN": site.admin})  # of the wrong role
@@ -241,7 +241,7 @@ def test_a_lax_token_file_is_refused(trial: Callable[..., Trial], tmp_path: Path
     """A token file that others may read, or the group may write, is not used: nothing is sent, and it is said."""
     run = trial(20, "lax token file", short=3, full=64)
     lax = [mode for mode in range(0o400, 0o1000) if mode & 0o600 == 0o600 and mode & 0o027]
-    with Watch() as watch, LyingServer(honest) as server:
+    with Watch() as watch, FalseServer(honest) as server:
         config = str(write_config(tmp_path, server.url, tmp_path / "token", server.url))
         assert run_probe(watch, "test", "--only", "ping", "--no-upload", "--config", config) == 0
         for mode in [0o644, 0o660, *run.random.sample(lax, run.n - 2)]:

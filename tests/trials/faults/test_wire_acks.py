@@ -14,7 +14,7 @@ from sigprobe.buffer import Buffer, State
 from sigprobe.protocol import batches
 from sigprobe.upload import Collector
 from tests.support.taken_away import taken_away
-from tests.trials.faults.fake_collectors import LIARS, LyingServer, Sent, honest
+from tests.trials.faults.fake_collectors import FALSE_REPLIES, FalseServer, Sent, honest
 from tests.trials.faults.fault_site import fill, queue, upload
 from tests.trials.faults.trial import Trial, hold
 
@@ -24,8 +24,8 @@ def removed(buffer: Buffer, ids: list[str]) -> int:
     return sum(row.id in set(ids) for row in buffer.rows(State.ACKED, State.REJECTED, State.CARRIED, State.DAMAGED))
 
 
-def hold_nothing_removed(buffer: Buffer, server: LyingServer, ids: list[str]) -> None:
-    """Two drains against a liar settle nothing, and really asked it."""
+def hold_nothing_removed(buffer: Buffer, server: FalseServer, ids: list[str]) -> None:
+    """Two drains against a false_reply settle nothing, and really asked it."""
     for _ in range(2):
         report = upload(buffer, Collector(server.url, "secret"))
         hold(report.stopped is not None, "success-claimed", str(report))
@@ -33,27 +33,27 @@ def hold_nothing_removed(buffer: Buffer, server: LyingServer, ids: list[str]) ->
     hold(removed(buffer, ids) == 0, "acked-by-a-liar", f"{removed(buffer, ids)} of {len(ids)}")
 
 
-def test_no_liar_acknowledges_anything(trial: Callable[..., Trial], tmp_path: Path) -> None:
+def test_no_false_reply_acknowledges_anything(trial: Callable[..., Trial], tmp_path: Path) -> None:
     """Twelve answers that are near to a receipt and are none: no row leaves the queue."""
     run = trial(5, "fake acks", short=24, full=2_400)
-    assert len(LIARS) == 12
+    assert len(FALSE_REPLIES) == 12
     with queue(tmp_path / "queue") as buffer:
         ids: list[str] = []
         for number in range(run.n):
-            name, liar = list(LIARS.items())[number % len(LIARS)]
-            if number % len(LIARS) == 0:
+            name, false_reply = list(FALSE_REPLIES.items())[number % len(FALSE_REPLIES)]
+            if number % len(FALSE_REPLIES) == 0:
                 ids += fill(buffer, run.random.randint(1, 3), run.random)
-            with LyingServer(liar) as server:
+            with FalseServer(false_reply) as server:
                 hold_nothing_removed(buffer, server, ids)
             print(f"{name}: kept {len(ids)}", end="; ")
-        with LyingServer(honest) as server:
+        with FalseServer(honest) as server:
             # the same server telling the truth: the queue was able to be emptied all the time
             assert upload(buffer, Collector(server.url, "secret")).stopped is None
         assert removed(buffer, ids) == len(ids)
 
         ids = fill(buffer, 3, run.random)
         control = run.expect_failure("acked-by-a-liar")
-        with control, LyingServer(LIARS["portal 200"]) as server, taken_away(batches, "read_receipt", trusting):
+        with control, FalseServer(FALSE_REPLIES["portal 200"]) as server, taken_away(batches, "read_receipt", trusting):
             assert upload(buffer, Collector(server.url, "secret")).stopped is None
             hold(removed(buffer, ids) == 0, "acked-by-a-liar")
     run.report(0)
@@ -86,14 +86,14 @@ def write_config(folder: Path, url: str) -> Path:
 def test_upload_says_that_nothing_was_acknowledged(
     trial: Callable[..., Trial], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`sigprobe upload` ends with 4 at every liar, and all rows still wait."""
+    """`sigprobe upload` ends with 4 at every false_reply, and all rows still wait."""
     run = trial(5, "fake acks, command line", short=12, full=120)
     with queue(tmp_path / "queue") as buffer:
         ids = fill(buffer, 3, run.random)
     for number in range(run.n):
-        name, liar = list(LIARS.items())[number % len(LIARS)]
-        with LyingServer(liar) as server:
-            # an earlier batch, for the liar that repeats what it said of one
+        name, false_reply = list(FALSE_REPLIES.items())[number % len(FALSE_REPLIES)]
+        with FalseServer(false_reply) as server:
+            # an earlier batch, for the false_reply that repeats what it said of one
             server.seen.append(Sent(str(uuid.uuid4()), "", tuple(ids), ""))
             capsys.readouterr()
             code = cli.run(["upload", "--json", "--config", str(write_config(tmp_path, server.url))])

@@ -125,9 +125,9 @@ def test_one_in_ten(trial: Callable[..., Trial], site: Site, tmp_path: Path) -> 
 
 def _condemn(drain: Upload, collector: Collector, *, said: bool) -> bool:
     """Return what a probe does that takes each refusal for the record's own fault."""
-    aside = [(row.id, "refused") for row in drain._suspects.of(collector.url)]
+    aside = [(row.id, "refused") for row in drain._refused.of(collector.url)]
     drain.buffer.settle(Verdicts(rejected=aside), collector.url)
-    drain._suspects.release(collector.url)
+    drain._refused.release(collector.url)
     return True
 
 

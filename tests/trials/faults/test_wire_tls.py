@@ -20,7 +20,7 @@ import trustme
 
 from sigprobe.buffer import Buffer
 from sigprobe.upload import Collector
-from tests.trials.faults.fake_collectors import LyingServer, honest
+from tests.trials.faults.fake_collectors import FalseServer, honest
 from tests.trials.faults.fault_site import fill, queue, upload
 from tests.trials.faults.trial import Trial, hold
 
@@ -70,7 +70,7 @@ _SILENCE_S: Final = 5.0
 CASES: Final = ("wrong host", "unknown CA", "expired", "not yet valid")
 
 
-def hold_refused(buffer: Buffer, server: LyingServer, ca_file: str | None, *, unchecked_time: bool = False) -> None:
+def hold_refused(buffer: Buffer, server: FalseServer, ca_file: str | None, *, unchecked_time: bool = False) -> None:
     """The drain ends with the TLS code, and the server, which would acknowledge everything, has seen nothing."""
     waiting = buffer.pending()
     report = upload(buffer, Collector(server.url, "secret", ca_file, unchecked_time))
@@ -94,16 +94,16 @@ def test_strangers_are_refused(
         fill(buffer, 2, run.random)
         for _ in range(run.n):
             for case in CASES:
-                with LyingServer(honest, keys.server(leaf_of(keys, case))) as server:
+                with FalseServer(honest, keys.server(leaf_of(keys, case))) as server:
                     hold_refused(buffer, server, keys.ca_file)
                     if case != "unknown CA":
                         hold_refused(buffer, server, None)  # our authority is not one of the public ones
                     refused += 1
-        stranger = LyingServer(honest, keys.server(leaf_of(keys, "unknown CA")))
+        stranger = FalseServer(honest, keys.server(leaf_of(keys, "unknown CA")))
         with run.expect_failure("sent-to-a-stranger"), unverified(monkeypatch), stranger as server:
             hold_refused(buffer, server, keys.ca_file)
         fill(buffer, 2, run.random)
-        with LyingServer(honest, keys.server(leaf_of(keys, "good"))) as server:
+        with FalseServer(honest, keys.server(leaf_of(keys, "good"))) as server:
             assert upload(buffer, Collector(server.url, "secret", keys.ca_file)).stopped is None
     run.report(0, n=refused)
 
@@ -138,7 +138,7 @@ def test_only_the_time_may_go_unchecked(trial: Callable[..., Trial], keys: Keys,
         for _ in range(run.n):
             for case in CASES:
                 fill(buffer, 1, run.random)
-                with LyingServer(honest, keys.server(leaf_of(keys, case))) as server:
+                with FalseServer(honest, keys.server(leaf_of(keys, case))) as server:
                     hold_refused(buffer, server, None, unchecked_time=True)
                     if case in ("wrong host", "unknown CA"):
                         hold_refused(buffer, server, keys.ca_file, unchecked_time=True)
@@ -149,7 +149,7 @@ def test_only_the_time_may_go_unchecked(trial: Callable[..., Trial], keys: Keys,
         with run.expect_failure("sent-to-a-stranger"):
             # the same claim about a server that only the opt-in lets through: the dates are what was wrong
             fill(buffer, 1, run.random)
-            with LyingServer(honest, keys.server(leaf_of(keys, "expired"))) as server:
+            with FalseServer(honest, keys.server(leaf_of(keys, "expired"))) as server:
                 hold_refused(buffer, server, keys.ca_file, unchecked_time=True)
     run.report(0, n=tried)
 

@@ -1,6 +1,6 @@
 """A disk whose power can be cut: an SQLite VFS that knows what was flushed and what only seemed written.
 
-Files really lie in a directory, so everything works as usual. Beside them the platter keeps, for each file, the bytes
+Files really lie in a directory, so everything works as usual. Beside them the disk keeps, for each file, the bytes
 that the last xSync made durable and the writes since. A cut keeps of those any, none, or parts of a sector run.
 """
 
@@ -19,7 +19,7 @@ class PowerCutError(Exception):
     """The power is gone: nothing can be written any more."""
 
 
-class Platter(apsw.VFS):
+class UnsyncedDisk(apsw.VFS):
     """A VFS over "unix". `cut_at` is the number of the write, flush or truncation at which the power goes."""
 
     def __init__(self, name: str, rng: random.Random) -> None:
@@ -33,7 +33,7 @@ class Platter(apsw.VFS):
         super().__init__(name, "unix")
 
     def xOpen(self, name: Any, flags: list[int]) -> apsw.VFSFile:
-        return _PlatterFile(self, name, flags)
+        return _UnsyncedFile(self, name, flags)
 
     def xDelete(self, filename: str, syncdir: bool) -> None:
         self.tick()
@@ -53,13 +53,13 @@ class Platter(apsw.VFS):
         left: dict[str, bytes] = {}
         for name, kept in self.durable.items():
             data = bytearray(kept)
-            fate = self.rng.choice(["none", "all", "each"])
+            outcome = self.rng.choice(["none", "all", "each"])
             for offset, written in self.pending.get(name, []):
-                if fate == "none" or (fate == "each" and self.rng.random() < 0.5):
+                if outcome == "none" or (outcome == "each" and self.rng.random() < 0.5):
                     continue
                 if written is None:
                     del data[offset:]
-                elif fate == "each" and self.rng.random() < 0.5:  # torn: some of its sectors
+                elif outcome == "each" and self.rng.random() < 0.5:  # torn: some of its sectors
                     for start in range(0, len(written), SECTOR):
                         if self.rng.random() < 0.5:
                             write_into(data, offset + start, written[start : start + SECTOR])
@@ -82,28 +82,28 @@ def write_into(data: bytearray, offset: int, written: bytes) -> None:
     data[offset : offset + len(written)] = written
 
 
-class _PlatterFile(apsw.VFSFile):
-    def __init__(self, platter: Platter, name: Any, flags: list[int]) -> None:
+class _UnsyncedFile(apsw.VFSFile):
+    def __init__(self, disk: UnsyncedDisk, name: Any, flags: list[int]) -> None:
         super().__init__("unix", name, flags)
-        self.platter = platter
+        self.disk = disk
         self.path = name.filename() if isinstance(name, apsw.URIFilename) else str(name)
         there = Path(self.path)
-        self.platter.durable.setdefault(self.path, bytearray(there.read_bytes() if there.exists() else b""))
+        self.disk.durable.setdefault(self.path, bytearray(there.read_bytes() if there.exists() else b""))
 
     def xWrite(self, data: bytes, offset: int) -> None:
-        self.platter.tick()
+        self.disk.tick()
         super().xWrite(data, offset)
-        self.platter.pending.setdefault(self.path, []).append((offset, bytes(data)))
+        self.disk.pending.setdefault(self.path, []).append((offset, bytes(data)))
 
     def xTruncate(self, newsize: int) -> None:
-        self.platter.tick()
+        self.disk.tick()
         super().xTruncate(newsize)
-        self.platter.pending.setdefault(self.path, []).append((newsize, None))
+        self.disk.pending.setdefault(self.path, []).append((newsize, None))
 
     def xSync(self, flags: int) -> None:
-        self.platter.tick()
-        data = self.platter.durable[self.path]
-        for offset, written in self.platter.pending.pop(self.path, []):
+        self.disk.tick()
+        data = self.disk.durable[self.path]
+        for offset, written in self.disk.pending.pop(self.path, []):
             if written is None:
                 del data[offset:]
             else:
