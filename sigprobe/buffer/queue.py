@@ -27,8 +27,8 @@ _LOOK_EVERY_BYTES: Final = 40_000
 """What may be put between two looks at the queue's size: some 32 records."""
 _UNSEEN_BYTES: Final = 64 * 1024
 _PUT_BYTES: Final = 16 * 1024
-"""What may be written between two looks at the disk, whose reserve file another process may have given up, and what a put
-writes to the -wal beside its line: some four records."""
+"""Most bytes written between two checks of the disk, in case another process has freed the reserve file, and bytes that
+a put writes to the -wal besides its line: about four records."""
 _FEW: Final = 25
 _FEWER: Final = 8
 """Decisions, and records pruned to make room for them, in one transaction on a full disk: 50 kB of -wal at most."""
