@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,8 +13,7 @@ from sigprobe.commands.support.exit_codes import BELOW_THRESHOLD
 from sigprobe.words.i18n import N_, _, duration, ngettext, number, rate
 
 if TYPE_CHECKING:
-    from sigprobe.buffer import Buffer
-    from sigprobe.verdict.forecast import Forecast, Measurement, Task
+    from sigprobe.verdict.forecast import Forecast, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +88,7 @@ def ready(
     ] = None,
 ) -> CommandResult:
     from sigprobe.record.kinds import Way, way
+    from sigprobe.runs.past_tests import past_tests
     from sigprobe.verdict.forecast import Task, forecast
 
     loaded = opening.settings(config)
@@ -100,69 +97,14 @@ def ready(
     if to is not None and to not in known:
         raise typer.BadParameter(_("There is no web target named {name} in the settings.").format(name=to))
     task = Task(photos, megabytes, minutes)
-    tests: list[Measurement] = []
-    services: dict[str, tuple[float, bool]] = {}
     with opening.open_buffer(loaded) as buffer:
-        for age, record in _records(buffer, probe.tps_id, probe.site, within):
-            if way(record["kind"]) is Way.PAGE:
-                name = str(record.get("target", {}).get("name"))
-                if name not in services or age <= services[name][0]:
-                    services[name] = (age, record.get("outcome") in ("ok", "degraded"))
-            elif (test := _measurement(age, record)) is not None:
-                tests.append(test)
+        tests, services = past_tests(buffer, probe.tps_id, probe.site, within)
     asked = {name: good for name, (_age, good) in services.items() if to is None or name == to}
     unreachable = tuple(sorted(name for name, good in asked.items() if not good))
     found = forecast(task, tests)
     if asked and len(unreachable) == len(asked):
         found = replace(found, probability=None, probability_range=None, typical_minutes=None, interval_minutes=None)
     return Estimated(task, found, within, fail_below, unreachable)
-
-
-def _records(
-    buffer: Buffer, tps_id: str | None, site: str | None, within: float
-) -> Iterator[tuple[float, dict[str, Any]]]:
-    """Speed and page tests of this place in the last hours with their age in hours, from the device's queue."""
-    from sigprobe.record.kinds import KINDS, Way, measures_rate, way
-    from sigprobe.record.result import parse_time
-
-    wanted = {kind for kind in KINDS if measures_rate(kind) or way(kind) is Way.PAGE}
-    needles = [f'"{kind}"'.encode() for kind in wanted]
-    for row in buffer.rows(own=True):
-        # a look at the bytes is cheap, and the queue may hold a year
-        if not any(needle in row.line for needle in needles):
-            continue
-        record = json.loads(row.line)
-        tags = record.get("tags", {})
-        if record.get("kind") not in wanted or record.get("outcome") == "skipped":
-            continue
-        began = parse_time(str(record.get("started_at")))
-        if began is None or (tags.get("tps_id"), tags.get("site")) != (tps_id, site):
-            continue
-        age = (time.time() - began.timestamp()) / 3600
-        if -1 <= age <= within:
-            yield max(0.0, age), record
-
-
-def _measurement(age: float, record: dict[str, Any]) -> Measurement | None:
-    """The upload of a throughput test; None where none was tried."""
-    from sigprobe.record.result import is_at_least
-    from sigprobe.record.window import recorded_variation
-    from sigprobe.verdict.forecast import Measurement
-
-    data = record.get("data", {})
-    if data.get("upload_bps") is None and data.get("upload_failure") is None:
-        return None
-    interval = data.get("upload_ci_bps")
-    whole = isinstance(interval, list) and len(interval) == 2
-    return Measurement(
-        age,
-        data.get("upload_bps"),
-        (interval[0], interval[1]) if whole else None,
-        data.get("loaded_rtt_ms") or data.get("idle_rtt_ms"),
-        is_at_least(data, "upload_bps"),
-        recorded_variation(data.get("upload_window")),
-        record.get("tags", {}).get("network", {}).get("access") == "ethernet",
-    )
 
 
 def _text(task: Task, found: Forecast, within: float, unreachable: tuple[str, ...]) -> str:

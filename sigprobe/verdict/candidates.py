@@ -11,6 +11,7 @@ from typing import Final
 
 from sigprobe.verdict.verdict import COLLECTOR, LOCAL, OPERATOR, SERVICE, Candidate
 
+WEAK_SIGNAL: Final = Candidate(OPERATOR, "weak_signal", "better_place")
 QUOTA: Final = Candidate(LOCAL, "quota_used_up", "check_quota")
 APN: Final = Candidate(LOCAL, "apn_wrong", "check_apn")
 SIM: Final = Candidate(LOCAL, "sim_inactive", "other_sim")
@@ -42,6 +43,7 @@ SLOW_HOST: Final = (SERVICE_BUSY, CONGESTION, OTHERS_HERE, FILTER)
 SEVERAL: Final = (FILTER, QUOTA, SERVICE_DOWN, SITE_FIREWALL)
 NOTHING_BEYOND: Final = (QUOTA, OUTAGE, SITE_UPLINK, APN)
 MODEM_SILENT: Final = (QUOTA, OUTAGE, APN, SIM)
+WEAK: Final = (WEAK_SIGNAL, QUOTA, APN)
 DENIED: Final = (SIM, OUTAGE, IMEI)
 NAMES: Final = (RESOLVER, SITE_RESOLVER, SERVICE_NAME)
 NAME_SERVICE: Final = (SERVICE_NAME, RESOLVER, SITE_RESOLVER)

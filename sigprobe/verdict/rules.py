@@ -77,7 +77,8 @@ def _modem_silent(facts: Facts) -> Verdict | None:
     if not registration.startswith(("home", "roaming", "registered")):
         return None  # idle, unknown: as well a card, a setting or airplane mode
     if _weak(facts):
-        return say(OPERATOR, "weak_signal", 0.9, everything)
+        # the signal alone may explain it; a used-up package at such a place looks the same
+        return say(UNCERTAIN, "weak_signal", 0.6, everything, candidates=candidates.WEAK)
     # a used-up package, a wrong APN and an expired card look the same as a fault of the operator
     return say(UNCERTAIN, "modem_no_data", 0.5, everything, candidates=candidates.MODEM_SILENT)
 
@@ -144,9 +145,13 @@ def _clock(facts: Facts) -> Verdict | None:
     trouble = [*timed, *(row for row in rows if row.get("failure") in _TIME_CODES)]
     # one server is enough when it is the collector, proven by its certificate, and nobody has set this clock right
     vouched = any(row.get("tls_verified") for row in facts.rows("collectors")) and not any(c.synced for c in tags)
-    told = len(far_off) > 1 or trouble or vouched
-    if far_off and told and len(agreed) == len(far_off) == len(offsets):
-        return say(LOCAL, "clock_wrong", 0.95 if len(far_off) > 1 else 0.85, timed, facts.walks)
+    if far_off and len(agreed) == len(far_off) == len(offsets):
+        if len(far_off) > 1:
+            return say(LOCAL, "clock_wrong", 0.95, timed, facts.walks)
+        if trouble or vouched:
+            # one server's date may be that server's fault
+            doubt = [candidates.DEVICE_CLOCK, candidates.COLLECTOR_DOWN, candidates.SERVICE_DOWN]
+            return say(UNCERTAIN, "clock_wrong", 0.5, timed, facts.walks, candidates=doubt)
     hosts = {service_rules.host_of(r) for r in timed}
     if not offsets and not fine and not facts.tls_fine and not facts.collector_fine and len(hosts) > 1:
         return say(UNCERTAIN, "uncertain", 0.4, timed, candidates=[candidates.DEVICE_CLOCK, candidates.SERVICE_DOWN])

@@ -7,6 +7,7 @@ from typing import Final
 from sigprobe.record.messages import N_
 
 CAUSES: Final[dict[str, str]] = {
+    "weak_signal": N_("weak mobile signal at this place"),
     "quota_used_up": N_("data quota used up"),
     "apn_wrong": N_("wrong access point name (APN)"),
     "sim_inactive": N_("SIM card not active or expired"),
@@ -36,6 +37,7 @@ CAUSES: Final[dict[str, str]] = {
 
 SETTLE: Final[dict[str, str]] = {
     "check_quota": N_("check the data quota ({ussd})"),
+    "better_place": N_("move to open space and test again"),
     "check_apn": N_("check the APN in the modem settings"),
     "check_imei": N_("check the device at imei.kemenperin.go.id"),
     "check_clock": N_("check date and time"),

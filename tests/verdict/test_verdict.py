@@ -533,7 +533,7 @@ def test_one_slow_page_is_not_a_slow_network() -> None:
 
 @pytest.mark.parametrize(("network", "owner", "cause"), [
     (Network(registration="searching"), "operator", "no_signal"),
-    (Network(registration="home", access="cellular", rsrp_dbm=-122.0), "operator", "weak_signal"),
+    (Network(registration="home", access="cellular", rsrp_dbm=-122.0), "uncertain", "weak_signal"),
     (Network(registration="home", access="cellular", rsrp_dbm=-90.0), "uncertain", "modem_no_data"),
     (Network(registration="denied", access="cellular"), "uncertain", "registration_denied"),
     (Network(registration="home", access="wifi", rsrp_dbm=-122.0), "uncertain", "no_way_beyond"),
@@ -561,14 +561,20 @@ def test_the_collector_alone() -> None:
 
 @pytest.mark.parametrize(
     ("verified", "synced", "owner"),
-    [(True, False, "local"), (True, None, "local"), (True, True, "none"), (False, False, "none")],
+    [(True, False, "uncertain"), (True, None, "uncertain"), (True, True, "none"), (False, False, "none")],
 )
 def test_one_proven_collector_tells_a_wrong_clock(verified: bool, synced: bool | None, owner: str) -> None:
-    """All is well but the date: the collector's word counts when its certificate holds and nobody set this clock."""
+    """One server's date may be that server's fault: it makes doubt when proven, and a second one settles it."""
     row = {"host": "c.example", "address": "203.0.113.5", "clock_offset_s": 259_200.0, "tls_verified": verified}
     walk = outwards(collectors=[row | {"failure": None, "place": "beyond"}])
     walk = replace(walk, tags=replace(walk.tags, clock=replace(walk.tags.clock, synced=synced)))
     assert decide([ping(), web(), walk], NEED).owner == owner
+    if owner == "uncertain":
+        agrees = {"host": "b.example", "address": "203.0.113.6", "clock_offset_s": 259_200.0, "tls": True}
+        differs = {**agrees, "clock_offset_s": 0.4}
+        for row, wanted in ((agrees, "local"), (differs, "none")):
+            both = replace(walk, data={**walk.data, "web": [row]})
+            assert decide([ping(), web(), both], NEED).owner == wanted
 
 
 def test_a_wrong_clock_is_not_a_bad_certificate() -> None:
