@@ -53,6 +53,8 @@ class Written(CommandResult):
             count = self.receipts.records
             text = ngettext("{n} receipt is in {file}.", "{n} receipts are in {file}.", count)
             lines.append(text.format(n=number(count), file=self.receipts_file))
+            if not count:
+                lines.append(_("No result of another device has been sent from here yet."))
         return "\n".join(lines)
 
     def hints(self, screen: Screen) -> Iterable[Message]:

@@ -27,6 +27,7 @@ class ImportedResults(CommandResult):
     done: TakenIn
     probe_id: str | None
     pending: int
+    has_collector: bool = True
     compact = True
 
     def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
@@ -61,7 +62,8 @@ class ImportedResults(CommandResult):
     def hints(self, screen: Screen) -> Iterable[Message]:
         """Yield the next command."""
         if self.done.new:
-            yield Message(_("Next: sigprobe upload"))
+            command = "sigprobe upload" if self.has_collector else "sigprobe explain SP-SYN-07"
+            yield Message(_("Next: {command}").format(command=command))
 
     def document(self) -> Json:
         """Return the same for programs."""
@@ -110,6 +112,8 @@ class ImportedReceipts(CommandResult):
     def text(self, screen: Screen) -> str:
         """Return how many results the collector has."""
         done = self.done
+        if not done.receipts:
+            return _("This file contains no receipts.")
         text = ngettext(
             "According to this file the collector already has {n} result; it stays on this device but will not be "
             "sent again.",
@@ -156,7 +160,7 @@ def import_(
             with transfer_file.opened(file) as opened:
                 verified = offline.verify(opened)
                 if verified.header.format == transfer_file.RESULTS:
-                    return _import_results(buffer, opened, verified)
+                    return _import_results(buffer, opened, verified, bool(loaded.config.upload.collectors))
                 return _import_receipts(buffer, opened, verified)
         except transfer_file.CarryError as error:
             raise CommandError(transfer_ui.fault_text(error, file)) from None
@@ -165,12 +169,12 @@ def import_(
             raise CommandError(sentences.code_text(error.code, str(error)), again, exit_code=NOT_SAVED) from None
 
 
-def _import_results(buffer: Buffer, file: BinaryIO, verified: Verified) -> ImportedResults:
+def _import_results(buffer: Buffer, file: BinaryIO, verified: Verified, has_collector: bool) -> ImportedResults:
     from sigprobe.upload import offline
 
     with transfer_ui.Bar(_("Importing"), verified.count) as bar:
         done = offline.take_in(buffer, file, verified, progress=bar.show)
-    return ImportedResults(done, verified.header.probe_id, buffer.pending())
+    return ImportedResults(done, verified.header.probe_id, buffer.pending(), has_collector)
 
 
 def _import_receipts(buffer: Buffer, file: BinaryIO, verified: Verified) -> ImportedReceipts:

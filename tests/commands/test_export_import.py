@@ -104,7 +104,17 @@ def test_a_person_is_told_what_comes_next(laptop: Laptops, tmp_path: Path, sigpr
     assert f"sigprobe import {stick}" in done.stderr
     done = sigprobe("import", stick, "--config", str(other.config()))
     assert done.stdout.startswith("2 results imported, 0 already known.")
-    assert "sigprobe upload" in done.stderr
+    assert "sigprobe explain SP-SYN-07" in done.stderr, "no collector is set: an upload could only fail"
+    none = str(tmp_path / "none.gz")
+    done = sigprobe("export", "--receipts", none, "--config", str(other.config()))
+    assert "No result of another device has been sent from here yet." in done.stdout
+    done = sigprobe("import", none, "--config", str(home.config()))
+    assert done.stdout == "This file contains no receipts.\n"
+    path = other.config()
+    path.write_text(path.read_text() + 'upload: {collectors: [{url: "https://collector.example/"}]}\n')
+    more = laptop("third", 1)
+    sigprobe("export", stick, "--force", "--config", str(more.config()))
+    assert "Next: sigprobe upload" in sigprobe("import", stick, "--config", str(path)).stderr
     (one, line), _two = home.lines().items()
     receipts_file(back, (one, sha256(line), "accepted"), (one, "0" * 64, "accepted"))
     done = sigprobe("import", str(back), "--config", str(home.config()))
