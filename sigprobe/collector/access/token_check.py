@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -17,6 +18,8 @@ _KNOWN_S: Final = 20.0  # a revoked token must be refused within 60 s
 _UNKNOWN_S: Final = 2.0  # a new token must work at once, a flood of wrong ones must not reach the database
 _MOST: Final = 20_000
 _T = TypeVar("_T")
+
+log = logging.getLogger(__name__)
 
 
 class TokenCheck:
@@ -50,12 +53,15 @@ class TokenCheck:
                 return None
         token = queries.find_token(self._engine, secret)
         with self._lock:
-            self._known.pop(key, None)
+            was = self._known.pop(key, None)
             if token is None:
                 _keep(self._unknown, key, now + _UNKNOWN_S)
             else:
                 _keep(self._known, key, (now + _KNOWN_S, token))
                 self._unknown.pop(key, None)
+        if token is None and was is not None:
+            # the command that revokes runs in a process of its own: this is where the server learns of it
+            log.warning("token revoked", extra={"token": was[1].name, "role": was[1].role})
         return token
 
 

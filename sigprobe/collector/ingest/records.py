@@ -17,6 +17,7 @@ from sigprobe.collector.store.text import sound_text
 from sigprobe.collector.web.problems import ProblemError
 from sigprobe.protocol.batches import ACCEPTED, CONFLICT, REJECTED, Answer
 from sigprobe.record.foreign_json import read_json
+from sigprobe.record.plausible_time import LATEST
 from sigprobe.record.result import MAX_WHOLE_NUMBER, RUN_KIND, envelope_fault, parse_time
 
 _MAX_ID: Final = 128
@@ -182,7 +183,7 @@ def plausible(corrected_at: datetime | None, started_at: datetime, now: datetime
     """
     if corrected_at is None:
         return None
-    late = corrected_at > now + _AHEAD and corrected_at > started_at + _BEHIND
+    late = corrected_at > min(now + _AHEAD, LATEST) and corrected_at > started_at + _BEHIND
     early = corrected_at < _FIRST_RELEASE and corrected_at < started_at - _BEHIND
     return None if late or early else corrected_at
 
