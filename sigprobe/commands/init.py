@@ -305,7 +305,7 @@ def _with_question(message: str, hint: str) -> str:
 
 
 def _with_slash(url: str) -> str:
-    """Return a collector's address ends in a slash, since paths are appended to it."""
+    """Return an address that ends in a slash, since paths are appended to it."""
     return url if not url or url.endswith("/") or "?" in url or "#" in url else url + "/"
 
 
