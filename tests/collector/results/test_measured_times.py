@@ -32,6 +32,7 @@ def ago(**span: float) -> str:
         (ago(days=-2), "the laptop's clock is ahead"),
         ("1970-01-01T00:05:00Z", "the laptop's clock is wrong"),
     ],
+    ids=["now", "minutes", "hours", "days", "ahead", "wrong"],  # the times differ between workers
 )
 def test_late_results_are_marked(seen: Collector, started: str, mark: str | None) -> None:
     """Three days of a blank spot do not look like this minute, on the list and on the record's own page."""
