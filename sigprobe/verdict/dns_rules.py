@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from sigprobe.record.kinds import Way, way
-from sigprobe.record.result import Outcome, Result
+from sigprobe.record.result import Result
 from sigprobe.verdict import candidates, dns_consistency
 from sigprobe.verdict.evidence import Facts, WalkEntry, beyond_the_site, code, host_of, ip
 from sigprobe.verdict.verdict import LOCAL, OPERATOR, UNCERTAIN, Verdict, say
@@ -188,15 +188,3 @@ def _operators(facts: Facts, rows: list[WalkEntry]) -> bool:
     return (
         bool(rows) and facts.own_modem and beyond and theirs and not any(h in _PUBLIC or h in references for h in hosts)
     )
-
-
-def failing_name_alone(facts: Facts, host: str) -> bool:
-    """Return whether every resolver fails for this name (SERVFAIL) while another name is found."""
-    rows = [row for row in facts.asked(host) if row.get("rcode") is not None]
-    known = any(row.get("answers") for row in facts.rows("names") if row.get("host") != host)
-    return bool(rows) and known and all(row.get("rcode") == "SERVFAIL" for row in rows)
-
-
-def looked_up(results: list[Result]) -> Result | None:
-    """Return a name that was found well, at every resolver asked."""
-    return next((r for r in results if way(r.kind) is Way.NAME and r.outcome is Outcome.OK), None)

@@ -1,4 +1,4 @@
-"""Describe the remaining causes, and the step that would settle each. Contacts are in `places/contacts.yaml`."""
+"""Describe the remaining causes, and the step that would settle each. Contacts are in `places/contacts.json`."""
 
 from __future__ import annotations
 
