@@ -5,7 +5,6 @@ A command neither formats nor prints: it returns a result that can describe itse
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -86,6 +85,8 @@ class CommandResult:
 
     def json(self) -> Iterable[str]:
         """Yield the JSON document in pieces; a long one is never held in memory as a whole."""
+        import json
+
         yield json.dumps(self.document(), ensure_ascii=True, indent=None if self.compact else 2)
 
     def lines(self) -> Iterable[str]:

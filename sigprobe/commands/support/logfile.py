@@ -1,70 +1,61 @@
-"""The log file: tracebacks and warnings go there, never to the screen. Nothing is written until there is cause."""
+"""The log file: tracebacks and warnings go there, never to the screen. Nothing is written until there is cause.
+
+`logging` takes some 5 ms to load, which `--help` need not pay: it is imported where it is used.
+"""
 
 from __future__ import annotations
 
-import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from sigprobe.files.locations import log_file
 
-_LIMIT_BYTES = 1_000_000
-
-
-class _AtNeed(logging.Handler):
-    """Opens the file with the first record: most runs have nothing to say."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self._file: logging.Handler | None = None
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            if self._file is None:
-                place = log_file()
-                place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._file = RotatingFileHandler(place, maxBytes=_LIMIT_BYTES, backupCount=1, encoding="utf-8")
-                self._file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-            self._file.emit(record)
-        except OSError:
-            # a log that cannot be written must not stop a test
-            return
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-        super().close()
+# the root logger, which libraries write to, and our own
+_LOGGERS = (None, "sigprobe")
 
 
 @contextmanager
 def scope() -> Iterator[None]:
     """Remove on leaving every log handler that was added inside the block."""
-    loggers = (logging.getLogger(), logging.getLogger("sigprobe"))
-    before = [(log, list(log.handlers), log.propagate) for log in loggers]
+    loaded = sys.modules.get("logging")
+    before = {}
+    for name in _LOGGERS:
+        log = loaded.getLogger(name) if loaded else None
+        before[name] = (list(log.handlers), log.propagate) if log else ([], True)
     try:
         yield
     finally:
-        for log, handlers, propagate in before:
-            for handler in [handler for handler in log.handlers if handler not in handlers]:
-                log.removeHandler(handler)
-                handler.close()
-            log.propagate = propagate
+        if "logging" in sys.modules:
+            import logging
+
+            for name, (handlers, propagate) in before.items():
+                log = logging.getLogger(name)
+                for handler in [handler for handler in log.handlers if handler not in handlers]:
+                    log.removeHandler(handler)
+                    handler.close()
+                log.propagate = propagate
 
 
 def install() -> None:
     """Send sigprobe's warnings to the log file."""
+    import logging
+
+    from sigprobe.commands.support.log_handler import OpenedAtNeed
+
     log = logging.getLogger("sigprobe")
     # libraries' warnings must not reach the screen by Python's last resort; they can hold whole URLs
     logging.getLogger().addHandler(logging.NullHandler())
     if not log.handlers:
-        log.addHandler(_AtNeed())
+        log.addHandler(OpenedAtNeed())
         log.propagate = False
 
 
 def record(error: BaseException) -> Path:
     """Write an unexpected fault with its traceback; returns the file's place."""
+    import logging
+
     install()
     logging.getLogger("sigprobe").error("unexpected fault", exc_info=error)
     return log_file()
