@@ -298,7 +298,7 @@ def test_database_crash_under_load(spawn: Spawn) -> None:
         for _ in range(2):
             under_load(server, token, lambda: postgres.stop("immediate"), acked)
             away = server.post(batch_of(make_result()), token)
-            assert (away.status_code, away.headers["Retry-After"]) == (503, "10")
+            assert away.status_code == 503 and int(away.headers["Retry-After"]) >= 5
             postgres.start()
         assert server.post(batch_of(make_result()), token).status_code == 200
         assert acked

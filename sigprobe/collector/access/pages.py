@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
-from anyio import to_thread
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -17,6 +16,7 @@ from sigprobe.collector.access.reader import access_of, find_token
 from sigprobe.collector.web.problems import ProblemError
 from sigprobe.collector.web.state import State, client, state_of
 from sigprobe.collector.web.templates_env import SESSION_COOKIE, page_language, render
+from sigprobe.collector.web.threads import TOKEN_S, in_thread
 from sigprobe.words import i18n
 
 router = APIRouter(include_in_schema=False)
@@ -37,8 +37,12 @@ async def get_login(request: Request) -> Response:
         # a browser's prefetch must not use up the link
         raise ProblemError(403, "not for prefetching")
     state = state_of(request)
-    secret = await to_thread.run_sync(
-        access_queries.spend_once, state.engine, once[: access_queries.MAX_TOKEN_CHARS], limiter=state.read_threads
+    secret = await in_thread(
+        access_queries.spend_once,
+        state.engine,
+        once[: access_queries.MAX_TOKEN_CHARS],
+        limiter=access_of(request).threads,
+        deadline_s=TOKEN_S,
     )
     if secret is None:
         _ = _text(request)
@@ -66,7 +70,12 @@ async def post_login(request: Request) -> Response:
             else _("This is a probe's token. The page needs the token of an administrator.")
         )
         return _refuse(request, 401, fault)
-    session = await to_thread.run_sync(access_queries.open_session, state.engine, token.id, limiter=state.read_threads)
+    session = await in_thread(
+        access_queries.open_session,
+        state.engine,
+        token.id,
+        limiter=access_of(request).threads,
+    )
     log.info("signed in", extra={"token": token.name, "client": client(request).address})
     response = RedirectResponse("/", 303)
     _set_session(response, session, state)
@@ -80,7 +89,12 @@ async def post_logout(request: Request) -> Response:
     _check_origin(request)
     secret = request.cookies.get(SESSION_COOKIE)
     if secret:
-        await to_thread.run_sync(access_queries.close_session, state.engine, secret, limiter=state.read_threads)
+        await in_thread(
+            access_queries.close_session,
+            state.engine,
+            secret,
+            limiter=access_of(request).threads,
+        )
     response = RedirectResponse("/login", 303)
     response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict", secure=state.settings.secure_cookies)
     return response

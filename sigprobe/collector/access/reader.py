@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, cast
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter
 from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
 from prometheus_client import Counter
@@ -23,6 +23,7 @@ from sigprobe.collector.access.token_check import TokenCheck, bearer_secret
 from sigprobe.collector.web.problems import ProblemError
 from sigprobe.collector.web.state import State, client, state_of
 from sigprobe.collector.web.templates_env import SESSION_COOKIE
+from sigprobe.collector.web.threads import TOKEN_S, in_thread
 
 log = logging.getLogger(__name__)
 
@@ -77,8 +78,11 @@ async def find_token(request: Request, secret: str) -> Token | None:
     if token is not None:
         return token
     throttled = access.wrong.wait_s(client(request).group) is not None
-    return await to_thread.run_sync(
-        access.tokens.find, secret, limiter=access.slow_threads if throttled else access.threads
+    return await in_thread(
+        access.tokens.find,
+        secret,
+        limiter=access.slow_threads if throttled else access.threads,
+        deadline_s=TOKEN_S,
     )
 
 
@@ -115,7 +119,9 @@ async def is_signed_in(request: Request) -> bool:
     if not secret or len(secret) > queries.MAX_TOKEN_CHARS:
         return False
     state = state_of(request)
-    return await to_thread.run_sync(queries.find_session, state.engine, secret, limiter=state.read_threads)
+    return await in_thread(
+        queries.find_session, state.reader, secret, limiter=access_of(request).threads, deadline_s=TOKEN_S
+    )
 
 
 async def require_reader(request: Request) -> None:

@@ -45,7 +45,8 @@ async def get_readiness(request: Request) -> Response:
     """Try a write that is rolled back; 503 with the reason when it fails or takes more than two seconds."""
     fault = await readiness_of(request).fault()
     if fault is not None:
-        return problem(503, "batches cannot be stored now", fault, {"Retry-After": "10"})
+        wait_s = state_of(request).retry_after.next_s()
+        return problem(503, "batches cannot be stored now", fault, {"Retry-After": str(wait_s)})
     return JSONResponse({"status": "ready", "version": __version__}, headers={"Cache-Control": "no-store"})
 
 
@@ -60,6 +61,6 @@ async def get_metrics(request: Request) -> Response:
     text = generate_latest(state.metrics)
     # counters are available even while the database is not
     with suppress(SQLAlchemyError, ProblemError):
-        last = await in_thread(last_number, state.engine, limiter=state.read_threads, deadline_s=_NUMBER_S)
+        last = await in_thread(last_number, state.reader, limiter=state.read_threads, deadline_s=_NUMBER_S)
         text += f"{_NUMBER_HELP}sigprobe_receive_number {last}\n".encode()
     return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -26,7 +26,7 @@ from sigprobe.collector.ingest.records import answers, count_statuses, sort_line
 from sigprobe.collector.ingest.state import Ingest, ingest_of
 from sigprobe.collector.web.problems import ProblemError
 from sigprobe.collector.web.state import State, client, state_of
-from sigprobe.collector.web.threads import in_thread
+from sigprobe.collector.web.threads import STORE_S, in_thread
 from sigprobe.protocol import batches
 from sigprobe.record.result import utc_now
 
@@ -79,7 +79,7 @@ _API: Final[dict[str, Any]] = {
         408: {"description": "The body came too slowly", **_PROBLEM},
         413: {"description": "Over a limit", **_PROBLEM},
         415: {"description": "Unknown Content-Encoding", **_PROBLEM},
-        429: {"description": "This token has too many batches on the way: see Retry-After", **_PROBLEM},
+        429: {"description": "This token or network has too many batches on the way: see Retry-After", **_PROBLEM},
         422: {"description": "A line without a record or an id", **_PROBLEM},
         503: {"description": "Busy, or the database is away: see Retry-After", **_PROBLEM},
     },
@@ -105,7 +105,7 @@ async def post_batch(request: Request) -> Response:
 
 async def _take(request: Request, state: State, ingest: Ingest) -> Response:
     settings = state.settings
-    with ingest.gate.admit() as place:
+    with ingest.gate.admit(client(request)) as place:
         token = await require_token(request, access_queries.PROBE)
         ingest.gate.claim(place, token.id)
         declared_length(request.headers.get("content-length"))
@@ -117,13 +117,19 @@ async def _take(request: Request, state: State, ingest: Ingest) -> Response:
         except ClientDisconnect as error:
             raise ProblemError(400, "the sender left in the middle of the body") from error
         check_digest(digest, body)
-        with ingest.gate.store():
+        async with ingest.gate.store(place, body):
             started = time.perf_counter()
             found = await in_thread(
-                _store, state, token, body, request.headers.get("content-encoding", ""), limiter=ingest.threads
+                _store,
+                state,
+                token,
+                body,
+                request.headers.get("content-encoding", ""),
+                limiter=ingest.threads,
+                deadline_s=STORE_S,
             )
             ingest.store_seconds.inc(time.perf_counter() - started)
-    state.last_database_fault = None
+    state.database_served()
     counts = count_statuses(found)
     for status, count in counts.items():
         ingest.records.labels(status).inc(count)

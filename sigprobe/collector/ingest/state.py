@@ -34,11 +34,13 @@ def install(app: FastAPI, state: State) -> None:
         max_bytes=settings.max_body_bytes,
         max_storing=settings.max_storing,
         max_per_token=settings.max_per_token,
+        retry_after=state.retry_after,
     )
     for name, text, value in (
         ("shed_total", "Batches turned away for lack of room.", lambda: gate.shed),
         ("batches_in_flight", "Batches on their way now.", lambda: gate.in_flight),
         ("batches_storing", "Batches waiting for the database or in it.", lambda: gate.storing),
+        ("batches_storing_limit", "Batches that may be in the database at once now.", lambda: gate.limit),
         ("body_bytes_held", "Compressed bytes of batches on their way.", lambda: gate.held_bytes),
     ):
         Gauge(f"sigprobe_{name}", text, registry=metrics).set_function(value)

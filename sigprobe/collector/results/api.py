@@ -7,7 +7,6 @@ import binascii
 import re
 from typing import Annotated, Any, Final
 
-from anyio import to_thread
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
@@ -15,6 +14,7 @@ from sigprobe.collector.access.reader import Admin
 from sigprobe.collector.results import queries as result_queries
 from sigprobe.collector.web.problems import ProblemError
 from sigprobe.collector.web.state import state_of
+from sigprobe.collector.web.threads import READ_S, in_thread
 
 router = APIRouter(tags=["results"])
 
@@ -80,9 +80,14 @@ async def get_results(
     """Return one page, run records included, each as the probe wrote it. `next` is null once nothing more is stored."""
     state = state_of(request)
     after = 0 if cursor is None else read_cursor(cursor)
-    lines = await to_thread.run_sync(
-        lambda: result_queries.page_lines(state.engine, after=after, limit=limit + 1, tps_id=tps_id),
+    lines = await in_thread(
+        result_queries.page_lines,
+        state.reader,
+        after=after,
+        limit=limit + 1,
+        tps_id=tps_id,
         limiter=state.read_threads,
+        deadline_s=READ_S,
     )
     shown = lines[:limit]
     following = f'"{make_cursor(shown[-1][0])}"' if len(lines) > limit else "null"

@@ -14,7 +14,7 @@ from sigprobe.collector.results.queries import Filters
 from sigprobe.collector.web.problems import ProblemError
 from sigprobe.collector.web.state import State, state_of
 from sigprobe.collector.web.templates_env import link, page_language, render
-from sigprobe.collector.web.threads import in_thread
+from sigprobe.collector.web.threads import READ_S, in_thread
 from sigprobe.words import i18n
 
 router = APIRouter(include_in_schema=False)
@@ -28,7 +28,7 @@ async def get_results_page(request: Request) -> Response:
     """Newest first, with the overview per operator and TPS; filters and paging by query."""
     state = state_of(request)
     # the markup is rendered in the thread, too: a heavy page must not block the event loop
-    return await in_thread(_results_page, request, state, limiter=state.read_threads)
+    return await in_thread(_results_page, request, state, limiter=state.read_threads, deadline_s=READ_S)
 
 
 def _results_page(request: Request, state: State) -> Response:
@@ -40,9 +40,9 @@ def _results_page(request: Request, state: State) -> Response:
         before = read_cursor(asked["before"]) if "before" in asked else None
     except ProblemError:
         before = None
-    rows = queries.list_newest(state.engine, filters, before=before, limit=PAGE_ROWS + 1)
+    rows = queries.list_newest(state.reader, filters, before=before, limit=PAGE_ROWS + 1)
     places, operators = (
-        [view.summary(tally, lang, _) for tally in queries.read_tallies(state.engine, scope, limit=SUMMARY_ROWS)]
+        [view.summary(tally, lang, _) for tally in queries.read_tallies(state.reader, scope, limit=SUMMARY_ROWS)]
         for scope in ("place", "operator")
     )
     older = link(request, before=make_cursor(rows[PAGE_ROWS - 1].receive_no)) if len(rows) > PAGE_ROWS else None
@@ -73,12 +73,12 @@ def _own_address(request: Request, state: State) -> str:
 async def get_record_page(request: Request, name: str) -> Response:
     """Show all values of one record, with its stored JSON."""
     state = state_of(request)
-    return await in_thread(_record_page, request, state, name, limiter=state.read_threads)
+    return await in_thread(_record_page, request, state, name, limiter=state.read_threads, deadline_s=READ_S)
 
 
 def _record_page(request: Request, state: State, name: str) -> Response:
     try:
-        stored = queries.find_result(state.engine, str(uuid.UUID(name)))
+        stored = queries.find_result(state.reader, str(uuid.UUID(name)))
     except ValueError:
         stored = None
     if stored is None:
@@ -90,6 +90,6 @@ def _record_page(request: Request, state: State, name: str) -> Response:
         signed_in=True,
         row=view.row(stored, lang, i18n.load(lang).gettext),
         probe_id=stored.probe_id,
-        doubled=queries.has_double(state.engine, stored),
+        doubled=queries.has_double(state.reader, stored),
         json=view.pretty_json(stored.line),
     )

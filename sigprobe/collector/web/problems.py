@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping
+from typing import Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from sigprobe.protocol import batches
 
 log = logging.getLogger(__name__)
+
+_RETRIED: Final = (429, 503)
+"""Answers that always say when to come back."""
 
 
 class ProblemError(Exception):
@@ -28,6 +32,18 @@ class ProblemError(Exception):
         self.title = title
         self.detail = detail
         self.headers = dict(headers or {})
+
+
+class DatabaseSilentError(ProblemError):
+    """Raised when the database has not answered by our deadline."""
+
+    def __init__(self) -> None:
+        super().__init__(503, "the database does not answer")
+
+
+def is_database_fault(error: BaseException) -> bool:
+    """Return whether an error is the database's own, and no fault of the request."""
+    return isinstance(error, SQLAlchemyError | DatabaseSilentError)
 
 
 def problem(status: int, title: str, detail: str | None = None, headers: Mapping[str, str] | None = None) -> Response:
@@ -51,6 +67,8 @@ def install(app: FastAPI) -> None:
 
 def _answer(request: Request, refusal: Response) -> Response:
     """Return the problem itself for a program; a page for a browser, where one is installed (see `pages`)."""
+    if refusal.status_code in _RETRIED and "retry-after" not in refusal.headers:
+        refusal.headers["Retry-After"] = str(request.app.state.collector.retry_after.next_s())
     page = getattr(request.app.state, "error_page", None)
     if page is None or not _wants_page(request):
         return refusal
@@ -65,6 +83,8 @@ def _wants_page(request: Request) -> bool:
 
 async def _ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, ProblemError)
+    if isinstance(error, DatabaseSilentError) and request.method != "GET":
+        request.app.state.collector.database_failed(error.title)
     return _answer(request, problem(error.status, error.title, error.detail, error.headers))
 
 
@@ -84,8 +104,19 @@ async def _database(request: Request, error: Exception) -> Response:
     # a database that restarts or is full is a reason to wait, not a fault of the batch; nothing was acknowledged
     reason = database_fault(error)
     log.error("the database failed", extra={"reason": reason, "path": request.url.path})
-    request.app.state.collector.last_database_fault = (time.monotonic(), reason)
-    return _answer(request, problem(503, "the database is not available", None, {"Retry-After": "10"}))
+    if request.method == "GET" and _is_slow_read(error):
+        # a time limit of readers: it says nothing about batches
+        return _answer(request, problem(503, "reading took too long"))
+    request.app.state.collector.database_failed(reason)
+    return _answer(request, problem(503, "the database is not available"))
+
+
+def _is_slow_read(error: Exception) -> bool:
+    if isinstance(error, PoolTimeoutError):
+        return True
+    original = getattr(error, "orig", None)
+    code = getattr(original, "sqlstate", None) or getattr(original, "sqlite_errorname", None)
+    return code in ("57014", "SQLITE_INTERRUPT")
 
 
 def database_fault(error: BaseException) -> str:

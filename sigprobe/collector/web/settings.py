@@ -34,7 +34,7 @@ class Settings:
     max_per_token: int = 8
     """Batches of one token that may be on their way at once."""
     max_storing: int = 64
-    """Batches that may wait for the database; beyond that it is the bottleneck, and new ones are shed."""
+    """Batches that may be in the database at once, when it is quick; the limit adapts to how long it takes."""
     store_threads: int = 2
     """Batches unpacked and stored at once; each may hold 16 MiB unpacked."""
     body_idle_s: float = 30.0

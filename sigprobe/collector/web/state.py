@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import cast
 
 from anyio import CapacityLimiter
@@ -10,7 +11,9 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine
 from starlette.requests import HTTPConnection
 
+from sigprobe.collector.store.readers import for_readers
 from sigprobe.collector.web.client_address import Client, client_of
+from sigprobe.collector.web.retry_after import RetryAfter
 from sigprobe.collector.web.settings import Settings
 
 
@@ -22,13 +25,26 @@ class State:
     engine: Engine
     metrics: CollectorRegistry
     read_threads: CapacityLimiter
+    reader: Engine
+    """The same database for pages and readers: connections and time limits of their own."""
+    retry_after: RetryAfter = field(default_factory=RetryAfter)
     last_database_fault: tuple[float, str] | None = None
     """When (monotonic) and why the database last failed a request; None since it last stored a batch."""
+
+    def database_failed(self, reason: str) -> None:
+        """Note that the database failed a request."""
+        self.last_database_fault = (time.monotonic(), reason)
+        self.retry_after.failed()
+
+    def database_served(self) -> None:
+        """Note that the database stored a batch."""
+        self.last_database_fault = None
+        self.retry_after.accepted()
 
 
 def make_state(settings: Settings, engine: Engine) -> State:
     """Return the state of a fresh process."""
-    return State(settings, engine, CollectorRegistry(auto_describe=True), CapacityLimiter(4))
+    return State(settings, engine, CollectorRegistry(auto_describe=True), CapacityLimiter(4), for_readers(engine))
 
 
 def state_of(connection: HTTPConnection) -> State:

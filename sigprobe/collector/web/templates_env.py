@@ -118,5 +118,5 @@ _ERRORS: Final = {
     408: N_("The request took too long. Please try again."),
     413: N_("The request is too large."),
     422: N_("A value in the address is not valid."),
-    503: N_("The database is not available now. Please try again in a few seconds."),
+    503: N_("The server is busy, or its database is not available now. Please try again in a few seconds."),
 }

@@ -6,6 +6,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime
 
 import pytest
@@ -13,9 +14,12 @@ import pytest
 from sigprobe.collector import store
 from sigprobe.collector.access import queries as access_queries
 from sigprobe.collector.access.token_check import TokenCheck
-from sigprobe.collector.ingest.admission import Gate
+from sigprobe.collector.ingest.admission import UNPROVEN_PER_GROUP, Gate
+from sigprobe.collector.ingest.body import has_failures
 from sigprobe.collector.results import queries as result_queries
+from sigprobe.collector.web.client_address import Client
 from sigprobe.collector.web.problems import ProblemError
+from sigprobe.collector.web.retry_after import RetryAfter
 from sigprobe.protocol import batches
 from sigprobe.record.result import Tags
 from tests.support.collector_client import Collector, batch_of, failed_result, make_result
@@ -300,8 +304,9 @@ def test_sheds_before_the_body(make_collector: Callable[..., Collector]) -> None
 
 
 def test_gate_counts_places_and_bytes() -> None:
-    """Places, bytes that came, a token's share and batches in the database are limits, and each is given back."""
-    gate = Gate(max_in_flight=3, max_bytes=100, max_storing=1, max_per_token=1, uniform=lambda _low, _high: 7)
+    """Places, bytes that came, and a token's share are limits, and each is given back."""
+    waits = RetryAfter(uniform=lambda _low, _high: 7)
+    gate = Gate(max_in_flight=3, max_bytes=100, max_storing=1, max_per_token=1, retry_after=waits)
     with gate.admit() as first, gate.admit() as second:
         gate.hold(first, 60)
         with pytest.raises(ProblemError) as caught:
@@ -315,11 +320,55 @@ def test_gate_counts_places_and_bytes() -> None:
             gate.claim(second, "a")
         assert caught.value.status == 429
         gate.claim(second, "b")
-    with gate.admit() as place, gate.store():
-        gate.claim(place, "a")
-        with pytest.raises(ProblemError), gate.admit():
+    assert (gate.in_flight, gate.held_bytes, gate.storing, gate.shed) == (0, 0, 0, 3)
+
+
+SIX, FOUR = Client("2001:db8::1", "2001:db8::/64", False), Client("192.0.2.1", "192.0.2.1", False)
+
+
+@pytest.mark.parametrize(("near", "most"), [(SIX, 8), (FOUR, 32)])
+def test_a_network_has_its_share(near: Client, most: int) -> None:
+    """One /64, or one IPv4 address, takes its part of places and bytes, whatever tokens it has; others have theirs."""
+    gate = Gate(max_in_flight=64, max_bytes=640, max_storing=1, max_per_token=8)
+    with ExitStack() as held:
+        for number in range(most):
+            place = held.enter_context(gate.admit(near))
+            gate.claim(place, f"token-{number}")
+            gate.hold(place, 10)
+        with pytest.raises(ProblemError) as caught, gate.admit(near):
             pass
-    assert (gate.in_flight, gate.held_bytes, gate.storing, gate.shed) == (0, 0, 0, 4)
+        assert caught.value.status == 429 and int(caught.value.headers["Retry-After"]) >= 5
+        with pytest.raises(ProblemError) as caught:
+            gate.hold(place, 10)
+        assert (caught.value.status, caught.value.headers["Connection"]) == (429, "close")
+        for other in (Client("2001:db8:0:1::1", "2001:db8:0:1::/64", False), Client("192.0.2.2", "192.0.2.2", False)):
+            gate.hold(held.enter_context(gate.admit(other)), 10)
+        for _ in range(10):  # this machine, where a proxy may be
+            held.enter_context(gate.admit(Client("127.0.0.1", "127.0.0.1", True)))
+    with gate.admit(near) as place:
+        gate.hold(place, 10)
+    assert (gate.in_flight, gate.held_bytes, gate._groups, gate._group_bytes) == (0, 0, {}, {})
+
+
+def test_unchecked_tokens_of_one_network_are_few() -> None:
+    """Batches whose token is not looked up yet cannot fill a network's share: a carrier's customers are behind it."""
+    gate = Gate(max_in_flight=1024, max_bytes=1000, max_storing=1)
+    with ExitStack() as held:
+        places = [held.enter_context(gate.admit(FOUR)) for _ in range(UNPROVEN_PER_GROUP)]
+        with pytest.raises(ProblemError), gate.admit(FOUR):
+            pass
+        gate.claim(places[0], "a")
+        held.enter_context(gate.admit(FOUR))
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_failed_checks_are_seen_in_a_small_body(pack: Callable[[bytes], bytes]) -> None:
+    """They go before others while batches wait; a large or broken body is not looked into."""
+    good, bad = make_result().to_line() + b"\n", failed_result().to_line() + b"\n"
+    assert has_failures(pack(good + bad))
+    assert not has_failures(pack(good))
+    assert not has_failures(bad * 1000)
+    assert not has_failures(gzip.compress(bad)[:20])
 
 
 def test_database_away(collector: Collector) -> None:
@@ -329,7 +378,7 @@ def test_database_away(collector: Collector) -> None:
         connection.exec_driver_sql("ALTER TABLE results RENAME TO away")
     answer = collector.post(batch_of(make_result()))
     assert problem(answer)[0] == 503
-    assert answer.headers["retry-after"] == "10"
+    assert 5 <= int(answer.headers["retry-after"]) <= 30
     assert "results" not in answer.text
 
 

@@ -90,19 +90,22 @@ Asked = dict[str, Any]
 
 
 @contextmanager
-def listening(engine: Engine) -> Iterator[Asked]:
-    """Every statement that the engine is asked meanwhile, with the parameters of its last time."""
+def listening() -> Iterator[Asked]:
+    """Every statement that any engine is asked meanwhile, with the parameters of its last time.
+
+    Readers have an engine of their own beside the one for writing.
+    """
     asked: Asked = {}
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:
         # a statement for many rows at once has a list of parameters where the driver runs it once for each
         asked[statement] = parameters[0] if many and isinstance(parameters, list) and parameters else parameters
 
-    event.listen(engine, "before_cursor_execute", note)
+    event.listen(Engine, "before_cursor_execute", note)
     try:
         yield asked
     finally:
-        event.remove(engine, "before_cursor_execute", note)
+        event.remove(Engine, "before_cursor_execute", note)
 
 
 def plan(connection: Connection, statement: str, parameters: Any = None) -> str:
@@ -156,7 +159,7 @@ def test_no_query_walks_a_table_that_grows(engine: Engine, make_collector: Calla
     with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         connection.exec_driver_sql("ANALYZE")
     collector = make_collector(engine)
-    with listening(engine) as asked:
+    with listening() as asked:
         use_everything(collector, one.id)
     grown = {s: p for s, p in asked.items() if re.search(r"\b(results|tallies)\b", s)}
     assert len(grown) > 12, "the control: statements were seen"
