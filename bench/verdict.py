@@ -43,7 +43,7 @@ def main() -> int:
     options.add_argument("--first", type=int, default=1, help="the first seed")
     options.add_argument("--only", nargs="*", default=[], help="names of scenarios")
     options.add_argument("--group", help="part of a group's name, such as 'mobile' or '5 whose'")
-    options.add_argument("--jobs", type=int, default=5)
+    options.add_argument("--jobs", type=int, default=16, help="scenarios at once; each mostly waits")
     options.add_argument("--json", type=Path, help="write each verdict with its results to this file, one per line")
     wanted = options.parse_args()
     unknown = set(wanted.only) - {s.name for s in SCENARIOS}
@@ -75,9 +75,10 @@ def _line(judged: Judged) -> str:
         return f"{truth.name} seed {judged.seed}: {judged.fault}: {judged.trouble}"
     named = ", ".join(f"{c.get('owner')}/{c.get('cause')}" for c in judged.candidates)
     kind = "" if truth.tellable else " (cannot be told)"
+    late = f" (late: {'; '.join(judged.late)})" if judged.late else ""
     return (
         f"{truth.name} seed {judged.seed}: {judged.fault}: {truth.owner}/{truth.cause}{kind}"
-        f" was called {judged.said} {judged.confidence:.2f} [{named}]"
+        f" was called {judged.said} {judged.confidence:.2f} [{named}]{late}"
     )
 
 
@@ -92,6 +93,7 @@ def _row(judged: Judged) -> dict[str, object]:
         "candidates": judged.candidates,
         "results": judged.results,
         "trouble": judged.trouble,
+        "late": judged.late,
     }
 
 

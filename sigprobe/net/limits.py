@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from sigprobe.net.processor import ProcessorWatch
+
 
 class Deadline:
     """One point on the monotonic clock, made once for a check and passed down."""
@@ -91,6 +93,7 @@ class Context:
     progress: Callable[[Progress], None] = _no_progress
     tokens: Mapping[str, str] = field(default_factory=dict)
     ca_files: Mapping[str, str] = field(default_factory=dict)  # origin → CA file, for collectors with their own CA
+    processor: ProcessorWatch | None = None
 
 
 def rounded(ms: float | None) -> float | None:

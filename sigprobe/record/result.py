@@ -113,6 +113,20 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True)
+class Processor:
+    """Processor time that the device had for a check. If `busy`, its rates are too low and its delays too long.
+
+    `wait_ratio`: share of the time in which a ready thread waited for a processor, null where the system does not count
+    it. `used_ratio`: processor seconds of this process per second. `wake_late_ms`: mean delay of a sleeping thread.
+    """
+
+    busy: bool
+    wait_ratio: float | None = None
+    used_ratio: float | None = None
+    wake_late_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Tags:
     """Identity, place and link of a record: the same for every kind."""
 
@@ -122,6 +136,7 @@ class Tags:
     location: Location | None = None
     network: Network = field(default_factory=Network)
     clock: Clock = field(default_factory=Clock)
+    processor: Processor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +206,7 @@ class Result:
                 else {**_plain(place), "quality_reasons": list(place.quality_reasons)},
                 "network": {**_plain(network), "operator": _plain(network.operator)},
                 "clock": _plain(tags.clock),
+                "processor": None if tags.processor is None else _plain(tags.processor),
             },
             software=_plain(self.software),
         )
@@ -247,7 +263,7 @@ _READ: Final = attrgetter(*(f.name for f in fields(Result)))
 _STORES: Final = tuple(getattr(Result, f.name).__set__ for f in fields(Result))
 _GETTERS: Final = {
     kind: (tuple(f.name for f in fields(kind)), attrgetter(*(f.name for f in fields(kind))))
-    for kind in (Target, Failure, Location, Network, Operator, Clock, Tags, Software)
+    for kind in (Target, Failure, Location, Network, Operator, Clock, Processor, Tags, Software)
 }
 
 
@@ -318,10 +334,12 @@ def new_id(now_s: float | None = None) -> str:
 
 
 def is_at_least(data: Mapping[str, Any], name: str) -> bool:
-    """Return whether a rate of a `throughput` record is only a lower bound, because the test ended early.
+    """Return whether a rate of a `throughput` record is only a lower bound.
 
-    `name` is `download_bps` or `upload_bps`.
+    The test ended early, or the device was short of processor time. `name` is `download_bps` or `upload_bps`.
     """
+    if data.get("device_busy") is True:
+        return True
     way = name.removesuffix("_bps")
     # the other engines report no interval, whatever ended them
     return data.get("engine") == "http" and data.get(f"ended_{way}") == "data_cap" and data.get(f"{way}_ci_bps") is None
@@ -373,6 +391,7 @@ def read_result(record: Mapping[str, Any]) -> Result:
                 None if place is None else _location(place),
                 _known(Network, {**network, "operator": _known(Operator, network.get("operator") or {})}),
                 _known(Clock, tags.get("clock") or {}),
+                _processor(tags.get("processor")),
             ),
             software=_known(Software, {"name": "", "version": "", **(record.get("software") or {})}),
         )
@@ -384,6 +403,12 @@ _PLAIN_FIELDS: Final = (
     *("id", "run_id", "probe_id", "kind", "kind_version", "started_at"),
     *("duration_ms", "stream_id", "seq", "boot_id", "schema"),
 )
+
+
+def _processor(told: Any) -> Processor | None:
+    if not isinstance(told, Mapping) or not isinstance(told.get("busy"), bool):
+        return None
+    return _known(Processor, told)  # type: ignore[no-any-return]
 
 
 def _known(kind: Any, values: Mapping[str, Any]) -> Any:

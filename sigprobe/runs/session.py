@@ -22,6 +22,7 @@ from sigprobe.buffer import Buffer, StorageError
 from sigprobe.measure.kind import CommonOptions, Measured
 from sigprobe.net import routes
 from sigprobe.net.limits import Context, DataBudget, Deadline, Progress
+from sigprobe.net.processor import Mark, ProcessorWatch
 from sigprobe.record.profile import Profile
 from sigprobe.record.result import (
     RUN_KIND,
@@ -139,6 +140,7 @@ class _Start:
     at: str
     mono: float
     tags: Tags
+    mark: Mark
 
 
 class Session:
@@ -175,9 +177,14 @@ class Session:
         self._ends_at = None if plan.max_time_s is None else clock() + plan.max_time_s
         self._saved: dict[str, Saved] = {}
         self._interrupted = False
+        self._processor = ProcessorWatch(clock)
 
     def run(self) -> RunReport:
         """Run all checks, store all results, end with the run record. After Ctrl-C the finished results are kept."""
+        with self._processor:
+            return self._run()
+
+    def _run(self) -> RunReport:
         begun = self._begin()
         meter = _Meter(begun.tags.network.interface)
         alone = [t for t in self._plan.targets if measure.KINDS[t.kind].exclusive]
@@ -297,6 +304,7 @@ class Session:
             progress=lambda progress: self._hooks.progress(options, progress),
             tokens=self._plan.tokens,
             ca_files=self._plan.ca_files,
+            processor=self._processor,
         )
         try:
             return measure.run(options, context)
@@ -319,9 +327,10 @@ class Session:
         offset = self._clock_offset()
         if offset is not None:
             tags = replace(tags, clock=replace(tags.clock, offset_est_ms=offset[0], offset_err_ms=offset[1]))
-        return _Start(self._wall(), self._clock(), tags)
+        return _Start(self._wall(), self._clock(), tags, self._processor.mark())
 
     def _keep(self, options: CommonOptions, start: _Start, seconds: float, measured: Measured) -> None:
+        tags = replace(start.tags, processor=self._processor.since(start.mark) if seconds else None)
         result = Result(
             id=new_id(self._now()),
             run_id=self._run_id,
@@ -334,7 +343,7 @@ class Session:
             outcome=measured.outcome,
             failure=measured.failure,
             data=measured.data,
-            tags=with_location(start.tags, self._whereabouts.location(start.mono)),
+            tags=with_location(tags, self._whereabouts.location(start.mono)),
             software=SOFTWARE,
         )
         self._saved[options.name] = saved = self._put(result)

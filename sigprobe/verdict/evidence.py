@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cached_property
 from typing import Any, Final, TypeAlias
@@ -34,6 +34,8 @@ _NEAR_NETWORKS: Final = tuple(
     ipaddress.ip_network(text)
     for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
 )
+HEAVY_LOSS: Final = 0.06
+"""The share of echoes beyond the gateway that must be lost before loss is suspected."""
 HEAVY_QUESTIONS: Final = 0.08
 """The share of small questions that must be lost, too, before loss counts."""
 PAGE_TIMES: Final = frozenset({"http_total_ms", "web_total_ms"})
@@ -230,6 +232,12 @@ class Facts:
                 yield Rtts(where, int(result.data["sent"]), _numbers(result.data.get("rtts_ms")))
 
     @cached_property
+    def lossy(self) -> bool:
+        """Return whether echoes beyond the gateway are lost in numbers, and no limit on echoes explains it."""
+        lost, sent = sum(row.lost for row in self.far_rtts), sum(row.sent for row in self.far_rtts)
+        return lost >= 4 and lost >= HEAVY_LOSS * sent and not self.echoes_limited
+
+    @cached_property
     def excess_ms(self) -> float | None:
         """Return how much longer the way beyond the gateway takes than the way to it; None when it is not known."""
         medians = [statistics.median(row.seen_ms) for row in self.far_rtts]
@@ -245,6 +253,18 @@ class Facts:
         return tuple(
             r for r in found if not (r.metric == "loss_ratio" and (self.echoes_limited or _by_chance(r.result)))
         )
+
+    @cached_property
+    def doubtful(self) -> tuple[Reading, ...]:
+        """Rates that would fall short, had this device not been short of processor time while it measured them."""
+        rates = [r for r in self.answered if r.data.get("device_busy") is True]
+        plain = [replace(r, data={**r.data, "device_busy": None}) for r in rates]
+        return shortfalls(plain, self.profile)
+
+    @cached_property
+    def device_busy(self) -> bool:
+        """Return whether this device was short of processor time for what fell short."""
+        return bool(self.doubtful) or any(was_busy(s.result) for s in self.short)
 
     @cached_property
     def missed_questions(self) -> float | None:
@@ -282,6 +302,12 @@ def _numbers(values: object) -> tuple[float, ...]:
 def code(result: Result) -> str | None:
     """Return the failure code of a result, or None."""
     return None if result.failure is None else result.failure.code
+
+
+def was_busy(result: Result) -> bool:
+    """Return whether this device was short of processor time during a check."""
+    processor = result.tags.processor
+    return result.data.get("device_busy") is True or (processor is not None and processor.busy)
 
 
 def proves(result: Result) -> bool:

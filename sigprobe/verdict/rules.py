@@ -19,7 +19,7 @@ from sigprobe.record.kinds import Way, is_number, measures_rate, way
 from sigprobe.record.profile import Profile
 from sigprobe.record.result import Outcome, Result
 from sigprobe.verdict import candidates, dns_rules, service_rules, speed_rules
-from sigprobe.verdict.evidence import PAGE_TIMES, Distance, Facts, WalkEntry, code, distance, only_icmp_silent
+from sigprobe.verdict.evidence import PAGE_TIMES, Distance, Facts, WalkEntry, code, distance, only_icmp_silent, was_busy
 from sigprobe.verdict.verdict import COLLECTOR, LOCAL, NONE, OPERATOR, UNCERTAIN, Candidate, Verdict, say
 
 Rule = Callable[[Facts], Verdict | None]
@@ -86,6 +86,8 @@ def _modem_silent(facts: Facts) -> Verdict | None:
 def _weak_signal(facts: Facts) -> Verdict | None:
     """Report a poor radio link: answers with poor rate, loss or delay, explained by the signal."""
     short = [s.result for s in facts.short if s.metric not in PAGE_TIMES]
+    if facts.device_busy:
+        return None
     if facts.network.access == "cellular" and _weak(facts) and short and not facts.failed:
         return say(OPERATOR, "weak_signal", 0.9, short, facts.walks)
     return None
@@ -381,9 +383,9 @@ def _ping_unanswered(facts: Facts) -> Verdict | None:
     proof = [r for r in facts.answered if way(r.kind) not in (Way.ECHO, Way.NAME) and distance(r) >= farthest]
     if not proof:
         return say(UNCERTAIN, "uncertain", 0.0, silent, facts.answered, candidates=candidates.MIXED)
-    short = list({s.result.id: s.result for s in facts.short}.values())
+    short = _short(facts)
     if short:
-        return say(UNCERTAIN, "below_need", 0.3, short, silent, candidates=candidates.SLOW)
+        return say(UNCERTAIN, "below_need", 0.3, short, silent, candidates=_slow(facts))
     if not facts.beyond:
         return say(UNCERTAIN, "internet_not_tested", 0.3, silent, proof)
     return say(NONE, "icmp_filtered", 0.9, silent, proof)
@@ -393,19 +395,30 @@ def _all_answered(facts: Facts) -> Verdict | None:
     walked_out = bool(facts.walks) and facts.beyond is True
     if facts.failed or not (facts.answered or walked_out):
         return None
-    short = list({s.result.id: s.result for s in facts.short}.values())
+    short = _short(facts)
     half = [r for r in facts.answered if code(r) == "one_direction" and r not in short]
     if short or half:
-        return say(UNCERTAIN, "below_need", 0.3, [*short, *half], candidates=candidates.SLOW)
+        return say(UNCERTAIN, "below_need", 0.3, [*short, *half], candidates=_slow(facts))
     late = _opened_late(facts)
     if len(late) > 1:
-        return say(UNCERTAIN, "packets_lost", 0.5, late, facts.walks, candidates=candidates.LOST_OPENINGS)
+        busy = [candidates.DEVICE_BUSY] if all(was_busy(r) for r in late) else []
+        order = candidates.first(busy, candidates.LOST_OPENINGS)
+        return say(UNCERTAIN, "packets_lost", 0.5, late, facts.walks, candidates=order)
     if not facts.beyond:
         # a neighbour's answer says nothing of the internet, and no packet may have left this device
         return say(UNCERTAIN, "internet_not_tested", 0.3, facts.answered, facts.walks)
     degraded = any(r.outcome is Outcome.DEGRADED for r in facts.answered)
     healthy = say(NONE, "healthy", 0.9 if degraded or not facts.walks else 0.98, facts.answered, facts.walks)
     return Verdict(healthy.owner, healthy.cause, healthy.confidence, healthy.evidence)
+
+
+def _short(facts: Facts) -> list[Result]:
+    """Return what answered worse than needed, and rates that only a busy device made fall short."""
+    return list({s.result.id: s.result for s in (*facts.short, *facts.doubtful)}.values())
+
+
+def _slow(facts: Facts) -> Sequence[Candidate]:
+    return candidates.first([candidates.DEVICE_BUSY] if facts.device_busy else [], candidates.SLOW)
 
 
 def _opened_late(facts: Facts) -> list[Result]:

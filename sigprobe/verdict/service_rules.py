@@ -128,7 +128,9 @@ def slow(facts: Facts) -> Verdict | None:
     others = [r for r in facts.tls_fine if host_of(r) not in hosts]
     if len(hosts) != 1 or not others or not {s.metric for s in facts.short} <= PAGE_TIMES:
         return None
-    return say(UNCERTAIN, "slow_target", 0.5, late, others[:1], candidates=candidates.SLOW_HOST)
+    busy = [candidates.DEVICE_BUSY] if facts.device_busy else []
+    order = [*candidates.SLOW_HOST[:2], *busy, *candidates.SLOW_HOST[2:]]
+    return say(UNCERTAIN, "slow_target", 0.5, late, others[:1], candidates=order)
 
 
 def _loud(facts: Facts) -> list[Result]:

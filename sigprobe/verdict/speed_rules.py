@@ -11,7 +11,7 @@ from typing import Final
 from sigprobe.record.kinds import Way, is_number, measures_rate, way
 from sigprobe.record.result import Result, is_at_least
 from sigprobe.verdict import candidates
-from sigprobe.verdict.evidence import PAGE_TIMES, Facts, code, host_of
+from sigprobe.verdict.evidence import HEAVY_LOSS, PAGE_TIMES, Facts, code, host_of
 from sigprobe.verdict.verdict import LOCAL, OPERATOR, UNCERTAIN, Verdict, say
 
 OWN_TRAFFIC_BPS: Final = 300_000.0
@@ -20,7 +20,6 @@ QUEUE_MS: Final = 100.0
 QUEUE_SPREAD_MS: Final = 40.0
 LONG_WAY_MS: Final = 150.0
 """From here on, loss may also be caused by a full queue, so no owner is named for it."""
-HEAVY_LOSS: Final = 0.06
 OWN_SHARE: Final = 0.5
 """The share of the link's capacity from which on this device's own traffic explains waiting."""
 NEAR_LOSS: Final = 0.03

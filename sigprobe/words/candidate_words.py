@@ -24,6 +24,7 @@ CAUSES: Final[dict[str, str]] = {
     "site_loss": N_("packet loss in the local network"),
     "site_mtu": N_("packet size setting of the local router"),
     "others_here": N_("other users of this network"),
+    "device_busy": N_("this device itself, short of processor time"),
     "own_traffic": N_("other programs on this device"),
     "plan_limit": N_("speed limit of the data plan"),
     "clock_wrong": N_("wrong clock of this device"),
@@ -49,6 +50,7 @@ SETTLE: Final[dict[str, str]] = {
     "near_router": N_("repeat the test next to the router, or by cable"),
     "pause_others": N_("ask others to pause downloads and video"),
     "pause_own": N_("stop other programs on this device"),
+    "free_processor": N_("close other programs on this device and test again"),
     "open_browser": N_("open a web page in a browser"),
     "ask_centre": N_("ask the monitoring centre whether it works elsewhere"),
 }

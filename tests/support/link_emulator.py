@@ -102,6 +102,14 @@ class Link:
         """Processor seconds the relay has used: near one a second it is itself the bottleneck."""
         return float(self._ask({})["cpu_s"])
 
+    def lateness_s(self) -> tuple[float, int]:
+        """Return by how much the relay was late at worst, and how many packets were over 20 ms late.
+
+        A relay that is late had no processor: the link was not the one that was asked for.
+        """
+        found = self._ask({})
+        return float(found["late_s"]), int(found["late"])
+
     def _ask(self, order: dict[str, Any]) -> dict[str, Any]:
         assert self._relay.stdin is not None and self._relay.stdout is not None
         self._relay.stdin.write(json.dumps(order) + "\n")
@@ -124,14 +132,19 @@ def join_by_relay(
     mtu: int = 1500,
     seed: int = 1,
     congestion: str | None = None,
+    awake: bool = True,
 ) -> Iterator[Link]:
     """Join two namespaces that exist already: `10.88.<subnet>.1` and `.2`, `fd88:<subnet>::1` and `::2`.
 
     Both ends call their device `device`. `congestion` names the TCP congestion control of everything sent over
-    this link, at both ends (a metric of the route, so no program has to know).
+    this link, at both ends (a metric of the route, so no program has to know). `awake` keeps the processors from
+    sleeping, which delays of fractions of a millisecond need.
     """
     relay = subprocess.Popen(
-        [sys.executable, "-I", str(RELAY)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-I", "-S", str(RELAY), *(["awake"] if awake else [])],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert relay.stdin is not None and relay.stdout is not None
     four, six = f"10.88.{subnet}", f"fd88:{subnet:x}:"

@@ -29,6 +29,7 @@ IFF_NO_PI = 0x1000
 PR_SET_PDEATHSIG = 1
 PR_SET_TIMERSLACK = 29
 BURST = 64
+LATE_S = 0.02
 EARLY_S = 40e-6
 """What is due so soon goes out with what is due now: at high rates that spares most of the waking up."""
 
@@ -159,6 +160,19 @@ class Way:
         return self.trace[max(0, bisect_right(self.times, since) - 1)][1]
 
 
+class Lateness:
+    """Packets that left long after they were due, since this process had no processor."""
+
+    def __init__(self) -> None:
+        self.worst_s = 0.0
+        self.packets = 0
+
+    def add(self, seconds: list[float]) -> None:
+        """Count packets that are so late."""
+        self.worst_s = max(self.worst_s, *seconds)
+        self.packets += len(seconds)
+
+
 def tun(name: str, namespace: str, addresses: list[str], mtu: int) -> int:
     """Return a tun device inside a namespace; its file descriptor stays here."""
     fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
@@ -225,8 +239,11 @@ def relay(left: int, right: int, seed: int) -> None:
     number = 0
     clock, read, write, push, pop = time.perf_counter, os.read, os.write, heapq.heappush, heapq.heappop
     watched = (left, right, 0)
+    late = Lateness()
     while True:
         until = clock() + EARLY_S
+        if heap and until - heap[0][0] > LATE_S:
+            late.add([until - due for due, *_ in heap if until - due > LATE_S])
         while heap and heap[0][0] <= until:
             _, _, out, cell, packet = pop(heap)
             try:
@@ -239,7 +256,7 @@ def relay(left: int, right: int, seed: int) -> None:
         ready, _, _ = select.select(watched, (), (), max(0.0, heap[0][0] - clock()) if heap else None)
         for fd in ready:
             if fd == 0:
-                if not answer(names, heap):
+                if not answer(names, heap, late):
                     return
                 continue
             way = ways[fd]
@@ -260,7 +277,7 @@ def relay(left: int, right: int, seed: int) -> None:
                     push(heap, (due, number, way.out, cell, packet))
 
 
-def answer(names: dict[str, Way], heap: list[Waiting]) -> bool:
+def answer(names: dict[str, Way], heap: list[Waiting], late: Lateness) -> bool:
     """Obey one line from stdin; False when it is closed."""
     line = sys.stdin.readline()
     if not line:
@@ -270,13 +287,14 @@ def answer(names: dict[str, Way], heap: list[Waiting]) -> bool:
     for name, settings in order.get("set", {}).items():
         names[name].set(settings, now)
     report = {name: way.counts for name, way in names.items()}
-    print(json.dumps({"counts": report, "in_flight": len(heap), "cpu_s": time.process_time()}), flush=True)
+    told = {"counts": report, "in_flight": len(heap), "cpu_s": time.process_time()}
+    print(json.dumps({**told, "late_s": late.worst_s, "late": late.packets}), flush=True)
     return True
 
 
 def main() -> None:
     """Read the first line, make the devices, say so, relay."""
-    children = keep_awake()
+    children = keep_awake() if "awake" in sys.argv else []
     try:
         serve()
     finally:

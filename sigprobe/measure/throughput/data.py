@@ -17,6 +17,7 @@ class ThroughputData(TypedDict):
     less good of the two directions' reasons. `upload_counted_by`: `server` (bytes that arrived there), `tcp_info`
     (bytes acknowledged), `proxy` (bytes acknowledged by a proxy that keeps uploads until they are whole, so the rate
     is that of the way to it), `client` (the engine's own count). `retransmits` counts segments of the upload.
+    `device_busy`: the device was short of processor time meanwhile, so that its rates are lower bounds.
     """
 
     engine: str
@@ -39,6 +40,7 @@ class ThroughputData(TypedDict):
     upload_failure: str | None
     upload_counted_by: Literal["server", "tcp_info", "proxy", "client"] | None
     retransmits: int | None
+    device_busy: bool | None
 
 
 def empty_data(engine: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 from sigprobe.measure.kind import Kind, Measured
@@ -12,7 +13,18 @@ from sigprobe.record.result import Failure, Outcome
 
 
 def measure(options: Options, context: Context) -> Measured:
-    """Measure with the engine asked for. Raises nothing for a target that fails."""
+    """Measure with the engine asked for, and note whether the device had processor time for it.
+
+    Raises nothing for a target that fails.
+    """
+    watch = context.processor
+    mark = None if watch is None else watch.mark()
+    measured = _measure(options, context)
+    seen = None if watch is None or mark is None else watch.since(mark)
+    return replace(measured, data={**measured.data, "device_busy": None if seen is None else seen.busy})
+
+
+def _measure(options: Options, context: Context) -> Measured:
     data = empty_data(options.engine)
     if context.stop.is_set():
         return Measured(Outcome.SKIPPED, data, Failure("interrupted"))

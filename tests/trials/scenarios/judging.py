@@ -21,6 +21,7 @@ from sigprobe.record.result import (
     Target,
 )
 from sigprobe.verdict import decide
+from tests.trials.scenarios.forks import Forks
 from tests.trials.scenarios.scenario import Scenario
 from tests.trials.scenarios.world import World, new_world, run_test, running, scratch
 
@@ -39,6 +40,8 @@ class Judged:
     candidates: list[dict[str, Any]] = field(default_factory=list)
     results: list[dict[str, Any]] = field(default_factory=list)
     trouble: str | None = None
+    late: tuple[str, ...] = ()
+    """What shows that this machine was slow and not the network; empty where nothing was late."""
 
     @property
     def said(self) -> str:
@@ -84,11 +87,12 @@ class Judged:
         return None if self.right else "not right"
 
 
-def judge(scenario: Scenario, seed: int) -> Judged:
+def judge(scenario: Scenario, seed: int, forks: Forks | None = None, nice: int = 0) -> Judged:
     """Build a world, break it, run the probe, and compare."""
     try:
         with scratch() as folder:
             world = new_world(seed, folder)
+            world.forks, world.nice = forks, nice
             scenario.make(world)
             with running(world):
                 document = run_test(world)
@@ -106,13 +110,14 @@ def judge(scenario: Scenario, seed: int) -> Judged:
         float(said.get("confidence") or 0.0),
         list(said.get("candidates") or ()),
         document["results"],
+        late=tuple(world.late),
     )
 
 
-def judge_all(work: Iterable[tuple[Scenario, int]], side_by_side: int = 5) -> Iterator[Judged]:
-    """Run several worlds side by side, since each mostly waits."""
-    with ThreadPoolExecutor(side_by_side) as pool:
-        yield from pool.map(lambda item: judge(*item), list(work))
+def judge_all(work: Iterable[tuple[Scenario, int]], side_by_side: int = 5, nice: int = 0) -> Iterator[Judged]:
+    """Run several worlds side by side, since each mostly waits. `nice` is the priority of the probe."""
+    with Forks() as forks, ThreadPoolExecutor(side_by_side) as pool:
+        yield from pool.map(lambda item: judge(*item, forks, nice), list(work))
 
 
 def with_modem(record: dict[str, Any], world: World) -> Result:

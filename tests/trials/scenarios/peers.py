@@ -1,6 +1,7 @@
 """Serve a scenario's names and pages inside a namespace: `python peers.py < spec.json`.
 
-It prints `ready` and ends with its stdin.
+It prints `ready` and ends with its stdin. Its last line is how late it woke meanwhile, such as
+`{"worst_s": 0.1, "mean_s": 0.001}`.
 
 {"dns": [{"host": "198.51.100.1", "zone": {"a.example": ["198.51.100.7"], "b.example": "SERVFAIL"}}],
  "forward": [{"host": "127.0.0.53", "to": "198.51.100.1"}],
@@ -277,8 +278,27 @@ def serve_mute(spec: dict[str, Any]) -> None:
     threading.Thread(target=accept, daemon=True).start()
 
 
+class Lateness:
+    """How late a sleeping thread wakes: a peer without a processor answers late, as a slow link does."""
+
+    def __init__(self) -> None:
+        self.worst_s = self.sum_s = 0.0
+        self.count = 0
+        threading.Thread(target=self.watch, daemon=True).start()
+
+    def watch(self) -> None:
+        while True:
+            due = time.monotonic() + 0.05
+            time.sleep(0.05)
+            late_s = time.monotonic() - due
+            self.worst_s = max(self.worst_s, late_s)
+            self.sum_s += late_s
+            self.count += 1
+
+
 def main() -> None:
     spec = json.loads(sys.stdin.readline())
+    late = Lateness()
     for row in spec.get("dns", ()):
         serve_names(row)
     for row in spec.get("forward", ()):
@@ -291,6 +311,7 @@ def main() -> None:
         serve_proxy(row)
     print("ready", flush=True)
     sys.stdin.read()
+    print(json.dumps({"worst_s": late.worst_s, "mean_s": late.sum_s / max(1, late.count)}), flush=True)
 
 
 if __name__ == "__main__":

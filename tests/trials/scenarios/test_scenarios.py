@@ -1,11 +1,15 @@
 """Build the core scenarios once; `bench/verdict.py` runs all of them with many seeds.
 
 SIGPROBE_SCENARIOS=all runs every scenario here, SIGPROBE_SCENARIO_SEED another seed.
+
+The probe and its peers go before other processes (`NICE`). A verdict that does not fit is made again, once, only where
+the emulated network itself was late: then another network was measured than the one that was made.
 """
 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -25,10 +29,23 @@ SEED = int(os.environ.get("SIGPROBE_SCENARIO_SEED", "1"))
 CHOSEN = [s for s in SCENARIOS if s.core or os.environ.get("SIGPROBE_SCENARIOS") == "all"]
 
 
+SIDE_BY_SIDE = 16
+NICE = -10
+
+
 @pytest.fixture(scope="module")
 def judged() -> Iterator[dict[str, Judged]]:
-    """Provide all of them, several at a time, since each mostly waits."""
-    yield {found.scenario.name: found for found in judge_all([(s, SEED) for s in CHOSEN], side_by_side=8)}
+    """Provide all of them, many at a time, since each mostly waits."""
+    found = {one.scenario.name: one for one in judge_all([(s, SEED) for s in CHOSEN], SIDE_BY_SIDE, NICE)}
+    yield found | again(found)
+
+
+def again(found: dict[str, Judged]) -> dict[str, Judged]:
+    """Judge those again whose network was late, with a note of what was said first."""
+    late = [one for one in found.values() if one.fault is not None and one.late]
+    for one in late:
+        warnings.warn(f"{one.scenario.name}: {one.said} on a late network: {'; '.join(one.late)}", stacklevel=2)
+    return {one.scenario.name: one for one in judge_all([(o.scenario, o.seed) for o in late], 4, NICE)} if late else {}
 
 
 @pytest.mark.parametrize("scenario", CHOSEN, ids=lambda s: s.name)

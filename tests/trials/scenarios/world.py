@@ -13,6 +13,7 @@ import functools
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,17 +23,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import trustme
 
 from tests.support.link_emulator import Link, Way, join_by_relay
 from tests.support.netns import Namespace, namespace
+from tests.trials.scenarios.forks import Forks
 
 PEERS = Path(__file__).with_name("peers.py")
 FORWARDER = "127.0.0.53"
 SERVICES = ("sirekap", "info", "kpu")
 SECURE_NAME = "dns.reference.example"
+RELAY_LATE_S: Final = 0.06
+PEER_LATE_S: Final = 0.25
+TEST_S: Final = 180
+PEER_LATE_MEAN_S: Final = 0.015
+"""From here on, a machine without processor time looks like another network than the one that was made."""
 
 
 @dataclass
@@ -74,6 +81,10 @@ class World:
     background: list[tuple[str, list[str]]] = field(default_factory=list)
     trust: trustme.CA | None = None
     modem: dict[str, Any] | None = None  # tags put in place of what no modem here can tell
+    stopped: float = 0.0  # the share of time in which the probe's process is stopped, as by a limit of its container
+    forks: Forks | None = None  # starts processes quickly
+    nice: int = 0  # the probe's priority
+    late: list[str] = field(default_factory=list)  # what shows that this machine, not the link, was slow
 
     @property
     def device(self) -> Namespace:
@@ -161,9 +172,17 @@ def running(world: World) -> Iterator[World]:
         number = world.rng.randrange(1, 250)
         world.wire = stack.enter_context(
             join_by_relay(
-                world.gate, world.isp, up=world.up, down=world.down, subnet=number, device="wan0", seed=world.seed
+                world.gate,
+                world.isp,
+                up=world.up,
+                down=world.down,
+                subnet=number,
+                device="wan0",
+                seed=world.seed,
+                awake=False,
             )
         )
+        stack.callback(_note_lateness, world)
         if world.carrier:
             _shared_range(world, number)
         _route(world)
@@ -175,14 +194,14 @@ def running(world: World) -> Iterator[World]:
         lines = [f"{address} {name}" for name, address in world.hosts.items()]
         (etc / "hosts").write_text("\n".join(["127.0.0.1 localhost", *lines, ""]))
         for label, spec in _peers(world).items():
-            stack.enter_context(_process(world.spaces[label].command(sys.executable, str(PEERS)), json.dumps(spec)))
+            stack.enter_context(_serving(world, label, spec))
         if world.quiet:
             world.isp.drop("icmp type echo-request")
             world.isp.drop("icmp type time-exceeded", "output")
         for change in world.after:
             change(world)
         for label, command in world.background:
-            stack.enter_context(_process(world.spaces[label].command(*command), None))
+            stack.enter_context(_process(world.spaces[label].command("nice", "-n", "-20", *command)))
         yield world
 
 
@@ -301,31 +320,59 @@ def _peers(world: World) -> dict[str, dict[str, Any]]:
 
 
 @contextmanager
-def _process(command: list[str], first_line: str | None) -> Iterator[None]:
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL if first_line is None else None,
-        text=True,
-    )
-    assert process.stdin is not None and process.stdout is not None
+def _process(command: list[str]) -> Iterator[None]:
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        if first_line is not None:
-            process.stdin.write(first_line + "\n")
-            process.stdin.flush()
-            if process.stdout.readline().strip() != "ready":
-                raise RuntimeError(f"{command} did not start")
         yield
     finally:
-        with suppress(BrokenPipeError):
-            process.stdin.close()
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def _serving(world: World, label: str, spec: dict[str, Any]) -> Iterator[None]:
+    """Run the peers of one namespace, ahead of other processes: they need little time, and need it at once."""
+    with contextlib.ExitStack() as stack:
+        to_read, to_write = os.pipe()
+        from_read, from_write = os.pipe()
+        orders, said = stack.enter_context(os.fdopen(to_write, "w")), stack.enter_context(os.fdopen(from_read))
+        end = _started(world, label, to_read, from_write)
+        os.close(to_read)
+        os.close(from_write)
+        stack.callback(end)
+        print(json.dumps(spec), file=orders, flush=True)
+        if said.readline().strip() != "ready":
+            raise RuntimeError(f"the peers of {label} did not start")
+        yield
+        orders.close()
+        late = json.loads(said.readline() or "{}")
+        if late.get("worst_s", 0) >= PEER_LATE_S or late.get("mean_s", 0) >= PEER_LATE_MEAN_S:
+            world.late.append(f"peers of {label}: {late['worst_s']:.3f} s at worst, {late['mean_s']:.4f} s on average")
+
+
+def _started(world: World, label: str, stdin: int, stdout: int) -> Callable[[], object]:
+    """Start the peers of one namespace; what is returned waits for their end."""
+    space = world.spaces[label]
+    if world.forks is not None:
+        child = world.forks.start({"run": "peers", "namespace": space.name, "nice": -20}, stdin, stdout, 2)
+        return lambda: child.end(3)
+    process = subprocess.Popen(space.command(sys.executable, str(PEERS)), stdin=stdin, stdout=stdout)
+
+    def end() -> None:
         try:
-            process.wait(0.5 if first_line is None else 3)
+            process.wait(3)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        process.stdout.close()
+
+    return end
+
+
+def _note_lateness(world: World) -> None:
+    assert world.wire is not None
+    worst_s, packets = world.wire.lateness_s()
+    if worst_s >= RELAY_LATE_S:
+        world.late.append(f"link: {worst_s:.3f} s at worst, {packets} packets over 20 ms late")
 
 
 def _remove(folder: Path) -> None:
@@ -396,29 +443,82 @@ def run_test(world: World) -> dict[str, Any]:
     bundle = world.folder / "ca.pem"
     (world.trust or authority()).cert_pem.write_to_path(str(bundle))
     config = write_config(world)
-    script = f'mount --bind "{bundle}" "{certifi.where()}" && '
-    if world.forwarder:
+    place = "/run/systemd/resolve/resolv.conf"
+    request = {
+        "run": "probe",
+        "namespace": world.device.name,
+        "arguments": ["test", "--json", "--no-upload", "--config", str(config)],
+        "binds": {certifi.where(): str(bundle)},
         # what systemd-resolved writes of the servers behind it, in a /run of this process's own
-        place = "/run/systemd/resolve"
-        script += (
-            f"mount -t tmpfs none /run && mkdir -p {place} && echo nameserver {world.resolver} >{place}/resolv.conf && "
-        )
-    script += 'exec "$@"'
-    command = [sys.executable, "-m", "sigprobe", "test", "--json", "--no-upload", "--config", str(config)]
+        "written": {place: f"nameserver {world.resolver}\n"} if world.forwarder else {},
+        "env": {"HOME": str(world.folder), "LC_ALL": "C.UTF-8", **world.env},
+        "nice": world.nice,
+    }
     with _changing(world):
-        done = subprocess.run(
-            world.device.command("sh", "-c", script, "sh", *command),
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=180,
-            check=False,
-            env={**os.environ, "HOME": str(world.folder), "LC_ALL": "C.UTF-8", **world.env},
-        )
-    if done.returncode:
-        raise RuntimeError(f"sigprobe test: {done.returncode}\n{done.stderr}\n{done.stdout}")
-    document: dict[str, Any] = json.loads(done.stdout)
+        code, said, wrong = _forked(world, request) if world.forks and not world.env else _executed(world, request)
+    if code:
+        raise RuntimeError(f"sigprobe test: {code}\n{wrong}\n{said}")
+    document: dict[str, Any] = json.loads(said)
     return document
+
+
+def _forked(world: World, request: dict[str, Any]) -> tuple[int, str, str]:
+    assert world.forks is not None
+    with (world.folder / "stdout").open("w+") as said, (world.folder / "stderr").open("w+") as wrong:
+        with Path(os.devnull).open() as nothing:
+            child = world.forks.start(request, nothing.fileno(), said.fileno(), wrong.fileno())
+        with _limited(world, child.pid):
+            code = child.end(TEST_S)
+        return code, (world.folder / "stdout").read_text(), (world.folder / "stderr").read_text()
+
+
+def _executed(world: World, request: dict[str, Any]) -> tuple[int, str, str]:
+    """Run the program itself, as `python -m sigprobe`: a preloaded library needs that."""
+    script = "".join(f'mount --bind "{source}" "{final}" && ' for final, source in request["binds"].items())
+    for final, text in request["written"].items():
+        folder = Path(final).parent
+        script += f'mount -t tmpfs none /run && mkdir -p {folder} && printf %s "{text}" >{final} && '
+    script += 'exec "$@"'
+    probe = ["nice", "-n", str(world.nice), sys.executable, "-m", "sigprobe", *request["arguments"]]
+    with subprocess.Popen(
+        world.device.command("sh", "-c", script, "sh", *probe),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **request["env"]},
+    ) as process:
+        try:
+            with _limited(world, process.pid):
+                said, wrong = process.communicate(timeout=TEST_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+    return process.returncode, said, wrong
+
+
+@contextmanager
+def _limited(world: World, pid: int) -> Iterator[None]:
+    """Stop the probe's process for a share of the time, as a container's limit does."""
+    over = threading.Event()
+
+    def limit() -> None:
+        while not over.wait(0.1 * (1 - world.stopped)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+            over.wait(0.1 * world.stopped)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    thread = threading.Thread(target=limit, daemon=True)
+    if world.stopped:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        if world.stopped:
+            thread.join()
 
 
 @contextmanager
