@@ -64,8 +64,7 @@ def _stations(buffer: Buffer, file: Path | None) -> list[Station]:
     if file is None:
         stations = lists.kept(queue, kept_tps)
         if not stations:
-            command = "sigprobe status --coverage --list tps.csv"
-            raise CommandError(sentences.code_text("list_missing", command=command))
+            raise CommandError(sentences.code_text("list_missing"))
         return stations
     stations = lists.read_file(file, read_tps)
     path = lists.keep(queue, stations)

@@ -43,7 +43,7 @@ class Examined(CommandResult):
         lines = [
             DoctorLine(f.name, f.state, f.detail, _fix(f), f.technical if screen.verbose else None) for f in self.found
         ]
-        text = doctor_text(lines, ascii=screen.ascii, plain=screen.plain)
+        text = doctor_text(lines, width=screen.width, ascii=screen.ascii, plain=screen.plain)
         return text + _("Log file: {path}").format(path=locations.log_file())
 
     def document(self) -> Json:

@@ -39,7 +39,7 @@ def drive(
     metres: Annotated[
         float | None,
         typer.Option(
-            "--metres", metavar="M", min=10, help=N_("Metres between points; with --every, what comes first counts.")
+            "--metres", metavar="M", min=10, help=N_("Metres between points; with --every, whichever comes first.")
         ),
     ] = None,
     length: Annotated[

@@ -85,6 +85,9 @@ def init(
     elif not tps and not site:
         raise _refusal(_("the place is missing: give --tps NUMBER, or --site NAME."))
     problems = new.faults(answers)
+    if any(problem.key.startswith("upload.") for problem in problems):
+        # the speed test has the collector's address, so its mistake is the same one
+        problems = [problem for problem in problems if not problem.key.startswith("targets[")]
     if problems:
         raise _refusal(*(_by_flag(problem.key, problem.message, problem.hint) for problem in problems))
     answers = replace(answers, tps_id=_plain_tps(answers.tps_id) or answers.tps_id)
@@ -123,6 +126,7 @@ def _ask_all(answers: Answers, path: Path) -> Answers:
             answers,
             ("url",),
             lambda text: {"collector": _with_slash(text)},
+            offer=_meant_address,
         )
     if answers.collector and not answers.token_file:
         suggestion = str(path.absolute().parent / "token")
@@ -168,6 +172,13 @@ def _meant_tps(text: str, *, passes: bool) -> str | None:
     code = places.meant_as_tps(text) or ""
     found = (code,) if code != text and places.place(code).known and len(code) == 13 else places.near_misses(code)
     return found[0] if len(found) == 1 else None
+
+
+def _meant_address(text: str, *, passes: bool) -> str | None:
+    """Return the address with the scheme that it lacks."""
+    from sigprobe.config.model import with_scheme
+
+    return None if passes else with_scheme(_with_slash(text))
 
 
 def _meant_position(text: str, tps_id: str | None, *, passes: bool) -> str | None:

@@ -36,6 +36,7 @@ class Stored(CommandResult):
             [ListedResult(json.loads(row.line), row.state.name.lower()) for row in rows],
             chosen=bool(self.states),
             zone=places.zone(self.loaded.config.probe.tps_id),
+            width=screen.width,
             ascii=screen.ascii,
             plain=screen.plain,
         )

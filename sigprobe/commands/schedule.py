@@ -32,7 +32,7 @@ app = typer.Typer(no_args_is_help=True)
 class Scheduled(CommandResult):
     """What was installed, shown or removed, line by line, and what went wrong."""
 
-    shown: list[str] = field(default_factory=list)
+    shown: list[tuple[str, bool]] = field(default_factory=list)
     notes: list[Message] = field(default_factory=list)
     code: int = DONE
 
@@ -42,8 +42,12 @@ class Scheduled(CommandResult):
         return self.code
 
     def show(self, text: str) -> None:
-        """Add a line of the result."""
-        self.shown.append(text)
+        """Add a sentence of the result; it is wrapped for the screen."""
+        self.shown.append((text, True))
+
+    def show_unchanged(self, text: str) -> None:
+        """Add a text to be copied, such as a crontab line or a unit file."""
+        self.shown.append((text, False))
 
     def warn(self, text: str, *, error: bool = True) -> None:
         """Add a message for stderr."""
@@ -61,7 +65,10 @@ class Scheduled(CommandResult):
 
     def text(self, screen: Screen) -> str:
         """Return the lines in their order."""
-        return "\n".join(self.shown)
+        from sigprobe.render.words import fold
+
+        folded = not screen.plain
+        return "\n".join(fold(text, screen.width) if prose and folded else text for text, prose in self.shown)
 
 
 SystemOption = Annotated[
@@ -140,7 +147,7 @@ def show(*, config: options.ConfigOption = None, system: SystemOption = None) ->
         else:
             if line is not None:
                 found.add((whole, CRON))
-                done.show(_("crontab: {line}").format(line=line))
+                done.show_unchanged(_("crontab: {line}").format(line=line))
     if not found:
         _show_offer(loaded, whole, done)
     done.show(sentences.data_plan(loaded, loaded.config.schedule.every_min))
@@ -162,13 +169,13 @@ def _show_offer(loaded: Loaded, whole: bool, done: Scheduled) -> None:
         _show_units(_setup(loaded, whole, agent=False), done)
     elif shutil.which("crontab") is not None:
         done.show(_("Nothing is installed. sigprobe schedule install would write this line into the crontab:"))
-        done.show(_cron_line(loaded))
+        done.show_unchanged(_cron_line(loaded))
     else:
         done.show(
             _("Nothing is installed. sigprobe schedule install would write nothing: no systemd and no cron here.")
         )
         done.show(_("For another scheduler, the line is:"))
-        done.show(_cron_line(loaded))
+        done.show_unchanged(_cron_line(loaded))
         done.show(_("To run tests automatically, keep this running: sigprobe agent"))
 
 
@@ -286,7 +293,7 @@ def _install_units(setup: Setup, done: Scheduled, *, dry_run: bool) -> None:
     if dry_run:
         _show_units(setup, done)
         for command in setup.commands():
-            done.show(_("Would run: {command}").format(command=shlex.join(command)))
+            done.show_unchanged(_("Would run: {command}").format(command=shlex.join(command)))
         return
     timers.install(setup)
     done.show(_("Installed: {names}").format(names=", ".join(map(str, setup.units))))
@@ -294,7 +301,7 @@ def _install_units(setup: Setup, done: Scheduled, *, dry_run: bool) -> None:
 
 def _show_units(setup: Setup, done: Scheduled) -> None:
     for path, text in setup.units.items():
-        done.show(f"# {path}\n{text}")
+        done.show_unchanged(f"# {path}\n{text}")
 
 
 def _cron_line(loaded: Loaded) -> str:
@@ -315,10 +322,10 @@ def _install_cron(loaded: Loaded, done: Scheduled, *, dry_run: bool) -> None:
     before = timers.read_crontab()
     after = timers.with_block(before, line)
     if dry_run:
-        done.show(_("Would be in the crontab: {line}").format(line=line))
+        done.show_unchanged(_("Would be in the crontab: {line}").format(line=line))
         return
     timers.write_crontab(before, after)
-    done.show(_("In the crontab: {line}").format(line=line))
+    done.show_unchanged(_("In the crontab: {line}").format(line=line))
 
 
 def _fail(done: Scheduled, error: Exception) -> None:

@@ -32,7 +32,7 @@ class Status(CommandResult):
         """One line a value, and the next command."""
         from sigprobe.render.status import status_text
 
-        return status_text(self.view, ascii=screen.ascii, plain=screen.plain)
+        return status_text(self.view, width=screen.width, ascii=screen.ascii, plain=screen.plain)
 
     def document(self) -> Json:
         """The same for programs."""

@@ -124,8 +124,8 @@ VERBS: Final[dict[str, Verb]] = {
     "explain": Verb(
         "sigprobe.commands.explain",
         "explain",
-        N_("Explain a code such as SP-NET-01."),
-        ("sigprobe explain SP-NET-01",),
+        N_("Explain a code such as SP-NET-01, or a kind of check such as ping."),
+        ("sigprobe explain SP-NET-01", "sigprobe explain ping"),
     ),
     "collector": Verb(
         "sigprobe.commands.collector",

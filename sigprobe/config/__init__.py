@@ -83,11 +83,11 @@ def load(
         slips = " ".join(environment.read(Config, environ).warnings)
         raise ConfigError([Problem(str(place), None, None, "", message, slips)], missing=True)
     named = path is None and bool(environ.get("SIGPROBE_CONFIG"))
-    return parse(_read_file(found, named=named), found, environ)
+    return parse(_read_file(found, named=named, by_flag=path is not None), found, environ)
 
 
-def _read_file(path: Path, *, named: bool) -> bytes:
-    """Read the file; `named` tells that SIGPROBE_CONFIG names it. Raises ConfigError."""
+def _read_file(path: Path, *, named: bool, by_flag: bool) -> bytes:
+    """Read the file that SIGPROBE_CONFIG (`named`) or `--config` (`by_flag`) names. Raises ConfigError."""
     name = masked(str(path))
     hint = _("SIGPROBE_CONFIG names this file; correct it, or unset it.") if named else ""
     try:
@@ -98,7 +98,8 @@ def _read_file(path: Path, *, named: bool) -> bytes:
             return stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
         message = _("this file does not exist.")
-        raise ConfigError([Problem(name, None, None, "", message, hint)], missing=True) from None
+        shown = name if by_flag else ""
+        raise ConfigError([Problem(name, None, None, "", message, hint)], missing=True, named=shown) from None
     except PermissionError:
         message = _("you are not allowed to read this file.")
         raise ConfigError([Problem(name, None, None, "", message, hint)]) from None

@@ -78,6 +78,17 @@ def _web_address(text: str) -> tuple[str, str]:
     return parts.scheme, host
 
 
+def with_scheme(text: str) -> str | None:
+    """Return an address with the scheme that it lacks: http on this device, https elsewhere; None where it has one."""
+    if "://" in text:
+        return None
+    try:
+        scheme, host = _web_address(f"http://{text}")
+    except PydanticCustomError:
+        return None
+    return f"{scheme}{'' if is_loopback(host) else 's'}://{text}" if "." in host or is_loopback(host) else None
+
+
 def _collector_url(text: str) -> str:
     scheme, host = _web_address(text)
     if "?" in text or "#" in text:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sigprobe.config import Problem, parse
-from sigprobe.config.problems import ConfigError
+from sigprobe.config.problems import ConfigError, shown
 from sigprobe.files.atomic import write_whole
 from sigprobe.files.tokens import looks_like_token
 from sigprobe.places.position_messages import position_doubt
@@ -85,6 +85,9 @@ def _slips(answers: Answers, said: set[str]) -> Iterator[Problem]:
         if looks_like_token(text.strip("/")):
             message = _("this looks like a token, which does not belong here.")
             yield Problem("init", None, None, f"probe.{name}", message)
+        elif name in ("site", "operator") and re.match(r"~?/|\.{1,2}/|[A-Za-z]:\\|[A-Za-z]+://", text):
+            message = _("{value} is a path or a web address, which does not belong here.")
+            yield Problem("init", None, None, f"probe.{name}", message.format(value=shown(text)))
     if answers.lat is not None and answers.lon is not None and not said & {"location.fixed.lat", "location.fixed.lon"}:
         tps_id = answers.tps_id if re.fullmatch("[0-9]{13}", answers.tps_id) else None
         if tps_id is not None and slip(answers.lat, answers.lon, tps_id) is not None:

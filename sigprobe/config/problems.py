@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -41,10 +42,12 @@ class Problem:
 class ConfigError(Exception):
     """Raised for an unusable configuration. `problems` holds every error."""
 
-    def __init__(self, problems: Sequence[Problem], *, missing: bool = False) -> None:
+    def __init__(self, problems: Sequence[Problem], *, missing: bool = False, named: str = "") -> None:
         self.problems = tuple(problems)
         self.missing = missing
-        """True when there is no file at all, so that `init` is the way on."""
+        """True when there is no file at all, so that `init` is the next command."""
+        self.named = named
+        """The missing file, if `--config` named it."""
         super().__init__(self.render())
 
     def render(self) -> str:
@@ -53,9 +56,12 @@ class ConfigError(Exception):
 
 
 def report(error: ConfigError) -> str:
-    """Return what a command prints on stderr: every problem, then one sentence with its code and the way on."""
+    """Return what a command prints on stderr: every problem, and one sentence with its code and the next command."""
     code = CODES["config_missing" if error.missing else "config_invalid"]
-    return f"{error.render()}\n{_(code.sentence)} {_(code.advice)} [{code.screen}]"
+    command = shlex.join(["sigprobe", "init", "--config", error.named]) if error.named else ""
+    advice = _("Run: {command}").format(command=command) if command else _(code.advice)
+    summary = f"{_(code.sentence)} {advice} [{code.screen}]"
+    return f"{summary}\n{error.render()}" if error.missing else f"{error.render()}\n{summary}"
 
 
 def dotted(key: Key) -> str:
@@ -71,5 +77,12 @@ def shown(value: Any, limit: int = 60) -> str:
     if isinstance(value, str) and (looks_like_token(value) or masked(value) != value):
         value = "***"
     text = json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, int | float):
+        return shortened(text, limit)  # a token has letters; unquoted digits are a number
     text = _USERINFO.sub("//…@", _WORD.sub(lambda word: "***" if looks_like_token(word[0]) else word[0], text))
+    return shortened(text, limit)
+
+
+def shortened(text: str, limit: int = 60) -> str:
+    """Return a text of at most `limit` characters."""
     return text if len(text) <= limit else text[: limit - 1] + "…"

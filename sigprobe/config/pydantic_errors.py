@@ -5,22 +5,24 @@ Pydantic's own messages are English and made for programmers; none of them reach
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from sigprobe.config import fields
+from sigprobe.config.model import with_scheme
 from sigprobe.config.problems import Key, Problem, dotted, shown
 from sigprobe.config.read import Spot, Tree
 from sigprobe.measure import KINDS
 from sigprobe.places.position_messages import position_doubt
 from sigprobe.places.tps_messages import suggestion
+from sigprobe.record.messages import MessageError
 from sigprobe.words.i18n import N_, _
+from sigprobe.words.similar import similar
 
 _SENTENCES: Final[Mapping[str, str]] = {
     "tps_empty": N_("the TPS number is empty."),
@@ -34,8 +36,8 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "tps_number": N_("{value} is not a TPS number: the last three digits cannot be 000."),
     "relative_path": N_("{value} is not an absolute path; begin with /, because timers start in another directory."),
     "secret_as_path": N_(
-        "this is a secret itself. Put it into a file that only you can read (chmod 600), and write the path of that "
-        "file here."
+        "this is the secret itself, not the path of a file. Save it in a file that only you can read (chmod 600), and "
+        "write the path of that file here."
     ),
     "url": N_("{value} is not a web address."),
     "url_userinfo": N_("a web address cannot contain a user name or password; put a token into token_file."),
@@ -159,26 +161,64 @@ def _problem(error: ErrorDetails, key: Key, root: Any, top: type[BaseModel], pla
         return places.problem(key, _("is missing."), hint)
     hint = (_meant_position(key, root) if kind in _BOUNDS else "") or hint
     if kind in _TYPES or kind in _BOUNDS:
+        spot = places.spot(key)
+        if key[-1:] == ("tps_id",) and spot is not None and re.search(r"[eE.]", spot.written or ""):
+            message = _("{written} is a TPS number that a spreadsheet has shortened; its last digits are lost.")
+            lost = _("Type all 13 digits, in quotes, for example: {example}").format(example='tps_id: "3273011001005"')
+            return places.problem(key, message.format(written=spot.written), lost)
+        if field is not None and field.is_text and not fields.choices_of(field) and spot is not None:
+            unquoted = _still_wrong(key, value, spot, root, top)
+            if unquoted is not None:
+                return _problem(unquoted, key, _with(root, key, spot.written), top, places)
         return places.problem(key, *_wrong_type(key, value, field, hint, places.spot(key)))
     context = error.get("ctx", {})
     say: Callable[[str], str] = lambda sentence: _(sentence).format(value=shown(value))  # noqa: E731
     if kind in _SENTENCES:
         if "https" in context:
             hint = _("For example: {example}").format(example=f"{key[-1]}: {shown(context['https'], 200)}")
+        if kind == "url":
+            hint = _meant_address(value) or hint
         meant = suggestion(value) if kind.startswith("tps_") and isinstance(value, str) else ""
         return places.problem(key, f"{say(_SENTENCES[kind])} {meant}".rstrip(), hint)
     if kind == "string_pattern_mismatch" and context.get("pattern") in _PATTERNS:
         return places.problem(key, say(_PATTERNS[context["pattern"]]), hint)
     if kind in ("string_too_short", "string_too_long", "too_short", "too_long"):
         return places.problem(key, _length(kind, value, context), hint)
-    reason = str(context["error"]) if "error" in context else ""
-    if reason:
-        # a kind's own rule; kinds know no languages, so their reason is a technical detail behind our sentence
-        if isinstance(value, dict):
-            return places.problem(key, _("these keys do not fit together ({reason}).").format(reason=_(reason)))
-        message = _("{value} is not allowed here ({reason}).")
-        return places.problem(key, message.format(value=shown(value), reason=_(reason)), hint)
+    rule = context.get("error")
+    if isinstance(rule, MessageError):
+        values = {"value": value} | rule.values
+        message = _(rule.message).format(**{name: shown(value) for name, value in values.items()})
+        meant = _meant_address(value) if isinstance(value, str) and key[-1:] == ("url",) else ""
+        return places.problem(key, message, meant or ("" if isinstance(value, dict) else hint))
     return places.problem(key, _("{value} is not allowed here.").format(value=shown(value)), hint)
+
+
+def _meant_address(text: str) -> str:
+    """Return the question after an address without http:// or https://; empty if that does not make it one."""
+    meant = with_scheme(text)
+    return "" if meant is None else _("Did you mean {names}?").format(names=shown(meant, 200))
+
+
+def _still_wrong(key: Key, value: Any, spot: Spot, root: Any, top: type[BaseModel]) -> ErrorDetails | None:
+    """Return what is wrong with a number or yes-or-no value even if it stands in quotes; None if quotes help."""
+    if not isinstance(value, bool | int | float) or spot.written is None:
+        return None
+    quoted = _with(root, key, spot.written)
+    try:
+        top.model_validate_json(json.dumps(quoted))
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False)
+        return next((found for found in details if _locate(found, quoted) == key), None)
+    return None
+
+
+def _with(root: Any, key: Key, value: Any) -> Any:
+    """Return a copy of the settings with another value at `key`."""
+    if not key:
+        return value
+    copy: Any = root.copy()
+    copy[key[0]] = _with(root[key[0]], key[1:], value)
+    return copy
 
 
 def _meant_position(key: Key, root: Any) -> str:
@@ -218,10 +258,6 @@ def _wrong_type(key: Key, value: Any, field: fields.Field | None, hint: str, spo
         # quotes would not help: the word itself is not allowed
         message = _("must be {allowed}, not {value}.").format(allowed=allowed, value=spot.written if spot else value)
         return message, _("For example: {example}").format(example=f"{key[-1]}: {words[0]}")
-    if key[-1:] == ("tps_id",) and spot is not None and re.search(r"[eE.]", spot.written or ""):
-        message = _("{written} is a TPS number that a spreadsheet has shortened; its last digits are lost.")
-        lost = _("Type all 13 digits, in quotes, for example: {example}").format(example='tps_id: "3273011001005"')
-        return message.format(written=spot.written), lost
     if field.is_text and scalar and spot is not None and spot.written is not None:
         quoted = json.dumps(spot.written, ensure_ascii=False)
         named = f"{key[-1]}: {quoted}" if isinstance(key[-1], str) else quoted
@@ -234,7 +270,7 @@ def _wrong_type(key: Key, value: Any, field: fields.Field | None, hint: str, spo
     message = _("must be {allowed}, not {value}.").format(allowed=allowed, value=shown(value))
     choices = [str(choice) for choice in fields.choices_of(field)]
     if choices and isinstance(value, str):
-        near = difflib.get_close_matches(value.lower(), choices, 1)
+        near = similar(value, choices)
         return message, _("Did you mean {name}?").format(name=near[0]) if near else hint
     return message, hint
 
@@ -260,7 +296,7 @@ def _kind_problem(key: Key, root: Any, top: type[BaseModel], places: Places) -> 
         return places.problem(key, _("is missing; it must be {allowed}.").format(allowed=allowed), hint)
     if value in KINDS:
         return places.problem(key, _("path is part of every test and cannot be configured."), _("Remove this entry."))
-    near = difflib.get_close_matches(str(value).lower(), kinds, 1)
+    near = similar(str(value), kinds)
     hint = _("Did you mean {name}?").format(name=near[0]) if near else ""
     message = _("must be {allowed}, not {value}.").format(allowed=allowed, value=shown(value))
     return places.problem(key, message, hint)
@@ -271,7 +307,7 @@ def _unknown(key: Key, root: Any, top: type[BaseModel]) -> tuple[str, str]:
     model = parent.model(_at(root, key[:-1])) if parent is not None else None
     names = list(model.model_fields) if model is not None else []
     name = str(key[-1])
-    near = difflib.get_close_matches(name.lower().replace("-", "_"), names, 1)
+    near = similar(name.replace("-", "_"), names)
     if near:
         return _("unknown key."), _("Did you mean {name}?").format(name=near[0])
     homes = [dotted(place) for place in fields.places_of(top, name) if place != key[:-1]]

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import yaml
 
-from sigprobe.config.problems import Key, Problem, dotted, shown
+from sigprobe.config.problems import Key, Problem, dotted, shortened, shown
 from sigprobe.record.text_encoding import decode
 from sigprobe.words.i18n import _
 
@@ -216,7 +216,7 @@ class _Walk:
             self.problem(node, key, _("{value} is not a finite number.").format(value=shown(node.value)))
         elif isinstance(value, int) and abs(value) >= 2**63:
             # quotes would make it a text, which no number may be
-            self.problem(node, key, _("{value} is too large a number.").format(value=shown(node.value)))
+            self.problem(node, key, _("{value} is too large a number.").format(value=shortened(f'"{node.value}"')))
         elif isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
             self.problem(node, key, _("a character that is not allowed in a text file."))
         else:

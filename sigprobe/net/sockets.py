@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sigprobe.net.limits import Deadline
+from sigprobe.record.messages import N_, MessageError
 
 SLICE_S: Final = 0.1
 """The longest single wait in the kernel, so that a stop is seen soon."""
@@ -124,18 +125,24 @@ _LABEL: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
 
 def ascii_hostname(name: str) -> str:
-    """Return a host name as it is asked for: punycode for other scripts, no final dot. Raises ValueError for none."""
+    """Return a host name as it is asked for: punycode for other scripts, no final dot. Raises MessageError for none."""
+    wrong = MessageError(
+        N_(
+            "{value} is not a host name: it takes letters, digits, hyphens and underscores between dots, at most 63 "
+            "characters each and 253 in all."
+        )
+    )
     host = name
     if not name.isascii():
         import idna
 
         try:
             host = idna.encode(name, uts46=True).decode("ascii")
-        except idna.IDNAError as error:
-            raise ValueError(f"not a host name: {error}") from error
+        except idna.IDNAError:
+            raise wrong from None
     host = host.removesuffix(".")
     if not 1 <= len(host) <= 253 or not all(_LABEL.fullmatch(label) for label in host.split(".")):
-        raise ValueError("not a host name: labels of letters, digits, - and _, at most 63 characters each, 253 in all")
+        raise wrong
     return host
 
 

@@ -10,22 +10,28 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit, urlunsplit
 from pydantic import AfterValidator, Field
 
 from sigprobe.net import sockets
+from sigprobe.record.messages import N_, MessageError
 
 MAX_REDIRECTS: Final = 20
 """As many as browsers follow."""
 
 
 def check_url(url: str) -> SplitResult:
-    """Split a URL a check may ask for: http or https, a host, no user or password. Raises ValueError."""
+    """Split a URL a check may ask for: http or https, a host, no user or password. Raises MessageError."""
     if re.search(r"[\x00-\x20\x7f\\]", url):
-        raise ValueError("url must hold no spaces, control characters or backslashes")
-    parts = urlsplit(url)
+        raise MessageError(N_("{value} is not a web address: it has spaces, control characters or backslashes."))
+    wrong = MessageError(N_("{value} is not a web address: it needs a host name, and a port from 1 to 65535 if any."))
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise wrong from None
     if parts.scheme not in ("http", "https"):
-        raise ValueError("url must start with http:// or https://")
+        raise MessageError(N_("{value} is not a web address: it must start with http:// or https://."))
     if "@" in parts.netloc:
-        raise ValueError("url must hold no user name or password")
-    if not parts.hostname or (parts.port is not None and not 1 <= parts.port <= 65535):
-        raise ValueError("url must name a host, and a port of 1 to 65535 if any")
+        raise MessageError(N_("a web address of a target cannot contain a user name or password."))
+    if not parts.hostname or port == 0:
+        raise wrong
     if not sockets.is_ip(parts.hostname):
         sockets.ascii_hostname(parts.hostname)
     return parts

@@ -122,9 +122,12 @@ class KindInfo:
     `named` is false where a target's name says nothing. `phases` are the steps of the live line. `curve` is the key of
     a series that is drawn beside the number. `in_drive`: light enough to be repeated in a drive.
     `columns` were in the first CSV and keep their place there; a new column belongs into `later_columns`.
+    `meaning` says in one sentence what the kind measures, `example` is one line of the settings for it.
     """
 
     title: str
+    meaning: str = ""
+    example: str = ""
     label: str = ""
     named: bool = True
     way: Way = Way.UNKNOWN
@@ -141,6 +144,8 @@ class KindInfo:
 KINDS: Final[Mapping[str, KindInfo]] = {
     "ping": KindInfo(
         title=N_("Ping"),
+        meaning=N_("Round-trip time, loss and jitter to a host."),
+        example="{kind: ping, name: gateway, address: default-gateway}",
         label=N_("Latency"),
         way=Way.ECHO,
         numbers=(
@@ -171,6 +176,8 @@ KINDS: Final[Mapping[str, KindInfo]] = {
     ),
     "dns": KindInfo(
         title=N_("DNS"),
+        meaning=N_("Looks up a name at one or several DNS servers and measures the time of each answer."),
+        example="{kind: dns, name: kpu, hostname: kpu.go.id}",
         label=N_("DNS"),
         way=Way.NAME,
         numbers=(Number("dns_ms", ("query_ms", "getaddrinfo_ms"), LOWER, N_("DNS LOOKUPS ARE SLOW"), 90),),
@@ -186,6 +193,8 @@ KINDS: Final[Mapping[str, KindInfo]] = {
     ),
     "http": KindInfo(
         title=N_("Web"),
+        meaning=N_("Fetches one web page and measures each phase: name, connection, TLS, first and last byte."),
+        example='{kind: http, name: sirekap, url: "https://sirekap-web.kpu.go.id/"}',
         way=Way.PAGE,
         numbers=(Number("http_total_ms", ("total_ms",), LOWER, N_("THE SERVICE RESPONDS SLOWLY"), 50),),
         lines=(TableLine("http_total_ms"),),
@@ -198,6 +207,8 @@ KINDS: Final[Mapping[str, KindInfo]] = {
     ),
     "throughput": KindInfo(
         title=N_("Speed"),
+        meaning=N_("Download and upload speed, limited in data and seconds."),
+        example='{kind: throughput, name: center, url: "https://centre.example/"}',
         label=N_("Speed"),
         way=Way.STREAM,
         numbers=(
@@ -248,6 +259,8 @@ KINDS: Final[Mapping[str, KindInfo]] = {
     ),
     "web": KindInfo(
         title=N_("Whole page"),
+        meaning=N_("Loads a web page with all its parts and measures time and data."),
+        example='{kind: web, name: page, url: "https://sirekap-web.kpu.go.id/"}',
         label=N_("Whole page"),
         way=Way.PAGE,
         numbers=(Number("web_total_ms", ("total_ms",), LOWER, N_("PAGES LOAD SLOWLY"), 60),),
@@ -265,6 +278,8 @@ KINDS: Final[Mapping[str, KindInfo]] = {
     ),
     "video": KindInfo(
         title=N_("Video"),
+        meaning=N_("Plays a video in segments at several bit rates: start delay, stalls and the rate reached."),
+        example='{kind: video, name: video, url: "https://centre.example/"}',
         label=N_("Video start"),
         way=Way.PAGE,
         numbers=(
@@ -289,6 +304,7 @@ KINDS: Final[Mapping[str, KindInfo]] = {
     ),
     "path": KindInfo(
         title=N_("Internet path"),
+        meaning=N_("The network path from this device to the internet, hop by hop."),
         label=N_("Internet path"),
         named=False,  # every run has one
         way=Way.WALK,

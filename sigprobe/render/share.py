@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import quote
 
 from sigprobe.render import words
-from sigprobe.render.run_table import rows
+from sigprobe.render.run_table import TableRow, rows
 from sigprobe.render.screen import advice_of, header_parts, headline_of, sentences
 from sigprobe.render.view import RunView
 
@@ -23,10 +23,7 @@ def share_text(view: RunView) -> str:
     """Return the message: verdict first, then the numbers, then the action. Always under 700 characters."""
     who, *rest = [_plain(part) for part in header_parts(view)]
     head = [f"*{who}*", " · ".join(rest), f"*{_plain(headline_of(view))}*"]
-    numbers = [
-        _plain(" ".join(p for p in (f"{row.label}:", row.value, f"({row.word})" if row.word else "", *row.notes) if p))
-        for row in rows(view)
-    ]
+    numbers = [_plain(_number(row)) for row in rows(view)]
     tail = [_plain(text) for text, _code in sentences(view)]
     advice = _plain(advice_of(view))
     foot = [advice] if advice else []
@@ -34,6 +31,14 @@ def share_text(view: RunView) -> str:
     while len(_joined(head, numbers, tail, foot)) > MOST and (numbers or tail):
         (tail if len(tail) > 1 or not numbers else numbers).pop()
     return words.fit(_joined(head, numbers, tail, foot), MOST) if not numbers else _joined(head, numbers, tail, foot)
+
+
+def _number(row: TableRow) -> str:
+    """Return one number with its word; without a number the word alone, since a sentence below gives the cause."""
+    if not row.value or row.value == "–":
+        return f"{row.label}: {row.word}" if row.word else f"{row.label} {' '.join(row.notes)}".rstrip()
+    word = f"({row.word})" if row.word else ""
+    return " ".join(part for part in (f"{row.label}:", row.value, word, *row.notes) if part)
 
 
 def _joined(*blocks: list[str]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal
 
+from sigprobe.record import kinds
 from sigprobe.record.profile import Word
 from sigprobe.record.result import RUN_KIND, parse_time
 from sigprobe.render import words
@@ -17,6 +18,8 @@ from sigprobe.words.i18n import _, clock_text, ngettext, number, size
 State = Literal["ok", "warn", "fail"]
 _MARKS: Final[Mapping[State, str]] = {"ok": "✓", "warn": "!", "fail": "✗"}
 LAST: Final = 20
+_LEAST_WIDTH: Final = 40
+_LEAST_VALUE: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +79,11 @@ class DoctorLine:
     technical: str | None = None
 
 
-def status_text(view: StatusView, *, ascii: bool = False, plain: bool = False) -> str:
-    """Return the state of the queue and the next command, in 80 columns; `plain` has one item a line, of any length."""
+def status_text(view: StatusView, *, width: int = 80, ascii: bool = False, plain: bool = False) -> str:
+    """Return the state of the queue and the next command; `plain` has one item a line, of any length."""
     rows = [(label, text) for label, text in _status_rows(view) if text]
     tail = [_("Next: {command}").format(command=status_command(view))]
-    return _sheet(rows, tail, ascii=ascii, plain=plain)
+    return _sheet(rows, tail, width=width, ascii=ascii, plain=plain)
 
 
 def status_command(view: StatusView) -> str:
@@ -163,25 +166,34 @@ def _usage(usage: Usage | None) -> str:
     return _("{used} of {limit}").format(used=size(usage.used_bytes), limit=size(usage.limit_bytes))
 
 
-def _sheet(rows: Sequence[tuple[str, str]], tail: Sequence[str], *, ascii: bool, plain: bool) -> str:
-    """Format labels and values in two columns, wrapped at 80; `plain` has one item a line."""
+def _sheet(rows: Sequence[tuple[str, str]], tail: Sequence[str], *, width: int, ascii: bool, plain: bool) -> str:
+    """Format labels and values in two wrapped columns; `plain` has one item a line.
+
+    Where the value's column would be narrower than 30, the value is on lines of its own below its label.
+    """
+    width = max(_LEAST_WIDTH, min(width, 80))
     lines: list[str] = []
     left = min(24, max((words.columns(label) for label, _value in rows), default=0))
+    stacked = left + 2 + _LEAST_VALUE > width
     for label, value in rows:
         if plain:
             lines.append(f"{label}: {value}" if label else f"  {value}")
             continue
         shown = words.to_ascii(value) if ascii else value
-        wrapped = words.wrap(shown, 80 - left - 2) or [""]
+        if stacked:
+            lines += words.fold(label, width).split("\n") if label else []
+            lines += [part for piece in words.wrap(shown, width - 2) for part in _split("  ", piece, width)]
+            continue
+        wrapped = words.wrap(shown, width - left - 2) or [""]
         for index, piece in enumerate(wrapped):
-            lines += _split(f"{words.pad(label if index == 0 else '', left)}  ", piece)
-    lines += tail
+            lines += _split(f"{words.pad(label if index == 0 else '', left)}  ", piece, width)
+    lines += [part for line in tail for part in ([line] if plain else words.fold(line, width).split("\n"))]
     return "".join(f"{words.to_ascii(line) if ascii else line}".rstrip() + "\n" for line in lines)
 
 
-def _split(prefix: str, piece: str) -> list[str]:
+def _split(prefix: str, piece: str, width: int) -> list[str]:
     # a path longer than its column is wrapped and never shortened, so that it can be copied
-    room = 80 - len(prefix)
+    room = width - len(prefix)
     parts = [piece[i : i + room] for i in range(0, len(piece), room)] or [""]
     return [prefix + parts[0], *(" " * len(prefix) + part for part in parts[1:])]
 
@@ -189,8 +201,9 @@ def _split(prefix: str, piece: str) -> list[str]:
 # --- doctor -------------------------------------------------------------------------------------------------
 
 
-def doctor_text(lines: Sequence[DoctorLine], *, ascii: bool = False, plain: bool = False) -> str:
+def doctor_text(lines: Sequence[DoctorLine], *, width: int = 80, ascii: bool = False, plain: bool = False) -> str:
     """Return one line per check with symbol and word, its fix below it, and a count at the end."""
+    width = max(_LEAST_WIDTH, min(width, 80))
     said: dict[State, str] = {"ok": _("ok"), "warn": _("warning"), "fail": _("error")}
     out: list[str] = []
     for line in lines:
@@ -205,12 +218,12 @@ def doctor_text(lines: Sequence[DoctorLine], *, ascii: bool = False, plain: bool
         wide = max(words.columns(text) for text in said.values())
         head = f"{_MARKS[line.state]} {words.pad(said[line.state], wide)}  "
         indent = " " * words.columns(head)
-        out += words.wrap(head + words.clean(f"{line.name}: {line.detail}"), 80, indent)
+        out += words.wrap(head + words.clean(f"{line.name}: {line.detail}"), width, indent)
         if line.fix and line.state != "ok":
             # commands are never wrapped: users copy them
             out.append(f"{indent}> {words.clean(line.fix)}")
         if line.technical:
-            out += words.wrap(f"{indent}({words.clean(line.technical)})", 80, indent)
+            out += words.wrap(f"{indent}({words.clean(line.technical)})", width, indent)
     errors, warnings = (sum(line.state == state for line in lines) for state in ("fail", "warn"))
     if errors or warnings:
         counted = (
@@ -226,23 +239,47 @@ def doctor_text(lines: Sequence[DoctorLine], *, ascii: bool = False, plain: bool
 # --- explain ------------------------------------------------------------------------------------------------
 
 
-def codes_text(codes: Sequence[Code], *, ascii: bool = False, plain: bool = False) -> str:
-    """Return all codes with their meaning, one a line."""
+def codes_text(codes: Sequence[Code], *, width: int = 80, ascii: bool = False, plain: bool = False) -> str:
+    """Return all codes with their meaning, one a line, and how to see one of them or a kind of check."""
     rows: dict[str, str] = {}
     for code in codes:
         rows.setdefault(code.screen, words.sentence(code.code))
-    tail = [_("Next: {command}").format(command="sigprobe explain SP-NET-01")]
-    return _sheet(list(rows.items()), tail, ascii=ascii, plain=plain)
+    tail = [
+        _("Next: {command}").format(command="sigprobe explain SP-NET-01"),
+        _("To explain a kind of check ({names}): {command}").format(
+            names=", ".join(kinds.KINDS), command="sigprobe explain ping"
+        ),
+    ]
+    return _sheet(list(rows.items()), tail, width=width, ascii=ascii, plain=plain)
 
 
-def explain_text(code: Code, *, ascii: bool = False, plain: bool = False) -> str:
+def explain_text(code: Code, *, width: int = 80, ascii: bool = False, plain: bool = False) -> str:
     """Return the meaning of a code and the recommended action."""
     rows = [
         (_("Code"), f"{code.screen} ({code.code})"),
         (_("Meaning"), words.sentence(code.code)),
         (_("What to do"), words.advice(code.code)),
     ]
-    return _sheet(rows, (), ascii=ascii, plain=plain)
+    return _sheet(rows, (), width=width, ascii=ascii, plain=plain)
+
+
+def explain_kind_text(name: str, *, width: int = 80, ascii: bool = False, plain: bool = False) -> str:
+    """Return what a kind of check measures, and how it gets into the settings."""
+    kind = kinds.info(name)
+    if name == RUN_KIND:
+        rows = [
+            (_("Record"), name),
+            (_("Meaning"), _("One whole test: its verdict, the data used, and the signal and position found.")),
+            (_("In the settings"), _("part of every test; it cannot be configured")),
+        ]
+    else:
+        fixed = _("part of every test; it cannot be configured")
+        rows = [
+            (_("Kind of check"), f"{name} ({_(kind.title)})" if kind.title else name),
+            (_("Measures"), _(kind.meaning)),
+            (_("In the settings"), kind.example or fixed),
+        ]
+    return _sheet(rows, (), width=width, ascii=ascii, plain=plain)
 
 
 # --- results ------------------------------------------------------------------------------------------------
@@ -261,6 +298,7 @@ def results_text(
     *,
     chosen: bool = False,
     zone: str = "WIB",
+    width: int = 80,
     ascii: bool = False,
     plain: bool = False,
 ) -> str:
@@ -279,7 +317,8 @@ def results_text(
     most = (24, 10, 14, 16, 16)
     widths = [min(limit, max(words.columns(row[i]) for row in (head, *rows))) for i, limit in enumerate(most)]
     lines = ["  ".join(words.pad(c, w) for c, w in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)]
-    return "".join(f"{words.fit(words.to_ascii(line) if ascii else line, 80)}\n" for line in lines)
+    width = max(_LEAST_WIDTH, min(width, 80))
+    return "".join(f"{words.fit(words.to_ascii(line) if ascii else line, width)}\n" for line in lines)
 
 
 def state_word(state: str) -> str:
@@ -333,6 +372,10 @@ def _result_cells(entry: ListedResult, zone: str, *, plain: bool = False) -> tup
     said = _outcome(str(record.get("kind")), str(record.get("outcome")), code, record.get("data"), plain=plain)
     target = record.get("target")
     name = target.get("name") if isinstance(target, Mapping) else None
+    if record.get("kind") == RUN_KIND:
+        name = _("whole test")
+    elif isinstance(name, str):
+        name = words.target_name(str(record.get("kind")), name)
     return (
         time_text(when, zone),
         words.clean(str(record.get("kind"))),

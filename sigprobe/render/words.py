@@ -55,18 +55,22 @@ def word(grade: str, metric: str | None = None) -> str:
     return _(table.get(grade, _WORDS.get(grade, grade)))
 
 
+_UNNAMED: Final[Mapping[str, str]] = {"SP-FIL": N_("this file"), "SP-LST": N_("this list")}
+"""What an unnamed thing is called in sentences of these codes; in any other it is a target."""
+
+
 def sentence(code: str, **values: object) -> str:
     """Return the meaning of a failure code or verdict cause, with its fields filled. Never raises."""
     known = CODES.get(code)
     if known is None:
         return _("Unknown error: {code}.").format(code=clean(code))
-    return fill(_(known.sentence), values)
+    return fill(_(known.sentence), values, _UNNAMED.get(known.screen[:6], N_("the target")))
 
 
 def advice(code: str, **values: object) -> str:
     """Return the advice for a failure code or verdict cause; empty for an unknown one."""
     known = CODES.get(code)
-    return fill(_(known.advice), values) if known is not None else ""
+    return fill(_(known.advice), {"command": known.command} | values) if known is not None else ""
 
 
 def target_name(kind: str, name: str) -> str:
@@ -81,16 +85,16 @@ def screen_code(code: str) -> str:
     return f"[{known.screen if known is not None else clean(code)}]"
 
 
-def fill(message: str, values: Mapping[str, Any]) -> str:
-    """Fill a message's fields; an unknown value becomes a word instead of an exception."""
+def fill(message: str, values: Mapping[str, Any], unnamed: str = N_("the target")) -> str:
+    """Fill a message's fields; an unknown value becomes a word instead of an exception: for a name, `unnamed`."""
 
     class Fields(dict[str, str]):
         def __missing__(self, key: str) -> str:
-            return _("the target") if key in ("name", "names") else "…"
+            return _(unnamed) if key in ("name", "names") else "…"
 
     text = message.format_map(Fields({k: clean(str(v)) for k, v in values.items() if v not in (None, "")}))
     # a name keeps its case at the start of a sentence; placeholder words do not
-    return text[:1].upper() + text[1:] if text.startswith(_("the target")) else text
+    return text[:1].upper() + text[1:] if text.startswith(_(unnamed)) else text
 
 
 def clean(text: str) -> str:
@@ -149,6 +153,24 @@ def wrap(text: str, width: int, indent: str = "") -> list[str]:
             lines[-1] += f" {piece}"
         else:
             lines.append((indent if lines else "") + piece)
+    return lines
+
+
+def fold(text: str, width: int) -> str:
+    """Wrap prose at words, each line by itself; its indentation is kept. A long word, such as a path, stays whole."""
+    return "\n".join(folded for line in text.split("\n") for folded in _folded(line, width))
+
+
+def _folded(line: str, width: int) -> list[str]:
+    if columns(line) <= width:
+        return [line]
+    indent = line[: len(line) - len(line.lstrip(" "))]
+    lines: list[str] = []
+    for piece in line.split():
+        if lines and columns(f"{lines[-1]} {piece}") <= width:
+            lines[-1] += f" {piece}"
+        else:
+            lines.append(f"{indent}{'  ' if lines else ''}{piece}")
     return lines
 
 

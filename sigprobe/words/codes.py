@@ -24,10 +24,15 @@ class Code:
     screen: str
     sentence: str
     advice: str
+    command: str = ""
+    """Fills `{command}` in the advice unless a more exact command is known."""
 
 
 def _table(*rows: tuple[str, str, str, str]) -> dict[str, Code]:
-    return {code: Code(code, screen, sentence, advice) for code, screen, sentence, advice in rows}
+    commands = {"list_missing": "sigprobe status --coverage --list tps.csv"}
+    return {
+        code: Code(code, screen, sentence, advice, commands.get(code, "")) for code, screen, sentence, advice in rows
+    }
 
 
 CODES: Final[Mapping[str, Code]] = _table(

@@ -142,7 +142,7 @@ def test_a_missing_token_file_is_said_at_once(ask: Ask) -> None:
         (("--site", "3273011001O05"), "Did you mean 3273011001005"),
         (("--tps", TPS, "--lat", "6.9", "--lon", "107.6"), "Did you mean -6.9, 107.6?"),
         (("--tps", TPS, "--lat", "107.6", "--lon", "-6.9"), "Did you mean -6.9, 107.6?"),
-        (("--tps", TPS, "--collector", URL, "--token-file", TOKEN), "a secret itself"),
+        (("--tps", TPS, "--collector", URL, "--token-file", TOKEN), "the secret itself"),
         (("--site", TOKEN), "looks like a token"),
     ],
 )

@@ -285,7 +285,150 @@ BAD: dict[str, tuple[str | bytes, list[str]]] = {
     ),
     "no address": (
         collectors("url: collector.example"),
-        [f'PATH:6:13: upload.collectors[0].url: "collector.example" is not a web address. {URL_EXAMPLE}'],
+        [
+            'PATH:6:13: upload.collectors[0].url: "collector.example" is not a web address.'
+            ' Did you mean "https://collector.example"?'
+        ],
+    ),
+    "address of this device without http": (
+        collectors("url: 127.0.0.1:8470/"),
+        [
+            'PATH:6:13: upload.collectors[0].url: "127.0.0.1:8470/" is not a web address.'
+            ' Did you mean "http://127.0.0.1:8470/"?'
+        ],
+    ),
+    "no address at all": (
+        collectors("url: pusat"),
+        [f'PATH:6:13: upload.collectors[0].url: "pusat" is not a web address. {URL_EXAMPLE}'],
+    ),
+    "tps as a number with a digit too many": (
+        "probe:\n  tps_id: 32730110010055\n" + TARGETS,
+        [
+            'PATH:2:11: probe.tps_id: "32730110010055" is not a TPS number: a TPS number has 13 digits.'
+            ' Did you mean 3273011001055 (Kota Bandung)? For example: tps_id: "3273011001005"'
+        ],
+    ),
+    "a path as a number": (
+        BASE + "buffer: {path: 7}\n",
+        [
+            'PATH:4:16: buffer.path: "7" is not an absolute path; begin with /, because timers start in'
+            ' another directory. For example: path: "/var/lib/sigprobe/buffer.db"'
+        ],
+    ),
+    "a long number": (
+        target(f"kind: ping, name: a, address: x, count: {'7' * 15}"),
+        [f"PATH:3:46: targets[0].count: must be a whole number from 1 to 1000, not {'7' * 15}. For example: count: 10"],
+    ),
+    "a number of 104 digits": (
+        target(f"kind: ping, name: a, address: x, count: {'7' * 104}"),
+        [f'PATH:3:46: targets[0].count: "{"7" * 58}… is too large a number.'],
+    ),
+    "secret as a path": (
+        collectors("url: https://collector.example/, token_file: sigprobe-probe-0123456789abcdef"),
+        [
+            "PATH:6:53: upload.collectors[0].token_file: this is the secret itself, not the path of a file. Save it in"
+            " a file that only you can read (chmod 600), and write the path of that file here."
+            ' For example: token_file: "/etc/sigprobe/token"'
+        ],
+    ),
+    "target without a scheme": (
+        target("kind: http, name: a, url: kpu.go.id"),
+        [
+            'PATH:3:32: targets[0].url: "kpu.go.id" is not a web address: it must start with http:// or https://.'
+            ' Did you mean "https://kpu.go.id"?'
+        ],
+    ),
+    "target with a space": (
+        target('kind: web, name: a, url: "https://kpu.go.id/a b"'),
+        [
+            'PATH:3:31: targets[0].url: "https://kpu.go.id/a b" is not a web address:'
+            " it has spaces, control characters or backslashes."
+        ],
+    ),
+    "target with a password": (
+        target('kind: web, name: a, url: "https://me:secret@kpu.go.id/"'),
+        ["PATH:3:31: targets[0].url: a web address of a target cannot contain a user name or password."],
+    ),
+    "target with a port too high": (
+        target('kind: video, name: a, url: "https://kpu.go.id:99999/"'),
+        [
+            'PATH:3:33: targets[0].url: "https://kpu.go.id:99999/" is not a web address:'
+            " it needs a host name, and a port from 1 to 65535 if any."
+        ],
+    ),
+    "target with a host that is none": (
+        target('kind: http, name: a, url: "https://a..b/"'),
+        [
+            'PATH:3:32: targets[0].url: "https://a..b/" is not a host name: it takes letters, digits, hyphens and'
+            " underscores between dots, at most 63 characters each and 253 in all."
+        ],
+    ),
+    "HEAD with a text": (
+        target("kind: http, name: a, url: https://x.example/, method: HEAD, expect_text: x"),
+        ["PATH:3:5: targets[0]: expect_text needs method: GET, because an answer to HEAD has no body."],
+    ),
+    "a speed test without a server": (
+        target("kind: throughput, name: a, url: pusat"),
+        ["PATH:3:5: targets[0]: url must start with http:// or https:// for engine: http."],
+    ),
+    "a speed test with a port too high": (
+        target('kind: throughput, name: a, url: "http://x:99999/"'),
+        ["PATH:3:5: targets[0]: url must start with http:// or https:// for engine: http."],
+    ),
+    "iperf3 with a path": (
+        target('kind: throughput, name: a, engine: iperf3, url: "x/y"'),
+        ["PATH:3:5: targets[0]: url must be host:port for engine: iperf3, for example url: iperf3.example:5201"],
+    ),
+    "a DNS server by name": (
+        target("kind: dns, name: a, hostname: kpu.go.id, resolvers: [dns.example]"),
+        [
+            'PATH:3:58: targets[0].resolvers: "dns.example" is not a DNS server: give system, an IP address with or'
+            ' without a port, tls://1.1.1.1 or https://… For example: resolvers: ["system"]'
+        ],
+    ),
+    "a DNS server with a bracket": (
+        target('kind: dns, name: a, hostname: kpu.go.id, resolvers: ["[::1"]'),
+        [
+            'PATH:3:58: targets[0].resolvers: "[::1" is not a DNS server: give system, an IP address with or'
+            ' without a port, tls://1.1.1.1 or https://… For example: resolvers: ["system"]'
+        ],
+    ),
+    "a DNS server with a port too high": (
+        target('kind: dns, name: a, hostname: kpu.go.id, resolvers: ["1.1.1.1:99999"]'),
+        [
+            'PATH:3:58: targets[0].resolvers: the port in "1.1.1.1:99999" must be a number from 1 to 65535.'
+            ' For example: resolvers: ["system"]'
+        ],
+    ),
+    "a DNS server twice": (
+        target('kind: dns, name: a, hostname: kpu.go.id, resolvers: ["1.1.1.1", "1.1.1.1:53"]'),
+        ['PATH:3:58: targets[0].resolvers: "1.1.1.1:53" is given twice. For example: resolvers: ["system"]'],
+    ),
+    "a DNS server over HTTPS with a space": (
+        target('kind: dns, name: a, hostname: kpu.go.id, resolvers: ["https://x.example/a b"]'),
+        [
+            'PATH:3:58: targets[0].resolvers: "https://x.example/a b" is not a web address:'
+            ' it has spaces, control characters or backslashes. For example: resolvers: ["system"]'
+        ],
+    ),
+    "a DNS server over TLS with a name that is none": (
+        target('kind: dns, name: a, hostname: kpu.go.id, resolvers: ["tls://1.1.1.1#a..b"]'),
+        [
+            'PATH:3:58: targets[0].resolvers: "a..b" is not a host name: it takes letters, digits, hyphens and'
+            " underscores between dots, at most 63 characters each and 253 in all."
+            ' For example: resolvers: ["system"]'
+        ],
+    ),
+    "an address to look up": (
+        target("kind: dns, name: a, hostname: 1.1.1.1"),
+        ['PATH:3:5: targets[0]: hostname "1.1.1.1" is an IP address, which needs type: PTR.'],
+    ),
+    "a name that is none to look up": (
+        target('kind: dns, name: a, hostname: "a b"'),
+        [
+            'PATH:3:5: targets[0]: "a b" is not a host name: it takes letters, digits, hyphens and'
+            " underscores between dots, at most 63 characters each and 253 in all."
+        ],
     ),
     "address with a query": (
         collectors('url: "https://collector.example/?a=1"'),
@@ -333,7 +476,8 @@ BAD: dict[str, tuple[str | bytes, list[str]]] = {
         "  - {kind: dns, name: a}\nbufer: {}\n",
         [
             'PATH:1:11: language: must be one of: id, en, or null, not "fr". For example: language: "id"',
-            'PATH:2:17: probe.tps_id: must be text, but YAML reads 1 as a number. Put it in quotes: tps_id: "1"',
+            'PATH:2:17: probe.tps_id: "1" is not a TPS number: a TPS number has 13 digits.'
+            ' For example: tps_id: "3273011001005"',
             "PATH:4:46: targets[0].count: must be a whole number from 1 to 1000, not 0. For example: count: 10",
             "PATH:5:5: targets[1].hostname: is missing.",
             'PATH:5:23: targets[1].name: "a" is already the name of targets[0]; each target needs its own.',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,48 @@ def test_the_sentences_are_translated(monkeypatch: pytest.MonkeyPatch, tmp_path:
         with pytest.raises(ConfigError) as caught:
             parse(content if isinstance(content, bytes) else content.encode(), tmp_path / "x.yaml", {})
         assert all(problem.message.startswith("¤") for problem in caught.value.problems), name
+
+
+class _Emptied(i18n.gettext.NullTranslations):
+    """A language of which only the fields of each message remain."""
+
+    def gettext(self, message: str) -> str:
+        return " ".join(re.findall(r"\{[a-z_]+\}", message))
+
+
+_WORD = re.compile(r"[A-Za-z]{3,}")
+_OURS = {"config", "yaml", "init", "tps_id", *_WORD.findall(str(Config.model_json_schema()))}
+_EXAMPLES = set(
+    _WORD.findall(
+        "buffer var lib etc token ttyUSB0 dev kpu kota bandung Kota Bandung tps 127.0.0.1 sirekap false true null"
+    )
+)
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_no_english_tail(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the catalogue's own words, a message holds only what is in the file, the keys and the examples."""
+    content, _lines = BAD[name]
+    raw = content if isinstance(content, bytes) else content.encode()
+    monkeypatch.setattr(i18n, "_current", _Emptied())
+    with pytest.raises(ConfigError) as caught:
+        parse(raw, tmp_path / "x.yaml", {})
+    said = {word for p in caught.value.problems for word in _WORD.findall(f"{p.message} {p.hint}")}
+    # a tag of YAML is named by its whole name
+    assert said <= _OURS | _EXAMPLES | set(_WORD.findall(raw.decode(errors="replace"))) | {"tag", "org", "python"}
+
+
+def test_a_reason_outside_the_catalogues_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rule of a library or a new kind may give an English reason; it does not reach the screen."""
+
+    def refuse(url: str) -> None:
+        raise ValueError(f"{url} has an English tail")
+
+    monkeypatch.setattr("sigprobe.net.urls.check_url", refuse)
+    text = BASE + "  - {kind: http, name: b, url: https://x.example/}\n"
+    with pytest.raises(ConfigError) as caught:
+        parse(text.encode(), tmp_path / "x.yaml", {})
+    assert "is not allowed here." in caught.value.render() and "tail" not in caught.value.render()
 
 
 class _Marked(i18n.gettext.NullTranslations):

@@ -16,7 +16,9 @@ from sigprobe.render.status import (
     ListedResult,
     StatusView,
     Usage,
+    codes_text,
     doctor_text,
+    explain_kind_text,
     explain_text,
     results_text,
     status_command,
@@ -208,3 +210,22 @@ def test_live_from_many_threads() -> None:
             thread.join(30)
         assert not any(thread.is_alive() for thread in threads)
     assert all(f"Latency t{i}" in out.getvalue() for i in range(8))
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_sheets_fit_narrow_screens(width: int, speak: Speak) -> None:
+    """Status, codes, kinds and checks of the device keep to the width; only commands and paths stay whole."""
+    speak("id")
+    text = status_text(StatusView(pending=3, buffer_path="/q/buffer.db", last_fix="-6,9 107,6"), width=width)
+    text += codes_text(list(CODES.values()), width=width)
+    text += "".join(explain_kind_text(name, width=width) for name in ("ping", "path", "run"))
+    text += doctor_text([DoctorLine("jam", "fail", "sepuluh kata lagi yang lebih panjang dari baris")], width=width)
+    assert [line for line in text.splitlines() if len(line) > width] == []
+
+
+def test_a_run_and_the_path_are_listed_by_words(speak: Speak) -> None:
+    """The records of every test do not repeat their kind in place of a target."""
+    speak("en")
+    listed = [ListedResult(result(kind, kind).to_dict(), "pending") for kind in ("run", "path", "ping")]
+    text = results_text(listed)
+    assert "run    whole test" in text and "path   Internet path" in text and "ping   ping" in text

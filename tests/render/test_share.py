@@ -99,3 +99,11 @@ def test_a_run_is_remade_from_its_records() -> None:
     assert view_of(records[:-1], NEED).verdict.owner == "uncertain"
     with pytest.raises(ValueError, match="no records"):
         view_of([], NEED)
+
+
+def test_a_failed_check_is_told_in_words(speak: Speak) -> None:
+    """A check without a number has its word without brackets, and its cause in a sentence."""
+    speak("en")
+    text = share_text(view([result("dns", "kpu", "kpu.go.id", "name_not_found"), ping()]))
+    assert "DNS: failed\n" in text and "(failed)" not in text
+    assert "The address of kpu was not found" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from sigprobe.commands.support import terminal
@@ -28,7 +29,7 @@ def chosen(loaded: Loaded, only: list[str]) -> tuple[CommonOptions, ...]:
     targets = loaded.config.checks()
     if not only:
         return targets
-    names = {target.name for target in targets} | {target.kind for target in targets}
+    names = _names(targets)
     asked = [part for word in only for part in ([word] if word in names else re.split(r"\s*,\s*", word.strip(" ,")))]
     unknown = [word for word in asked if word not in names]
     if unknown:
@@ -38,6 +39,21 @@ def chosen(loaded: Loaded, only: list[str]) -> tuple[CommonOptions, ...]:
             )
         )
     return tuple(target for target in targets if target.name in asked or target.kind in asked)
+
+
+def names_of_checks() -> list[str]:
+    """Return what `--only` takes: targets and kinds of the settings, or all kinds where the settings cannot be read."""
+    from sigprobe.config import ConfigError, load
+    from sigprobe.measure import KINDS
+
+    try:
+        return sorted(_names(load().config.checks()))
+    except ConfigError:
+        return list(KINDS)
+
+
+def _names(targets: Iterable[CommonOptions]) -> set[str]:
+    return {target.name for target in targets} | {target.kind for target in targets}
 
 
 def tps_id(text: str) -> str:

@@ -55,7 +55,7 @@ class Terminal:
     def say(self, text: str) -> None:
         """Write a message to stderr; `-q` leaves it out."""
         if not self.quiet:
-            _write(sys.stderr, self._masked(text))
+            _write(sys.stderr, self._fitted(self._masked(text)))
 
     def prompt(self, text: str) -> None:
         """Write a question to stderr and leave the cursor behind it."""
@@ -66,7 +66,15 @@ class Terminal:
         """Write an error to stderr: one line under `-q`, for a cron mail; `-qq` leaves it out."""
         if self.quiet < 2:
             text = self._masked(text)
-            _write(sys.stderr, " ".join(text.split("\n")).rstrip() if self.quiet else text)
+            _write(sys.stderr, " ".join(text.split("\n")).rstrip() if self.quiet else self._fitted(text))
+
+    def _fitted(self, text: str) -> str:
+        """Return a message for stderr: wrapped at words on a terminal, elsewhere one line a sentence."""
+        if not self.err_tty or self.plain:
+            return text
+        from sigprobe.render.words import fold
+
+        return fold(text, self.err_width)
 
     def _masked(self, text: str) -> str:
         for secret in self.secrets:

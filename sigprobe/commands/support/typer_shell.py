@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
+from typer import TyperException
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command as build_command
 
@@ -78,8 +79,24 @@ def _write_help(command: Any, ctx: Context, formatter: HelpFormatter) -> None:
         formatter.write_dl([(names, _(text)) for names, text in EVERYWHERE])
 
 
+@contextmanager
+def _placed(ctx: Context) -> Iterator[None]:
+    """Note the command in a usage error; the parser leaves it out for a missing value."""
+    try:
+        yield
+    except TyperException as error:
+        if getattr(error, "ctx", ctx) is None:
+            error.ctx = ctx  # type: ignore[attr-defined]
+        raise
+
+
 class Command(TyperCommand):
     """A command whose help is in the language in use, and begins with examples."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        """Parse the words of the command line."""
+        with _placed(ctx):
+            return super().parse_args(ctx, args)
 
     def get_help_option(self, ctx: Context) -> Any:
         """Return the help option, in the language in use."""
@@ -108,6 +125,11 @@ class Command(TyperCommand):
 
 class Group(TyperGroup):
     """A group of commands whose help is in the language in use, and begins with examples."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        """Parse the words of the command line."""
+        with _placed(ctx):
+            return super().parse_args(ctx, args)
 
     def get_help_option(self, ctx: Context) -> Any:
         """Return the help option, in the language in use."""

@@ -11,6 +11,7 @@ from sigprobe.measure.dns import compare
 from sigprobe.measure.dns.servers import SYSTEM, Server, parse_resolver
 from sigprobe.measure.kind import CommonOptions, Estimate
 from sigprobe.net import sockets
+from sigprobe.record.messages import N_, MessageError
 
 RecordType = Literal["A", "AAAA", "CNAME", "MX", "NS", "TXT", "SOA", "SRV", "PTR", "CAA", "HTTPS"]
 
@@ -34,16 +35,19 @@ class Options(CommonOptions):
         for text in value:
             server = None if text == SYSTEM else parse_resolver(text)
             if server in seen:
-                raise ValueError(f"resolver {text} is given twice")
+                raise MessageError(N_("{value} is given twice."), value=text)
             seen.add(server)
         return value
 
     @model_validator(mode="after")
     def _askable(self) -> Options:
         if not sockets.is_ip(self.hostname):
-            sockets.ascii_hostname(self.hostname)
+            try:
+                sockets.ascii_hostname(self.hostname)
+            except MessageError as error:
+                raise MessageError(error.message, value=self.hostname) from None
         elif self.type != "PTR":
-            raise ValueError(f"hostname {self.hostname} is an address; only type PTR can be asked for it")
+            raise MessageError(N_("hostname {value} is an IP address, which needs type: PTR."), value=self.hostname)
         return self
 
     def query_name(self) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from sigprobe.net import sockets
 from sigprobe.net.urls import check_url
+from sigprobe.record.messages import N_, MessageError
 
 if TYPE_CHECKING:
     pass
@@ -22,21 +23,25 @@ RESOLV_CONF: Final = Path("/etc/resolv.conf")
 
 MAX_SYSTEM_SERVERS: Final = 3  # as many as the C library asks
 
+_NO_SERVER: Final = N_(
+    "{value} is not a DNS server: give system, an IP address with or without a port, tls://1.1.1.1 or https://…"
+)
+
 
 def parse_server(text: str) -> tuple[str, int]:
-    """Split `1.1.1.1`, `1.1.1.1:5353`, `::1` or `[::1]:53` into address and port. Raises ValueError."""
+    """Split `1.1.1.1`, `1.1.1.1:5353`, `::1` or `[::1]:53` into address and port. Raises MessageError."""
     host, port = text, "53"
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")):
-            raise ValueError(f"resolver {text} must be system, an IP address, or [IPv6]:port")
+            raise MessageError(_NO_SERVER, value=text)
         port = rest[1:] if rest else port
     elif text.count(":") == 1:
         host, _, port = text.partition(":")
     if not sockets.is_ip(host):
-        raise ValueError(f"resolver {text} must be system or an IP address, with or without a port")
+        raise MessageError(_NO_SERVER, value=text)
     if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
-        raise ValueError(f"resolver {text}: the port must be 1 to 65535")
+        raise MessageError(N_("the port in {value} must be a number from 1 to 65535."), value=text)
     return str(ipaddress.ip_address(host)), int(port)
 
 
@@ -52,9 +57,12 @@ class Server:
 
 
 def parse_resolver(text: str) -> Server:
-    """Read one entry of `resolvers` other than `system`. Raises ValueError."""
+    """Read one entry of `resolvers` other than `system`. Raises MessageError."""
     if text.startswith("https://"):
-        check_url(text)
+        try:
+            check_url(text)
+        except MessageError as error:
+            raise MessageError(error.message, value=text) from None
         return Server("doh", url=text)
     if not text.startswith("tls://"):
         return Server("dns", *parse_server(text))
@@ -64,7 +72,10 @@ def parse_resolver(text: str) -> Server:
     else:
         host, port = parse_server(place if not place.endswith("]") else place + ":853")
     if name:
-        sockets.ascii_hostname(name)
+        try:
+            sockets.ascii_hostname(name)
+        except MessageError as error:
+            raise MessageError(error.message, value=name) from None
     return Server("dot", host, port, name or None)
 
 

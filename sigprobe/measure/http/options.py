@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from sigprobe.measure.kind import CommonOptions, Estimate
 from sigprobe.net.urls import TargetUrl, shown_url
+from sigprobe.record.messages import N_, MessageError
 
 Status = Annotated[int, Field(ge=100, le=599)]
 
@@ -30,7 +31,7 @@ class Options(CommonOptions):
     @model_validator(mode="after")
     def _has_body(self) -> Options:
         if self.method == "HEAD" and self.expect_text is not None:
-            raise ValueError("expect_text needs method GET: an answer to HEAD has no body")
+            raise MessageError(N_("expect_text needs method: GET, because an answer to HEAD has no body."))
         return self
 
     def default_timeout_s(self) -> float:

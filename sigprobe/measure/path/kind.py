@@ -134,6 +134,6 @@ KIND: Final = Kind(
     Options,
     PathData,
     measure,
-    "the way from this device to the internet, step by step",
+    "the network path from this device to the internet, hop by hop",
     configurable=False,
 )

@@ -27,6 +27,7 @@ from sigprobe.measure.throughput.connection import FaultError
 from sigprobe.measure.throughput.convergence import MIN_BYTES, Series, conclude
 from sigprobe.net.limits import Context, Progress
 from sigprobe.net.sockets import code_of, endpoint
+from sigprobe.record.messages import N_, MessageError
 from sigprobe.record.result import Failure, Outcome
 
 Way = Literal["download", "upload"]
@@ -61,13 +62,18 @@ class _Run:
 
 
 def host_port(url: str) -> tuple[str, int]:
-    """Host and port of `host`, `host:port` or `iperf3://host:port`. Raises ValueError when it is none of them."""
-    parts = urlsplit(url if "://" in url else f"iperf3://{url}")
+    """Host and port of `host`, `host:port` or `iperf3://host:port`. Raises MessageError when it is none of them."""
+    wrong = MessageError(N_("url must be host:port for engine: iperf3, for example url: iperf3.example:5201"))
+    try:
+        parts = urlsplit(url if "://" in url else f"iperf3://{url}")
+        port = parts.port
+    except ValueError:
+        raise wrong from None
     if parts.scheme != "iperf3" or not parts.hostname or parts.path not in ("", "/") or parts.query or parts.username:
-        raise ValueError("url must be host:port for engine iperf3")
+        raise wrong
     if parts.hostname.startswith("-"):
-        raise ValueError("url must begin with a host for engine iperf3")
-    return parts.hostname, parts.port or PORT
+        raise wrong
+    return parts.hostname, port or PORT
 
 
 def measure(

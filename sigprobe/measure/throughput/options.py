@@ -8,6 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import Field, model_validator
 
 from sigprobe.measure.kind import CommonOptions, Estimate
+from sigprobe.record.messages import N_, MessageError
 
 MB: Final = 1_000_000
 SPARE_S: Final = 10.0
@@ -31,10 +32,14 @@ class Options(CommonOptions):
     @model_validator(mode="after")
     def _url_fits(self) -> Self:
         if self.engine == "http":
-            parts = urlsplit(self.url or "")
-            if parts.scheme.lower() not in ("http", "https") or not parts.hostname:
-                raise ValueError("url must be an http or https address for engine http")
-            _ = parts.port  # raises ValueError when it is no port
+            wrong = MessageError(N_("url must start with http:// or https:// for engine: http."))
+            try:
+                parts = urlsplit(self.url or "")
+                port = parts.port
+            except ValueError:
+                raise wrong from None
+            if parts.scheme.lower() not in ("http", "https") or not parts.hostname or port == 0:
+                raise wrong
         if self.engine == "iperf3":
             from sigprobe.measure.throughput.iperf3 import host_port
 
