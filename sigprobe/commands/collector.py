@@ -13,7 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from sigprobe.commands import collector_backup
 from sigprobe.commands.support import options, terminal, transfer_ui
+from sigprobe.commands.support.collector_database import DatabaseOption
+from sigprobe.commands.support.collector_database import database_text as _database_text
+from sigprobe.commands.support.collector_database import open_database as _open
 from sigprobe.commands.support.command_result import CommandError, CommandResult, Json, Message, Output, Screen
 from sigprobe.commands.support.exit_codes import FAILED, USAGE
 from sigprobe.commands.support.typer_shell import Command
@@ -36,17 +40,8 @@ token_app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(token_app, name="token")
-
-DatabaseOption = Annotated[
-    str | None,
-    typer.Option(
-        "--database",
-        metavar="URL",
-        envvar="SIGPROBE_DATABASE",
-        show_envvar=False,
-        help=N_("sqlite:///FILE or postgresql://USER@HOST/NAME; default: a file in the data directory."),
-    ),
-]
+app.command("backup", cls=Command)(collector_backup.backup)
+app.command("restore", cls=Command)(collector_backup.restore)
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -430,38 +425,3 @@ def revoke_token(
             _("No token named {name} is in use. To list all: sigprobe collector token list").format(name=name)
         )
     return Revoked(name)
-
-
-def _open(database: str | None) -> Engine:
-    """Return the open store, or one sentence and exit 1."""
-    try:
-        import fastapi  # noqa: F401 - the whole extra is wanted, whatever the command
-        import jinja2  # noqa: F401
-        import sqlalchemy  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError:
-        text = _("The collector is not installed. Please run: pip install 'sigprobe[collector]'")
-        raise CommandError(text, exit_code=FAILED) from None
-    from sigprobe.collector import store
-
-    try:
-        return store.open_store(database or _default_database())
-    except store.AddressError:
-        text = _(
-            "The database address cannot be read. In user name and password every special character must be "
-            "percent-encoded ({examples}): postgresql://USER:PASSWORD@HOST/NAME"
-        ).format(examples="@ = %40, % = %25, / = %2F")
-        raise CommandError(text, exit_code=FAILED) from None
-    except store.StoreError as error:
-        raise CommandError(str(error), exit_code=FAILED) from None
-
-
-def _default_database() -> str:
-    from platformdirs import user_data_path
-
-    return f"sqlite:///{user_data_path('sigprobe', appauthor=False) / 'collector.db'}"
-
-
-def _database_text(error: Exception) -> str:
-    # only what the driver says: the full text would hold statement and parameters
-    return _("The database failed: {reason}").format(reason=getattr(error, "orig", None) or type(error).__name__)

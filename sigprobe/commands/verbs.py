@@ -176,6 +176,21 @@ INNER: Final[dict[str, Inner]] = {
             "sigprobe collector serve --host 0.0.0.0 --tls-cert chain.pem --tls-key key.pem",
         ),
     ),
+    "collector backup": Inner(
+        N_("Copy the database while the collector runs, and verify the copy."),
+        (
+            "sigprobe collector backup /srv/backup/collector-20290214.db",
+            "sigprobe collector backup /srv/backup/base-20290214 --database postgresql://sigprobe@db1/sigprobe",
+        ),
+    ),
+    "collector restore": Inner(
+        N_("Make a new database from a backup; an existing one is never replaced."),
+        (
+            "sigprobe collector restore /srv/backup/collector-20290214.db --database sqlite:////srv/collector.db",
+            "sigprobe collector restore /srv/backup/base-20290214 --into /srv/pg --database postgresql://sigprobe@/sigprobe",
+            "sigprobe collector restore /srv/backup/base --into /srv/pg --wal /srv/wal --until 2029-02-14T07:05:00+07:00",
+        ),
+    ),
     "collector import": Inner(
         N_("Import results that were carried here in a file."),
         ("sigprobe collector import results.ndjson.gz",),

@@ -52,12 +52,7 @@ def open_store(url: str) -> Engine:
     Raises StoreError when it cannot be reached, is damaged, is not ours, or is of a newer version, and AddressError
     for an address that libpq would take apart in the middle of a password, or repeat.
     """
-    if _POSTGRES.match(url):
-        engine = _postgres(_POSTGRES.sub("postgresql://", url))
-    elif url.startswith("sqlite:"):
-        engine = _sqlite(url)
-    else:
-        raise StoreError("the database must be given as sqlite:///FILE or postgresql://USER@HOST/NAME")
+    engine = open_unchanged(url)
     try:
         migrate(engine)
     except NewerSchemaError as error:
@@ -65,13 +60,25 @@ def open_store(url: str) -> Engine:
         raise StoreError(
             f"the database was written by a newer sigprobe ({error}); update sigprobe, or give another --database"
         ) from error
-    except (SQLAlchemyError, DurabilityError) as error:
+    except SQLAlchemyError as error:
         engine.dispose()
         raise StoreError(f"the database cannot be used: {_cause(error)}") from error
     return engine
 
 
-class DurabilityError(Exception):
+def open_unchanged(url: str) -> Engine:
+    """Return an engine for this database without a look at its schema: for copies of whatever version is there.
+
+    An SQLite file that is missing is created, empty; nothing else is changed. Raises StoreError for an unusable URL.
+    """
+    if _POSTGRES.match(url):
+        return _postgres(_POSTGRES.sub("postgresql://", url))
+    if url.startswith("sqlite:"):
+        return _sqlite(url)
+    raise StoreError("the database must be given as sqlite:///FILE or postgresql://USER@HOST/NAME")
+
+
+class DurabilityError(SQLAlchemyError):
     """Raised when the database does not have the required durability settings."""
 
 

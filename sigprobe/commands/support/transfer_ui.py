@@ -53,3 +53,8 @@ class Bar:
         """Draw the progress."""
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=done)
+
+    def show_of(self, done: int, whole: int) -> None:
+        """Draw the progress of a whole that becomes known, or grows, on the way."""
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=done, total=whole)

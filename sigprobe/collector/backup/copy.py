@@ -1,0 +1,56 @@
+"""Describe a finished copy, and why a copy could not be made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+Progress = Callable[[int, int], None]
+"""Called with what is done and the whole, in any unit."""
+
+
+def no_progress(_done: int, _whole: int) -> None:
+    """Show nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A verified copy. `results` is exact for a file; for a running PostgreSQL at least so many are in the copy."""
+
+    path: Path
+    size_bytes: int
+    results: int | None
+    newest_received_at: datetime | None = None
+
+
+class BackupError(Exception):
+    """Raised when no copy was made; nothing is left at its place. `code` is one of a few words, `detail` is data."""
+
+    def __init__(self, code: str, detail: str = "") -> None:
+        super().__init__(f"{code}: {detail}" if detail else code)
+        self.code = code
+        self.detail = detail
+
+
+def put_in_place(draft: Path, place: Path) -> None:
+    """Give a finished file its name, durably, and never replace another. Raises BackupError `exists`."""
+    try:
+        os.link(draft, place)
+    except FileExistsError as error:
+        raise BackupError("exists", str(place)) from error
+    except OSError:
+        # a file system without hard links, as on most USB sticks
+        if place.exists():
+            raise BackupError("exists", str(place)) from None
+        draft.rename(place)
+    with suppress(FileNotFoundError):
+        draft.unlink()
+
+
+def size_of(folder: Path) -> int:
+    """Return the bytes of all files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
