@@ -188,7 +188,7 @@ INNER: Final[dict[str, Inner]] = {
         (
             "sigprobe collector restore /srv/backup/collector-20290214.db --database sqlite:////srv/collector.db",
             "sigprobe collector restore /srv/backup/base-20290214 --into /srv/pg --database postgresql://sigprobe@/sigprobe",
-            "sigprobe collector restore /srv/backup/base --into /srv/pg --wal /srv/wal --until 2029-02-14T07:05:00+07:00",
+            "sigprobe collector restore /srv/base --into /srv/pg --wal /srv/wal --until 2029-02-14T07:05:00+07:00",
         ),
     ),
     "collector import": Inner(
