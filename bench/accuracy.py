@@ -5,6 +5,9 @@
     python bench/accuracy.py --only 5/20/bbr     points by their beginning: rate/rtt/congestion[/loss], or `latency`, or
                                                  `loopback`
     python bench/accuracy.py --report            no runs: the table and the plot in docs/ from the rows there are
+    python bench/accuracy.py --traces FILE…      links that follow traces (the format of bench/forecast.py): the error
+                                                 against what the link could carry in the same window; with --quick six
+                                                 of them, with --held-out those that no constant was chosen on
 
 Rows go one by one to bench/results/accuracy-<date>.jsonl. The reference is iperf3's rate over `--reference` seconds
 with as many streams. The full run exits 1 when a goal is missed. Needs root (network namespaces), iperf3 and iproute2.
@@ -29,6 +32,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import accuracy_tools as tools
+import accuracy_traces
 from accuracy_report import LOOPBACK, judge, write_report
 from accuracy_tools import LOSSY, MATRIX, Point, Row
 
@@ -149,6 +153,10 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="the file of rows; one that exists is gone on with")
     parser.add_argument("--minutes", type=float, help="begin no further point after so long")
     parser.add_argument("--report", action="store_true", help="only write docs/accuracy.md")
+    parser.add_argument("--traces", type=Path, nargs="+", help="files of traces for the links to follow")
+    parser.add_argument("--held-out", action="store_true", help="with --traces: only those no constant was chosen on")
+    parser.add_argument("--count", type=int, help="with --traces: so many of them")
+    parser.add_argument("--jobs", type=int, default=2, help="with --traces: so many links at a time (2)")
     options = parser.parse_args()
     if options.report:
         paths = [options.out] if options.out else sorted(RESULTS.glob("accuracy-*.jsonl"))
@@ -159,6 +167,9 @@ def main() -> int:
     if os.geteuid() != 0 or absent:
         print("needs root and: " + (", ".join(absent) or "nothing more"), file=sys.stderr)
         return 1
+    if options.traces:
+        count = options.count or (accuracy_traces.SHORT if options.quick else None)
+        return accuracy_traces.run(options.traces, held_out=options.held_out, count=count, jobs=options.jobs)
     today = RESULTS / f"accuracy-{datetime.now(UTC):%Y-%m-%d}.jsonl"
     if options.quick:
         # rows of a few small points are nothing to keep beside those of the matrix

@@ -54,8 +54,8 @@ LOSSY = [Point(rate, rtt, cc, 0.01) for rate in (5, 20, 100) for rtt in (20, 60)
 
 
 @contextmanager
-def running(link_: Link, point: Point | None = None) -> Iterator[None]:
-    """The far end's servers: the collector, iperf3, and the one for speedtest-cli."""
+def running(link_: Link, *, only_ours: bool = False) -> Iterator[None]:
+    """The far end's servers: the collector, and unless `only_ours` iperf3 and the one for speedtest-cli."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         python, far = sys.executable, link_.far_address
@@ -67,13 +67,13 @@ def running(link_: Link, point: Point | None = None) -> Iterator[None]:
         serve += ["--throughput", "open", "--throughput-daily-mb", "1000000"]
         serve += ["--database", f"sqlite:///{folder}/collector.db"]
         commands = [serve, ["iperf3", "-s"], [python, str(ROOT / "bench" / "speedtest_server.py"), far]]
-        for command in commands:
+        for command in commands[: 1 if only_ours else None]:
             process = subprocess.Popen(
                 link_.far.command(*command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT
             )
             stack.callback(process.wait)
             stack.callback(process.terminate)
-        for port in (PORT, 5201, 80):
+        for port in (PORT,) if only_ours else (PORT, 5201, 80):
             _await_port(link_, port)
         yield
 
@@ -89,7 +89,7 @@ def _await_port(wire: Link, port: int) -> None:
 @contextmanager
 def at(point: Point, seed: int = 1) -> Iterator[Link]:
     """The point's link with its servers."""
-    with link(up=point.way(), down=point.way(), congestion=point.congestion, seed=seed) as wire, running(wire, point):
+    with link(up=point.way(), down=point.way(), congestion=point.congestion, seed=seed) as wire, running(wire):
         yield wire
 
 

@@ -42,7 +42,7 @@ class Number:
     """One number that a profile can grade. The first of `keys` in a record's data that holds a number counts.
 
     `short` is the headline of a run in which it falls short; of several, the lowest `rank` is shown.
-    `may_be_at_least`: the number may be only a lower bound.
+    `may_be_at_least`: the number may be only a lower bound. `interval` is the key of its 95 % interval.
     """
 
     metric: str
@@ -51,6 +51,7 @@ class Number:
     short: str = ""
     rank: int = 100
     may_be_at_least: bool = False
+    interval: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class TableLine:
 
     `only_above_zero`: beside other checks of its kind it is shown only above zero. `incomplete` replaces the grade of
     a degraded result. Without `absent` the line is left out when its number is missing. `with_code` adds the failure
-    code of a degraded result.
+    code of a degraded result. `window` is the key of the rates of single seconds: the line says when they vary.
     """
 
     metric: str
@@ -93,6 +94,7 @@ class TableLine:
     with_code: bool = True
     incomplete: str = ""
     absent: Absent | None = None
+    window: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ class Part:
     text: str = "{value}"
     hide_zero: bool = False
     may_be_at_least: bool = False
+    window: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,7 @@ class KindInfo:
     `title` names it in lists. `label` heads its line in a run's table; without one the target's name does.
     `named` is false where a target's name says nothing. `phases` are the steps of the live line. `curve` is the key of
     a series that is drawn beside the number. `in_drive`: light enough to be repeated in a drive.
+    `about` explains its numbers, a paragraph each.
     `columns` were in the first CSV and keep their place there; a new column belongs into `later_columns`.
     `meaning` says in one sentence what the kind measures, `example` is one line of the settings for it.
     """
@@ -137,6 +141,7 @@ class KindInfo:
     phases: Mapping[str, str] = field(default_factory=dict)
     curve: str = ""
     in_drive: bool = False
+    about: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     later_columns: tuple[Column, ...] = ()
 
@@ -219,6 +224,7 @@ KINDS: Final[Mapping[str, KindInfo]] = {
                 N_("THE INTERNET IS SLOW WHEN DOWNLOADING"),
                 20,
                 may_be_at_least=True,
+                interval="download_ci_bps",
             ),
             Number(
                 "upload_bps",
@@ -227,6 +233,7 @@ KINDS: Final[Mapping[str, KindInfo]] = {
                 N_("THE INTERNET IS SLOW WHEN UPLOADING"),
                 10,
                 may_be_at_least=True,
+                interval="upload_ci_bps",
             ),
         ),
         lines=(
@@ -235,19 +242,36 @@ KINDS: Final[Mapping[str, KindInfo]] = {
                 N_("Download"),
                 with_code=False,
                 absent=Absent(N_("not measured"), only_when_degraded=True),
+                window="download_window",
             ),
             TableLine(
                 "upload_bps",
                 N_("Upload"),
                 with_code=False,
                 absent=Absent(N_("not measured"), only_when_degraded=True),
+                window="upload_window",
             ),
         ),
         summary=(
-            Part(("download_bps",), "↓ {value}", may_be_at_least=True),
-            Part(("upload_bps",), "↑ {value}", may_be_at_least=True),
+            Part(("download_bps",), "↓ {value}", may_be_at_least=True, window="download_window"),
+            Part(("upload_bps",), "↑ {value}", may_be_at_least=True, window="upload_window"),
         ),
         phases={"idle": N_("waiting time without load"), "download": N_("download"), "upload": N_("upload")},
+        about=(
+            N_(
+                "A speed varies when the 10th and the 90th percentile of its single seconds differ by more than half "
+                "of the mean, or when data pause for a second or more. The mean of the test and both percentiles are "
+                "shown then."
+            ),
+            N_(
+                "A speed with ≥ is a lower bound: the data limit ended the test while the speed still grew, lost "
+                "packets held it back, or this device was too busy. …_at_least in the JSON has the reason."
+            ),
+            N_(
+                "…_ci_bps in the JSON is the 95 % interval of the speed during the test. A speed whose interval "
+                "reaches the limit of the profile is not called too slow."
+            ),
+        ),
         columns=(
             *("engine", "streams", "download_bps", "upload_bps", "bytes_received", "bytes_sent", "download_s"),
             *("upload_s", "idle_rtt_ms", "loaded_rtt_ms", "ended", "upload_counted_by", "data_used_bytes"),
@@ -255,6 +279,12 @@ KINDS: Final[Mapping[str, KindInfo]] = {
         later_columns=(
             Column("download_at_least", ("download_bps",), at_least=True),
             Column("upload_at_least", ("upload_bps",), at_least=True),
+            Column("download_p10_bps", ("download_window", "p10_bps")),
+            Column("download_p90_bps", ("download_window", "p90_bps")),
+            Column("download_stalls", ("download_window", "stalls")),
+            Column("upload_p10_bps", ("upload_window", "p10_bps")),
+            Column("upload_p90_bps", ("upload_window", "p90_bps")),
+            Column("upload_stalls", ("upload_window", "stalls")),
         ),
     ),
     "web": KindInfo(

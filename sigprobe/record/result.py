@@ -336,11 +336,14 @@ def new_id(now_s: float | None = None) -> str:
 def is_at_least(data: Mapping[str, Any], name: str) -> bool:
     """Return whether a rate of a `throughput` record is only a lower bound.
 
-    The test ended early, or the device was short of processor time. `name` is `download_bps` or `upload_bps`.
+    `…_at_least` then has the reason, or the device was short of processor time. Records of earlier versions have no
+    reason. `name` is `download_bps` or `upload_bps`.
     """
     if data.get("device_busy") is True:
         return True
     way = name.removesuffix("_bps")
+    if isinstance(data.get(f"{way}_at_least"), str):
+        return True
     # the other engines report no interval, whatever ended them
     return data.get("engine") == "http" and data.get(f"ended_{way}") == "data_cap" and data.get(f"{way}_ci_bps") is None
 

@@ -5,10 +5,40 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from typing_extensions import TypedDict
+
 LEAST_SECONDS: Final = 3
 """Rates of fewer seconds do not show how a link varies."""
 WIDTH: Final = 2.563
 """Standard deviations between the 10th and the 90th percentile of a normal distribution."""
+VARIES: Final = 0.5
+"""A rate varies when its 10th and 90th percentile differ by more than this share of the mean."""
+
+
+class Window(TypedDict):
+    """Rates of the whole seconds of a transfer, in bit/s; `stalls` counts pauses of a second and more.
+
+    Percentiles are those of the rates of single seconds.
+    """
+
+    mean_bps: int
+    p10_bps: int
+    p90_bps: int
+    seconds: int
+    stalls: int
+
+
+def describe(rates: Sequence[float], stalls: int) -> Window | None:
+    """Return the statistics of rates of whole seconds; None without a whole second."""
+    if not rates:
+        return None
+    return Window(
+        mean_bps=round(sum(rates) / len(rates)),
+        p10_bps=round(percentile(rates, 0.1)),
+        p90_bps=round(percentile(rates, 0.9)),
+        seconds=len(rates),
+        stalls=stalls,
+    )
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -22,20 +52,35 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 def variation(rates: Sequence[float]) -> float | None:
     """Return the spread of the rates divided by their mean; None for too few rates or none above 0."""
-    if len(rates) < LEAST_SECONDS or sum(rates) <= 0:
-        return None
-    return _variation(sum(rates) / len(rates), percentile(rates, 0.1), percentile(rates, 0.9))
+    return recorded_variation(describe(rates, 0))
 
 
 def recorded_variation(window: object) -> float | None:
     """Return the same from a record's `…_window`; None where it does not say."""
+    edges = _edges(window)
+    return None if edges is None else (edges[2] - edges[1]) / WIDTH / edges[0]
+
+
+def varying(window: object) -> tuple[float, float] | None:
+    """Return the 10th and 90th percentile of a record's `…_window` where the rate varied; None for a steady rate.
+
+    It varied when the two differ by more than half of the mean, or when the transfer paused for a second or more.
+    """
+    edges = _edges(window)
+    if edges is None:
+        return None
+    mean, low, high = edges
+    stalls = window.get("stalls") if isinstance(window, Mapping) else None
+    paused = isinstance(stalls, int) and stalls > 0
+    return (low, high) if paused or high - low > VARIES * mean else None
+
+
+def _edges(window: object) -> tuple[float, float, float] | None:
+    """Return mean, 10th and 90th percentile of a window of enough seconds; None for any other."""
     if not isinstance(window, Mapping):
         return None
     told: list[Any] = [window.get(key) for key in ("mean_bps", "p10_bps", "p90_bps", "seconds")]
-    if not all(isinstance(value, int | float) for value in told) or told[3] < LEAST_SECONDS or told[0] <= 0:
+    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in told):
         return None
-    return _variation(*told[:3])
-
-
-def _variation(mean: float, low: float, high: float) -> float:
-    return (high - low) / WIDTH / mean
+    mean, low, high, seconds = told
+    return (mean, low, high) if seconds >= LEAST_SECONDS and mean > 0 and 0 <= low <= high else None

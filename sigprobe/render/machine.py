@@ -132,7 +132,7 @@ Each is the field of the same name in the record; `target` and `address` are the
 `operator_…`, `software_…` and `verdict_…` the parts of those objects. An empty cell is a null. `data_json` is the
 whole `data` as JSON, so that nothing is lost. `answers_compared` is the comparison of resolvers in one word, with the
 system's answer and the others' beside it. `…_at_least` is true where the rate is only a lower bound: the test ended
-before it knew the link's own.
+before it knew the link's own. `…_p10_bps` and `…_p90_bps` are percentiles of the rates of single seconds.
 """
 
 

@@ -11,6 +11,7 @@ from sigprobe.record import kinds
 from sigprobe.record.kinds import TableLine, is_number
 from sigprobe.record.profile import Grade, Profile, Word
 from sigprobe.record.result import RUN_KIND, Network, Outcome, Result
+from sigprobe.record.window import varying
 from sigprobe.render import words
 from sigprobe.render.view import RunView
 from sigprobe.verdict import Reading, readings
@@ -107,6 +108,10 @@ def _notes(line: TableLine, result: Result) -> tuple[str, ...]:
         shown = {name: words.quantity(key, value) for name, key, value in values if is_number(value)}
         if len(shown) == len(values):
             filled.append(_(note.text).format(**shown))
+    spread = varying(result.data.get(line.window)) if line.window else None
+    if spread is not None:
+        low, high = (words.quantity(line.metric, value) for value in spread)
+        filled.append(_("varies, {low} to {high}").format(low=low, high=high))
     return tuple(filled)
 
 
@@ -131,6 +136,9 @@ def strength(network: Network) -> tuple[str, float] | None:
 
 
 def _graded(label: str, reading: Reading, notes: tuple[str, ...], curve: tuple[float | None, ...] = ()) -> TableRow:
+    if reading.near_limit is not None:
+        limit = words.limit(reading.metric, reading.near_limit)
+        notes = (_("(close to the limit {value})").format(value=limit), *notes)
     row = _row(label, reading.metric, reading.value, reading.grade, notes, curve)
     return replace(row, value=f"≥ {row.value}") if reading.at_least else row
 

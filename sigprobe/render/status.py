@@ -277,6 +277,7 @@ def explain_kind_text(name: str, *, width: int = 80, ascii: bool = False, plain:
         rows = [
             (_("Kind of check"), f"{name} ({_(kind.title)})" if kind.title else name),
             (_("Measures"), _(kind.meaning)),
+            *((_("Numbers") if number == 0 else "", _(text)) for number, text in enumerate(kind.about)),
             (_("In the settings"), kind.example or fixed),
         ]
     return _sheet(rows, (), width=width, ascii=ascii, plain=plain)

@@ -14,7 +14,8 @@ from sigprobe.record.result import Outcome, Result, is_at_least
 class Reading:
     """One graded number of a result: the profile's metric, the value in its unit, and the grade if there is one.
 
-    A rate that is only `at_least` so high may be higher: it has a grade only if the lower bound is enough.
+    A rate that is only `at_least` so high may be higher: it has a grade only if the lower bound is enough. A number
+    below what is enough has none where its 95 % interval reaches the limit: `near_limit` is the limit then.
     """
 
     result: Result
@@ -22,6 +23,7 @@ class Reading:
     value: float
     grade: Grade | None
     at_least: bool = False
+    near_limit: float | None = None
 
 
 def readings(result: Result, profile: Profile | None) -> Iterator[Reading]:
@@ -34,7 +36,20 @@ def readings(result: Result, profile: Profile | None) -> Iterator[Reading]:
         at_least = number.may_be_at_least and is_at_least(result.data, number.metric)
         if at_least and grade is not None and not grade.enough:
             grade = None
-        yield Reading(result, number.metric, float(value), grade, at_least)
+        near = _near_limit(result, number, grade, profile)
+        yield Reading(result, number.metric, float(value), None if near is not None else grade, at_least, near)
+
+
+def _near_limit(result: Result, number: kinds.Number, grade: Grade | None, profile: Profile | None) -> float | None:
+    """Return the limit that a number misses by less than its interval is wide; None for any other."""
+    if grade is None or grade.enough or profile is None or not number.interval:
+        return None
+    interval = result.data.get(number.interval)
+    if not isinstance(interval, list | tuple) or len(interval) != 2 or not all(map(kinds.is_number, interval)):
+        return None
+    best = max(interval) if number.better == kinds.HIGHER else min(interval)
+    reached = profile.word(number.metric, float(best))
+    return grade.threshold if reached is not None and reached.enough else None
 
 
 def shortfalls(results: Sequence[Result], profile: Profile | None) -> tuple[Reading, ...]:

@@ -90,6 +90,13 @@ def test_what_was_not_tested_has_its_own_mark() -> None:
     assert failed.mark == "failed", "the control"
 
 
+def test_explain_a_kind_of_check(sigprobe: Run) -> None:
+    """`explain throughput` states when a speed varies, in the language asked for; its JSON has no sentences."""
+    for language, word in (("en", "A speed varies when"), ("id", "berubah-ubah")):
+        assert word in sigprobe("explain", "throughput", "--lang", language).stdout
+    assert json.loads(sigprobe("explain", "throughput", "--json").stdout) == {"kind": "throughput", "configurable": True}
+
+
 def test_explain_without_a_code_lists_all(sigprobe: Run) -> None:
     """Each screen code is listed once with its sentence, in both languages."""
     from sigprobe.words.codes import CODES

@@ -9,6 +9,7 @@ import pytest
 from sigprobe.record import profile
 from sigprobe.record.result import Outcome
 from sigprobe.render.run_table import TableRow, result_rows
+from sigprobe.verdict.readings import shortfalls
 from tests.render.samples import result
 
 NEED = profile.load(profile.DEFAULT)
@@ -50,6 +51,38 @@ def test_a_speed_that_is_only_a_lower_bound_says_so() -> None:
     assert (known.value, known.word) == ("300 kbps", "poor")
     (theirs,) = rows("throughput", download_bps=300_000, **capped | {"engine": "speedtest"})
     assert theirs.word == "poor", "an engine without intervals states none, whatever ended it"
+
+
+@pytest.mark.usefixtures("english")
+def test_a_lower_bound_may_have_a_reason() -> None:
+    """Any reason in the record marks the rate, whatever ended the test and whichever engine made it."""
+    (bound,) = rows("throughput", upload_bps=300_000, engine="iperf3", upload_at_least="cpu")
+    assert (bound.value, bound.word) == ("≥ 300 kbps", "")
+
+
+@pytest.mark.usefixtures("english")
+def test_a_speed_that_varies_says_so() -> None:
+    """The percentiles of its seconds stand beside it; a steady speed has no such note."""
+    window = {"mean_bps": 9e6, "p10_bps": 2_000_000, "p90_bps": 16_000_000, "seconds": 8, "stalls": 0}
+    (restless,) = rows("throughput", download_bps=9e6, download_window=window)
+    assert restless.notes == ("varies, 2.0 Mbps to 16.0 Mbps",)
+    (steady,) = rows("throughput", download_bps=9e6, download_window={**window, "p10_bps": 8e6, "p90_bps": 10e6})
+    assert steady.notes == ()
+
+
+@pytest.mark.usefixtures("english")
+def test_a_speed_whose_interval_reaches_the_limit_is_not_called_too_slow() -> None:
+    """Below the limit by less than the test can tell: the limit is named, no word is given, and nothing falls short."""
+    limit = NEED.metrics["upload_bps"].fair
+    near = {"upload_bps": limit * 0.95, "upload_ci_bps": [limit * 0.85, limit * 1.05]}
+    (row,) = rows("throughput", **near)
+    assert row.word == "" and row.notes[0].startswith("(close to the limit")
+    found = result("throughput", "front", None, None, Outcome.OK, **near)
+    assert shortfalls([found], NEED) == ()
+    (clear,) = rows("throughput", **{**near, "upload_ci_bps": [limit * 0.9, limit * 0.99]})
+    assert clear.word == "poor"
+    (enough,) = rows("throughput", upload_bps=limit * 1.02, upload_ci_bps=[limit * 0.9, limit * 1.1])
+    assert enough.word in ("fair", "good")
 
 
 @pytest.mark.usefixtures("english")

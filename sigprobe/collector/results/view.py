@@ -15,6 +15,7 @@ from sigprobe.collector.results.queries import StoredResult, Tally
 from sigprobe.record import kinds
 from sigprobe.record.foreign_json import object_or_none, read_json
 from sigprobe.record.result import RUN_KIND, format_time, is_at_least
+from sigprobe.record.window import varying
 from sigprobe.words import i18n
 from sigprobe.words.codes import CODES, is_untested
 from sigprobe.words.i18n import N_
@@ -257,7 +258,8 @@ def _part(part: kinds.Part, data: Mapping[str, Any], lang: str, _: Translate) ->
     else:
         shown = f"{value:.0f}"
     least = "≥ " if part.may_be_at_least and is_at_least(data, key) else ""
-    return _(part.text).format(value=least + shown)
+    varies = f" ({_('varies')})" if part.window and varying(data.get(part.window)) is not None else ""
+    return _(part.text).format(value=least + shown) + varies
 
 
 def _both_answers(compared: object, _: Translate) -> str | None:

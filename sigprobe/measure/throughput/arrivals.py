@@ -9,15 +9,12 @@ from __future__ import annotations
 from typing import Final
 
 from sigprobe.measure.throughput.convergence import BEYOND, PACKET_BYTES, Series, loss_bound
+from sigprobe.measure.throughput.queue_time import QueueTime, waited
 from sigprobe.measure.throughput.stream_ramp import FAR_S
 
 LEAST_SHARE: Final = 0.9
 MOST_SHARE: Final = 1.25
 """Segments are counted times the size of one: a count that leaves these bounds is none to go by."""
-
-STANDING_S: Final = 0.008
-STANDING_RTTS: Final = 0.04
-"""A round trip longer by so much than the longest at rest has waited in a queue."""
 
 STALE_S: Final = 0.25
 LOOK_S: Final = 0.5
@@ -27,7 +24,8 @@ class Arrivals:
     """Both views, and the moments at which losses were seen. `streams` is how many have been used.
 
     `rest_s` is the longest round trip at rest; `standing_s` the moment since which every round trip was longer than
-    that, because packets wait in a queue at the narrowest place; None while none does.
+    that, because packets wait in a queue at the narrowest place; None while none does. `queues` has the times at
+    which connections opened beside the transfer waited in a queue.
     """
 
     __slots__ = (
@@ -35,6 +33,7 @@ class Arrivals:
         "_trip_s",
         "losses_s",
         "ordered",
+        "queues",
         "reached",
         "rest_s",
         "standing_s",
@@ -46,6 +45,7 @@ class Arrivals:
         self.reached = Series()
         self.losses_s: list[float] = []
         self.streams = 1
+        self.queues = QueueTime()
         self.rest_s: float | None = None
         self.standing_s: float | None = None
         self._trip_s = 0.0
@@ -53,7 +53,7 @@ class Arrivals:
 
     def trip(self, at_s: float, rtt_s: float) -> None:
         """Take note of a round trip that has just ended."""
-        if self.rest_s is None or rtt_s < self.rest_s + max(STANDING_S, STANDING_RTTS * self.rest_s):
+        if self.rest_s is None or not waited(rtt_s, self.rest_s):
             self.standing_s = None
         elif self.standing_s is None or at_s - self._trip_s > STALE_S:
             self.standing_s = at_s

@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import Final
 
 from sigprobe.measure.throughput import bursts
+from sigprobe.measure.throughput.data import IntervalKind
 from sigprobe.measure.throughput.statistics import FLOOR, crucial_interval, half_width
 
 MIN_BATCHES: Final = 6
@@ -97,7 +98,7 @@ class Speed:
     """A rate in bit/s of payload with its 95 % interval (None when there are too few batches to give one).
 
     `from_s` is where slow start ended; `settled` says that all tests for stopping are passed, `sure` that no second
-    look is needed.
+    look is needed. `kind` is what the interval holds, see `ThroughputData`.
     """
 
     bps: float
@@ -105,6 +106,7 @@ class Speed:
     from_s: float
     settled: bool
     sure: bool = False
+    kind: IntervalKind = "link"
 
 
 class Series:
@@ -266,7 +268,7 @@ def _judge_lossy(series: Series, rtt_s: float, batch_s: float, losses_s: Sequenc
         share = len(losses_s) * PACKET_BYTES / series.total()
         least = min(interval[0], loss_bound(rtt_s, streams, share, CAUTIOUS))
         interval = (max(0.0, least), interval[1])
-    return replace(speed, ci_bps=interval, settled=speed.settled and enough)
+    return replace(speed, ci_bps=interval, settled=speed.settled and enough, kind="mean_under_loss")
 
 
 def _judge(series: Series, terms: _Terms) -> Speed | None:

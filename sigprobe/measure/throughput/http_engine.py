@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from statistics import median
 from typing import Any, Final, Literal
@@ -12,7 +13,8 @@ from typing import Any, Final, Literal
 from sigprobe.measure.kind import Measured
 from sigprobe.measure.throughput.connection import FaultError
 from sigprobe.measure.throughput.convergence import Series, conclude
-from sigprobe.measure.throughput.discovery import Received, find, origin, received
+from sigprobe.measure.throughput.discovery import Found, Received, find, origin, race, received
+from sigprobe.measure.throughput.link_time import seconds
 from sigprobe.measure.throughput.plan import Ended, Transfer, TransferPlan
 from sigprobe.measure.throughput.server import Server
 from sigprobe.measure.throughput.transfer import Direction
@@ -31,6 +33,13 @@ BURST_S: Final = 0.02
 
 LEAST_PART: Final = 0.5
 """What arrived within a smaller part of the time it was sent in did not arrive as it was sent."""
+
+REPORT_S: Final = 3.0
+"""Time left for the server's count of an upload."""
+
+DRAIN_S: Final = 5.0
+DRAINED_S: Final = 0.05
+"""A queue that delays packets by less is not waited for."""
 
 _WORST: Final[tuple[Ended, ...]] = ("converged", "data_cap", "time_cap")
 
@@ -67,6 +76,7 @@ def measure(
     ways: tuple[Way, ...] = ("download", "upload") if direction == "both" else (direction,)
     done: dict[Way, Transfer] = {}
     for number, way in enumerate(ways):
+        _let_queue_drain(list(done.values()), found, context)
         left = max_bytes - sum(transfer.bytes for transfer in done.values())
         of_run = context.budget.left_bytes()
         if of_run is not None:
@@ -79,6 +89,7 @@ def measure(
             streams=streams,
             session=session,
             fraction=(number / len(ways), (number + 1) / len(ways)),
+            most_s=_most_s(max_s, len(ways) - number, context),
         )
         if context.deadline.expired():
             done[way] = Transfer(fault=FaultError("timeout", "no time was left"))
@@ -97,6 +108,25 @@ def measure(
     reasons = [transfer.ended for transfer in done.values() if transfer.ended is not None]
     data["ended"] = max(reasons, key=_WORST.index, default=None)
     return replace(_outcome(ways, done, data), address_used=address)
+
+
+def _most_s(max_s: float, ways: int, context: Context) -> float:
+    """Return how long a slow link may take: with a share of the time that the directions to come leave unused."""
+    spare_s = context.deadline.remaining() - ways * max_s - REPORT_S
+    return max_s + min(max_s, max(0.0, spare_s) / ways)
+
+
+def _let_queue_drain(before: list[Transfer], found: Found, context: Context) -> None:
+    """Wait until what the direction before has left in a queue has passed; no longer than `DRAIN_S`.
+
+    The next direction's acknowledgements, and its own beginning, would wait behind it. A connection opened now is
+    answered when that is over.
+    """
+    rest_s = max(found.idle_rtts_s)
+    if not before or not before[-1].loaded_rtts_s or max(before[-1].loaded_rtts_s[-3:]) < rest_s + DRAINED_S:
+        return
+    with suppress(FaultError, StoppedError):
+        race((found.server.address,), found.server.host, context.deadline.within(DRAIN_S), context)
 
 
 def _ask_server(transfer: Transfer, server: Server, session: str, rtt_s: float, context: Context) -> None:
@@ -126,6 +156,7 @@ def _ask_server(transfer: Transfer, server: Server, session: str, rtt_s: float, 
         if speed is None:
             return
         transfer.speed = speed
+        transfer.window = seconds(Series(samples), speed.from_s, samples[-1][0])
         transfer.counted_by = "server"
     transfer.bytes = max(transfer.bytes, total)
 
@@ -167,6 +198,9 @@ def _fill(data: dict[str, Any], way: Way, transfer: Transfer) -> None:
     if speed is not None and transfer.fault is None:
         data[f"{way}_bps"] = round(speed.bps)
         data[f"{way}_ci_bps"] = None if speed.ci_bps is None else [round(edge) for edge in speed.ci_bps]
+        data[f"{way}_interval_kind"] = None if speed.ci_bps is None else speed.kind
+        data[f"{way}_window"] = transfer.window
+        data[f"{way}_at_least"] = "data_cap" if transfer.ended == "data_cap" and speed.ci_bps is None else None
     elif transfer.fault is None:
         code = "data_budget" if transfer.ended == "data_cap" else "too_slow"
         transfer.fault = FaultError(code, f"{transfer.bytes} bytes in {transfer.elapsed_s:.1f} s")

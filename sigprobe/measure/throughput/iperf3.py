@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 from sigprobe.measure.kind import Measured
 from sigprobe.measure.throughput.connection import FaultError
 from sigprobe.measure.throughput.convergence import MIN_BYTES, Series, conclude
+from sigprobe.measure.throughput.link_time import seconds
 from sigprobe.net.limits import Context, Progress
 from sigprobe.net.sockets import code_of, endpoint
 from sigprobe.record.messages import N_, MessageError
@@ -48,6 +49,9 @@ MAX_SECONDS: Final = 86_400.0
 MAX_RTT_US: Final = 120e6
 MAX_SEGMENTS: Final = 1e9
 """Beyond these a number is a counter that wrapped around, not a measurement."""
+SLOW_START_S: Final = 1.0
+"""The seconds that count begin behind it."""
+
 MAX_STARTS: Final = 10_000
 """Limit of places in the output that are tried as the start of a report."""
 
@@ -245,6 +249,9 @@ def _fill(data: dict[str, Any], way: Way, run: _Run, context: Context) -> int:
         rate = None if speed is None else speed.bps
         if speed is not None and speed.ci_bps is not None:
             data[f"{way}_ci_bps"] = [round(edge) for edge in speed.ci_bps]
+            data[f"{way}_interval_kind"] = speed.kind
+    if rate is not None:
+        data[f"{way}_window"] = seconds(Series(samples), SLOW_START_S, samples[-1][0])
     if way == "upload":
         data["upload_counted_by"] = "server" if run.whole else "client"
         data["retransmits"] = _count(sent.get("retransmits"), MAX_SEGMENTS)

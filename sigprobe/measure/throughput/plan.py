@@ -8,6 +8,7 @@ from typing import Literal
 from sigprobe.measure.throughput.arrivals import Arrivals
 from sigprobe.measure.throughput.connection import FaultError
 from sigprobe.measure.throughput.convergence import Speed
+from sigprobe.record.window import Window
 
 Ended = Literal["converged", "data_cap", "time_cap"]
 
@@ -16,7 +17,7 @@ Ended = Literal["converged", "data_cap", "time_cap"]
 class TransferPlan:
     """The bounds of one direction. `streams` None: as many as the beginning of the transfer shows to be useful.
 
-    `rtt_s` is the shortest round trip at rest, `rest_s` the longest.
+    `rtt_s` is the shortest round trip at rest, `rest_s` the longest. A slow link may take up to `most_s`.
     """
 
     cap_bytes: int
@@ -26,6 +27,7 @@ class TransferPlan:
     streams: int | None = None
     session: str = ""
     fraction: tuple[float, float] = (0.0, 1.0)
+    most_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -36,6 +38,7 @@ class Transfer:
     elapsed_s: float = 0.0
     ended: Ended | None = None
     speed: Speed | None = None
+    window: Window | None = None
     fault: FaultError | None = None
     streams: int = 0
     retransmits: int | None = None

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from statistics import median
 from typing import Final, Literal
 
-from sigprobe.measure.throughput import tcp_info
+from sigprobe.measure.throughput import link_time, tcp_info
 from sigprobe.measure.throughput.connection import READ, WRITE, Connection, FaultError, Life, Loop
 from sigprobe.measure.throughput.convergence import Judge, conclude
 from sigprobe.measure.throughput.plan import Transfer, TransferPlan
@@ -33,6 +33,9 @@ LEAST_FLIGHT: Final = 1_000_000
 MOSTLY: Final = 3 / 4
 """With so much of what there was room for moved, less than one MiB of it is left alone; while so many of the streams
 still carry what they asked for, their sum is the link's pace."""
+
+SLOW_BYTES: Final = 400_000
+"""A transfer that has moved less within its time goes on for a while."""
 
 OURS_BODY: Final = 1024 * MIB
 FOREIGN_BODY: Final = 16 * MIB
@@ -69,7 +72,7 @@ class Direction:
         self._began = 0.0
         self._tells = False
         self._out = Transfer()
-        self._out.series.rest_s = plan.rest_s
+        self._out.series.rest_s = self._out.series.queues.rest_s = plan.rest_s
 
     # --- the loop
 
@@ -99,6 +102,9 @@ class Direction:
             series, losses_s = out.series, out.series.governing(out.elapsed_s)
             cut = out.ended == "data_cap"
             out.speed = conclude(series.best(), plan.rtt_s, losses_s, series.streams, series.standing_s, cut=cut)
+        if out.fault is None:
+            out.speed = link_time.over_busy_time(out.series, out.speed, out.elapsed_s, plan.rtt_s)
+            out.window = link_time.window_of(out.series, out.speed, out.elapsed_s)
         return out
 
     def _drive(self) -> None:
@@ -126,7 +132,7 @@ class Direction:
             if not self._streams and not spent:
                 out.fault = FaultError("reset", "every stream has ended")
                 return
-            if now >= plan.max_s or context.deadline.expired():
+            if now >= self._ends_s(total) or context.deadline.expired():
                 out.ended = "data_cap" if spent else "time_cap"
                 if self._moved == 0 or total == 0:
                     out.fault = FaultError("timeout", f"nothing in {now:.1f} s")
@@ -153,6 +159,10 @@ class Direction:
             self._unpark()
             if self._held_back_s is not None:
                 self._let_go(now)
+
+    def _ends_s(self, total: int) -> float:
+        """Return when the time is up: later where a slow link, or one that pauses, has carried little."""
+        return max(self._plan.max_s, self._plan.most_s) if total < SLOW_BYTES else self._plan.max_s
 
     def _elapsed(self) -> float:
         return self._clock() - self._began
@@ -404,14 +414,16 @@ class Direction:
 
     def _probe(self) -> None:
         connection = Connection(self._server.address, self._server.host)
-        start = self._clock()
+        queues, begin_s = self._out.series.queues, self._elapsed()
 
         def ended(fault: FaultError | None) -> None:
+            now = self._elapsed()
+            queues.end(begin_s, now if fault is None else None)
             if fault is None:
-                rtt_s = self._clock() - start
-                self._out.loaded_rtts_s.append(rtt_s)
+                self._out.loaded_rtts_s.append(now - begin_s)
                 if self._way == "download":
-                    self._out.series.trip(self._elapsed(), rtt_s)
+                    self._out.series.trip(now, now - begin_s)
             connection.close()
 
+        queues.begin(begin_s)
         self._loop.start(connection, connection.open(), ended)
