@@ -10,7 +10,7 @@ from sigprobe.record.window import Window
 
 Ended = Literal["converged", "data_cap", "time_cap"]
 IntervalKind = Literal["link", "mean", "mean_under_loss"]
-AtLeast = Literal["data_cap", "loss", "cpu"]
+AtLeast = Literal["data_cap", "loss"]
 
 
 class ThroughputData(TypedDict):
@@ -23,8 +23,7 @@ class ThroughputData(TypedDict):
     packets limit the rate, with the lower end at the rate they leave to a long transfer.
     `…_window` holds the rates of single seconds: mean, 10th and 90th percentile, their number, and the pauses of a
     second and more; null for less than a second. `…_at_least` is the reason why the rate is only a lower bound:
-    `data_cap` (still growing at the data cap), `loss` (lost packets held back the last seconds), `cpu` (this device
-    was too busy); null for any other. `ended` is the
+    `data_cap` (still growing at the data cap), `loss` (lost packets held it back); null for any other. `ended` is the
     less good of the two directions' reasons. `upload_counted_by`: `server` (bytes that arrived there), `tcp_info`
     (bytes acknowledged), `proxy` (bytes acknowledged by a proxy that keeps uploads until they are whole, so the rate
     is that of the way to it), `client` (the engine's own count). `retransmits` counts segments of the upload.
