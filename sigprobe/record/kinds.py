@@ -265,7 +265,8 @@ KINDS: Final[Mapping[str, KindInfo]] = {
             ),
             N_(
                 "A speed with ≥ is a lower bound: the data limit ended the test while the speed still grew, lost "
-                "packets held it back, or this device was too busy. …_at_least and device_busy in the JSON have the reason."
+                "packets held it back, or this device was too busy. …_at_least and device_busy in the JSON have the "
+                "reason."
             ),
             N_(
                 "…_ci_bps in the JSON is the 95 % interval of the speed during the test. A speed whose interval "
