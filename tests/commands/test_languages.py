@@ -94,7 +94,10 @@ def test_explain_a_kind_of_check(sigprobe: Run) -> None:
     """`explain throughput` states when a speed varies, in the language asked for; its JSON has no sentences."""
     for language, word in (("en", "A speed varies when"), ("id", "berubah-ubah")):
         assert word in sigprobe("explain", "throughput", "--lang", language).stdout
-    assert json.loads(sigprobe("explain", "throughput", "--json").stdout) == {"kind": "throughput", "configurable": True}
+    assert json.loads(sigprobe("explain", "throughput", "--json").stdout) == {
+        "kind": "throughput",
+        "configurable": True,
+    }
 
 
 def test_explain_without_a_code_lists_all(sigprobe: Run) -> None:
