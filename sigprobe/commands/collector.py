@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from sigprobe.commands import collector_backup
+from sigprobe.commands import collector_backup, collector_merge
 from sigprobe.commands.support import options, terminal, transfer_ui
 from sigprobe.commands.support.collector_database import DatabaseOption
 from sigprobe.commands.support.collector_database import database_text as _database_text
@@ -42,6 +42,7 @@ token_app = typer.Typer(
 app.add_typer(token_app, name="token")
 app.command("backup", cls=Command)(collector_backup.backup)
 app.command("restore", cls=Command)(collector_backup.restore)
+app.command("merge", cls=Command)(collector_merge.merge)
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 

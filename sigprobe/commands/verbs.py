@@ -191,6 +191,13 @@ INNER: Final[dict[str, Inner]] = {
             "sigprobe collector restore /srv/base --into /srv/pg --wal /srv/wal --until 2029-02-14T07:05:00+07:00",
         ),
     ),
+    "collector merge": Inner(
+        N_("Take over results and tokens of another collector that this one lacks."),
+        (
+            "sigprobe collector merge /media/usb/collector.db",
+            "sigprobe collector merge postgresql://sigprobe@site1/sigprobe",
+        ),
+    ),
     "collector import": Inner(
         N_("Import results that were carried here in a file."),
         ("sigprobe collector import results.ndjson.gz",),

@@ -1,0 +1,1 @@
+"""Take over what another collector has and this one lacks."""
