@@ -43,7 +43,7 @@ def main() -> int:
     options.add_argument("--first", type=int, default=1, help="the first seed")
     options.add_argument("--only", nargs="*", default=[], help="names of scenarios")
     options.add_argument("--group", help="part of a group's name, such as 'mobile' or '5 whose'")
-    options.add_argument("--jobs", type=int, default=16, help="scenarios at once; each mostly waits")
+    options.add_argument("--jobs", type=int, default=24, help="scenarios at once; each mostly waits")
     options.add_argument("--json", type=Path, help="write each verdict with its results to this file, one per line")
     wanted = options.parse_args()
     unknown = set(wanted.only) - {s.name for s in SCENARIOS}

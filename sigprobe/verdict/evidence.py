@@ -36,6 +36,8 @@ _NEAR_NETWORKS: Final = tuple(
 )
 HEAVY_LOSS: Final = 0.06
 """The share of echoes beyond the gateway that must be lost before loss is suspected."""
+FREEZE_MS: Final = 100.0
+"""A device whose sleeping thread wakes so late on average misses what others send it."""
 HEAVY_QUESTIONS: Final = 0.08
 """The share of small questions that must be lost, too, before loss counts."""
 PAGE_TIMES: Final = frozenset({"http_total_ms", "web_total_ms"})
@@ -265,6 +267,12 @@ class Facts:
     def device_busy(self) -> bool:
         """Return whether this device was short of processor time for what fell short."""
         return bool(self.doubtful) or any(was_busy(s.result) for s in self.short)
+
+    @cached_property
+    def device_freezes(self) -> bool:
+        """Return whether this device stood still again and again: then echoes are lost and late by its own fault."""
+        states = [r.tags.processor for r in (*self.walks, *self.seen) if way(r.kind) in (Way.WALK, Way.ECHO)]
+        return any(s is not None and (s.wake_late_ms or 0.0) >= FREEZE_MS for s in states)
 
     @cached_property
     def missed_questions(self) -> float | None:

@@ -86,7 +86,7 @@ def _modem_silent(facts: Facts) -> Verdict | None:
 def _weak_signal(facts: Facts) -> Verdict | None:
     """Report a poor radio link: answers with poor rate, loss or delay, explained by the signal."""
     short = [s.result for s in facts.short if s.metric not in PAGE_TIMES]
-    if facts.device_busy:
+    if facts.device_busy or facts.device_freezes:
         return None
     if facts.network.access == "cellular" and _weak(facts) and short and not facts.failed:
         return say(OPERATOR, "weak_signal", 0.9, short, facts.walks)
@@ -418,7 +418,8 @@ def _short(facts: Facts) -> list[Result]:
 
 
 def _slow(facts: Facts) -> Sequence[Candidate]:
-    return candidates.first([candidates.DEVICE_BUSY] if facts.device_busy else [], candidates.SLOW)
+    front = [candidates.DEVICE_BUSY] if facts.device_busy or facts.device_freezes else []
+    return candidates.first(front, candidates.SLOW)
 
 
 def _opened_late(facts: Facts) -> list[Result]:

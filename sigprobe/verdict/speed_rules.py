@@ -6,13 +6,14 @@ load. The device's own counters tell its own traffic from that of others.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from sigprobe.record.kinds import Way, is_number, measures_rate, way
 from sigprobe.record.result import Result, is_at_least
 from sigprobe.verdict import candidates
 from sigprobe.verdict.evidence import HEAVY_LOSS, PAGE_TIMES, Facts, code, host_of
-from sigprobe.verdict.verdict import LOCAL, OPERATOR, UNCERTAIN, Verdict, say
+from sigprobe.verdict.verdict import LOCAL, OPERATOR, UNCERTAIN, Candidate, Verdict, say
 
 OWN_TRAFFIC_BPS: Final = 300_000.0
 QUEUE_MS: Final = 100.0
@@ -47,7 +48,7 @@ def own_traffic(facts: Facts) -> Verdict | None:
         0.4,
         facts.walks,
         _pings(facts),
-        candidates=candidates.first([candidates.OWN_TRAFFIC], candidates.QUEUE),
+        candidates=_device_first(facts, candidates.first([candidates.OWN_TRAFFIC], candidates.QUEUE)),
     )
 
 
@@ -70,8 +71,12 @@ def queue_by_others(facts: Facts) -> Verdict | None:
     far = facts.part("whole").get("far_bps")
     if is_number(far) and float(far or 0) < SLOW_LINK_BPS:
         # on a link this slow the walk's own packets make the queue
-        return say(UNCERTAIN, "slow_here", 0.5, facts.walks, _pings(facts), candidates=candidates.SLOW)
-    return say(UNCERTAIN, "queue_by_others", 0.5, facts.walks, _pings(facts), candidates=candidates.QUEUE)
+        return say(
+            UNCERTAIN, "slow_here", 0.5, facts.walks, _pings(facts), candidates=_device_first(facts, candidates.SLOW)
+        )
+    return say(
+        UNCERTAIN, "queue_by_others", 0.5, facts.walks, _pings(facts), candidates=_device_first(facts, candidates.QUEUE)
+    )
 
 
 def loss(facts: Facts) -> Verdict | None:
@@ -84,9 +89,17 @@ def loss(facts: Facts) -> Verdict | None:
         return None
     if facts.echoes_limited:
         return None  # what people use passes
-    if facts.missed_questions is not None and facts.own_modem:
+    if facts.missed_questions is not None and facts.own_modem and not facts.device_freezes:
         return say(OPERATOR, "loss_beyond", 0.9, facts.walks, _pings(facts), facts.failed)
-    return say(UNCERTAIN, "packets_lost", 0.5, facts.walks, _pings(facts), facts.failed, candidates=candidates.LOSS)
+    return say(
+        UNCERTAIN,
+        "packets_lost",
+        0.5,
+        facts.walks,
+        _pings(facts),
+        facts.failed,
+        candidates=_device_first(facts, candidates.LOSS),
+    )
 
 
 def small_rate(facts: Facts) -> Verdict | None:
@@ -103,11 +116,23 @@ def small_rate(facts: Facts) -> Verdict | None:
     narrow = is_number(far) and float(far or 0) < SMALL_BPS and float(near) >= NEAR_TIMES * float(far or 0)
     # one slow page alone is its service's
     if narrow and (slow or len({host_of(r) for r in dragging}) > 1):
-        return say(UNCERTAIN, "slow_here", 0.5, [*slow, *dragging], facts.walks, candidates=candidates.SLOW)
+        return say(
+            UNCERTAIN,
+            "slow_here",
+            0.5,
+            [*slow, *dragging],
+            facts.walks,
+            candidates=_device_first(facts, candidates.SLOW),
+        )
     queued = [r for r in slow if _queues_under_load(r)]
     if queued and float(near) >= NEAR_TIMES * SMALL_BPS and facts.network.access != "wifi":
-        return say(UNCERTAIN, "slow_here", 0.5, queued, facts.walks, candidates=candidates.SLOW)
+        return say(UNCERTAIN, "slow_here", 0.5, queued, facts.walks, candidates=_device_first(facts, candidates.SLOW))
     return None
+
+
+def _device_first(facts: Facts, others: Sequence[Candidate]) -> Sequence[Candidate]:
+    """Put this device before the others where it froze."""
+    return candidates.first([candidates.DEVICE_BUSY] if facts.device_freezes else [], others)
 
 
 def _small(result: Result) -> bool:

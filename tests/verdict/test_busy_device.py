@@ -12,7 +12,7 @@ from sigprobe.record import profile
 from sigprobe.record.result import Network, Processor, Result, Tags, is_at_least, read_result
 from sigprobe.verdict import decide, shortfalls
 from tests.support.collector_client import make_result
-from tests.verdict.test_verdict import check, ping, plain, web
+from tests.verdict.test_verdict import GATEWAY, check, looked_again, lossy, ping, plain, web
 
 NEED = profile.load(profile.DEFAULT)
 BUSY = Processor(True, 0.7, 0.1, 30.0)
@@ -75,3 +75,14 @@ def test_the_record_keeps_it() -> None:
         assert read_result({**line, "tags": {**line["tags"], "processor": broken}}).tags.processor is None
     del line["tags"]["processor"]
     assert read_result(line).tags.processor is None
+
+
+@pytest.mark.parametrize(("late_ms", "owner", "first"), [(400.0, "uncertain", "device_busy"), (3.0, "operator", None)])
+def test_a_device_that_freezes_loses_echoes_itself(late_ms: float, owner: str, first: str | None) -> None:
+    """Loss on the device's own modem is the operator's only where the device did not stand still."""
+    lost = lossy(40.0)
+    walk = replace(lost, data={**lost.data, "second": looked_again(questions={"sent": 30, "answered": 24})})
+    state = Processor(late_ms > 20, 0.0, 0.0, late_ms)
+    verdict = decide([on(r, state, gateway=GATEWAY, access="cellular") for r in (web(), walk)], NEED)
+    assert verdict.owner == owner
+    assert (verdict.candidates[0].cause if verdict.candidates else None) == first

@@ -21,8 +21,13 @@ def ask_all(
     context: Context,
     seconds: float,
     pool: Executor,
+    *,
+    record: str = "A",
 ) -> tuple[list[AskedData], int]:
-    """Ask every resolver for every host, side by side, within `seconds`: what they said, and the bytes used."""
+    """Ask every resolver for every host, side by side, within `seconds`: what they said, and the bytes used.
+
+    `record` is `AAAA` on a device without IPv4, which could not use another address.
+    """
     from sigprobe.measure.dns.query import Question, ask
 
     bounded = replace(context, deadline=context.deadline.within(seconds))
@@ -30,7 +35,7 @@ def ask_all(
     rows += [(host, server, False) for server in others for host in hosts]
     # the root's name servers are a question that every resolver can answer when no name is configured
     futures = [
-        pool.submit(ask, server[0], server[1], Question(host or "", "A" if host else "NS"), bounded)
+        pool.submit(ask, server[0], server[1], Question(host or "", record if host else "NS"), bounded)
         for host, server, _system in rows
     ]
     found: list[AskedData] = []

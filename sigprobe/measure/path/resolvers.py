@@ -68,6 +68,7 @@ def ask(
     *,
     resolv_conf: Path = RESOLV_CONF,
     files: Sequence[Path] = FORWARDED,
+    record: str = "A",
 ) -> tuple[list[ResolverData], list[AskedData], int]:
     """Ask the system's servers, those behind them, and others for the targets' names: both tables, and bytes used."""
     servers = system_servers(resolv_conf)
@@ -76,7 +77,9 @@ def ask(
     hosts = hosts_of(options)
     named = [(s.host, s.port) for s in map(parse_resolver, options.resolvers) if s.protocol == "dns"]
     others = [o for o in dict.fromkeys([*named, *((r, 53) for r in references)]) if o not in system][:_MAX_OTHERS]
-    asked, used = agreement.ask_all(hosts or [""], system, others if hosts else [], context, seconds, pool)
+    asked, used = agreement.ask_all(
+        hosts or [""], system, others if hosts else [], context, seconds, pool, record=record
+    )
     rows: list[ResolverData] = []
     for host, port in system:
         mine = [row for row in asked if row["system"] and row["resolver"] == sockets.endpoint(host, port)]

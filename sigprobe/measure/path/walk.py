@@ -398,6 +398,7 @@ class Walk:
             pool,
             resolv_conf=self.resolv_conf,
             files=self.forwarded,
+            record="AAAA" if self.data["ipv4"] is None and self.data["ipv6"] is not None else "A",
         )
         self.spend(used)
 
@@ -418,9 +419,12 @@ class Walk:
         self.spend(used)
         return looked
 
-    def _doubts(self, *, again: bool = False) -> list[tuple[str, int, bool, str, str | None]]:
-        """Hosts to look at again, each at the address in question: (host, port, TLS, address, what is known)."""
-        found: list[tuple[str, int, bool, str, str | None]] = []
+    def _doubts(self, *, again: bool = False) -> list[tuple[str, int, bool, str | None, str | None]]:
+        """Hosts to look at again, each at the address in question: (host, port, TLS, address, what is known).
+
+        Without an address the name is looked up anew at the second look.
+        """
+        found: list[tuple[str, int, bool, str | None, str | None]] = []
         seen = {s.name: s for s in self.options.seen}
         room = (MAX_BYTES - self.used - _TRAIN_BYTES) // server_look.TLS_BYTES
         if again:
@@ -433,20 +437,27 @@ class Walk:
             rows = [row for row in self.data["names"] if row["host"] == aim.host and row["answers"]]
             system = [a for row in rows if row["system"] for a in row["answers"] or []]
             other = [a for row in rows if not row["system"] for a in row["answers"] or []]
+            nameless = used is None and not sockets.is_ip(aim.host)
             if used is None:
                 used = aim.host if sockets.is_ip(aim.host) else next(iter(system), None)
             apart = next((a for a in other if a not in system), None)
             if other and not set(other) & set(system) and apart is not None:
                 found.insert(0, (aim.host, aim.port, aim.tls, apart, None))
             strange = mine.code if mine is not None and (mine.code or "").startswith("tls_") and not again else None
-            if used is not None:
+            if again and nameless:
+                found.append((aim.host, aim.port, aim.tls, None, None))
+            elif used is not None:
                 found.append((aim.host, aim.port, aim.tls, used, strange))
         return list(dict.fromkeys(found))[: max(0, min(4, room))]
 
     def _look(
-        self, host: str, port: int, tls: bool, address: str, known: str | None, seconds: float = 2.2
+        self, host: str, port: int, tls: bool, address: str | None, known: str | None, seconds: float = 2.2
     ) -> PeekData | None:
-        at = probes.numeric(address, port)
+        if address is None:
+            named = sockets.look_up(host, port, self.context.deadline.within(seconds), self.context.stop)
+            at = next(iter(named.addresses), None)
+        else:
+            at = probes.numeric(address, port)
         if at is None:
             return None
         ca_file = self.context.ca_files.get(f"{'https' if tls else 'http'}://{sockets.endpoint(host, port)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -21,7 +22,18 @@ def measure(options: Options, context: Context) -> Measured:
     mark = None if watch is None else watch.mark()
     measured = _measure(options, context)
     seen = None if watch is None or mark is None else watch.since(mark)
-    return replace(measured, data={**measured.data, "device_busy": None if seen is None else seen.busy})
+    data = {**measured.data, "device_busy": None if seen is None else seen.busy}
+    return replace(measured, data={**data, **(_whole_means(data) if data["device_busy"] else {})})
+
+
+def _whole_means(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return rates that a busy device cannot exceed by chance: what it read late came in bursts of any rate."""
+    found: dict[str, Any] = {}
+    for way, count in (("download", "bytes_received"), ("upload", "bytes_sent")):
+        rate, seconds = data.get(f"{way}_bps"), data.get(f"{way}_s")
+        if rate is not None and seconds:
+            found |= {f"{way}_bps": min(rate, round(data[count] * 8 / seconds)), f"{way}_ci_bps": None}
+    return found
 
 
 def _measure(options: Options, context: Context) -> Measured:

@@ -200,17 +200,17 @@ def backup_on_a_lossy_link(world: World) -> None:
 # --- 8: a device without processor time ----------------------------------------------------------------------
 
 
-@untellable("local", "device_busy", kind="8 own traffic", core=True)
-def device_held_back(world: World) -> None:
-    """A limit stops the probe for most of the time, as a busy or throttled device does; the link is fast."""
+@untellable("local", "device_busy", accepts=("none/healthy",), kind="8 own traffic", core=True)
+def device_that_freezes(world: World) -> None:
+    """The device stands still for most of each second, as with full memory; the link is fast."""
     world.throughput = True
     narrow(world, 20e6, queue_s=0.3)
-    world.stopped = world.rng.uniform(0.85, 0.9)
+    world.stopped, world.stop_every_s = world.rng.uniform(0.96, 0.98), world.rng.uniform(0.9, 1.2)
 
 
 @tellable("none", "healthy", accepts=("none/*", "uncertain/below_need"), kind="8 own traffic")
-def device_held_back_a_little(world: World) -> None:
-    """The same for a third of the time: everything arrives well enough, or the device is named as a candidate."""
+def device_held_back(world: World) -> None:
+    """A limit stops the probe for a third of the time: everything arrives well enough."""
     world.throughput = True
     world.stopped = world.rng.uniform(0.2, 0.35)
 

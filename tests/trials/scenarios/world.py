@@ -82,6 +82,7 @@ class World:
     trust: trustme.CA | None = None
     modem: dict[str, Any] | None = None  # tags put in place of what no modem here can tell
     stopped: float = 0.0  # the share of time in which the probe's process is stopped, as by a limit of its container
+    stop_every_s: float = 0.1
     forks: Forks | None = None  # starts processes quickly
     nice: int = 0  # the probe's priority
     late: list[str] = field(default_factory=list)  # what shows that this machine, not the link, was slow
@@ -166,7 +167,9 @@ def running(world: World) -> Iterator[World]:
     """Set the world up; take everything down at the end."""
     with contextlib.ExitStack() as stack:
         for label in ("device", "gate", "isp", "net"):
-            world.spaces[label] = stack.enter_context(namespace(label[:2]))
+            world.spaces[label] = space = stack.enter_context(namespace(label[:2]))
+            # else IPv6 neighbours are silent for the first seconds of a link
+            space.sysctl("net.ipv6.conf.default.accept_dad", "0")
         _cable(world.device, world.gate, "eth0", "lan0")
         _cable(world.isp, world.net, "core0", "eth0")
         number = world.rng.randrange(1, 250)
@@ -503,10 +506,10 @@ def _limited(world: World, pid: int) -> Iterator[None]:
     over = threading.Event()
 
     def limit() -> None:
-        while not over.wait(0.1 * (1 - world.stopped)):
+        while not over.wait(world.stop_every_s * (1 - world.stopped)):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP)
-            over.wait(0.1 * world.stopped)
+            over.wait(world.stop_every_s * world.stopped)
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
 
