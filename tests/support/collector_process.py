@@ -14,14 +14,11 @@ import requests
 
 from sigprobe.protocol import batches
 from tests.support.command_line import in_process
+from tests.support.taken_away import hold_patch
 
-COMMAND = (
-    sys.executable,
-    "-W",
-    "error",
-    "-c",
-    "from sigprobe.commands.collector import app; app(prog_name='sigprobe collector')",
-)
+_PYTHON = (sys.executable, "-W", "error", "-c")
+_PROGRAM = "from sigprobe.commands.collector import app; app(prog_name='sigprobe collector')"
+COMMAND = (*_PYTHON, _PROGRAM)
 """The collector's part of the command line by itself."""
 
 Spawn = Callable[..., "subprocess.Popen[str]"]
@@ -65,11 +62,17 @@ class Server:
         return int(found[1])
 
 
-def serve(spawn: Spawn, database: str, *args: str) -> Server:
-    """Start `serve` on a free port and wait for the line that says it serves."""
+def serve(spawn: Spawn, database: str, *args: str, patch: str = "", files: int | None = None) -> Server:
+    """Start `serve` on a free port and wait for the line that says it serves.
+
+    `patch` is Python that takes a protection away before it starts. `files` is the most files it may have open.
+    """
+    program = [*_PYTHON, f"{hold_patch(patch)}\n{_PROGRAM}"]
+    if files is not None:
+        program = ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", *program]
     process = spawn(
         # its log is not read to the end by every test
-        [*COMMAND, "serve", "--port", "0", *([] if "--log-level" in args else ["--log-level", "error"]), *args],
+        [*program, "serve", "--port", "0", *([] if "--log-level" in args else ["--log-level", "error"]), *args],
         env={**os.environ, "SIGPROBE_DATABASE": database},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
