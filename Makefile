@@ -12,6 +12,8 @@ TIMED := tests/measure/throughput/test_over_links.py tests/measure/video/test_vi
 # for development: no root, no namespaces, no external programs, few examples of each property
 QUICK := -m "not root and not system and not process and not slow" --hypothesis-profile=quick
 DONE := $(VENV)/.done
+# without a bytecode cache each worker rewrites every test's asserts, and each start of the program compiles it again
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo test quick check catalogues format soak clean
 
@@ -60,7 +62,6 @@ catalogues: setup
 catalogues-compile: setup
 	@$(BIN)/python tools/build_catalogues.py
 
-# hundreds of tests start the program: without a bytecode cache each would compile it again
 .PHONY: compiled
 compiled: setup
 	@$(BIN)/python -m compileall -q sigprobe tests

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import hypothesis
 import pytest
 
 from tests.support.command_line import Run, in_process, own_process
+from tests.support.process_state import StartedPrograms, unchanged
 from tests.support.requirements import ROOT, needs, needs_root
 from tests.support.running_site import Site
 
@@ -34,6 +36,9 @@ def pytest_configure(config: pytest.Config) -> None:
     even by mistake. Without root nothing can be promised that way, and tests leave the path check out where they can.
     """
     del config
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # a shell starts its background jobs so, and the programs that tests interrupt would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.geteuid() != 0 or not sys.platform.startswith("linux") or os.environ.get("SIGPROBE_TESTS_NET") == "host":
         return
     libc = ctypes.CDLL(None, use_errno=True)
@@ -50,7 +55,7 @@ _CLONE_NEWNS = 0x00020000
 _CLONE_NEWNET = 0x40000000
 
 
-_STARTS_PROCESSES = frozenset({"spawn", "sigprobe_process", "site", "postgres", "driving"})
+_STARTS_PROCESSES = frozenset({"spawn", "sigprobe_process", "site", "postgres", "driving", "bus"})
 """Fixtures behind which another program runs."""
 
 
@@ -71,8 +76,24 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         needs(*mark.args)
 
 
+_started = StartedPrograms()
+
+
 @pytest.fixture(autouse=True)
-def clean_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def unchanged_process(request: pytest.FixtureRequest) -> Iterator[list[str]]:
+    """Fail a test that leaves this process changed, or that starts a program without the marker `process`.
+
+    Provides the programs started so far.
+    """
+    _started.seen.clear()
+    with unchanged():
+        yield _started.seen
+    marked = any(request.node.get_closest_marker(name) for name in ("process", "root", "system"))
+    assert marked or not _started.seen, f"it starts a program, so mark it with `process`: {_started.seen}"
+
+
+@pytest.fixture(autouse=True)
+def clean_home(unchanged_process: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Keep every test away from the user's own settings, queue, proxies and tokens."""
     home = tmp_path / "home"
     home.mkdir()

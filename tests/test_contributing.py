@@ -22,6 +22,8 @@ import pytest
 
 from tests.support.requirements import ROOT
 
+pytestmark = pytest.mark.process
+
 
 @dataclass
 class Copy:

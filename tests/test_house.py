@@ -12,6 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from sigprobe.measure import KINDS
 from sigprobe.record import kinds as record_kinds
 from tests.support.requirements import ROOT, missing
@@ -28,6 +30,7 @@ def loaded(code: str, *arguments: str) -> set[str]:
     return set(done.stderr.split())
 
 
+@pytest.mark.process
 def test_version_loads_next_to_nothing() -> None:
     """`--version` answers before any library or any kind is loaded."""
     code = "from sigprobe.cli import main\ntry:\n    main()\nexcept SystemExit:\n    pass"
@@ -37,6 +40,7 @@ def test_version_loads_next_to_nothing() -> None:
     assert not {name for name in modules if name.startswith(("sigprobe.measure", "sigprobe.commands"))}
 
 
+@pytest.mark.process
 def test_help_loads_no_measuring() -> None:
     """`--help` lists the verbs without importing any of them."""
     code = "from sigprobe.cli import main\ntry:\n    main()\nexcept SystemExit:\n    pass"
@@ -46,6 +50,7 @@ def test_help_loads_no_measuring() -> None:
     assert not {name for name in modules if name.startswith("sigprobe.measure")}
 
 
+@pytest.mark.process
 def test_the_kinds_load_their_libraries_when_they_measure() -> None:
     """Importing the registry loads none of the libraries that the kinds measure with."""
     modules = loaded("import sigprobe.measure")
@@ -53,6 +58,7 @@ def test_the_kinds_load_their_libraries_when_they_measure() -> None:
     assert not modules & {"requests", "urllib3", "dns", "icmplib", "speedtest", "rich"}
 
 
+@pytest.mark.process
 def test_arrows_point_downwards() -> None:
     """The stair of the design holds, and the collector lives apart from the probe."""
     program = shutil.which("lint-imports", path=str(Path(sys.executable).parent)) or shutil.which("lint-imports")
@@ -140,6 +146,7 @@ EXAMPLES = ("/home/user/", "/home/petugas/")
 """Homes of nobody, in samples."""
 
 
+@pytest.mark.process
 def test_nothing_of_the_workplace_is_in_the_repository() -> None:
     """No file names a package registry or an absolute path of the machine it was written on."""
     assert FOREIGN.search("https://files.python" + "hosted.org/x") and FOREIGN.search("/home/" + "budi/x"), (

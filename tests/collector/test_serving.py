@@ -144,6 +144,7 @@ def test_open_address_without_tls(spawn: Spawn, sqlite_url: str) -> None:
     assert requests.get(server.url + "healthz", timeout=10).status_code == 200
 
 
+@pytest.mark.process
 def test_one_time_link_on_a_terminal(sqlite_url: str) -> None:
     """Only where stderr is a terminal does `serve` print a link that signs in, once."""
     terminal, child = pty.openpty()

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 ASKED = {
     "bash": {"COMP_WORDS": "sigprobe st", "COMP_CWORD": "1"},
     "zsh": {"_TYPER_COMPLETE_ARGS": "sigprobe st"},
@@ -17,7 +19,7 @@ ASKED = {
 
 
 def complete(shell: str, environ: dict[str, str]) -> str:
-    """What sigprobe tells a shell that completes a line."""
+    """Return what sigprobe answers to a shell that completes a line."""
     done = subprocess.run(
         [sys.executable, "-c", "from sigprobe.cli import main; main()"],
         env={**os.environ, "_SIGPROBE_COMPLETE": f"complete_{shell}", **environ},
@@ -32,7 +34,7 @@ def complete(shell: str, environ: dict[str, str]) -> str:
 
 @pytest.mark.parametrize("shell", ASKED)
 def test_a_command_is_completed(shell: str) -> None:
-    """`sigprobe st` becomes `sigprobe status`, and nothing else is offered."""
+    """Complete `sigprobe st` to `sigprobe status`, and offer nothing else."""
     told = complete(shell, ASKED[shell])
     assert "status" in told and "upload" not in told.replace("last upload", "").replace("the last up", "")
 
@@ -43,14 +45,33 @@ def test_options_and_inner_commands_are_completed() -> None:
     assert complete("bash", {"COMP_WORDS": "sigprobe schedule in", "COMP_CWORD": "2"}) == "install\n"
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])
-def test_the_script_of_each_shell_is_printed(shell: str) -> None:
-    """`--show-completion SHELL` prints what the shell has to read."""
-    done = subprocess.run(
-        [sys.executable, "-m", "sigprobe", "--show-completion", shell],
+def printed_in(shell: str) -> subprocess.CompletedProcess[str]:
+    """Run `sigprobe --show-completion` as the child of a process named `shell`.
+
+    The option takes no name: it looks for a shell among its parents. `sh` runs under the other name here, so the test
+    needs no other shell, and the shells around the test run do not matter.
+    """
+    return subprocess.run(
+        [shell, "-c", '"$0" -m sigprobe --show-completion; exit $?', sys.executable],
+        executable="/bin/sh",
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert done.returncode == 0 and "_SIGPROBE_COMPLETE" in done.stdout.upper().replace("-", "_")
+
+
+@pytest.mark.parametrize(
+    ("shell", "registers"),
+    [
+        ("bash", "complete -o default -F _sigprobe_completion sigprobe"),
+        ("zsh", "#compdef sigprobe"),
+        ("fish", "complete --command sigprobe"),
+        ("powershell", "Register-ArgumentCompleter -Native -CommandName sigprobe"),
+    ],
+)
+def test_the_script_of_each_shell_is_printed(shell: str, registers: str) -> None:
+    """`--show-completion` prints the script that the shell around it reads."""
+    done = printed_in(shell)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "_SIGPROBE_COMPLETE" in done.stdout and registers in done.stdout

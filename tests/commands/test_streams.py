@@ -148,6 +148,7 @@ def on_a_terminal(
         os.close(leader)
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_on_a_terminal_it_is_drawn_and_on_a_dumb_one_not(settings: Settings) -> None:
     """Colour and live lines only where they can be; NO_COLOR takes the colour, TERM=dumb both; the words stay."""

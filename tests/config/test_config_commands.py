@@ -231,6 +231,7 @@ class Terminal:
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
+@pytest.mark.process
 @pytest.mark.filterwarnings("ignore:.*forkpty.*:DeprecationWarning")
 def test_init_asks(tmp_path: Path) -> None:
     """Five questions and the offer of a test; each answer is checked as it is typed."""
@@ -257,6 +258,7 @@ def test_init_asks(tmp_path: Path) -> None:
     assert (config.location.fixed.lat, config.location.fixed.lon) == (-6.91474, 107.60981)
 
 
+@pytest.mark.process
 @pytest.mark.filterwarnings("ignore:.*forkpty.*:DeprecationWarning")
 def test_init_gives_up_in_the_end(tmp_path: Path) -> None:
     """A terminal that answers nonsense for ever does not keep it busy for ever."""
@@ -270,6 +272,7 @@ def test_init_gives_up_in_the_end(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+@pytest.mark.process
 @pytest.mark.filterwarnings("ignore:.*forkpty.*:DeprecationWarning")
 def test_init_asks_before_it_replaces(good: Path) -> None:
     """At a terminal an existing file is replaced only after a yes."""
@@ -280,6 +283,7 @@ def test_init_asks_before_it_replaces(good: Path) -> None:
     assert good.read_bytes() == before
 
 
+@pytest.mark.process
 @pytest.mark.filterwarnings("ignore:.*forkpty.*:DeprecationWarning")
 def test_init_asks_nothing_with_no_input(tmp_path: Path) -> None:
     """--no-input holds at a terminal too."""

@@ -84,6 +84,7 @@ def do(place: Place, capsys: pytest.CaptureFixture[str]) -> Do:
     return run
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("first", WAYS)
 @pytest.mark.parametrize("second", WAYS)
 def test_one_takes_the_place_of_another(place: Place, do: Do, first: str, second: str) -> None:
@@ -107,6 +108,7 @@ def test_one_takes_the_place_of_another(place: Place, do: Do, first: str, second
     assert "because one is enough" not in out
 
 
+@pytest.mark.process
 def test_show_tells_all_and_that_one_is_enough(place: Place, do: Do) -> None:
     """As an older version, or hands, left them: all are shown, with a way out that works; one alone is no matter."""
     assert do("install")[0] == 0
@@ -127,6 +129,7 @@ def test_show_tells_all_and_that_one_is_enough(place: Place, do: Do) -> None:
     assert do("show")[2] == ""
 
 
+@pytest.mark.process
 def test_what_the_device_has_is_named_and_left(place: Place, do: Do) -> None:
     """A user cannot take away the device's timer: it stays, and the command that does it is said; so the other way."""
     place.device.mkdir()
@@ -143,6 +146,7 @@ def test_what_the_device_has_is_named_and_left(place: Place, do: Do) -> None:
     assert "sigprobe schedule remove --user" in do("install", "--system")[2]
 
 
+@pytest.mark.process
 def test_who_may_not_use_cron_gets_the_agent(place: Place, do: Do) -> None:
     """cron refuses to show a table: there is no line that runs, and the agent is installed all the same."""
     Path(f"{place.table}.refused").touch()
@@ -152,6 +156,7 @@ def test_who_may_not_use_cron_gets_the_agent(place: Place, do: Do) -> None:
     assert "you may not use this program" in err
 
 
+@pytest.mark.process
 def test_a_way_that_cannot_be_taken_away_is_an_error(place: Place, do: Do) -> None:
     """systemctl fails at the timer: exit 1 and the reason, the new line in place; once it works, again mends it."""
     assert do("install")[0] == 0

@@ -132,6 +132,7 @@ def config(folder: Path, every_min: int = 15) -> Path:
     return path
 
 
+@pytest.mark.process
 def test_the_cron_line_by_command(crontab: Path, tmp_path: Path, sigprobe: Run) -> None:
     """install twice writes once, show tells it, remove leaves the table as it was; --dry-run does nothing."""
     crontab.write_text(OTHERS)
@@ -157,6 +158,7 @@ def test_the_cron_line_by_command(crontab: Path, tmp_path: Path, sigprobe: Run) 
     assert "Nothing was installed" in sigprobe("schedule", "remove", *settings).stdout
 
 
+@pytest.mark.process
 def test_no_crontab_yet_is_no_error(crontab: Path, tmp_path: Path, sigprobe: Run) -> None:
     """The first line of a user who never had any."""
     done = sigprobe("schedule", "install", "--cron", "--config", str(config(tmp_path, 60)))
@@ -164,12 +166,14 @@ def test_no_crontab_yet_is_no_error(crontab: Path, tmp_path: Path, sigprobe: Run
     assert crontab.read_text().splitlines()[0] == BEGIN
 
 
+@pytest.mark.process
 def test_a_period_cron_cannot_say_is_said(crontab: Path, tmp_path: Path, sigprobe: Run) -> None:
     """The period really used is named."""
     done = sigprobe("schedule", "install", "--cron", "--config", str(config(tmp_path, 7)))
     assert "6 minutes are used" in done.stderr
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_the_line_that_is_installed_runs(crontab: Path, tmp_path: Path, sigprobe: Run) -> None:
     """What stands in the crontab, given to the shell as cron does, tests and prints nothing."""
@@ -295,6 +299,7 @@ def test_a_users_service_is_closed_as_far_as_a_user_can(tmp_path: Path, agent: b
     assert [line for line in lines if line.startswith(CLOSED_TO_USERS)] == []
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("agent", [False, True])
 def test_a_users_service_is_no_longer_called_unsafe(tmp_path: Path, agent: bool) -> None:
     """systemd's own judgement of how far it is closed, of 10 for wide open; 9.4 without the filters."""
@@ -316,6 +321,7 @@ def test_a_users_service_is_no_longer_called_unsafe(tmp_path: Path, agent: bool)
     assert done.returncode == 0, done.stdout[-400:]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("system", [False, True])
 @pytest.mark.parametrize("agent", [False, True])
 def test_systemd_takes_the_units(tmp_path: Path, system: bool, agent: bool) -> None:
@@ -339,6 +345,7 @@ def test_systemd_takes_the_units(tmp_path: Path, system: bool, agent: bool) -> N
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("text", ["*:0/6", "*:0/15", "0/1:00", "0/4:00", "00:00"])
 def test_systemd_understands_the_calendars(text: str) -> None:
     """Each form of calendar that is written is one that systemd reads."""

@@ -140,6 +140,7 @@ def test_a_damaged_table_costs_names_only(fresh: pytest.MonkeyPatch, tmp_path: P
     assert places.near_misses("2273011001005") in ((), ("1273011001005",))
 
 
+@pytest.mark.process
 def test_one_look_up_is_quick() -> None:
     """A first look-up in a fresh process takes under 30 ms: one block is read, not the table."""
     script = (

@@ -364,6 +364,7 @@ def test_first_line(speak: Speak) -> None:
     assert first_line(None, None, None, [], 0, 0, ascii=True).isascii()
 
 
+@pytest.mark.process
 def test_first_line_loads_no_rich() -> None:
     """The first line and the uncoloured screen must be quick, so Rich stays out."""
     code = (

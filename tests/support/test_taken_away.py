@@ -10,6 +10,7 @@ from tests.support.at_import import copies, readers
 from tests.support.taken_away import hold_patch, hold_read, taken_away
 
 
+@pytest.mark.slow
 def test_a_constant_copied_by_a_default_is_found() -> None:
     """A dataclass default copies a constant at import, so a new value of the constant is not read there."""
     assert [at.partition(":")[0] for at in copies("sigprobe.upload.batch_size", "LARGEST_BATCH")] == [
@@ -20,6 +21,7 @@ def test_a_constant_copied_by_a_default_is_found() -> None:
         raise AssertionError("the block must not run")
 
 
+@pytest.mark.slow
 def test_a_name_copied_by_another_module_is_found() -> None:
     """`from module import name` copies; `module.name` in a function body reads."""
     assert readers("sigprobe.protocol.batches", "read_receipt")
@@ -40,6 +42,7 @@ def test_a_function_must_be_called() -> None:
     assert batches.read_problem is before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("patch", "fault"),
     [

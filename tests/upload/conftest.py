@@ -33,7 +33,8 @@ class Draining:
     def __call__(self, *servers: StandIn | Collector, **changes: Any) -> Upload:
         collectors = [s if isinstance(s, Collector) else Collector(s.url, "secret") for s in servers]
         changes.setdefault("pause", self.waits.append)
-        backoff = changes.pop("backoff", None) or Backoff(self.path)
+        # without jitter: a random wait of nearly 0 s would allow another attempt in the same drain
+        backoff = changes.pop("backoff", None) or Backoff(self.path, uniform=lambda _low, high: high)
         return Upload(self.buffer, collectors, backoff, **changes)
 
 

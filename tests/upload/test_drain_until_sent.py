@@ -37,7 +37,8 @@ def run(buffer: Buffer, path: Path, watch: Watching, collectors: Sequence[Collec
     return drain_until_sent(
         buffer,
         lambda: collectors,
-        lambda: Backoff(path, now=changes.pop("now", time.time)),  # type: ignore[arg-type]
+        # without jitter: a random wait of nearly 0 s would be over within the same drain
+        lambda: Backoff(path, now=changes.pop("now", time.time), uniform=lambda _low, high: high),  # type: ignore[arg-type]
         watch,  # type: ignore[arg-type]
         **changes,  # type: ignore[arg-type]
     )

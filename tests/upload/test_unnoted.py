@@ -71,6 +71,7 @@ def test_a_queue_that_fails_while_it_is_sent(buffer: Buffer, tmp_path: Path, mon
     assert caught.value.code == "queue_failed"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("words", [("upload",), ("test",), ("test", "--json")])
 def test_it_is_said_that_nothing_is_lost(tmp_path: Path, words: tuple[str, ...]) -> None:
     """Neither an upload nor the end of a test says that a result was not saved, or that a token was refused."""

@@ -237,6 +237,7 @@ def test_a_refusing_first_collector_is_said_at_the_end_of_a_test(tmp_path: Path,
         assert len(second.seen) == 1
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_a_bar_on_a_terminal_and_none_elsewhere(tmp_path: Path, sigprobe: Run) -> None:
     """On a terminal records and bytes are drawn; off it there is no control character."""

@@ -157,6 +157,7 @@ def links() -> list[Trace]:
     return synthetic(seed=3, count=12, seconds=250)
 
 
+@pytest.mark.slow
 def test_the_score_accepts_the_forecast_right_after_a_test(links: list[Trace]) -> None:
     """On synthetic links the forecast meets the goals for a fresh test."""
     fresh = [case for case in bench.cases(links) if case.age_s == 0]
@@ -164,6 +165,7 @@ def test_the_score_accepts_the_forecast_right_after_a_test(links: list[Trace]) -
     assert met, "\n".join(lines)
 
 
+@pytest.mark.slow
 def test_the_score_refuses_a_forecast_that_is_too_sure(links: list[Trace]) -> None:
     """The same with a spread of a twentieth misses the interval: the bench can tell."""
 

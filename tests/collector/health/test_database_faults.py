@@ -16,7 +16,6 @@ import pytest
 from sigprobe.collector import store
 from tests.support.collector_client import Collector, batch_of, make_result
 from tests.support.postgres import Postgres
-from tests.support.requirements import needs_root
 
 BATCH_S = 20.0
 READY_S = 2.0
@@ -106,7 +105,6 @@ def test_a_read_only_postgresql(postgres: Postgres, make_collector: Callable[...
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 4 MB."""
-    needs_root()
     where = tmp_path / "disk"
     where.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(where)], check=True)
@@ -114,6 +112,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(where)], check=True)
 
 
+@pytest.mark.root
 def test_a_full_disk_under_sqlite(small_disk: Path, make_collector: Callable[..., Collector]) -> None:
     """Batches are refused, not lost, and stored again once there is room."""
     collector = make_collector(store.open_store(f"sqlite:///{small_disk}/c.db"))

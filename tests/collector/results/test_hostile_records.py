@@ -66,6 +66,7 @@ def is_sound(answer: Any) -> bool:
     return answer.status_code == 200 and text.rstrip().endswith("</html>") and "<b>" not in text and "49 %" not in text
 
 
+@pytest.mark.slow
 def test_every_hostile_record_on_every_page(seen: Collector) -> None:
     """Each page answers 200 within its bounds for what was accepted; and much was, or this would show nothing."""
     stored = send_all(seen, hostile_lines())

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from fastapi import FastAPI
 from sqlalchemy import Connection, Engine, event, text
 
@@ -149,6 +150,7 @@ def use_everything(collector: Collector, name: str) -> None:
     access_queries.revoke_token(engine, "laptop-1")
 
 
+@pytest.mark.slow
 def test_no_query_walks_a_table_that_grows(engine: Engine, make_collector: Callable[..., Collector]) -> None:
     """Each statement behind pages, interface, health, ingest and access finds its rows by an index."""
     one = make_result()

@@ -38,6 +38,7 @@ def upload_slowly(url: str, session: str, pieces: int) -> None:
         assert sock.recv(12) == b"HTTP/1.1 200"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("lines", "buffered"), [(LARGE, True), (AS_SENT, False), (None, False)])
 def test_the_server_says_whether_a_body_came_as_it_was_sent(tmp_path: Path, lines: str | None, buffered: bool) -> None:
     """A body that took half a second: behind nginx's own way it arrives in one burst, else as it was sent."""

@@ -13,6 +13,8 @@ from sigprobe.measure.throughput import iperf3, kind
 from sigprobe.net.limits import Context, Deadline
 from sigprobe.record.result import Outcome
 
+pytestmark = pytest.mark.process
+
 REPORT: dict[str, Any] = {
     "start": {},
     "intervals": [{"sum": {"start": 0, "end": 0.5, "bytes": 4_000_000}}],

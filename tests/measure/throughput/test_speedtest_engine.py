@@ -24,6 +24,9 @@ from sigprobe.words.codes import CODES
 from tests.support.servers.speedtests import GARBAGE, content_length, read_head
 from tests.support.servers.tcp import Peer, Server, page, tcp_server
 
+# the package asks `file` for the platform
+pytestmark = pytest.mark.process
+
 SCHEMA = Draft202012Validator(TypeAdapter(kind.ThroughputData).json_schema())
 CONFIG = b"""<?xml version="1.0"?><settings>
 <client ip="192.0.2.1" lat="-6.9" lon="107.6" isp="x" country="ID"/>
