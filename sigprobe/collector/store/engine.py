@@ -9,9 +9,11 @@ checkpoint, and EXTRA also syncs the directory, without which a power cut may un
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +22,13 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from sigprobe.collector.store.migrations import NewerSchemaError, migrate
+from sigprobe.collector.store.postgresql_checks import (
+    DurabilityError,
+    PoolerError,
+    check_commit,
+    names_several_hosts,
+    refuse_transaction_pooling,
+)
 
 BUSY_S: Final = 30.0
 _LEVELS: Final = {"FULL": 2, "EXTRA": 3}  # what `PRAGMA synchronous` reads back
@@ -54,13 +63,18 @@ def open_store(url: str) -> Engine:
     """
     engine = open_unchanged(url)
     try:
+        if engine.dialect.name == "postgresql":
+            refuse_transaction_pooling(_connector(url))
         migrate(engine)
     except NewerSchemaError as error:
         engine.dispose()
         raise StoreError(
             f"the database was written by a newer sigprobe ({error}); update sigprobe, or give another --database"
         ) from error
-    except SQLAlchemyError as error:
+    except PoolerError as error:
+        engine.dispose()
+        raise StoreError(str(error)) from error
+    except (SQLAlchemyError, _driver_error(engine)) as error:
         engine.dispose()
         raise StoreError(f"the database cannot be used: {_cause(error)}") from error
     return engine
@@ -72,14 +86,10 @@ def open_unchanged(url: str) -> Engine:
     An SQLite file that is missing is created, empty; nothing else is changed. Raises StoreError for an unusable URL.
     """
     if _POSTGRES.match(url):
-        return _postgres(_POSTGRES.sub("postgresql://", url))
+        return _postgres(url)
     if url.startswith("sqlite:"):
         return _sqlite(url)
     raise StoreError("the database must be given as sqlite:///FILE or postgresql://USER@HOST/NAME")
-
-
-class DurabilityError(SQLAlchemyError):
-    """Raised when the database does not have the required durability settings."""
 
 
 def _cause(error: Exception) -> str:
@@ -153,29 +163,45 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def _postgres(url: str) -> Engine:
     try:
-        import psycopg
+        import psycopg  # noqa: F401 - looked for before an address is
     except ImportError as error:
         raise StoreError("PostgreSQL needs the package psycopg: pip install 'sigprobe[collector]'") from error
-    if not _is_clear(url):
+    address = _POSTGRES.sub("postgresql://", url)
+    if not _is_clear(address):
         raise AddressError
-
-    def connect() -> Any:
-        return psycopg.connect(
-            url,
-            connect_timeout=5,
-            application_name="sigprobe",
-            # a host that vanishes sends nothing more, and the kernel would wait for a quarter of an hour
-            tcp_user_timeout=15_000,
-            keepalives_idle=5,
-            keepalives_interval=3,
-            keepalives_count=3,
-        )
-
     engine = create_engine(
-        "postgresql+psycopg://", creator=connect, pool_pre_ping=True, pool_size=8, max_overflow=8, pool_timeout=10
+        "postgresql+psycopg://",
+        creator=_connector(url),
+        pool_pre_ping=True,
+        pool_size=8,
+        max_overflow=8,
+        pool_timeout=10,
     )
-    event.listen(engine, "connect", _guard_postgres)
+    event.listen(engine, "connect", functools.partial(_guard_postgres, several_hosts=names_several_hosts(address)))
     return engine
+
+
+def _connector(url: str) -> Callable[[], Any]:
+    """Return a function that opens one connection of the driver."""
+    import psycopg
+
+    return functools.partial(
+        psycopg.connect,
+        _POSTGRES.sub("postgresql://", url),
+        connect_timeout=5,
+        application_name="sigprobe",
+        # a host that vanishes sends nothing more, and the kernel would wait for a quarter of an hour
+        tcp_user_timeout=15_000,
+        keepalives_idle=5,
+        keepalives_interval=3,
+        keepalives_count=3,
+    )
+
+
+def _driver_error(engine: Engine) -> type[Exception]:
+    """Return the base of the driver's own errors, for what is done without SQLAlchemy."""
+    found: type[Exception] = engine.dialect.loaded_dbapi.Error
+    return found
 
 
 def _is_clear(url: str) -> bool:
@@ -201,15 +227,11 @@ def _is_clear(url: str) -> bool:
     return all(port == "" or port.isdecimal() for port in ports)
 
 
-def _guard_postgres(connection: Any, _record: Any) -> None:
+def _guard_postgres(connection: Any, _record: Any, *, several_hosts: bool) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET TIME ZONE 'UTC'")
         cursor.execute("SET lock_timeout = '10s'")
         cursor.execute("SET statement_timeout = '15s'")
         cursor.execute("SET idle_in_transaction_session_timeout = '60s'")
-        if cursor.execute("SHOW synchronous_commit").fetchone()[0] == "off":
-            # a receipt must mean that the record survives the server's crash, whatever its default says
-            cursor.execute("SET synchronous_commit = on")
-        if cursor.execute("SHOW fsync").fetchone()[0] != "on":
-            raise DurabilityError("this PostgreSQL runs with fsync = off, so nothing it confirms is safe")
+        check_commit(cursor, several_hosts=several_hosts)
     connection.commit()
