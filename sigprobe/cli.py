@@ -40,7 +40,7 @@ def main() -> NoReturn:
 
 
 def run(words: Sequence[str], *, out: TextIO | None = None, err: TextIO | None = None) -> int:
-    """Run one command in this process and return its exit code (0 done, 1 unexpected, 2 usage, 3–6 and 130).
+    """Run one command in this process and return its exit code (0 done, 1 unexpected, 2 usage, 3–6, 130 and 143).
 
     The command writes to `out` and `err`, by default to `sys.stdout` and `sys.stderr`. Language, terminal, log
     handlers and environment are afterwards as they were, so one process may run many commands, one at a time.
@@ -86,14 +86,15 @@ def _warn_of_language(wish: str) -> None:
 def _dispatch(arguments: list[str]) -> int:
     from typer import Abort, Exit, TyperException
 
-    from sigprobe.commands.support import terminal, typer_shell, usage_errors
+    from sigprobe.commands.support import signals, terminal, typer_shell, usage_errors
     from sigprobe.files.locations import NoHomeError
 
     out = terminal.current()
     if not arguments:
         arguments = ["--help"]
     try:
-        code = typer_shell.root().main(arguments, prog_name="sigprobe", standalone_mode=False)
+        with signals.terminated():
+            code = typer_shell.root().main(arguments, prog_name="sigprobe", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except Exit as stop:
         return stop.exit_code
@@ -111,9 +112,9 @@ def _dispatch(arguments: list[str]) -> int:
             )
         )
         return USAGE
-    except (KeyboardInterrupt, Abort):
-        out.say(_("Stopped. Finished checks are stored."))
-        return INTERRUPTED
+    except (KeyboardInterrupt, Abort) as stop:
+        out.say(_("Stopped."))
+        return signals.code_of(stop) if isinstance(stop, KeyboardInterrupt) else INTERRUPTED
     except BrokenPipeError:
         return FAILED
     except Exception as error:  # noqa: BLE001 - the last line of defence: a sentence, and the trace in the log

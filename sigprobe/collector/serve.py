@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
 import logging
 import resource
@@ -11,13 +12,14 @@ import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from sigprobe.collector.speedtest.lent_connection import LendingProtocol
 from sigprobe.collector.web.http_protocol import Connections
+from sigprobe.record.messages import N_, MessageError
 
 GRACE_S = 10
 HANDSHAKE_S = 15.0
@@ -25,11 +27,33 @@ _ACCEPT_AT_ONCE = 128
 _MOST_FILES = 65_536
 _MOST_CONNECTIONS = 8192
 
+_UNUSABLE: Final = N_("Port {port} of {host} cannot be used: {reason}.")
+_REFUSED: Final = {
+    errno.EADDRINUSE: N_(
+        "Port {port} of {host} is already in use, perhaps by another collector. Stop that, or give another --port."
+    ),
+    errno.EADDRNOTAVAIL: N_(
+        "{host} is not an address of this machine. Give --host an IP address of this machine, or 0.0.0.0 for all."
+    ),
+    errno.EACCES: N_("This user may not use port {port}. Give a --port from 1024 on."),
+}
+_NO_PAIR: Final = N_(
+    "Certificate {cert} and key {key} cannot be used: they do not belong together, or one is not a PEM file."
+)
+_NO_CERTIFICATE: Final = N_("Certificate {cert} and key {key} cannot be used: {reason}.")
+
 log = logging.getLogger(__name__)
 
 
-class ServeError(Exception):
-    """Raised when the server cannot start; the message is one sentence with the reason."""
+class ServeError(MessageError):
+    """Raised when the server cannot start; the message has the reason and the remedy.
+
+    A value that is an exception is told by its cause. `technical` is the system's own text, for `-v`.
+    """
+
+    def __init__(self, message: str, technical: str = "", **values: object) -> None:
+        super().__init__(message, **values)
+        self.technical = technical
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -37,7 +61,14 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except (OSError, UnicodeError) as error:
-        raise ServeError(f"the address {host} is not known on this machine") from error
+        raise ServeError(
+            N_(
+                "{host} is not an address of this machine. Give --host an IP address of this machine, or 0.0.0.0 for "
+                "all."
+            ),
+            str(error),
+            host=host,
+        ) from error
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -45,7 +76,9 @@ def bind(host: str, port: int) -> socket.socket:
         bound.listen(2048)
     except OSError as error:
         bound.close()
-        raise ServeError(f"{host} port {port} cannot be used: {error.strerror}") from error
+        raise ServeError(
+            _REFUSED.get(error.errno or 0, _UNUSABLE), str(error), host=host, port=port, reason=error
+        ) from error
     bound.set_inheritable(False)
     return bound
 
@@ -59,10 +92,8 @@ def tls_context(cert: Path, key: Path) -> ssl.SSLContext:
         context.load_cert_chain(cert, key, password="")
     except OSError as error:
         # ssl.SSLError is an OSError too; its text names only an internal routine
-        reason = "the two do not belong together, or one is no PEM file" if isinstance(error, ssl.SSLError) else None
-        raise ServeError(
-            f"certificate {cert} and key {key} cannot be used: {reason or error.strerror or error}"
-        ) from error
+        text = _NO_PAIR if isinstance(error, ssl.SSLError) else _NO_CERTIFICATE
+        raise ServeError(text, str(error), cert=cert, key=key, reason=error) from error
     return context
 
 

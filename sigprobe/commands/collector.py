@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from sigprobe.commands import collector_backup, collector_merge
-from sigprobe.commands.support import options, terminal, transfer_ui
+from sigprobe.commands.support import collector_database, options, sentences, signals, terminal, transfer_ui
 from sigprobe.commands.support.collector_database import DatabaseOption
 from sigprobe.commands.support.collector_database import database_text as _database_text
 from sigprobe.commands.support.collector_database import open_database as _open
@@ -107,15 +107,26 @@ class Carried(CommandResult):
     def text(self, screen: Screen) -> str:
         """Return how many results are new, how many were known, and where the receipts are."""
         counts = self._counts()
-        text = ngettext(
-            "{n} result imported, {known} already known.",
-            "{n} results imported, {known} already known.",
-            counts["accepted"],
-        ).format(n=number(counts["accepted"]), known=number(counts["duplicate"]))
+        if counts["duplicate"] and not counts["accepted"]:
+            text = ngettext(
+                "Nothing new: the {n} result of this file is already here.",
+                "Nothing new: the {n} results of this file are already here.",
+                counts["duplicate"],
+            ).format(n=number(counts["duplicate"]))
+        else:
+            text = self._imported(counts)
         if self.receipts is not None:
             more = _("The receipts are in {file}. On the device the results come from: sigprobe import {file}")
             text += "\n" + more.format(file=self.receipts)
         return text
+
+    def _imported(self, counts: dict[str, int]) -> str:
+        text = ngettext(
+            "{n} result imported, {known} already known.",
+            "{n} results imported, {known} already known.",
+            counts["accepted"],
+        )
+        return text.format(n=number(counts["accepted"]), known=number(counts["duplicate"]))
 
     def document(self) -> Json:
         """Return the same for programs."""
@@ -229,7 +240,7 @@ def serve(
         raise CommandError(_("--tls-cert and --tls-key must be given together."))
     if behind_proxy and tls_cert is not None:
         raise CommandError(_("Give either --behind-proxy or --tls-cert, not both."))
-    engine = _open(database)
+    collector_database.require_extra()
     from sigprobe.collector.access import queries as access_queries
     from sigprobe.collector.app import create_app
     from sigprobe.collector.serve import ServeError, bind, run, tls_context
@@ -244,8 +255,12 @@ def serve(
         tls = None if tls_cert is None or tls_key is None else tls_context(tls_cert, tls_key)
         bound = bind(host, port)
     except ServeError as error:
-        engine.dispose()
-        raise CommandError(str(error), exit_code=FAILED) from None
+        raise CommandError(sentences.message_text(error, error.technical), exit_code=FAILED) from None
+    try:
+        engine = _open(database)
+    except CommandError:
+        bound.close()
+        raise
     settings = Settings(
         only=None if only is None else only.value,
         throughput=mode.value,
@@ -313,9 +328,14 @@ def import_file(
     try:
         done = _import(engine, file, receipts, carrier, force=force)
     except transfer_file.CarryError as error:
-        writing = error.code in ("file_exists", "file_full", "file_unwritable")
+        writing = error.code in ("file_exists", "file_full", "file_unwritable") or (
+            error.code == "file_directory" and not file.is_dir()
+        )
         text = transfer_ui.fault_text(error, receipts if writing and receipts is not None else file)
         raise CommandError(text, exit_code=FAILED if writing else USAGE) from None
+    except KeyboardInterrupt as stop:
+        text = _("Stopped. Imported results stay here; import {file} again for the rest: nothing is stored twice.")
+        raise CommandError(text.format(file=file), exit_code=signals.code_of(stop)) from None
     except SQLAlchemyError as error:
         again = _("Import {file} again when the database works: nothing is stored twice.").format(file=file)
         raise CommandError(again, _database_text(error), exit_code=FAILED) from None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sigprobe.commands.support import options
-from sigprobe.commands.support.collector_database import DatabaseOption, database_url
+from sigprobe.commands.support.collector_database import DatabaseOption, database_url, store_failed
 from sigprobe.commands.support.command_result import CommandError, CommandResult, Json, Message, Screen
 from sigprobe.commands.support.exit_codes import FAILED
 from sigprobe.commands.support.transfer_ui import Bar
@@ -121,7 +121,7 @@ def backup(
     except BackupError as error:
         raise _command_error(error, dest) from None
     except StoreError as error:
-        raise CommandError(str(error), exit_code=FAILED) from None
+        raise store_failed(error) from None
 
 
 def restore(
@@ -172,7 +172,7 @@ def restore(
     except BackupError as error:
         raise _command_error(error, source) from None
     except StoreError as error:
-        raise CommandError(str(error), exit_code=FAILED) from None
+        raise store_failed(error) from None
 
 
 def _sqlite_file(url: str) -> Path | None:
@@ -186,7 +186,7 @@ def _sqlite_file(url: str) -> Path | None:
     except (ArgumentError, ValueError):
         name = None
     if not name:
-        raise CommandError("the database must be given as sqlite:///FILE", exit_code=FAILED)
+        raise CommandError(_("Give the database as sqlite:///FILE."), exit_code=FAILED)
     return Path(name)
 
 

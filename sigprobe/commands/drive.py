@@ -17,7 +17,7 @@ from sigprobe.commands.support import after_run, cli_values, opening, options
 from sigprobe.commands.support.command_result import CommandError, CommandResult, Dialect
 from sigprobe.commands.support.drive_run import Trip, Wish, files_text, is_full
 from sigprobe.commands.support.exit_codes import NOT_SAVED, USAGE
-from sigprobe.commands.support.signals import caught
+from sigprobe.commands.support.signals import Ending, caught
 from sigprobe.words.i18n import N_, _
 
 if TYPE_CHECKING:
@@ -90,7 +90,8 @@ def drive(
         operator=operator,
     )
     profile = opening.load_profile(loaded)
-    with opening.open_buffer(loaded, saves=True) as buffer, _signals() as stop:
+    ending = Ending()
+    with opening.open_buffer(loaded, saves=True) as buffer, _signals(ending) as stop:
         senders = opening.collectors(loaded) if not no_upload or cli_values.needs_token(loaded, wish.checks) else []
         trip = Trip(loaded, profile, buffer, senders, wish, stop)
         trip.look_at_budget()
@@ -100,7 +101,7 @@ def drive(
         sent = None
         if not no_upload and trip.ended != "stopped" and trip.fault is None and senders:
             sent = after_run.send(buffer, senders)
-        driven = trip.result(sent, no_upload=no_upload)
+        driven = trip.result(sent, no_upload=no_upload, ended_by=ending.exit_code)
         buffer.prune()
     return driven
 
@@ -152,14 +153,15 @@ def _files(trip: Trip, out: Path | None, dialect: Dialect, *, force: bool) -> Ro
 
 
 @contextmanager
-def _signals() -> Iterator[threading.Event]:
+def _signals(ending: Ending) -> Iterator[threading.Event]:
     """Return an event that Ctrl-C, SIGTERM and SIGHUP set; a second signal ends the process at once."""
     stop = threading.Event()
 
     def handle(number: int, _frame: object) -> None:
         signal.signal(number, signal.SIG_DFL)
+        ending.exit_code = 128 + number
         # an Event is set by another thread: this one may be holding its lock right now
         threading.Thread(target=stop.set, daemon=True).start()
 
-    with caught(handle):
+    with caught(handle, ignored_stay=True):
         yield stop

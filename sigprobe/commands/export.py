@@ -12,6 +12,7 @@ import typer
 from sigprobe.commands.support import opening, options, transfer_ui
 from sigprobe.commands.support.command_result import CommandError, CommandResult, Json, Message, Output, Screen
 from sigprobe.commands.support.exit_codes import FAILED
+from sigprobe.commands.support.signals import code_of
 from sigprobe.words.i18n import N_, _, ngettext, number, size
 
 if TYPE_CHECKING:
@@ -108,6 +109,8 @@ def _write_results(buffer: Buffer, path: Path, *, force: bool) -> Exported:
             return offline.export_results(buffer, path, overwrite=force, progress=bar.show)
     except offline.CarryError as error:
         raise CommandError(transfer_ui.fault_text(error, path), exit_code=FAILED) from None
+    except KeyboardInterrupt as stop:
+        raise _stopped(path, stop) from None
 
 
 def _write_receipts(buffer: Buffer, path: Path, *, force: bool) -> Exported:
@@ -117,3 +120,11 @@ def _write_receipts(buffer: Buffer, path: Path, *, force: bool) -> Exported:
         return offline.export_receipts(buffer, path, overwrite=force)
     except offline.CarryError as error:
         raise CommandError(transfer_ui.fault_text(error, path), exit_code=FAILED) from None
+    except KeyboardInterrupt as stop:
+        raise _stopped(path, stop) from None
+
+
+def _stopped(path: Path, stop: KeyboardInterrupt) -> CommandError:
+    """Return the error after a signal: the file is written as a whole or not at all."""
+    text = _("Stopped. {file} was not written; the results are still in the queue of this device.")
+    return CommandError(text.format(file=path), exit_code=code_of(stop))

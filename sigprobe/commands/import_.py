@@ -12,6 +12,7 @@ import typer
 from sigprobe.commands.support import opening, options, sentences, transfer_ui
 from sigprobe.commands.support.command_result import CommandError, CommandResult, Json, Message, Output, Screen
 from sigprobe.commands.support.exit_codes import NOT_SAVED
+from sigprobe.commands.support.signals import code_of
 from sigprobe.words.i18n import N_, _, ngettext, number
 
 if TYPE_CHECKING:
@@ -54,6 +55,13 @@ class ImportedResults(CommandResult):
 
     def text(self, screen: Screen) -> str:
         """Return how many results are new and how many were already there."""
+        if self.done.known and not self.done.new:
+            text = ngettext(
+                "Nothing new: the {n} result of this file is already here.",
+                "Nothing new: the {n} results of this file are already here.",
+                self.done.known,
+            )
+            return text.format(n=number(self.done.known))
         text = ngettext(
             "{n} result imported, {known} already known.", "{n} results imported, {known} already known.", self.done.new
         )
@@ -114,6 +122,15 @@ class ImportedReceipts(CommandResult):
         done = self.done
         if not done.receipts:
             return _("This file contains no receipts.")
+        if not done.carried and done.known:
+            text = ngettext(
+                "Nothing new: the receipt of this file for {n} result was already imported.",
+                "Nothing new: the receipts of this file for {n} results were already imported.",
+                done.known,
+            )
+            return text.format(n=number(done.known))
+        if not done.carried:
+            return _("This file confirms no result of this device.")
         text = ngettext(
             "According to this file the collector already has {n} result; it stays on this device but will not be "
             "sent again.",
@@ -167,6 +184,9 @@ def import_(
         except StorageError as error:
             again = _("Then import {file} again: nothing is stored twice.").format(file=file)
             raise CommandError(sentences.code_text(error.code, str(error)), again, exit_code=NOT_SAVED) from None
+        except KeyboardInterrupt as stop:
+            text = _("Stopped. Imported results stay here; import {file} again for the rest: nothing is stored twice.")
+            raise CommandError(text.format(file=file), exit_code=code_of(stop)) from None
 
 
 def _import_results(buffer: Buffer, file: BinaryIO, verified: Verified, has_collector: bool) -> ImportedResults:

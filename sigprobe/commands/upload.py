@@ -12,7 +12,8 @@ import typer
 
 from sigprobe.commands.support import draw, opening, options, sentences, terminal
 from sigprobe.commands.support.command_result import CommandError, CommandResult, Json, Message, Output, Screen
-from sigprobe.commands.support.exit_codes import INTERRUPTED, NOT_ACKNOWLEDGED
+from sigprobe.commands.support.exit_codes import NOT_ACKNOWLEDGED
+from sigprobe.commands.support.signals import code_of
 from sigprobe.runs.setup import read_collectors
 from sigprobe.words.i18n import N_, _, clock_text, duration, ngettext, number, size
 
@@ -34,14 +35,14 @@ class Uploaded(CommandResult):
     set_aside: int
     freed: int
     zone: str
-    interrupted: bool = False
+    ended_by: int | None = None
     compact = True
 
     @property
     def exit_code(self) -> int:
-        """130 after Ctrl-C, 4 when something is still pending for a reason, else 0."""
-        if self.interrupted:
-            return INTERRUPTED
+        """130 after Ctrl-C, 143 after SIGTERM, 4 when something is still pending for a reason, else 0."""
+        if self.ended_by is not None:
+            return self.ended_by
         return NOT_ACKNOWLEDGED if self.report.stopped is not None else 0
 
     def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
@@ -59,6 +60,8 @@ class Uploaded(CommandResult):
     def text(self, screen: Screen) -> str:
         """Return how many results were sent and how many are pending."""
         report = self.report
+        if report.stopped is None and not (report.sent or report.pending or report.rejected):
+            return _("Nothing to send: no results are waiting.")
         if report.stopped is None:
             text = ngettext("{n} result sent, {pending} waiting.", "{n} results sent, {pending} waiting.", report.sent)
         else:
@@ -102,7 +105,7 @@ def upload(
 
     loaded = opening.settings(config)
     zone = _zone(loaded.config.probe.tps_id)
-    interrupted = False
+    ended_by: int | None = None
     with opening.open_buffer(loaded) as buffer:
         if not loaded.config.upload.collectors:
             raise CommandError(sentences.code_text("no_collector"))
@@ -126,15 +129,15 @@ def upload(
             with _Bar(pending, zone) as bar:
                 try:
                     report = _send(loaded, buffer, senders, bar, wait=wait, max_time=max_time)
-                except KeyboardInterrupt:
+                except KeyboardInterrupt as stop:
                     # acknowledged results are marked already
-                    interrupted = True
+                    ended_by = code_of(stop)
                     report = bar.last or report
                     report.stopped, report.pending = "interrupted", buffer.pending()
             rounds.after_drain(buffer, report)
         rejected = buffer.stats().rejected
         buffer.prune()
-    return Uploaded(report, rejected, freed, zone, interrupted)
+    return Uploaded(report, rejected, freed, zone, ended_by)
 
 
 def _zone(tps_id: str | None) -> str:

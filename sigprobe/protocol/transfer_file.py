@@ -150,8 +150,8 @@ def _to_line(value: dict[str, Any]) -> bytes:
 def writing(path: Path, header: Header, *, overwrite: bool = False) -> Iterator[Writer]:
     """Write a file atomically: to a temporary file beside it, synced, then renamed over it.
 
-    Raises CarryError: `file_exists`, `file_full`, `file_unwritable`, `file_too_big`. After an error no temporary file
-    remains, and an existing file is unchanged.
+    Raises CarryError: `file_exists`, `file_directory`, `file_full`, `file_unwritable`, `file_too_big`. After an error
+    no temporary file remains, and an existing file is unchanged.
     """
     _refuse_taken(path, overwrite=overwrite)
     part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
@@ -185,6 +185,8 @@ def _refuse_taken(path: Path, *, overwrite: bool) -> None:
         return
     except (OSError, ValueError) as error:
         raise _write_error(error) from error
+    if stat.S_ISDIR(mode):
+        raise CarryError("file_directory")
     if not stat.S_ISREG(mode):
         raise CarryError("file_unwritable", "there is something at this name that is not a plain file")
     if not overwrite:
@@ -203,14 +205,17 @@ def _write_error(error: OSError | ValueError) -> CarryError:
 
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for verification and reading. Raises CarryError `file_unreadable`."""
+    """Open a file for verification and reading. Raises CarryError `file_unreadable` or `file_directory`."""
     try:
         # opening a pipe without a writer would block forever
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
     except (OSError, ValueError) as error:
         raise CarryError("file_unreadable", getattr(error, "strerror", None) or str(error)) from error
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
+    mode = os.fstat(fd).st_mode
+    if not stat.S_ISREG(mode):
         os.close(fd)
+        if stat.S_ISDIR(mode):
+            raise CarryError("file_directory")
         raise CarryError("file_unreadable", "it is not a plain file")
     with os.fdopen(fd, "rb") as file:
         yield file

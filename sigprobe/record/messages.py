@@ -18,3 +18,12 @@ class MessageError(ValueError):
         super().__init__(message)
         self.message = message
         self.values = values
+
+    def __str__(self) -> str:
+        """Return the English text, for logs and tests; a value that is missing keeps its field."""
+        return self.message.format_map(_Fields(self.values))
+
+
+class _Fields(dict[str, object]):
+    def __missing__(self, key: str) -> str:
+        return f"{{{key}}}"

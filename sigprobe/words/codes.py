@@ -548,6 +548,12 @@ CODES: Final[Mapping[str, Code]] = _table(
         N_("{name} contains receipts, not results. Nothing was imported."),
         N_("Take it to the device the results come from, and run there: sigprobe import"),
     ),
+    (
+        "file_directory",
+        "SP-FIL-11",
+        N_("{name} is a directory, not a file."),
+        N_("Add the name of a file in that directory, then try again."),
+    ),
     # --- lists of places
     (
         "list_invalid",

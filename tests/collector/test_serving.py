@@ -75,7 +75,7 @@ def test_port_in_use(sqlite_url: str) -> None:
     [
         (("serve", "--tls-cert", "x.pem"), 2, "--tls-key"),
         (("serve", "--tls-cert", "none.pem", "--tls-key", "none.pem"), 1, "none.pem"),
-        (("serve", "--host", "no such host"), 1, "not known"),
+        (("serve", "--host", "no such host"), 1, "is not an address of this machine"),
         (("token", "create"), 2, "--probe"),
         (("token", "create", "--probe", "a", "--admin", "b"), 2, "--admin"),
         (("token", "create", "--probe", "two words"), 2, "letters"),
@@ -316,3 +316,41 @@ def test_gzip_bodies_are_read_as_any_tool_makes_them(spawn: Spawn, sqlite_url: s
     named = body[:3] + b"\x08" + body[4:10] + b"batch.ndjson\0" + body[10:]
     answer = server.post(batches.Batch("b-1", named, batches.content_digest(named), (), 0), probe)
     assert answer.json()["results"][0]["status"] == "accepted"
+
+
+@pytest.mark.parametrize("language", ["id", "en"])
+def test_a_mistyped_path_makes_no_collector(tmp_path: Path, language: str) -> None:
+    """A missing directory is named with the command that makes it, and is not made; a new database is announced."""
+    missing = tmp_path / "nix"
+    done = run("token", "list", "--lang", language, database=f"sqlite:///{missing}/x.db")
+    assert done.returncode == 1 and f"mkdir -p {missing}" in done.stderr and not missing.exists()
+    done = run("token", "list", "--lang", language, database=f"sqlite:///{tmp_path}/x.db")
+    assert done.returncode == 0 and f"{tmp_path}/x.db" in done.stderr
+    assert f"{tmp_path}/x.db" not in run("token", "list", database=f"sqlite:///{tmp_path}/x.db").stderr, "the control"
+
+
+def test_a_port_in_use_makes_no_database(tmp_path: Path) -> None:
+    """What stops the server is found before anything is created."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = run("serve", "--port", port, "--lang", "id", database=f"sqlite:///{tmp_path}/x.db")
+    assert done.returncode == 1 and f"Port {port} di 127.0.0.1 sudah dipakai" in done.stderr
+    assert not (tmp_path / "x.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("postgresql://me:hunter2@127.0.0.1:1/x", "server menolak sambungan"),
+        ("postgresql://me:hunter2@name.invalid/x", "nama server tidak dikenal"),
+        ("sqlite:////proc/version", "tidak dapat"),
+    ],
+)
+def test_causes_are_in_words(url: str, words: str) -> None:
+    """The cause is in the language in use; what the driver says is shown with -v, and a password never."""
+    plain = run("token", "list", "--lang", "id", database=url)
+    assert plain.returncode == 1 and words in plain.stderr
+    assert not re.search(r"connection|refused|failed|Errno|unable", plain.stderr), plain.stderr
+    loud = run("token", "list", "-v", "--lang", "id", database=url)
+    assert re.search(r"\(.*(refused|resolve|Name|denied|database|Permission|readonly|Read-only|I/O).*\)", loud.stderr)
+    assert "hunter2" not in plain.stderr + loud.stderr

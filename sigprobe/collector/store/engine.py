@@ -19,8 +19,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from sigprobe.collector.store.database_causes import cause, technical_text
 from sigprobe.collector.store.migrations import NewerSchemaError, migrate
 from sigprobe.collector.store.postgresql_checks import (
     DurabilityError,
@@ -29,6 +30,7 @@ from sigprobe.collector.store.postgresql_checks import (
     names_several_hosts,
     refuse_transaction_pooling,
 )
+from sigprobe.record.messages import N_, MessageError
 
 BUSY_S: Final = 30.0
 _LEVELS: Final = {"FULL": 2, "EXTRA": 3}  # what `PRAGMA synchronous` reads back
@@ -40,8 +42,15 @@ _UNREADABLE_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")
 _NOT_IN_A_PASSWORD: Final = re.compile(r"[@/\s\x00-\x1f\x7f]")
 
 
-class StoreError(Exception):
-    """Raised when the database is unusable; the message has the reason and the remedy, without any password."""
+class StoreError(MessageError):
+    """Raised when the database is unusable; the message has the reason and the remedy, without any password.
+
+    A value that is an exception is told by its cause. `technical` is what the driver said, for `-v`.
+    """
+
+    def __init__(self, message: str, technical: str = "", **values: object) -> None:
+        super().__init__(message, **values)
+        self.technical = technical
 
 
 class AddressError(StoreError):
@@ -49,8 +58,11 @@ class AddressError(StoreError):
 
     def __init__(self) -> None:
         super().__init__(
-            "the database's address cannot be read; in user name and password every special character must be "
-            "percent-encoded (@ as %40, % as %25, / as %2F): postgresql://USER:PASSWORD@HOST/NAME"
+            N_(
+                "The database address cannot be read. In user name and password every special character must be "
+                "percent-encoded ({examples}): postgresql://USER:PASSWORD@HOST/NAME"
+            ),
+            examples="@ = %40, % = %25, / = %2F",
         )
 
 
@@ -69,14 +81,16 @@ def open_store(url: str) -> Engine:
     except NewerSchemaError as error:
         engine.dispose()
         raise StoreError(
-            f"the database was written by a newer sigprobe ({error}); update sigprobe, or give another --database"
+            N_("The database was written by a newer sigprobe. Update sigprobe, or give another --database."), str(error)
         ) from error
     except PoolerError as error:
         engine.dispose()
-        raise StoreError(str(error)) from error
+        raise StoreError(error.message) from error
     except (SQLAlchemyError, _driver_error(engine)) as error:
         engine.dispose()
-        raise StoreError(f"the database cannot be used: {_cause(error)}") from error
+        raise StoreError(
+            N_("The database cannot be used: {reason}."), technical_text(error), reason=cause(error)
+        ) from error
     return engine
 
 
@@ -89,14 +103,7 @@ def open_unchanged(url: str) -> Engine:
         return _postgres(url)
     if url.startswith("sqlite:"):
         return _sqlite(url)
-    raise StoreError("the database must be given as sqlite:///FILE or postgresql://USER@HOST/NAME")
-
-
-def _cause(error: Exception) -> str:
-    # only the driver's own first line: SQLAlchemy's text adds the statement and its parameters
-    original = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    lines = str(original).strip().splitlines()
-    return lines[0] if lines else type(original).__name__
+    raise StoreError(N_("Give the database as sqlite:///FILE or postgresql://USER@HOST/NAME."))
 
 
 def _sqlite(url: str) -> Engine:
@@ -106,9 +113,9 @@ def _sqlite(url: str) -> Engine:
         parsed = None
     # not from the error: it repeats what somebody may have meant as a server's address, password and all
     if parsed is None or parsed.host is not None or parsed.username is not None or parsed.password is not None:
-        raise StoreError("the database must be given as sqlite:///FILE")
+        raise StoreError(N_("Give the database as sqlite:///FILE."))
     if not parsed.database or parsed.database == ":memory:":
-        raise StoreError("the database must be a file: sqlite:///FILE")
+        raise StoreError(N_("Give the database as a file: sqlite:///FILE."))
     _create_private(Path(parsed.database))
     engine = create_engine(
         parsed.set(drivername="sqlite+pysqlite"), module=sqlite_driver(), connect_args={"timeout": BUSY_S}
@@ -118,13 +125,33 @@ def _sqlite(url: str) -> Engine:
     return engine
 
 
-def _create_private(path: Path) -> None:
-    """Make the file readable by its owner alone: it holds positions and token hashes."""
+def file_of(url: str) -> Path | None:
+    """Return the file of an SQLite address; None for a server, and for an address that cannot be read."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        return None
+    is_file = url.startswith("sqlite:") and parsed.host is None and parsed.database not in (None, "", ":memory:")
+    return Path(str(parsed.database)) if is_file else None
+
+
+def _create_private(path: Path) -> None:
+    """Make the file readable by its owner alone: it holds positions and token hashes.
+
+    Its directory is not made: a mistyped path would silently give an empty database.
+    """
+    try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except FileNotFoundError as error:
+        raise StoreError(
+            N_("There is no directory {path} for the database. Correct --database, or run: mkdir -p {path}"),
+            str(error),
+            path=path.absolute().parent,
+        ) from error
     except OSError as error:
-        raise StoreError(f"the database {path} cannot be opened: {error.strerror}") from error
+        raise StoreError(
+            N_("The database {path} cannot be opened: {reason}."), str(error), path=path, reason=error
+        ) from error
 
 
 def sqlite_driver() -> Any:
@@ -152,7 +179,9 @@ def _guard_sqlite(connection: Any, _record: Any) -> None:
     finally:
         cursor.close()
     if mode != wanted or sync != _LEVELS[level]:
-        raise DurabilityError(f"SQLite refused its durable mode (journal_mode={mode}, synchronous={sync})")
+        raise DurabilityError(
+            N_("SQLite refused its durable mode (journal_mode={mode}, synchronous={sync})"), mode=mode, sync=sync
+        )
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -165,7 +194,9 @@ def _postgres(url: str) -> Engine:
     try:
         import psycopg  # noqa: F401 - looked for before an address is
     except ImportError as error:
-        raise StoreError("PostgreSQL needs the package psycopg: pip install 'sigprobe[collector]'") from error
+        raise StoreError(
+            N_("PostgreSQL needs the package psycopg. Run: pip install 'sigprobe[collector]'"), str(error)
+        ) from error
     address = _POSTGRES.sub("postgresql://", url)
     if not _is_clear(address):
         raise AddressError

@@ -10,14 +10,16 @@ from typing import Any, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from sigprobe.record.messages import N_, MessageError
+
 _LOOK_S: Final = 5.0
 
 
-class DurabilityError(SQLAlchemyError):
+class DurabilityError(MessageError, SQLAlchemyError):
     """Raised when the database does not have the required durability settings."""
 
 
-class PoolerError(Exception):
+class PoolerError(MessageError):
     """Raised when a pooler gives each transaction another session of the server."""
 
 
@@ -41,11 +43,13 @@ def check_commit(cursor: Any, *, several_hosts: bool) -> None:
         # a receipt must mean that the record survives the server's crash, whatever its default says
         cursor.execute("SET synchronous_commit = on")
     if cursor.execute("SHOW fsync").fetchone()[0] != "on":
-        raise DurabilityError("this PostgreSQL runs with fsync = off, so nothing it confirms is safe")
+        raise DurabilityError(N_("this PostgreSQL runs with fsync = off, so nothing that it confirms is safe"))
     if several_hosts and not cursor.execute("SHOW synchronous_standby_names").fetchone()[0].strip():
         raise DurabilityError(
-            "the address names several servers, but synchronous_standby_names is empty, so a failover could lose what "
-            "was acknowledged; with Patroni set synchronous_mode and synchronous_mode_strict"
+            N_(
+                "the address names several servers, but synchronous_standby_names is empty, so a failover could lose "
+                "what was acknowledged; with Patroni set synchronous_mode and synchronous_mode_strict"
+            )
         )
 
 
@@ -68,8 +72,10 @@ def refuse_transaction_pooling(connect: Callable[[], Any]) -> None:
         try:
             if looker.submit(_pid, second).result(_LOOK_S) == backend or _pid(first) != backend:
                 raise PoolerError(
-                    "the database is behind a pooler in transaction mode, which mixes up sessions; set pool_mode = "
-                    "session for this database, or connect to PostgreSQL directly"
+                    N_(
+                        "The database is behind a pooler in transaction mode, which mixes up sessions. Set pool_mode = "
+                        "session for this database, or connect to PostgreSQL directly."
+                    )
                 )
         except FutureTimeoutError:
             pass

@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sigprobe.commands.support import sentences, terminal
 from sigprobe.commands.support.command_result import CommandError
 from sigprobe.commands.support.exit_codes import FAILED
 from sigprobe.words.i18n import N_, _
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
+
+    from sigprobe.collector.store import StoreError
 
 DatabaseOption = Annotated[
     str | None,
@@ -25,8 +28,8 @@ DatabaseOption = Annotated[
 ]
 
 
-def database_url(database: str | None) -> str:
-    """Return the address of the database, once the collector's libraries are there; else one sentence and exit 1."""
+def require_extra() -> None:
+    """Raise CommandError unless the packages of the collector are installed."""
     try:
         import fastapi  # noqa: F401 - the whole extra is wanted, whatever the command
         import jinja2  # noqa: F401
@@ -35,33 +38,51 @@ def database_url(database: str | None) -> str:
     except ImportError:
         text = _("The collector is not installed. Please run: pip install 'sigprobe[collector]'")
         raise CommandError(text, exit_code=FAILED) from None
+
+
+def database_url(database: str | None) -> str:
+    """Return the address of the database, once the collector's libraries are there; else one sentence and exit 1."""
+    require_extra()
     return database or _default_url()
 
 
 def open_database(database: str | None) -> Engine:
-    """Return the open store, or one sentence and exit 1."""
+    """Return the open store, or one sentence and exit 1; say where a new database was created."""
     url = database_url(database)
     from sigprobe.collector import store
 
+    file = store.file_of(url)
+    is_new = file is not None and not file.exists()
     try:
-        return store.open_store(url)
-    except store.AddressError:
-        text = _(
-            "The database address cannot be read. In user name and password every special character must be "
-            "percent-encoded ({examples}): postgresql://USER:PASSWORD@HOST/NAME"
-        ).format(examples="@ = %40, % = %25, / = %2F")
-        raise CommandError(text, exit_code=FAILED) from None
+        engine = store.open_store(url)
     except store.StoreError as error:
-        raise CommandError(str(error), exit_code=FAILED) from None
+        raise store_failed(error) from None
+    if is_new and file is not None:
+        terminal.current().say(_("A new, empty database was created: {path}").format(path=file.absolute()))
+    return engine
+
+
+def store_failed(error: StoreError) -> CommandError:
+    """Return the command's error for an unusable database."""
+    return CommandError(sentences.message_text(error, error.technical), exit_code=FAILED)
 
 
 def _default_url() -> str:
     from platformdirs import user_data_path
 
-    return f"sqlite:///{user_data_path('sigprobe', appauthor=False) / 'collector.db'}"
+    directory = user_data_path("sigprobe", appauthor=False)
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        text = _("cannot write {path}: {reason}.").format(path=directory, reason=sentences.system_reason(error))
+        raise CommandError(text, exit_code=FAILED) from None
+    return f"sqlite:///{directory / 'collector.db'}"
 
 
 def database_text(error: Exception) -> str:
-    """Return what the database's driver says of a fault."""
-    # only what the driver says: the full text would hold statement and parameters
-    return _("The database failed: {reason}").format(reason=getattr(error, "orig", None) or type(error).__name__)
+    """Return the cause of a fault of the database in words; what its driver says under `-v`."""
+    from sigprobe.collector.store.database_causes import cause, technical_text
+    from sigprobe.record.messages import MessageError
+
+    failed = MessageError(N_("The database cannot be used: {reason}."), reason=cause(error))
+    return sentences.message_text(failed, technical_text(error))

@@ -282,7 +282,7 @@ class Trip:
             return False
         return True
 
-    def result(self, sent: Report | None, *, no_upload: bool) -> Driven:
+    def result(self, sent: Report | None, *, no_upload: bool, ended_by: int | None) -> Driven:
         """Return what the drive came to."""
         from sigprobe.runs.route import summarise
 
@@ -299,6 +299,7 @@ class Trip:
             sent,
             no_upload,
             self.zone,
+            ended_by,
         )
 
 
@@ -318,13 +319,14 @@ class Driven(CommandResult):
     sent: Report | None
     no_upload: bool
     zone: str
+    ended_by: int | None = None
 
     @property
     def exit_code(self) -> int:
-        """6 when something could not be stored, 130 after Ctrl-C, else 0."""
+        """6 when something could not be stored, 130 after Ctrl-C, 143 after SIGTERM, else 0."""
         if self.fault is not None:
             return NOT_SAVED
-        return INTERRUPTED if self.ended == "stopped" else 0
+        return (self.ended_by or INTERRUPTED) if self.ended == "stopped" else 0
 
     def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
         """What could not be stored or sent."""

@@ -14,6 +14,7 @@ from sigprobe.words.i18n import _
 if TYPE_CHECKING:
     from sigprobe.buffer import StorageError
     from sigprobe.config import Loaded
+    from sigprobe.record.messages import MessageError
     from sigprobe.upload import Report
 
 
@@ -46,6 +47,25 @@ def queue_text(error: StorageError, path: Path | None, *, saves: bool) -> str:
     if terminal.current().verbose:
         lines.append(f"({error})")
     return "\n".join(lines)
+
+
+def message_text(error: MessageError, technical: str = "") -> str:
+    """Return the text of an error in the language in use; technical details only under `-v`.
+
+    A value that is a message is translated, too, and an error of the system is told by its cause.
+    """
+    text = _(error.message).format(**{name: _value(value) for name, value in error.values.items()})
+    return f"{text}\n({technical})" if technical and terminal.current().verbose else text
+
+
+def _value(value: object) -> object:
+    from sigprobe.record.messages import MessageError
+
+    if isinstance(value, MessageError):
+        return message_text(value)
+    if isinstance(value, OSError):
+        return system_reason(value)
+    return value
 
 
 def code_error(code: str, detail: str | None = None, **values: object) -> Message:

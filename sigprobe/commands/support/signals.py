@@ -8,12 +8,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from sigprobe.commands.support.exit_codes import INTERRUPTED
+
 
 @contextmanager
-def caught(handle: Callable[[int, object], None]) -> Iterator[None]:
-    """Call `handle` for SIGINT, SIGTERM and SIGHUP, as far as the system has them; restore the handlers afterwards."""
-    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {getattr(signal, name): signal.signal(getattr(signal, name), handle) for name in names}
+def caught(handle: Callable[[int, object], None], *, ignored_stay: bool = False) -> Iterator[None]:
+    """Call `handle` for SIGINT, SIGTERM and SIGHUP, as far as the system has them; restore the handlers afterwards.
+
+    `ignored_stay`: a signal that is ignored, as SIGHUP under nohup, stays ignored.
+    """
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    wanted = [n for n in numbers if not ignored_stay or signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handle) for number in wanted}
     try:
         yield
     finally:
@@ -27,6 +33,11 @@ class Terminated(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         super().__init__()
         self.exit_code = 128 + number
+
+
+def code_of(stop: BaseException) -> int:
+    """Return the exit code after Ctrl-C (130), SIGTERM (143) or SIGHUP (129)."""
+    return int(getattr(stop, "exit_code", INTERRUPTED))
 
 
 @dataclass(slots=True)

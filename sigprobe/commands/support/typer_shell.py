@@ -18,7 +18,7 @@ from typer import TyperException
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command as build_command
 
-from sigprobe.commands.support import draw, terminal
+from sigprobe.commands.support import draw, signals, terminal
 from sigprobe.commands.support.command_result import CommandError, CommandResult
 from sigprobe.commands.verbs import INNER, VERBS, Inner, Verb
 from sigprobe.words.i18n import DOMAIN, LOCALE_DIR, N_, _
@@ -119,6 +119,10 @@ class Command(TyperCommand):
                 code = draw.result(returned)
         except CommandError as error:
             code = draw.error(error)
+        except KeyboardInterrupt as stop:
+            # Typer would end without a word, and as after Ctrl-C whatever the signal was
+            terminal.current().say(_("Stopped."))
+            code = signals.code_of(stop)
         if code:
             raise typer.Exit(code)
 
