@@ -15,11 +15,13 @@ from tests.support.requirements import needs
 class Postgres:
     """A real PostgreSQL of our own, on a socket in a directory of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None, *, port: int | None = None) -> None:
+        """`folder` is its directory, new unless given. With `port` it listens on 127.0.0.1, too."""
         needs("initdb", "postgresql")
         self.bin = Path(needs("pg_ctl", "postgresql")).resolve().parent
         # a short path: a Unix socket's may not exceed 107 bytes
-        self.dir = Path(tempfile.mkdtemp(prefix="sigprobe-pg-"))
+        self.dir = folder or Path(tempfile.mkdtemp(prefix="sigprobe-pg-"))
+        self.port = port
         self.user = None
         if os.geteuid() == 0:  # the server refuses to run as root
             self.user = pwd.getpwnam("postgres")
@@ -45,7 +47,8 @@ class Postgres:
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
-        self.run("pg_ctl", "-D", "data", "-l", "log", "-w", "-o", f"-k {self.dir} -c listen_addresses=''", "start")
+        where = "listen_addresses=''" if self.port is None else f"listen_addresses=127.0.0.1 -p {self.port}"
+        self.run("pg_ctl", "-D", "data", "-l", "log", "-w", "-o", f"-k {self.dir} -c {where}", "start")
 
     def stop(self, mode: str = "fast") -> None:
         """Stop it; `immediate` is what a crash leaves behind."""
@@ -55,8 +58,21 @@ class Postgres:
         """Return the URL of a fresh database."""
         self._databases += 1
         name = f"t{self._databases}"
-        self.run("createdb", "-h", str(self.dir), "-U", "sigprobe", name)
+        at = [] if self.port is None else ["-p", str(self.port)]
+        self.run("createdb", "-h", str(self.dir), *at, "-U", "sigprobe", name)
+        if self.port is not None:
+            return f"postgresql://sigprobe@127.0.0.1:{self.port}/{name}"
         return f"postgresql://sigprobe@/{name}?host={self.dir}"
+
+    def standby(self) -> Postgres:
+        """Return a hot standby that follows this server, not started yet."""
+        other = Postgres.__new__(Postgres)
+        other.bin, other.user, other.port, other._databases = self.bin, self.user, None, 0
+        other.dir = Path(tempfile.mkdtemp(prefix="sigprobe-pg-"))
+        if self.user is not None:
+            os.chown(other.dir, self.user.pw_uid, self.user.pw_gid)
+        self.run("pg_basebackup", "-h", str(self.dir), "-U", "sigprobe", "-D", f"{other.dir}/data", "-R", "-c", "fast")
+        return other
 
     def close(self) -> None:
         """Stop and remove it."""
