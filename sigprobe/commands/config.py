@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sigprobe.commands.support import opening, options
+from sigprobe.commands.support import opening, options, terminal
 from sigprobe.commands.support.command_result import CommandResult, Json, Screen
 from sigprobe.commands.support.typer_shell import Command
 from sigprobe.words.i18n import N_, _, ngettext
@@ -93,6 +93,8 @@ class Schema(CommandResult):
 def check(config: options.ConfigOption = None, as_json: options.JsonOption = False) -> CommandResult:
     """Check the settings file and name every mistake with its line."""
     loaded = opening.settings(config)
+    for doubt in opening.contacts_doubt(loaded):
+        terminal.current().error(doubt)
     return Checked(str(loaded.path), len(loaded.config.targets), [check.name for check in loaded.config.checks()])
 
 

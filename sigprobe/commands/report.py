@@ -80,7 +80,8 @@ def report(
     records = [json.loads(line) for line in lines]
     automatic = automation.find(opening.buffer_path(loaded)).way is not None
     tps_id = records[0].get("tags", {}).get("tps_id")
-    view = view_of(records, profile, sentences.place_name(tps_id), automatic=automatic)
+    name = sentences.place_name(tps_id)
+    view = view_of(records, profile, name, automatic=automatic, folder=loaded.path.parent)
     same = [name for name in runs if name != chosen and place_of(runs[name]) == place_of(lines)][-EARLIER:]
     earlier = [view_of([json.loads(line) for line in runs[name]], profile, None) for name in same]
     made = Reported(view, Evidence(lines, earlier))

@@ -52,5 +52,6 @@ def share(
         raise CommandError(_("There is no test to share yet. Run: sigprobe test"))
     automatic = automation.find(opening.buffer_path(loaded)).way is not None
     tps_id = records[-1].get("tags", {}).get("tps_id")
-    text = share_text(view_of(records, profile, sentences.place_name(tps_id), automatic=automatic))
+    name = sentences.place_name(tps_id)
+    text = share_text(view_of(records, profile, name, automatic=automatic, folder=loaded.path.parent))
     return Shared(text, whatsapp_link(text))

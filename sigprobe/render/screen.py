@@ -13,7 +13,7 @@ from sigprobe.record import kinds
 from sigprobe.record.profile import Word
 from sigprobe.record.result import RUN_KIND, Outcome, Result, Tags
 from sigprobe.render import words
-from sigprobe.render.candidates import candidates_text
+from sigprobe.render.candidates import candidates_text, contact_text
 from sigprobe.render.run_table import TableRow, rows
 from sigprobe.render.styling import Line, finish
 from sigprobe.render.view import RunView
@@ -207,8 +207,10 @@ def advice_of(view: RunView) -> str:
     if view.verdict.owner == NONE:
         return ""
     names = words.listed(view.verdict.targets)
-    remaining = candidates_text(view.verdict, view.tags.network.operator.name)
-    return remaining or words.advice(view.verdict.cause, name=names, names=names)
+    operator = view.tags.network.operator.name
+    remaining = candidates_text(view.verdict, operator, view.folder)
+    advice = remaining or words.advice(view.verdict.cause, name=names, names=names)
+    return " ".join(text for text in (advice, contact_text(view.verdict, operator, view.folder)) if text)
 
 
 def saved_texts(view: RunView) -> Iterator[str]:

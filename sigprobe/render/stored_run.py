@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from sigprobe import places
 from sigprobe.record.profile import Profile
 from sigprobe.record.result import RUN_KIND, Result, parse_time, read_result
 from sigprobe.render.view import RunView
-from sigprobe.verdict import UNCERTAIN, Verdict
+from sigprobe.verdict import UNCERTAIN, Candidate, Verdict
 
 
 def view_of(
-    records: Sequence[Mapping[str, Any]], profile: Profile | None, place: str | None = None, *, automatic: bool = False
+    records: Sequence[Mapping[str, Any]],
+    profile: Profile | None,
+    place: str | None = None,
+    *,
+    automatic: bool = False,
+    folder: Path | None = None,
 ) -> RunView:
     """Build the view of one run from its stored records, the run record included.
 
@@ -40,6 +46,7 @@ def view_of(
         data_used_bytes=int(_number(first.data.get("data_used_bytes")) if run is not None else 0),
         saved=len(results),
         automatic=automatic,
+        folder=folder,
     )
 
 
@@ -55,7 +62,19 @@ def _verdict(run: Result | None, checks: Sequence[Result]) -> Verdict:
         return Verdict(UNCERTAIN, "uncertain", 0.0, ())
     evidence = tuple(str(name) for name in told.get("evidence") or ())
     concerned = tuple(r.target.name for r in checks if r.id in evidence and r.failure is not None)
-    return Verdict(str(told.get("owner")), str(told.get("cause")), _number(told.get("confidence")), evidence, concerned)
+    return Verdict(
+        str(told.get("owner")),
+        str(told.get("cause")),
+        _number(told.get("confidence")),
+        evidence,
+        concerned,
+        _candidates(told.get("candidates")),
+    )
+
+
+def _candidates(told: object) -> tuple[Candidate, ...]:
+    rows = [row for row in told if isinstance(row, dict)] if isinstance(told, list) else []
+    return tuple(Candidate(*(str(row.get(key)) for key in ("owner", "cause", "settle"))) for row in rows)
 
 
 def _number(value: Any) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Literal
 
 from sigprobe.record.profile import Profile
@@ -54,7 +55,8 @@ class RunView:
     records. `storage_failure` is a code of the table (`disk_full`, …) when something could not be saved. `warnings` are
     finished sentences in the language in use. With `next_command` None the screen chooses. `nearby` is the last
     sentence of a blank spot's verdict. `place_may_come`: True while GPS has no position yet, False without GPS, None if
-    unknown. `automatic` is True when an agent, a timer or cron uploads later.
+    unknown. `automatic` is True when an agent, a timer or cron uploads later. `folder` is that of the settings file: it
+    may hold contacts.
     """
 
     results: Sequence[Result]
@@ -74,3 +76,4 @@ class RunView:
     nearby: str | None = None
     place_may_come: bool | None = None
     automatic: bool = True
+    folder: Path | None = None

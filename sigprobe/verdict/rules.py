@@ -283,7 +283,7 @@ def _mtu(facts: Facts) -> Verdict | None:
     """Small packets pass and full ones vanish beyond the gateway, without a word from any router."""
     whole = facts.part("whole")
     stalled = [r for r in facts.failed if _stalled(r)]
-    if whole.get("far_received") != 0 or whole.get("far_failure") not in (None, "no_reply"):
+    if whole.get("far_received") != 0 or whole.get("far_failure") not in (None, "no_reply") or facts.device_freezes:
         return None
     if sum(row.lost for row in facts.far_rtts) > 0.2 * sum(row.sent for row in facts.far_rtts):
         return None
@@ -400,10 +400,10 @@ def _all_answered(facts: Facts) -> Verdict | None:
     if short or half:
         return say(UNCERTAIN, "below_need", 0.3, [*short, *half], candidates=_slow(facts))
     late = _opened_late(facts)
-    if len(late) > 1:
-        busy = [candidates.DEVICE_BUSY] if all(was_busy(r) for r in late) else []
+    if len(late) + _references_opened_late(facts) > 1:
+        busy = [candidates.DEVICE_BUSY] if all(was_busy(r) for r in (*late, *facts.walks)) else []
         order = candidates.first(busy, candidates.LOST_OPENINGS)
-        return say(UNCERTAIN, "packets_lost", 0.5, late, facts.walks, candidates=order)
+        return say(UNCERTAIN, "packets_lost", 0.5, late or facts.walks, facts.walks, candidates=order)
     if not facts.beyond:
         # a neighbour's answer says nothing of the internet, and no packet may have left this device
         return say(UNCERTAIN, "internet_not_tested", 0.3, facts.answered, facts.walks)
@@ -425,11 +425,21 @@ def _slow(facts: Facts) -> Sequence[Candidate]:
 def _opened_late(facts: Facts) -> list[Result]:
     """Pages whose connection opened only with a repeated first packet (RFC 6298: after one second)."""
     pages = [(r, r.data.get("tcp_ms")) for r in facts.answered if way(r.kind) is Way.PAGE]
+    limit = _repeated_from_ms(facts)
+    return [r for r, ms in pages if limit is not None and is_number(ms) and float(ms or 0) > limit]
+
+
+def _references_opened_late(facts: Facts) -> int:
+    """Return how many references answered a repeated first packet only."""
+    times, limit = [row.get("tcp_ms") for row in facts.rows("references")], _repeated_from_ms(facts)
+    return 0 if limit is None else sum(1 for ms in times if is_number(ms) and float(ms or 0) > limit)
+
+
+def _repeated_from_ms(facts: Facts) -> float | None:
+    """Return the time from which on a connection was not opened by its first packet; None without a round trip."""
     usual = [statistics.median(row.seen_ms) for row in facts.far_rtts]
-    usual += [float(ms) for _, ms in pages if is_number(ms) and ms is not None]
-    if not usual:
-        return []
-    return [r for r, ms in pages if is_number(ms) and float(ms or 0) > REPEATED_MS + 2 * min(usual)]
+    usual += [r.data["tcp_ms"] for r in facts.answered if way(r.kind) is Way.PAGE and is_number(r.data.get("tcp_ms"))]
+    return REPEATED_MS + 2 * min(usual) if usual else None
 
 
 REPEATED_MS: Final = 900.0
@@ -448,10 +458,10 @@ _RULES: Final[tuple[Rule, ...]] = (
     dns_rules.lying,
     dns_rules.dead,
     _nothing_beyond,
-    _mtu,
     speed_rules.own_traffic,
+    speed_rules.queue_by_others,  # a full queue drops large packets first
+    _mtu,
     _weak_signal,
-    speed_rules.queue_by_others,
     speed_rules.loss,
     speed_rules.small_rate,
     _ipv6,

@@ -102,6 +102,17 @@ def load_profile(loaded: Loaded) -> Profile:
         raise CommandError(fill(_(error.message), error.values)) from None
 
 
+def contacts_doubt(loaded: Loaded) -> Sequence[str]:
+    """Return why the `contacts.json` beside the settings file cannot be used; empty where it can, or is missing."""
+    from sigprobe.places.contacts import fault
+    from sigprobe.render.words import fill
+
+    found = fault(loaded.path.parent)
+    if found is None:
+        return ()
+    return (f"{fill(_(found.message), found.values)} {_('The contacts of this version are shown instead.')}",)
+
+
 def profile_dirs(loaded: Loaded) -> Sequence[Path]:
     """Return the directories of the user's own profiles: next to the settings file."""
     return (loaded.path.parent / "profiles",)

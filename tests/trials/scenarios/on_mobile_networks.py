@@ -37,7 +37,7 @@ def second_sim_takes_over(world: World) -> None:
 @untellable("local", "quota_used_up", "local/*", "operator/operator_outage", kind="mobile")
 def second_sim_without_quota(world: World) -> None:
     """The second SIM takes over in the middle of the run and has no quota."""
-    both_at(world, world.rng.uniform(0.5, 2.0), loss=1)
+    both_at(world, world.rng.uniform(0.3, 1.1), loss=1)
     as_modem(world, rsrp_dbm=-90.0)
 
 
@@ -233,7 +233,7 @@ def compressing_cache(world: World) -> None:
 
 
 def _closed_later(world: World, *rules: str) -> None:
-    world.timeline.append((world.rng.uniform(0.5, 2.0), lambda w: filter_packets(w, "gate", *rules)))
+    world.timeline.append((world.rng.uniform(0.3, 1.1), lambda w: filter_packets(w, "gate", *rules)))
 
 
 @untellable("local", "site_firewall", "local/*", kind="mobile")

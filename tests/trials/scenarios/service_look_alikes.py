@@ -254,10 +254,27 @@ def slow_resolver(world: World) -> None:
     accepts=("uncertain/*", "none/recovered"), kind="4 deadlines",
 )  # fmt: skip
 def intermittent_link(world: World) -> None:
-    """The link works for some seconds, and is gone for twenty."""
-    start = world.rng.uniform(1.0, 3.0)
+    """The link is gone for twenty seconds from the first second of the test on."""
+    start = world.rng.uniform(0.3, 1.1)
     both_at(world, start, loss=1)
     both_at(world, start + 20)
+
+
+@untellable("operator", "operator_outage", accepts=("none/healthy",), kind="4 deadlines")
+def intermittent_link_in_a_good_moment(world: World) -> None:
+    """The link is gone for twenty seconds after the test's last packet: a test that saw nothing cannot know."""
+    both_at(world, 15.0, loss=1)
+    both_at(world, 35.0)
+
+
+@untellable(
+    "operator", "operator_outage", "operator/*", "local/site_uplink",
+    accepts=("uncertain/*", "none/recovered"), kind="4 deadlines",
+)  # fmt: skip
+def intermittent_link_that_returns(world: World) -> None:
+    """The link is gone at the first packet, and works from the seventh second on."""
+    both_at(world, 0.0, loss=1)
+    both_at(world, 7.0)
 
 
 @tellable("collector", "collector_down", accepts=("collector/*",), kind="4 deadlines")
