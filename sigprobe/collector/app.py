@@ -157,7 +157,7 @@ _SCHEMAS: Final[dict[str, Any]] = {
     },
     "Receipt": {
         "type": "object",
-        "required": ["receipt", "batch", "digest", "server_time", "results"],
+        "required": ["receipt", "batch", "digest", "results"],
         "properties": {
             "receipt": {"type": "integer"},
             "batch": {"type": "string"},

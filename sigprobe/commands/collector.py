@@ -234,6 +234,12 @@ def serve(
     throughput_daily_mb: Annotated[
         int, typer.Option(min=0, help=N_("Speed-test MB per token or address and day; 0 allows none."))
     ] = 1000,
+    trust_clock: Annotated[
+        bool,
+        typer.Option(
+            "--trust-clock", help=N_("This machine's clock is right, although results with a later receipt are stored.")
+        ),
+    ] = False,
 ) -> CommandResult:
     """Run the server until Ctrl-C or SIGTERM."""
     if (tls_cert is None) != (tls_key is None):
@@ -269,6 +275,7 @@ def serve(
         forwarded_header=proxy_header.value,
         plain_public=plain_public,
         secure_cookies=tls is not None or behind_proxy,
+        trust_clock=trust_clock,
     )
     if plain_public:
         terminal.current().say(

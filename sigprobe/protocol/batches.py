@@ -110,14 +110,14 @@ def batch_headers(batch: Batch, token: str | None) -> dict[str, str]:
     return headers
 
 
-def receipt_body(batch: str, digest: str, server_time: str, results: Sequence[Answer]) -> bytes:
-    """Return the receipt as the collector sends it, after COMMIT."""
+def receipt_body(batch: str, digest: str, server_time: str | None, results: Sequence[Answer]) -> bytes:
+    """Return the receipt as the collector sends it, after COMMIT; without a time that the collector does not trust."""
     return json.dumps(
         {
             "receipt": RECEIPT_VERSION,
             "batch": batch,
             "digest": digest,
-            "server_time": server_time,
+            **({} if server_time is None else {"server_time": server_time}),
             "results": [
                 {"id": a.id, "status": a.status} | ({} if a.reason is None else {"reason": a.reason}) for a in results
             ],

@@ -1,4 +1,4 @@
-"""Check within two seconds whether batches can be stored."""
+"""Check within two seconds whether batches can be stored, and with the right time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Readiness:
 
     def __init__(self, state: State, write: Callable[[], None] | None = None) -> None:
         self._state = state
-        self._write = write or (lambda: write_beat(state.engine))
+        self._write = write or self._write_and_compare
         self._running: asyncio.Future[str | None] | None = None
         self._known: tuple[float, str | None] | None = None
 
@@ -52,7 +52,12 @@ class Readiness:
             await to_thread.run_sync(self._write)
         except SQLAlchemyError as error:
             return database_fault(error)
-        return None
+        fault = self._state.clock.fault()
+        return None if fault is None else f"the clock of this collector is not right: {fault}"
+
+    def _write_and_compare(self) -> None:
+        write_beat(self._state.engine)
+        self._state.clock.measure()
 
 
 def install(app: FastAPI, state: State) -> None:

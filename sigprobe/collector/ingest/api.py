@@ -10,7 +10,6 @@ import gzip
 import logging
 import re
 import time
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
@@ -135,7 +134,7 @@ async def _take(request: Request, state: State, ingest: Ingest) -> Response:
         ingest.records.labels(status).inc(count)
     ingest.last_batch.set(time.time())
     log.info("batch stored", extra={"batch": batch, "token": token.name, "client": client(request).address, **counts})
-    body = batches.receipt_body(batch, digest or "", utc_now(), found)
+    body = batches.receipt_body(batch, digest or "", None if state.clock.fault() else utc_now(), found)
     headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
     if _takes_gzip(request.headers.get("accept-encoding", "")):
         # ids are most of a receipt: compressed it is a third, which matters for uploads over 2G
@@ -163,7 +162,8 @@ def _key(header: str | None) -> str:
 def _store(state: State, token: Token, body: bytes, encoding: str) -> list[batches.Answer]:
     """Unpack, parse and store in a thread. All returned statuses are committed."""
     batch = sort_lines(split_lines(unpack(body, encoding)))
+    state.clock.refresh()
     stored = ingest_queries.add_results(
-        state.engine, batch.rows, carrier=token.name, token_id=token.id, now=datetime.now(UTC)
+        state.engine, batch.rows, carrier=token.name, token_id=token.id, now=state.clock.now()
     )
     return answers(batch, stored)

@@ -27,6 +27,8 @@ class Settings:
     """The header in which our proxy writes the client's address; a client could forge the other one."""
     plain_public: bool = False
     secure_cookies: bool = False
+    trust_clock: bool = False
+    """The newest stored receipt is known to be wrong; our own clock is right."""
     max_in_flight: int = 1024
     """Batches that may be on their way at once, slow links included; more are shed."""
     max_body_bytes: int = 96 * 1024 * 1024

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from starlette.requests import HTTPConnection
 
 from sigprobe.collector.store.readers import for_readers
+from sigprobe.collector.store.reference_clock import ReferenceClock
 from sigprobe.collector.web.client_address import Client, client_of
 from sigprobe.collector.web.retry_after import RetryAfter
 from sigprobe.collector.web.settings import Settings
@@ -27,6 +28,7 @@ class State:
     read_threads: CapacityLimiter
     reader: Engine
     """The same database for pages and readers: connections and time limits of their own."""
+    clock: ReferenceClock
     retry_after: RetryAfter = field(default_factory=RetryAfter)
     last_database_fault: tuple[float, str] | None = None
     """When (monotonic) and why the database last failed a request; None since it last stored a batch."""
@@ -44,7 +46,14 @@ class State:
 
 def make_state(settings: Settings, engine: Engine) -> State:
     """Return the state of a fresh process."""
-    return State(settings, engine, CollectorRegistry(auto_describe=True), CapacityLimiter(4), for_readers(engine))
+    return State(
+        settings,
+        engine,
+        CollectorRegistry(auto_describe=True),
+        CapacityLimiter(4),
+        for_readers(engine),
+        ReferenceClock(engine, trust_own=settings.trust_clock),
+    )
 
 
 def state_of(connection: HTTPConnection) -> State:
