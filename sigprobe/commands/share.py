@@ -4,30 +4,46 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sigprobe.commands.support import automation, opening, options, sentences
 from sigprobe.commands.support.command_result import CommandError, CommandResult, Json, Screen
-from sigprobe.words.i18n import N_, _
+from sigprobe.words.i18n import LANGUAGES, N_, _, speaking
+
+if TYPE_CHECKING:
+    from sigprobe.render.view import RunView
 
 
 @dataclass(frozen=True, slots=True)
 class Shared(CommandResult):
     """A message for WhatsApp, and the link that opens it there."""
 
-    message: str
-    link: str
+    view: RunView
+    language: str
     compact = True
 
     def text(self, screen: Screen) -> str:
         """Return the message, then the link."""
-        return f"{self.message}\n\n" + _("To send it, open this link: {link}").format(link=self.link)
+        from sigprobe.render.share import share_text, whatsapp_link
+
+        message = share_text(self.view)
+        return f"{message}\n\n" + _("To send it, open this link: {link}").format(link=whatsapp_link(message))
 
     def document(self) -> Json:
-        """Return the same for programs."""
-        return {"text": self.message, "link": self.link}
+        """Return the same for programs: `text` in the language of the settings, `texts` in every language.
+
+        The language on the screen does not count, since a program gets the same whoever runs it.
+        """
+        from sigprobe.render.share import share_text, whatsapp_link
+
+        texts: dict[str, str] = {}
+        for one in LANGUAGES:
+            with speaking(one):
+                texts[one] = share_text(self.view)
+        message = texts[self.language]
+        return {"text": message, "link": whatsapp_link(message), "texts": texts}
 
 
 def share(
@@ -37,7 +53,6 @@ def share(
     as_json: options.JsonOption = False,
 ) -> CommandResult:
     from sigprobe.commands.support.stored_runs import runs_of
-    from sigprobe.render.share import share_text, whatsapp_link
     from sigprobe.render.stored_run import view_of
 
     loaded = opening.settings(config)
@@ -53,5 +68,5 @@ def share(
     automatic = automation.find(opening.buffer_path(loaded)).way is not None
     tps_id = records[-1].get("tags", {}).get("tps_id")
     name = sentences.place_name(tps_id)
-    text = share_text(view_of(records, profile, name, automatic=automatic, folder=loaded.path.parent))
-    return Shared(text, whatsapp_link(text))
+    view = view_of(records, profile, name, automatic=automatic, folder=loaded.path.parent)
+    return Shared(view, loaded.config.language or LANGUAGES[0])
