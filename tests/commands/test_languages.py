@@ -47,7 +47,8 @@ class World:
 def told(value: Any, folder: str = "") -> Any:
     """A document without what differs between two runs: numbers, ids, and the folder of the test."""
     if isinstance(value, dict):
-        return {key: told(inner, folder) for key, inner in value.items()}
+        # how busy this machine was is the test machine's own business
+        return {key: told(inner, folder) for key, inner in value.items() if key != "processor"}
     if isinstance(value, list):
         seen = [told(inner, folder) for inner in value]
         return [] if all(inner == 0 for inner in seen) else seen
