@@ -15,8 +15,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-import accuracy_tools as tools
 
+from bench import accuracy_tools as tools
 from bench.forecast_traces import Trace, read
 from sigprobe.measure.throughput import kind as throughput
 from sigprobe.net.limits import Context, Deadline, Progress
@@ -41,20 +41,21 @@ WAYS = ("download", "upload")
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A trace on a link: the upload follows the same trace half of its length later."""
+    """A trace on a link: the upload follows the same trace, `shift` of its length later."""
 
     number: int
     trace: Trace
     rtt_ms: int
     queue_bytes: int
     control: str
+    shift: float = 0.5
 
     def ways(self) -> dict[str, Way]:
         """Return both directions, from a place in the trace that depends on the number alone."""
         steps = [(b - a) / self.trace.step_s for a, b in zip(self.trace.totals, self.trace.totals[1:], strict=False)]
         at = random.Random(self.number).randrange(len(steps))
         found = {}
-        for name, begin in (("down", at), ("up", (at + len(steps) // 2) % len(steps))):
+        for name, begin in (("down", at), ("up", (at + int(self.shift * len(steps))) % len(steps))):
             found[name] = Way(
                 delay_ms=self.rtt_ms / 2,
                 mbps=(*steps[begin:], *steps[:begin]),

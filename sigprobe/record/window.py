@@ -14,6 +14,9 @@ WIDTH: Final = 2.563
 VARIES: Final = 0.5
 """A rate varies when its 10th and 90th percentile differ by more than this share of the mean."""
 
+UNDER_LOSS: Final = 0.4
+"""An interval is wide when it spans more than this share of the rate."""
+
 
 class Window(TypedDict):
     """Rates of the whole seconds of a transfer, in bit/s; `stalls` counts pauses of a second and more.
@@ -73,6 +76,18 @@ def varying(window: object) -> tuple[float, float] | None:
     stalls = window.get("stalls") if isinstance(window, Mapping) else None
     paused = isinstance(stalls, int) and stalls > 0
     return (low, high) if paused or high - low > VARIES * mean else None
+
+
+def uncertain_under_loss(data: Mapping[str, Any], metric: str) -> tuple[float, float] | None:
+    """Return the interval of a rate that lost packets limit where it is wide; None for any other rate."""
+    way = metric.removesuffix("_bps")
+    bps, interval = data.get(metric), data.get(f"{way}_ci_bps")
+    if data.get(f"{way}_interval_kind") != "mean_under_loss" or not isinstance(interval, list | tuple):
+        return None
+    told: list[Any] = [bps, *interval]
+    if len(told) != 3 or any(isinstance(value, bool) or not isinstance(value, int | float) for value in told):
+        return None
+    return (told[1], told[2]) if told[2] - told[1] > UNDER_LOSS * told[0] else None
 
 
 def _edges(window: object) -> tuple[float, float, float] | None:

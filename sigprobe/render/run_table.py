@@ -11,12 +11,12 @@ from sigprobe.record import kinds
 from sigprobe.record.kinds import TableLine, is_number
 from sigprobe.record.profile import Grade, Profile, Word
 from sigprobe.record.result import RUN_KIND, Network, Outcome, Result
-from sigprobe.record.window import varying
+from sigprobe.record.window import uncertain_under_loss, varying
 from sigprobe.render import words
 from sigprobe.render.view import RunView
 from sigprobe.verdict import Reading, readings
 from sigprobe.words.codes import is_untested
-from sigprobe.words.i18n import _, ngettext
+from sigprobe.words.i18n import N_, _, ngettext
 
 MAX_ROWS: Final = 12
 
@@ -108,11 +108,19 @@ def _notes(line: TableLine, result: Result) -> tuple[str, ...]:
         shown = {name: words.quantity(key, value) for name, key, value in values if is_number(value)}
         if len(shown) == len(values):
             filled.append(_(note.text).format(**shown))
-    spread = varying(result.data.get(line.window)) if line.window else None
+    return (*filled, *_spread(line, result)) if line.window else tuple(filled)
+
+
+def _spread(line: TableLine, result: Result) -> Iterator[str]:
+    """Return the note of a rate that varies, and of one that lost packets limit by an amount not well known."""
+    spread = varying(result.data.get(line.window))
+    text = N_("varies, {low} to {high}")
+    if spread is None:
+        spread = uncertain_under_loss(result.data, line.metric)
+        text = N_("limited by lost packets, {low} to {high}")
     if spread is not None:
         low, high = (words.quantity(line.metric, value) for value in spread)
-        filled.append(_("varies, {low} to {high}").format(low=low, high=high))
-    return tuple(filled)
+        yield _(text).format(low=low, high=high)
 
 
 def _signal(view: RunView) -> Iterator[TableRow]:

@@ -71,6 +71,16 @@ def test_a_speed_that_varies_says_so() -> None:
 
 
 @pytest.mark.usefixtures("english")
+def test_a_speed_that_losses_limit_says_how_far() -> None:
+    """A wide interval stands beside it; a narrow one, or one of another kind, does not."""
+    lossy = {"download_bps": 90e6, "download_ci_bps": [40e6, 100e6], "download_interval_kind": "mean_under_loss"}
+    assert rows("throughput", **lossy)[0].notes == ("limited by lost packets, 40.0 Mbps to 100 Mbps",)
+    assert rows("throughput", **lossy | {"download_ci_bps": [80e6, 100e6]})[0].notes == ()
+    assert rows("throughput", **lossy | {"download_interval_kind": "link"})[0].notes == ()
+    assert rows("throughput", **lossy | {"download_ci_bps": ["x", None]})[0].notes == ()
+
+
+@pytest.mark.usefixtures("english")
 def test_a_speed_whose_interval_reaches_the_limit_is_not_called_too_slow() -> None:
     """Below the limit by less than the test can tell: the limit is named, no word is given, and nothing falls short."""
     limit = NEED.metrics["upload_bps"].fair

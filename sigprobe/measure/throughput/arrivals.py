@@ -25,7 +25,7 @@ class Arrivals:
 
     `rest_s` is the longest round trip at rest; `standing_s` the moment since which every round trip was longer than
     that, because packets wait in a queue at the narrowest place; None while none does. `queues` has the times at
-    which connections opened beside the transfer waited in a queue.
+    which connections opened beside the transfer waited in a queue. `yields`: the sender is known to give way to losses.
     """
 
     __slots__ = (
@@ -38,6 +38,7 @@ class Arrivals:
         "rest_s",
         "standing_s",
         "streams",
+        "yields",
     )
 
     def __init__(self) -> None:
@@ -46,6 +47,7 @@ class Arrivals:
         self.losses_s: list[float] = []
         self.streams = 1
         self.queues = QueueTime()
+        self.yields = False
         self.rest_s: float | None = None
         self.standing_s: float | None = None
         self._trip_s = 0.0

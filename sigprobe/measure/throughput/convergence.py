@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import Final
 
 from sigprobe.measure.throughput import bursts
-from sigprobe.measure.throughput.data import IntervalKind
+from sigprobe.measure.throughput.data import AtLeast, IntervalKind
 from sigprobe.measure.throughput.statistics import FLOOR, crucial_interval, half_width
 
 MIN_BATCHES: Final = 6
@@ -98,7 +98,7 @@ class Speed:
     """A rate in bit/s of payload with its 95 % interval (None when there are too few batches to give one).
 
     `from_s` is where slow start ended; `settled` says that all tests for stopping are passed, `sure` that no second
-    look is needed. `kind` is what the interval holds, see `ThroughputData`.
+    look is needed. `kind` is what the interval holds, `at_least` why the rate is a lower bound: see `ThroughputData`.
     """
 
     bps: float
@@ -107,6 +107,7 @@ class Speed:
     settled: bool
     sure: bool = False
     kind: IntervalKind = "link"
+    at_least: AtLeast | None = None
 
 
 class Series:
@@ -330,7 +331,7 @@ def _climb(series: Series, span_s: float) -> Speed | None:
     record = all(counts[0] >= CLIMBING * earlier for earlier in counts[1:])
     if not (grown and record and series.total() - edges[0] <= counts[0]):
         return None
-    return Speed(counts[0] * 8 / span_s, None, end_s - span_s, settled=False)
+    return Speed(counts[0] * 8 / span_s, None, end_s - span_s, settled=False, at_least="data_cap")
 
 
 class Judge:

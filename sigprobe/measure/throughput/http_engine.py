@@ -38,6 +38,7 @@ REPORT_S: Final = 3.0
 """Time left for the server's count of an upload."""
 
 DRAIN_S: Final = 5.0
+"""The wait for a queue of the direction before, even where that shortens the next one."""
 DRAINED_S: Final = 0.05
 """A queue that delays packets by less is not waited for."""
 
@@ -76,7 +77,9 @@ def measure(
     ways: tuple[Way, ...] = ("download", "upload") if direction == "both" else (direction,)
     done: dict[Way, Transfer] = {}
     for number, way in enumerate(ways):
-        _let_queue_drain(list(done.values()), found, context)
+        if done:
+            most_s = context.deadline.remaining() - max_s * (len(ways) - number) - REPORT_S
+            _let_queue_drain(done[ways[number - 1]], found, context, max(DRAIN_S, most_s))
         left = max_bytes - sum(transfer.bytes for transfer in done.values())
         of_run = context.budget.left_bytes()
         if of_run is not None:
@@ -116,17 +119,17 @@ def _most_s(max_s: float, ways: int, context: Context) -> float:
     return max_s + min(max_s, max(0.0, spare_s) / ways)
 
 
-def _let_queue_drain(before: list[Transfer], found: Found, context: Context) -> None:
-    """Wait until what the direction before has left in a queue has passed; no longer than `DRAIN_S`.
+def _let_queue_drain(before: Transfer, found: Found, context: Context, most_s: float) -> None:
+    """Wait until what the direction before has left in a queue has passed; no longer than `most_s`.
 
     The next direction's acknowledgements, and its own beginning, would wait behind it. A connection opened now is
     answered when that is over.
     """
     rest_s = max(found.idle_rtts_s)
-    if not before or not before[-1].loaded_rtts_s or max(before[-1].loaded_rtts_s[-3:]) < rest_s + DRAINED_S:
+    if max(before.loaded_rtts_s[-3:], default=0.0) < rest_s + DRAINED_S:
         return
     with suppress(FaultError, StoppedError):
-        race((found.server.address,), found.server.host, context.deadline.within(DRAIN_S), context)
+        race((found.server.address,), found.server.host, context.deadline.within(most_s), context)
 
 
 def _ask_server(transfer: Transfer, server: Server, session: str, rtt_s: float, context: Context) -> None:
@@ -200,7 +203,8 @@ def _fill(data: dict[str, Any], way: Way, transfer: Transfer) -> None:
         data[f"{way}_ci_bps"] = None if speed.ci_bps is None else [round(edge) for edge in speed.ci_bps]
         data[f"{way}_interval_kind"] = None if speed.ci_bps is None else speed.kind
         data[f"{way}_window"] = transfer.window
-        data[f"{way}_at_least"] = "data_cap" if transfer.ended == "data_cap" and speed.ci_bps is None else None
+        cut = transfer.ended == "data_cap" and speed.ci_bps is None
+        data[f"{way}_at_least"] = speed.at_least or ("data_cap" if cut else None)
     elif transfer.fault is None:
         code = "data_budget" if transfer.ended == "data_cap" else "too_slow"
         transfer.fault = FaultError(code, f"{transfer.bytes} bytes in {transfer.elapsed_s:.1f} s")

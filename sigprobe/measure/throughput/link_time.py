@@ -17,7 +17,7 @@ from sigprobe.measure.throughput.statistics import half_width
 from sigprobe.record import window
 
 LEAST_S: Final = 1.0
-LEAST_RTTS: Final = 8
+LEAST_RTTS: Final = 5
 LEAST_SHARE: Final = 0.4
 """A mean needs at least so many seconds and round trips, and such a share of the time since the first queue."""
 

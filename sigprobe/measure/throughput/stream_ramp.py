@@ -7,6 +7,11 @@ from typing import Final
 MIN_ROUND_S: Final = 0.05
 MOST_STREAMS: Final = 8
 FIRST_STREAMS: Final = 2
+NOT_SLOW_BYTES: Final = 8_000
+NOT_SLOW_S: Final = 0.15
+"""The second stream begins when so many bytes have arrived within so long: on a slow link each stream may have 64 kB
+under way before anything can be done about it, and that is seconds."""
+
 FAR_S: Final = 0.08
 """From this round trip on, all connections are opened at once: each doubling of them would cost a round trip."""
 
@@ -20,7 +25,7 @@ SLOW_BPS: Final = 8e6
 
 def first_streams(rtt_s: float) -> tuple[int, int]:
     """Return how many streams to begin with, and how many to hold open beside them."""
-    return FIRST_STREAMS, MOST_STREAMS - FIRST_STREAMS if rtt_s >= FAR_S else 0
+    return 1, (MOST_STREAMS if rtt_s >= FAR_S else FIRST_STREAMS) - 1
 
 
 class Ramp:
@@ -41,6 +46,9 @@ class Ramp:
             self._first_s = now
         if self._far and self._first_s is not None and now - self._first_s <= QUICK_S and total >= QUICK_BYTES:
             return MOST_STREAMS - streams
+        if streams < FIRST_STREAMS:
+            quick = self._first_s is not None and now - self._first_s <= NOT_SLOW_S
+            return FIRST_STREAMS - streams if quick and total >= NOT_SLOW_BYTES else 0
         if self._flat >= 2 or streams >= MOST_STREAMS or now < self._until or total == 0:
             return 0
         last, self._total = total - self._total, total

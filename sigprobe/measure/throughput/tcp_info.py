@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -80,6 +81,24 @@ def unacked(sock: socket.socket) -> int:
     except OSError:
         return 0
     return int(count)
+
+
+def yields_to_loss(sock: socket.socket) -> bool:
+    """Return whether the connection's congestion control is one that sends less after each loss."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        name = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0")
+    except OSError:
+        return False
+    return name in (b"cubic", b"reno")
+
+
+def limit_window(sock: socket.socket, size: int) -> None:
+    """Let the other end have at most so many bytes under way, where the system can; what it may send now stays."""
+    if sys.platform.startswith("linux"):
+        with suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, size)
 
 
 def limit_unsent(sock: socket.socket, size: int) -> None:

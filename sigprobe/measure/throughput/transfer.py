@@ -8,7 +8,7 @@ from collections.abc import Callable
 from statistics import median
 from typing import Final, Literal
 
-from sigprobe.measure.throughput import link_time, tcp_info
+from sigprobe.measure.throughput import link_time, tcp_info, under_loss
 from sigprobe.measure.throughput.connection import READ, WRITE, Connection, FaultError, Life, Loop
 from sigprobe.measure.throughput.convergence import Judge, conclude
 from sigprobe.measure.throughput.plan import Transfer, TransferPlan
@@ -22,6 +22,7 @@ JUDGE_S: Final = 0.03
 PROGRESS_S: Final = 0.15
 PROBE_S: Final = 0.1
 QUICK_PROBE_S: Final = 0.04
+SLOW_PROBE_S: Final = 0.4
 QUICK_BPS: Final = 20e6
 """From this rate on, latency is looked at so often: it tells when a queue stands, and a moment costs megabytes."""
 
@@ -34,7 +35,15 @@ MOSTLY: Final = 3 / 4
 """With so much of what there was room for moved, less than one MiB of it is left alone; while so many of the streams
 still carry what they asked for, their sum is the link's pace."""
 
-SLOW_BYTES: Final = 400_000
+SLOW_BPS: Final = 400_000.0
+SLOW_FROM_S: Final = 0.4
+SLOW_LOOK_S: Final = 1.0
+SLOW_AHEAD_S: Final = 0.6
+LEAST_WINDOW: Final = 6_000
+NO_LIMIT: Final = 1 << 30
+"""Below this rate a download may have so many seconds of data under way."""
+
+SLOW_BYTES: Final = 40_000
 """A transfer that has moved less within its time goes on for a while."""
 
 OURS_BODY: Final = 1024 * MIB
@@ -66,6 +75,8 @@ class Direction:
         self._body_most = OURS_BODY if server.ours else FOREIGN_BODY
         self._moved = 0
         self._asking = 0
+        self._window = NO_LIMIT
+        self._asked_again = False
         self._gone: list[Numbers] = []
         self._flight: float = MOST_FLIGHT
         self._held_back_s: float | None = None
@@ -104,6 +115,7 @@ class Direction:
             out.speed = conclude(series.best(), plan.rtt_s, losses_s, series.streams, series.standing_s, cut=cut)
         if out.fault is None:
             out.speed = link_time.over_busy_time(out.series, out.speed, out.elapsed_s, plan.rtt_s)
+            out.speed = under_loss.settle(out.series, out.speed, out.elapsed_s, plan.rtt_s)
             out.window = link_time.window_of(out.series, out.speed, out.elapsed_s)
         return out
 
@@ -145,12 +157,14 @@ class Direction:
                     out.speed = judge.speed
                     return
                 self._fit_piece()
+                self._limit_queue(now)
             if now >= next_progress:
                 next_progress = now + PROGRESS_S
                 self._tell(now, total)
             if now >= next_probe:
                 quick = self._way == "download" and out.series.ordered.rate(PROBE_S) >= QUICK_BPS
-                next_probe = now + (QUICK_PROBE_S if quick else PROBE_S)
+                slow = now > SLOW_LOOK_S and out.series.ordered.rate(SLOW_LOOK_S) < SLOW_BPS
+                next_probe = now + (QUICK_PROBE_S if quick else SLOW_PROBE_S if slow else PROBE_S)
                 self._probe()
             if ramp is not None and not spent:
                 asking = sum(not stream.held for stream in self._streams)
@@ -221,6 +235,22 @@ class Direction:
                 if stream.connection.sock is not None and stream.connection.fileno() >= 0:
                     tcp_info.limit_unsent(stream.connection.sock, self._piece)
 
+    def _limit_queue(self, now: float) -> None:
+        """Let a slow link queue less than a second of a download: the rest would keep the upload waiting."""
+        if self._way != "download" or now < SLOW_FROM_S:
+            return
+        rate_bps = self._out.series.ordered.rate(SLOW_LOOK_S)
+        window = NO_LIMIT
+        if rate_bps < SLOW_BPS:
+            ahead_s = max(SLOW_AHEAD_S, 2 * self._plan.rtt_s)
+            window = max(LEAST_WINDOW, int(rate_bps / 8 * ahead_s / max(1, self._out.streams)))
+        if window == self._window or (window != NO_LIMIT and self._window * 0.75 <= window <= self._window * 1.3):
+            return
+        self._window = window
+        for stream in self._streams:
+            if stream.connection.sock is not None and stream.connection.fileno() >= 0:
+                tcp_info.limit_window(stream.connection.sock, window)
+
     def _tell(self, now: float, total: int) -> None:
         begin, end = self._plan.fraction
         done = min(1.0, max(now / self._plan.max_s, total / max(1, self._plan.cap_bytes)))
@@ -275,7 +305,12 @@ class Direction:
             self._open_stream(stream.retries)
         elif fault is None or (fault.code == "reset" and moved and stream.retries > 0):
             self._open_stream(stream.retries - (fault is not None))
-        elif all(other.held for other in self._streams) or fault.code == "bad_response":
+        elif fault.code != "bad_response" and not all(other.held for other in self._streams):
+            return
+        elif fault.code != "bad_response" and self._streams and not self._asked_again:
+            self._asked_again = True
+            self._ask_more()
+        else:
             self._out.fault = fault
 
     def _retire(self, stream: Stream) -> None:
@@ -326,6 +361,7 @@ class Direction:
         if sock is None:
             return
         tcp_info.limit_unsent(sock, 8 * MIN_PIECE)
+        self._out.series.yields = tcp_info.yields_to_loss(sock)
         query = f"session={self._plan.session}"
         while (length := min(self._body_most, self._room())) > 0:
             announced = length if self._body_most != OURS_BODY else self._body_most

@@ -164,8 +164,13 @@ def test_losses_of_a_full_queue_do_not_govern_and_others_do() -> None:
 
 def test_a_slow_long_way_is_not_flooded() -> None:
     """Far away, six of eight connections ask only once the first windows have come fast."""
-    assert first_streams(0.02) == (2, 0)
-    assert first_streams(0.3) == (FIRST_STREAMS, MOST_STREAMS - FIRST_STREAMS)
+    assert first_streams(0.02) == (1, 1)
+    assert first_streams(0.3) == (1, MOST_STREAMS - 1)
+    begun = Ramp(0.02)
+    assert begun.more(0.1, 3_000, 1) == 0
+    assert begun.more(0.2, 12_000, 1) == FIRST_STREAMS - 1, "the first window came within a moment"
+    late = Ramp(0.02)
+    assert [late.more(0.1 + number * 0.1, 1_500 * number, 1) for number in range(40)] == [0] * 40, "120 kbit/s"
     quick, slow = Ramp(0.3), Ramp(0.3)
     assert quick.more(0.6, 3_000, 2) == 0
     assert quick.more(0.62, 29_000, 2) == MOST_STREAMS - 2
