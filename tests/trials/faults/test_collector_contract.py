@@ -59,10 +59,11 @@ def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]
     ]
 
 
-def hold_to_the_word(
-    site: Site, rng: random.Random, document: dict[str, Any], method: str, path: str, operation: dict[str, Any]
-) -> int:
-    """Ask once with random parameters: status and media type are documented, and JSON is as its schema says."""
+Request = tuple[str, bytes, dict[str, str]]
+
+
+def draw(site: Site, rng: random.Random, path: str, operation: dict[str, Any]) -> Request:
+    """Return a request with random parameters: its target, body and headers."""
     query, headers = [], {}
     for parameter in operation.get("parameters", []):
         if not parameter.get("required") and rng.random() < 0.4:
@@ -83,10 +84,18 @@ def hold_to_the_word(
     token = rng.choice((site.admin, site.token, None))
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
-    asked = f"{method} {path}?{'&'.join(query)}"
+    return f"{path}?{'&'.join(query)}", body, headers
+
+
+def hold_to_the_word(
+    site: Site, document: dict[str, Any], method: str, operation: dict[str, Any], request: Request
+) -> int:
+    """Ask once: status and media type are documented, and JSON is as its schema says."""
+    target, body, headers = request
+    asked = f"{method} {target}"
     connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=15)
     try:
-        connection.request(method, f"{path}?{'&'.join(query)}", body, headers)
+        connection.request(method, target, body, headers)
         answer = connection.getresponse()
         text = answer.read()
     finally:
@@ -114,11 +123,15 @@ def test_every_address_keeps_its_word(trial: Callable[..., Trial], site: Site, t
     found = operations(document)
     seen: Counter[int] = Counter()
     for _ in range(run.n):
-        for operation in found:
-            seen[hold_to_the_word(site, run.random, document, *operation)] += 1
+        for method, path, operation in found:
+            request = draw(site, run.random, path, operation)
+            seen[hold_to_the_word(site, document, method, operation, request)] += 1
+    operation = document["paths"]["/v1/results"]["get"]
+    target = "/v1/results?cursor=wrong"
+    request = (target, b"", {"Authorization": f"Bearer {site.admin}"})
+    assert hold_to_the_word(site, document, "GET", operation, request) == 422
     with run.expect_failure("server-error"), Site(tmp_path / "silent", patch=SILENT) as silent:
-        cursor = next(operation for operation in found if operation[1] == "/v1/results")
-        for _ in range(100):
-            hold_to_the_word(silent, run.random, document, *cursor)
+        request = (target, b"", {"Authorization": f"Bearer {silent.admin}"})
+        hold_to_the_word(silent, document, "GET", operation, request)
     count = sum(seen.values())
     run.report(0, n=count, addresses=len(found), answers=" ".join(f"{s}:{n}" for s, n in seen.most_common()))

@@ -26,13 +26,23 @@ EARLY: Final = """
 import threading
 from sigprobe.collector.ingest import queries as ingest_queries
 from sigprobe.protocol.batches import ACCEPTED
-kept = ingest_queries.add_results
+add = ingest_queries.add_results
+held, lock = [], threading.Lock()
 def early(engine, rows, **rest):
-    threading.Timer(0.5, kept, (engine, rows), rest).start()
+    with lock:
+        held.append((rows, rest))
+        due = held.pop(0) if len(held) > 8 else None
+    if due is not None:
+        add(engine, due[0], **due[1])
     return {row.id: ACCEPTED for row in rows}
 ingest_queries.add_results = early
 """
-"""A collector that acknowledges first and commits half a second later."""
+"""A collector that acknowledges a batch when it arrives and commits it eight batches later.
+
+Each of the senders has one batch on the way at most, so at any moment there are batches that are acknowledged and not
+committed.
+"""
+assert SENDERS < 8
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from typing import Any
 
 from sigprobe.buffer import Buffer, State
 from tests.support.records import record
+from tests.support.stand_in_collector import until
 from tests.trials.faults.trial import SOAK, Trial, hold
 from tests.trials.faults.writer_processes import Nursery, told
 
@@ -38,27 +39,53 @@ def test_sixteen_writers_at_once(tmp_path: Path, trial: Callable[..., Trial]) ->
     p99 = took[int(len(took) * 0.99)]
     if SOAK:  # among the other tests of a busy machine the figure means little
         hold(p99 < 1.0, "slow", f"p99 {p99:.3f} s")
+    _while_another_writes(tmp_path / "patient", patient=True)
     with t.expect_failure("locked"):
-        (home := tmp_path / "control").mkdir()
-        _at_once(home, WRITERS * 25, patient=False)
+        _while_another_writes(tmp_path / "impatient", patient=False)
     t.report(len(lost), acked=len(acked), p99_s=round(p99, 4), longest_s=round(took[-1], 4))
 
 
-def _at_once(directory: Path, count: int, *, patient: bool = True) -> None:
-    """Put `count` records from sixteen processes while two others drain; the control's do not wait for each other."""
+def _at_once(directory: Path, count: int) -> None:
+    """Put `count` records from sixteen processes while two others drain."""
     path, done = directory / "q" / "b.db", directory / "done"
     with Nursery() as nursery:
         pids = [
-            nursery.start("put", path=str(path), out=str(directory / f"w{i}"), count=count // WRITERS, patient=patient)
+            nursery.start("put", path=str(path), out=str(directory / f"w{i}"), count=count // WRITERS)
             for i in range(WRITERS)
         ]
         drains = [nursery.start("drain", path=str(path), out=str(directory / f"d{i}"), until=str(done)) for i in (0, 1)]
         codes = [nursery.wait(pid) for pid in pids]
         done.touch()
         codes += [nursery.wait(pid) for pid in drains]
+    _hold_no_error(directory)
+    hold(not any(codes), "writer-failed", str(codes))
+
+
+def _hold_no_error(directory: Path) -> None:
     errors = [p.read_text() for p in directory.glob("*.error")]
     hold(not errors, "locked" if "locked" in str(errors).lower() else "writer-failed", str(errors)[:500])
-    hold(not any(codes), "writer-failed", str(codes))
+
+
+def _while_another_writes(directory: Path, *, patient: bool) -> None:
+    """Put one record while this process holds the queue's write lock; the control's writer does not wait for it."""
+    directory.mkdir()
+    path, ready, go = directory / "b.db", directory / "ready", directory / "go"
+    out = directory / "told"
+    with Nursery() as nursery, Buffer(path) as buffer:
+        options = {"path": str(path), "out": str(out), "count": 1, "patient": patient}
+        pid = nursery.start("put", ready=str(ready), go=str(go), **options)
+        until(ready.exists, 60)
+        db = buffer._file._db
+        assert db is not None
+        db.execute("BEGIN IMMEDIATE")
+        go.touch()
+        if not patient:
+            nursery.wait(pid)  # it fails while the lock is held
+        db.execute("ROLLBACK")
+        if patient:
+            nursery.wait(pid)
+        _hold_no_error(directory)
+        hold(len(told(str(out))) == 1, "writer-failed", "nothing was stored")
 
 
 def test_first_runs_agree(tmp_path: Path) -> None:

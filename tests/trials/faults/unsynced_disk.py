@@ -42,12 +42,17 @@ class UnsyncedDisk(apsw.VFS):
         self.pending.pop(filename, None)
 
     def tick(self) -> None:
-        """One operation on the disk; at the chosen one the power goes, and stays away."""
+        """Count an operation on the disk; at the chosen one the power goes, and stays away."""
         self.operations += 1
         if self.cut_at is not None and self.operations >= self.cut_at:
             if self.image is None:
                 self.image = self._what_is_left()
             raise PowerCutError
+
+    def cut(self) -> None:
+        """Cut the power now, and keep nothing that was not flushed."""
+        self.image = {name: bytes(kept) for name, kept in self.durable.items()}
+        self.cut_at = self.operations
 
     def _what_is_left(self) -> dict[str, bytes]:
         left: dict[str, bytes] = {}

@@ -1,7 +1,7 @@
-"""Processes that work on a queue and are interrupted: forked from one that has imported everything, so that a kill
-costs milliseconds. Each job writes an id to its own file only after the queue has said that it is saved.
+"""Run processes that work on a queue and are interrupted. They are forked from a process that has imported everything,
+so a kill costs milliseconds. Each job writes an id to its own file after the queue has stored the record.
 
-Run by the tests: `python writers.py` reads one JSON command a line and answers in one.
+The tests run `python writer_processes.py`: it reads a JSON command per line and answers each with a line.
 """
 
 from __future__ import annotations
@@ -32,10 +32,15 @@ def put(
     seed: int = 0,
     long: bool = False,
     patient: bool = True,
+    dies_in: int | None = None,
+    ready: str | None = None,
+    go: str = "",
 ) -> None:
-    """Put records; each id is told after `put` returned.
+    """Put records; write each id after `put` returned.
 
-    Two controls: `early` tells it before, and without `patient` nobody waits for another's transaction.
+    Two controls: `early` writes it before, and without `patient` a writer does not wait for another's transaction.
+    Two fixed points: `dies_in` kills this process between BEGIN and COMMIT of that record, counted from 0; with `ready`
+    the open queue waits, after making that file, until the file `go` exists.
     """
     rng = random.Random(seed)
     fd = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -43,7 +48,13 @@ def put(
         if not patient:
             assert buffer._file._db is not None
             buffer._file._db.set_busy_handler(None)
-        for _ in range(count):
+        if ready is not None:
+            Path(ready).touch()
+            while not Path(go).exists():
+                time.sleep(0.005)
+        for number in range(count):
+            if number == dies_in:
+                _die_before_commit(buffer)
             result = record(rng=rng, rtts=rng.choice((0, 10, 1000)) if long else 10)
             if early:
                 os.write(fd, f"{result.id}\n".encode())
@@ -52,6 +63,18 @@ def put(
             seconds = time.perf_counter() - begun
             if not early:
                 os.write(fd, f"{result.id} {seconds:.6f}\n".encode())
+
+
+def _die_before_commit(buffer: Buffer) -> None:
+    """Kill this process in the next transaction, once its row is inserted."""
+    insert = buffer._insert
+
+    def insert_and_die(*args: Any, **options: Any) -> int:
+        insert(*args, **options)
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("SIGKILL came back")
+
+    buffer._insert = insert_and_die  # type: ignore[method-assign]
 
 
 def drain(path: str, out: str, until: str) -> None:
@@ -71,7 +94,7 @@ JOBS: dict[str, Callable[..., None]] = {"put": put, "drain": drain}
 
 
 def serve() -> None:
-    """The forking side."""
+    """Fork a process for each job."""
     for line in sys.stdin:
         command = json.loads(line)
         if command["do"] == "start":
@@ -93,7 +116,7 @@ def serve() -> None:
 
 
 class Nursery:
-    """The test's side: start jobs, kill them, wait for them; everything is gone when it closes."""
+    """Start jobs, kill them, wait for them; every process has ended when it closes."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -122,7 +145,7 @@ class Nursery:
         return code
 
     def kill(self, pid: int) -> None:
-        """kill -9, and wait for the end."""
+        """Send SIGKILL, and wait for the end."""
         os.kill(pid, signal.SIGKILL)
         self.wait(pid)
 
@@ -140,7 +163,7 @@ class Nursery:
 
 
 def told(out: str) -> list[str]:
-    """Return the ids a job has told; a last line that was cut short was not told."""
+    """Return the ids that a job has written; an incomplete last line does not count."""
     try:
         with open(out, "rb") as file:
             whole, newline, _ = file.read().rpartition(b"\n")
