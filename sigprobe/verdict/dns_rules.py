@@ -159,7 +159,7 @@ def _stranger(result: Result) -> bool:
     what = code(result)
     if what in ("http_text", "http_status"):
         return result.data.get("tls_version") is None
-    return what in ("tls_hostname", "tls_untrusted")
+    return what in ("tls_hostname", "tls_untrusted", "tls_not_spoken")
 
 
 def _own_servers(facts: Facts) -> list[WalkEntry]:

@@ -15,6 +15,7 @@ from sigprobe.record.kinds import Way, is_number, way
 from sigprobe.record.plausible_time import is_plausible
 from sigprobe.record.profile import Profile
 from sigprobe.record.result import RUN_KIND, Network, Outcome, Result, parse_time
+from sigprobe.verdict.failure_codes import NOT_RUN
 from sigprobe.verdict.readings import Reading, shortfalls
 
 
@@ -69,8 +70,10 @@ class Facts:
 
     def __init__(self, results: Sequence[Result], profile: Profile | None) -> None:
         self.profile = profile
-        self.left_out = [r for r in results if r.kind != RUN_KIND and r.outcome is Outcome.SKIPPED]
-        seen = [r for r in results if r.kind != RUN_KIND and r.outcome is not Outcome.SKIPPED]
+        checks = [r for r in results if r.kind != RUN_KIND]
+        proven = any(r.data.get("tls_version") for r in checks if r.outcome is not Outcome.FAILED)
+        self.left_out = [r for r in checks if r.outcome is Outcome.SKIPPED or _was_not_run(r, proven)]
+        seen = [r for r in checks if r not in self.left_out]
         self.walks = [r for r in seen if way(r.kind) is Way.WALK]
         self.seen = [r for r in seen if way(r.kind) is not Way.WALK]
         self.failed = [r for r in self.seen if r.outcome is Outcome.FAILED]
@@ -310,6 +313,17 @@ def _numbers(values: object) -> tuple[float, ...]:
 def code(result: Result) -> str | None:
     """Return the failure code of a result, or None."""
     return None if result.failure is None else result.failure.code
+
+
+def _was_not_run(result: Result, proven: bool) -> bool:
+    """Return whether a check could not be run for a reason that says nothing about the network.
+
+    A foreign page in place of a speed test may be a login page, where nothing in the run is proven by a certificate.
+    """
+    what = code(result)
+    if result.outcome is not Outcome.FAILED or what not in NOT_RUN:
+        return False
+    return proven or what != "no_endpoint"
 
 
 def was_busy(result: Result) -> bool:

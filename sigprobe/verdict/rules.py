@@ -20,6 +20,7 @@ from sigprobe.record.profile import Profile
 from sigprobe.record.result import Outcome, Result
 from sigprobe.verdict import candidates, dns_rules, service_rules, speed_rules
 from sigprobe.verdict.evidence import PAGE_TIMES, Distance, Facts, WalkEntry, code, distance, only_icmp_silent, was_busy
+from sigprobe.verdict.failure_codes import DATED, PARTIAL
 from sigprobe.verdict.verdict import COLLECTOR, LOCAL, NONE, OPERATOR, UNCERTAIN, Candidate, Verdict, say
 
 Rule = Callable[[Facts], Verdict | None]
@@ -30,7 +31,6 @@ _FAR_OFF_S: Final = CLOCK_WRONG_S + SERVER_DATE_ERROR_S
 WEAK_RSRP_DBM: Final = -115.0
 WEAK_RSSI_DBM: Final = -105.0
 
-_TIME_CODES: Final = frozenset({"tls_expired", "tls_not_yet_valid"})
 # The kernel's own word that there is no way out of this device.
 _NO_WAY: Final = frozenset({"no_network", "network_unreachable", "no_gateway", "no_signal"})
 # What a check that needs a name says on such a device, since it never gets as far as a route.
@@ -129,7 +129,7 @@ def _away(facts: Facts) -> bool:
 
 def _clock(facts: Facts) -> Verdict | None:
     """The device's clock: by its date alone, by receipts or GPS (tags), by servers' dates, or by certificates."""
-    timed = [r for r in facts.failed if code(r) in _TIME_CODES]
+    timed = [r for r in facts.failed if code(r) in DATED]
     if facts.impossible_dates:
         return say(LOCAL, "clock_wrong", 0.99, facts.impossible_dates)
     tags = [r.tags.clock for r in (*facts.walks, *facts.seen)]
@@ -144,7 +144,7 @@ def _clock(facts: Facts) -> Verdict | None:
     far_off = [o for o in offsets.values() if abs(o) > _FAR_OFF_S]
     agreed = [o for o in far_off if abs(o - far_off[0]) < _FAR_OFF_S / 2]
     fine = len(offsets) > len(far_off) or (facts.tls_fine and timed)
-    trouble = [*timed, *(row for row in rows if row.get("failure") in _TIME_CODES)]
+    trouble = [*timed, *(row for row in rows if row.get("failure") in DATED)]
     # one server is enough when it is the collector, proven by its certificate, and nobody has set this clock right
     vouched = any(row.get("tls_verified") for row in facts.rows("collectors")) and not any(c.synced for c in tags)
     if far_off and len(agreed) == len(far_off) == len(offsets):
@@ -396,7 +396,10 @@ def _all_answered(facts: Facts) -> Verdict | None:
     if facts.failed or not (facts.answered or walked_out):
         return None
     short = _short(facts)
-    half = [r for r in facts.answered if code(r) == "one_direction" and r not in short]
+    half = [r for r in facts.answered if _is_half(r) and r not in short]
+    if half and not short and all(code(r) != "one_direction" for r in half):
+        order = candidates.SLOW_HOST if len({service_rules.host_of(r) for r in half}) == 1 else _slow(facts)
+        return say(UNCERTAIN, "below_need", 0.3, half, candidates=order)
     if short or half:
         return say(UNCERTAIN, "below_need", 0.3, [*short, *half], candidates=_slow(facts))
     late = _opened_late(facts)
@@ -415,6 +418,15 @@ def _all_answered(facts: Facts) -> Verdict | None:
 def _short(facts: Facts) -> list[Result]:
     """Return what answered worse than needed, and rates that only a busy device made fall short."""
     return list({s.result.id: s.result for s in (*facts.short, *facts.doubtful)}.values())
+
+
+def _is_half(result: Result) -> bool:
+    """Return whether a part of an answer is missing that matters: of a page, a fifth of what belongs to it."""
+    what = code(result)
+    if what == "page_incomplete":
+        found, fetched = result.data.get("resources_found"), result.data.get("resources_fetched")
+        return is_number(found) and is_number(fetched) and float(found or 0) - float(fetched or 0) >= 0.2 * (found or 1)
+    return what in PARTIAL and what != "dns_some_failed"
 
 
 def _slow(facts: Facts) -> Sequence[Candidate]:

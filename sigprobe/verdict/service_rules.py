@@ -24,6 +24,7 @@ from sigprobe.verdict.evidence import (
     only_icmp_silent,
     proves,
 )
+from sigprobe.verdict.failure_codes import LOOP, NAMES, REPLACED, TOO_BIG
 from sigprobe.verdict.verdict import SERVICE, UNCERTAIN, Candidate, Verdict, say
 
 __all__ = ["host_of", "one", "several", "slow"]
@@ -41,7 +42,9 @@ def several(facts: Facts) -> Verdict | None:
     if all(_is_over(facts, r) for r in failed):
         return say(UNCERTAIN, "recovered", 0.3, failed, facts.walks, candidates=candidates.MIXED)
     cause = "several_targets_failed" if proof and facts.walked else "uncertain"
-    return say(UNCERTAIN, cause, 0.5, failed, facts.answered, facts.walks, candidates=candidates.SEVERAL)
+    replaced = {code(r) for r in failed} <= REPLACED and not facts.tls_fine and not facts.collector_fine
+    order = candidates.ALL_REPLACED if replaced else candidates.SEVERAL
+    return say(UNCERTAIN, cause, 0.5, failed, facts.answered, facts.walks, candidates=order)
 
 
 def one(facts: Facts) -> Verdict | None:
@@ -58,8 +61,13 @@ def one(facts: Facts) -> Verdict | None:
         return say(
             UNCERTAIN, "internet_not_tested", 0.3, failed, facts.answered, facts.walks, candidates=candidates.ONE_HOST
         )
-    if {code(r) for r in failed} <= {"dns_servfail", "name_not_found", "dns_nxdomain", "dns_timeout", "dns_refused"}:
+    codes = {code(r) for r in failed}
+    if codes <= NAMES:
         front: tuple[Candidate, ...] = candidates.NAME_SERVICE
+    elif codes <= TOO_BIG:
+        front = candidates.MTU
+    elif codes <= LOOP:
+        front = candidates.LOOPING
     elif any(_waited(r) for r in failed):
         front = candidates.SLOW_HOST
     else:
@@ -92,6 +100,12 @@ def _own_word(facts: Facts, failed: Sequence[Result]) -> str | None:
                 causes.add("service_error")
             else:
                 return None
+        elif code(result) in ("bad_response", "redirect_limit") and verified:
+            # nothing on the way can write into a connection whose certificate holds
+            said_again = [row for row in again if row.get("tls_verified")]
+            if not said_again or not all(_is_no_page(row, code(result)) for row in said_again):
+                return None
+            causes.add("service_error")
         elif code(result) == "tls_expired" and _clock_is_known(facts) and dns_rules.agreed(facts, host_of(result)):
             if not again or any(row.get("failure") != "tls_expired" for row in again):
                 return None
@@ -110,8 +124,16 @@ def _is_over(facts: Facts, result: Result) -> bool:
         for row in (tls or rows)
         if row.get("failure") is None and (row.get("tls_verified") or not row.get("tls")) and _is_good(row)
     ]
-    # an expected text cannot be looked for again by a request without a body
-    return bool(rows) and len(fine) == len(tls or rows) and code(result) != "http_text"
+    # an expected text cannot be looked for again by a request without a body, nor the end of many redirects
+    return bool(rows) and len(fine) == len(tls or rows) and code(result) not in ("http_text", "redirect_limit")
+
+
+def _is_no_page(row: WalkEntry, what: str | None) -> bool:
+    """Return whether a second look got no page either: nothing readable, or one more redirect within the service."""
+    if what == "bad_response":
+        return row.get("failure") == "bad_response"
+    status = row.get("status_code")
+    return isinstance(status, int) and 300 <= status < 400 and not row.get("redirect_host")
 
 
 def _is_good(row: WalkEntry) -> bool:

@@ -298,7 +298,6 @@ def test_the_collector_of_this_device_alone() -> None:
         ),
         pytest.param([ping(), ping("other", "9.9.9.9", "no_reply")], id="ping alone"),
         pytest.param([ping(), web("b", "b.example"), web(code="network_unreachable")], id="no route for one family"),
-        pytest.param([web("b", "b.example"), ping("gateway", GATEWAY, "permission")], id="not allowed"),
         pytest.param([ping(code="no_reply"), web(code="timeout")], id="everything silent"),
     ],
 )

@@ -11,7 +11,8 @@ It prints `ready` and ends with its stdin. Its last line is how late it woke mea
 Names: `drop` lists types that get no answer, `max_bytes` drops longer answers of a forwarder, `delay_s` delays
 answers, `cert` also serves over TLS (853). Pages: `headers`, `body`, `tls_delay_s`, `stall_after` and `stall_s` (a
 pause within the body), `pace_bps`, and `bad_first`: that many first requests get `bad_status`, or a reset without
-one, or `bad_delay_s` before the answer.
+one, or `bad_delay_s` before the answer. `garbled` answers no HTTP, `old_tls` offers TLS 1.1 at most, `backend_status`
+is the status of the speed test's pages.
 """
 
 from __future__ import annotations
@@ -145,6 +146,13 @@ def serve_web(spec: dict[str, Any]) -> None:
             return
 
         def do_GET(self) -> None:
+            if spec.get("backend_status") and "/backend/" in self.path:
+                self.answer(spec["backend_status"])
+                return
+            if spec.get("garbled"):
+                self.wfile.write(b"\x00\x17 no answer\r\n\r\n" * 3)
+                self.close_connection = True
+                return
             if "garbage" in self.path:
                 self.send_response(200)
                 self.send_header("Connection", "close")
@@ -230,6 +238,9 @@ def serve_web(spec: dict[str, Any]) -> None:
     if spec.get("cert"):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(spec["cert"])
+        if spec.get("old_tls"):
+            context.set_ciphers("DEFAULT:@SECLEVEL=0")
+            context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
     server = Server((spec["host"], spec["port"]), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
 

@@ -177,6 +177,65 @@ def redirect_without_end(world: World) -> None:
     victim.update(status=302, location=f"https://{victim['fqdn']}/again", times=1)
 
 
+@tellable("service", "service_error", kind="2 own word")
+def garbled_answer(world: World) -> None:
+    """The service answers no HTTP, over TLS that is verified for its name."""
+    victim_of(world).update(garbled=True)
+
+
+@untellable("service", "service_down", "service/*", kind="2 one host")
+def plain_garbled_answer(world: World) -> None:
+    """The same on a plain page, where anything on the way can answer."""
+    _plain(world).update(garbled=True)
+
+
+@untellable("service", "service_down", "service/*", kind="2 one host")
+def no_tls_at_all(world: World) -> None:
+    """The service speaks plain HTTP on its TLS port."""
+    victim_of(world).update(plain=True)
+
+
+@untellable("service", "service_down", "service/*", kind="2 one host")
+def old_tls_only(world: World) -> None:
+    """The service offers TLS 1.1 at most."""
+    victim_of(world).update(old_tls=True)
+
+
+@untellable("local", "captive_portal", "local/*", kind="2 one host", core=True)
+def plain_login_page_on_every_port(world: World) -> None:
+    """A login page without TLS answers on the TLS port of every host; names are answered, nothing is redirected."""
+    page = {"host": world.gateway, "port": 8080, "body": "<h1>Silakan masuk</h1>"}
+    world.extra["gate"] = {"web": [page]}
+    later(
+        world,
+        "gate",
+        f"nat iifname lan0 ip daddr != {world.gateway} tcp dport {{ 80, 443 }} dnat ip to {world.gateway}:8080",
+        "forward udp dport 53 accept",
+        "forward ct state established accept",
+        "forward drop",
+    )
+
+
+@tellable("none", "healthy", accepts=("none/*",), kind="2 own word")
+def protected_page(world: World) -> None:
+    """The service answers with a challenge for browsers, over TLS that is verified for its name: it works."""
+    _own_word(world, 403, "<h1>Just a moment</h1>", {"cf-mitigated": "challenge"})
+
+
+@tellable("none", "healthy", accepts=("none/*",), kind="2 own word")
+def speed_server_without_room(world: World) -> None:
+    """The server of the rate test has no room now; the connection works."""
+    world.throughput = True
+    world.speed_server = {"backend_status": 503, "headers": {"Retry-After": "30"}}
+
+
+@tellable("none", "healthy", accepts=("none/*",), kind="2 own word")
+def speed_test_that_is_not_there(world: World) -> None:
+    """There is no speed test at the address in the settings; the connection works."""
+    world.throughput = True
+    world.speed_server = {"backend_status": 404, "status": 404}
+
+
 @tellable("none", "healthy", accepts=("none/*",), kind="2 one host")
 def references_out_of_reach(world: World) -> None:
     """The operator drops everything to the references; every service answers."""

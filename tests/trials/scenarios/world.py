@@ -297,11 +297,11 @@ def _peers(world: World) -> dict[str, dict[str, Any]]:
     for name, service in world.services.items():
         if service.get("off") or (name == "collector" and not world.collector_on):
             continue
-        row = {k: v for k, v in service.items() if k not in ("fqdn", "tls", "off", "mute", "cert")}
+        row = {k: v for k, v in service.items() if k not in ("fqdn", "tls", "off", "mute", "cert", "plain")}
         if service.get("mute"):
             net["mute"].append(row)
             continue
-        if service["tls"]:
+        if service["tls"] and not service.get("plain"):
             row["cert"] = service.get("cert") or world.cert(name, service["fqdn"])
         net["web"].append(row)
     if world.forwarder:
