@@ -142,6 +142,7 @@ def run(
     )
     config.connections = connection_limits(raise_file_limit())  # type: ignore[attr-defined] # read by GuardedProtocol
     config.behind_proxy = behind_proxy  # type: ignore[attr-defined]
+    config.early_refusal = getattr(getattr(app, "state", None), "early_refusal", None)  # type: ignore[attr-defined]
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:

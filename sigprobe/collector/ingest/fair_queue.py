@@ -17,11 +17,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-TARGET_S: Final = 0.5
+TARGET_S: Final = 0.3
 """The database may take so long for a batch before fewer are passed to it at once."""
 
-MAX_WAIT_S: Final = 1.0
-"""A batch that has waited for so long is refused: its sender would give up, too."""
+MAX_WAIT_S: Final = 0.7
+"""A batch that has waited for so long is refused. With its time in the database it stays below two seconds."""
 
 _RATE_WINDOW_S: Final = 5.0
 _LEAST_ROOM: Final = 16

@@ -11,6 +11,7 @@ from prometheus_client import Counter, Gauge
 from starlette.requests import HTTPConnection
 
 from sigprobe.collector.ingest.admission import Gate
+from sigprobe.collector.ingest.early_refusal import early_refusal
 from sigprobe.collector.web.state import State
 
 
@@ -44,10 +45,13 @@ def install(app: FastAPI, state: State) -> None:
         ("body_bytes_held", "Compressed bytes of batches on their way.", lambda: gate.held_bytes),
     ):
         Gauge(f"sigprobe_{name}", text, registry=metrics).set_function(value)
+    batches = Counter("sigprobe_batches", "Batches answered, by HTTP status.", ["status"], registry=metrics)
+    if not settings.plain_public:
+        app.state.early_refusal = early_refusal(gate, lambda status: batches.labels(str(status)).inc())
     app.state.ingest = Ingest(
         gate,
         CapacityLimiter(settings.store_threads),
-        Counter("sigprobe_batches", "Batches answered, by HTTP status.", ["status"], registry=metrics),
+        batches,
         Counter("sigprobe_records", "Records answered in receipts, by status.", ["status"], registry=metrics),
         Counter("sigprobe_store_seconds", "Time spent unpacking and storing.", registry=metrics),
         Gauge("sigprobe_last_batch_timestamp_seconds", "When a batch was last stored.", registry=metrics),

@@ -7,7 +7,9 @@ uvicorn waits for a request's head without end. Half-sent heads would so take ev
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any, Final, cast
 
 import h11
@@ -23,6 +25,14 @@ UNREAD_S: Final = 30.0
 """A client that takes nothing of its answer for so long loses its connection."""
 
 
+LINGER_S: Final = 3.0
+"""So long the rest of a refused request may still come, on at most `MOST_LINGERING` connections."""
+
+MOST_LINGERING: Final = 256
+
+_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*(?:\r\n|$)", re.IGNORECASE)
+
+
 class Connections:
     """The open connections of one process: those that wait for a head can be closed to make room."""
 
@@ -33,6 +43,8 @@ class Connections:
         self._waiting: OrderedDict[GuardedProtocol, None] = OrderedDict()
         self.open = 0
         self.refused = 0
+        self.lingering = 0
+        """Connections that are answered already, and whose request still comes."""
 
     def enter(self, connection: GuardedProtocol) -> bool:
         """Count a new connection; False when there is no room for it, even by closing one that waits."""
@@ -69,6 +81,39 @@ class Connections:
             self._waiting.pop(connection, None)
 
 
+class _Lingering(asyncio.Protocol):
+    """Discard the rest of a refused request: closed before it has come, the answer would be lost with it."""
+
+    def __init__(self, refused: GuardedProtocol, left: int) -> None:
+        self._transport = refused.transport
+        self._book = refused._book
+        self._left = left
+        if self._book is not None:
+            self._book.lingering += 1
+        self._deadline = refused.loop.call_later(LINGER_S, self._transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        """Count what comes."""
+        self._left -= len(data)
+        if self._left <= 0:
+            self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._deadline.cancel()
+        if self._book is not None:
+            self._book.lingering -= 1
+
+
+def _body_left(data: bytes) -> int:
+    """Return how many bytes of a request are still to come, as its head says; 1 where it does not."""
+    head, end, body = data.partition(b"\r\n\r\n")
+    declared = _LENGTH.search(head)
+    if not end or declared is None:
+        return 1
+    return max(0, int(declared[1]) - len(body))
+
+
 class GuardedProtocol(H11Protocol):
     """uvicorn's own protocol with deadlines and a bounded number of connections."""
 
@@ -79,6 +124,7 @@ class GuardedProtocol(H11Protocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._book = cast("Connections | None", getattr(self.config, "connections", None))
         self._head_s = cast(float, getattr(self.config, "head_s", HEAD_S))
+        self._look = cast("Callable[[bytes], bytes | None] | None", getattr(self.config, "early_refusal", None))
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, unless there is no room; the head's time runs from now."""
@@ -103,11 +149,29 @@ class GuardedProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Read on. A byte of the next head does not lengthen the time that it has."""
         fresh = self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]
+        if fresh and self._look is not None and (self.cycle is None or self.cycle.response_complete):
+            refusal = self._look(data)
+            if refusal is not None:
+                self._refuse(refusal, data)
+                return
         super().data_received(data)
         if fresh:
             # the first byte of a head: its time runs from here
             self._end_wait()
         self._watch()
+
+    def _refuse(self, answer: bytes, data: bytes) -> None:
+        """Answer a request from its first bytes, and close once the rest of it has come."""
+        transport = self.transport
+        left = _body_left(data)
+        if left and (self._book is None or self._book.lingering < MOST_LINGERING):
+            transport.set_protocol(_Lingering(self, left))
+        # for the parser this connection is over
+        GuardedProtocol.connection_lost(self, ConnectionResetError())
+        transport.write(answer)
+        if transport.get_protocol() is self:
+            transport.close()
+            self._watch_unread(transport.get_write_buffer_size())
 
     def on_response_complete(self) -> None:
         """Wait for the next request."""

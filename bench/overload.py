@@ -1,0 +1,321 @@
+"""Offer a collector more than it can take, in an open loop, and see what becomes of the batches that it takes.
+
+    python bench/overload.py                     # SQLite, a minute or two
+    python bench/overload.py --postgresql        # a PostgreSQL of its own
+    python bench/overload.py --seconds 20 --probes 10000
+
+First a closed loop finds what this machine takes in batches of eight, as one `sigprobe test` sends. The rate that it is
+rated for is `RATED` of that: the rest is for pages, readers and refusals. Then 10,000 virtual probes send at 1 to 10
+times the rated load, each batch over a connection of its own, whatever was answered before. Refused batches are sent
+again later, as probes do. In a last round one token sends a hundred times as much as each of the others.
+
+Goals: taken batches >= 90 % of the rated load, 99 of 100 of them answered within 2 s, every refusal with
+`Retry-After`, memory <= 512 MB, pages within 1 s, and the flooding token refused alone. Exit code 1 when one is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import os
+import random
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections import Counter, deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+import requests  # noqa: E402
+
+from sigprobe.collector import store  # noqa: E402
+from sigprobe.collector.access import queries as access_queries  # noqa: E402
+from sigprobe.collector.store import schema  # noqa: E402
+from sigprobe.protocol import batches  # noqa: E402
+from tests.support.collector_client import make_result  # noqa: E402
+from tests.support.postgres import Postgres  # noqa: E402
+
+RATED = 0.5
+PER_BATCH = 8
+GOODPUT = 0.9
+P99_S = 2.0
+RSS_MB = 512
+PAGE_S = 1.0
+FLOOD = 100
+GIVE_UP_S = 25.0
+
+
+@dataclass
+class Round:
+    """What came of the batches of one round."""
+
+    offered: int = 0
+    taken: int = 0
+    latencies_s: list[float] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
+    without_retry_after: int = 0
+
+    def p99_s(self) -> float:
+        """Return the time within which 99 of 100 taken batches were answered."""
+        return sorted(self.latencies_s)[int(len(self.latencies_s) * 0.99)] if self.latencies_s else float("inf")
+
+
+class Load:
+    """Virtual probes: each has a token, and sends whatever batch is next over a fresh connection."""
+
+    def __init__(self, url: str, tokens: list[str]) -> None:
+        parts = urlsplit(url)
+        assert parts.hostname is not None and parts.port is not None
+        self._host, self._port = parts.hostname, parts.port
+        self._tokens = tokens
+        self._bodies: deque[bytes] = deque()
+        self._seq = 0
+
+    def prepare(self, count: int) -> None:
+        """Make batches beforehand: making them costs as much as taking them."""
+        while len(self._bodies) < count:
+            results = [make_result(self._seq + place + 1) for place in range(PER_BATCH)]
+            self._seq += PER_BATCH
+            batch = batches.build_batch([(r.id, r.to_line()) for r in results])
+            fixed = batches.batch_headers(batch, "")
+            fixed.pop("Authorization")
+            lines = "".join(f"{name}: {value}\r\n" for name, value in fixed.items())
+            head = f"Host: x\r\nConnection: close\r\nContent-Length: {len(batch.body)}\r\n{lines}\r\n".encode()
+            self._bodies.append(head + batch.body)
+
+    async def _send(self, token: str, into: Round) -> None:
+        if not self._bodies:
+            self.prepare(50)
+        body = self._bodies.popleft()
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(GIVE_UP_S):
+                reader, writer = await asyncio.open_connection(self._host, self._port)
+                try:
+                    writer.write(
+                        b"POST /v1/batches HTTP/1.1\r\nAuthorization: Bearer " + token.encode() + b"\r\n" + body
+                    )
+                    answer = await reader.read()
+                finally:
+                    writer.transport.abort()
+        except (OSError, TimeoutError) as error:
+            into.others[type(error).__name__] += 1
+            self._bodies.append(body)
+            return
+        status = answer[9:12].decode("ascii", "replace")
+        if status == "200":
+            into.taken += 1
+            into.latencies_s.append(time.monotonic() - began)
+            return
+        into.others[status or "no answer"] += 1
+        if status in ("429", "503") and b"retry-after:" not in answer.lower():
+            into.without_retry_after += 1
+        self._bodies.append(body)
+
+    async def open_loop(self, rate: float, seconds: float, flood: float = 0.0) -> tuple[Round, Round]:
+        """Send at a rate, spread at random; `flood` more each second come from the first token."""
+        rng = random.Random(7)
+        found, flooded = Round(), Round()
+        tasks: set[asyncio.Task[None]] = set()
+        end = time.monotonic() + seconds
+        due = time.monotonic()
+        while due < end:
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            is_flood = rng.random() < flood / (rate + flood)
+            into = flooded if is_flood else found
+            into.offered += 1
+            token = self._tokens[0] if is_flood else self._tokens[rng.randrange(1, len(self._tokens))]
+            task = asyncio.create_task(self._send(token, into))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+            due += rng.expovariate(rate + flood)
+        while tasks:
+            await asyncio.wait(tasks)
+        return found, flooded
+
+    async def closed_loop(self, clients: int, seconds: float) -> float:
+        """Return how many batches a second are taken when each client sends one after the other."""
+        found = Round()
+        end = time.monotonic() + seconds
+
+        async def client(number: int) -> None:
+            while time.monotonic() < end:
+                await self._send(self._tokens[number + 1], found)
+
+        await asyncio.gather(*(client(number) for number in range(clients)))
+        return found.taken / seconds
+
+
+class Reader:
+    """A person who reloads the first page, and a load balancer that asks for health."""
+
+    def __init__(self, url: str, admin: str) -> None:
+        self.took_s: dict[str, list[float]] = {"": [], "healthz": []}
+        self.statuses: Counter[int] = Counter()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._read, args=(url, {"Authorization": f"Bearer {admin}"}))
+        self._thread.start()
+
+    def _read(self, url: str, headers: dict[str, str]) -> None:
+        with requests.Session() as session:
+            session.trust_env = False
+            while not self._stop.wait(0.5):
+                for path, times in self.took_s.items():
+                    began = time.monotonic()
+                    with suppress(requests.RequestException):
+                        self.statuses[session.get(url + path, headers=headers, timeout=30).status_code] += 1
+                    times.append(time.monotonic() - began)
+
+    def stop(self) -> None:
+        """End."""
+        self._stop.set()
+        self._thread.join()
+
+
+def make_tokens(url: str, count: int) -> tuple[list[str], str]:
+    """Return the tokens of so many probes, and an administrator's."""
+    engine = store.open_store(url)
+    secrets = [f"sigprobe-probe-bench-{number}" for number in range(count)]
+    rows = [
+        {
+            "id": str(uuid.uuid4()),
+            "name": f"laptop-{number}",
+            "role": access_queries.PROBE,
+            "hash": hashlib.sha256(secret.encode()).hexdigest(),
+            "created_at": datetime.now(UTC),
+        }
+        for number, secret in enumerate(secrets)
+    ]
+    with engine.execution_options(write=True).begin() as connection:
+        connection.execute(schema.tokens.insert(), rows)
+    admin = access_queries.create_token(engine, "boss", access_queries.ADMIN)
+    engine.dispose()
+    return secrets, admin
+
+
+def start(database: str) -> tuple[subprocess.Popen[str], str]:
+    """Start `serve` and return its process and address."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sigprobe", "collector", "serve", "--port", "0", "--log-level", "error"],
+        env={**os.environ, "SIGPROBE_DATABASE": database},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        found = re.search(r"https?://\S+/$", line.rstrip())
+        if found is not None:
+            threading.Thread(target=process.stderr.read, daemon=True).start()
+            return process, found[0]
+    raise SystemExit("the collector did not start")
+
+
+def rss_mb(pid: int) -> float:
+    """Return the highest memory of a process so far."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(encoding="ascii"))
+    assert found is not None
+    return int(found[1]) / 1024
+
+
+class Goals:
+    """The goals, printed as they are held or missed."""
+
+    def __init__(self) -> None:
+        self.missed = 0
+
+    def hold(self, what: str, value: float, held: bool, goal: str) -> None:
+        """Print one."""
+        self.missed += not held
+        print(f"  {'ok    ' if held else 'MISSED'} {what}: {value:.3g} (goal {goal})", flush=True)
+
+
+async def run(url: str, process: subprocess.Popen[str], tokens: list[str], admin: str, seconds: float) -> int:
+    """Run all rounds and return how many goals were missed."""
+    load, goals = Load(url, tokens), Goals()
+    load.prepare(400)
+    await load.closed_loop(16, 2.0)  # its caches, its pool
+    load.prepare(1500)
+    most = statistics.median([await load.closed_loop(16, 4.0) for _ in range(3)])
+    rated = most * RATED
+    print(f"closed loop: {most:.0f} batches of {PER_BATCH} a second; rated for {rated:.0f}", flush=True)
+    for factor in (1, 2, 5, 10):
+        load.prepare(round(rated * seconds * 2) + 200)
+        reader = Reader(url, admin)
+        found, _ = await load.open_loop(rated * factor, seconds)
+        reader.stop()
+        print(
+            f"{factor}x: offered {found.offered / seconds:.0f}/s, taken {found.taken / seconds:.0f}/s, "
+            f"not taken {dict(found.others)}, pages {dict(reader.statuses)}"
+        )
+        report(goals, found, rated, seconds, reader)
+    load.prepare(round(rated * seconds * 2) + 200)
+    # the flood alone offers more than the machine takes; the others stay within the rated load
+    usual = rated * 0.5
+    found, flood = await load.open_loop(usual, seconds, flood=max(most * 1.5, usual / len(tokens) * FLOOD))
+    print(
+        f"one token floods with {flood.offered / seconds:.0f}/s: {flood.taken / seconds:.0f}/s of it are taken, "
+        f"refused {dict(flood.others)}; of the others {dict(found.others)}"
+    )
+    share = found.taken / max(1, found.offered)
+    goals.hold("taken batches of the other tokens", share, share >= GOODPUT, f">= {GOODPUT}")
+    goals.hold("their 99th percentile, s", found.p99_s(), found.p99_s() <= P99_S, f"<= {P99_S}")
+    memory = rss_mb(process.pid)
+    goals.hold("memory, MB", memory, memory <= RSS_MB, f"<= {RSS_MB}")
+    return goals.missed
+
+
+def report(goals: Goals, found: Round, rated: float, seconds: float, reader: Reader) -> None:
+    """Hold one round against the goals."""
+    wanted = min(rated, found.offered / seconds)
+    share = found.taken / seconds / wanted
+    goals.hold("taken batches, of the rated load", share, share >= GOODPUT, f">= {GOODPUT}")
+    goals.hold("99th percentile of taken batches, s", found.p99_s(), found.p99_s() <= P99_S, f"<= {P99_S}")
+    goals.hold("refusals without Retry-After", found.without_retry_after, not found.without_retry_after, "0")
+    for path, times in reader.took_s.items():
+        usual = sorted(times)[int(len(times) * 0.95)]
+        goals.hold(f"/{path}, 95th percentile, s", usual, usual <= PAGE_S, f"<= {PAGE_S}")
+
+
+def main() -> int:
+    """Run the bench; 1 when a goal was missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of each round")
+    parser.add_argument("--probes", type=int, default=10_000, help="tokens")
+    parser.add_argument("--postgresql", action="store_true", help="on a PostgreSQL of its own, not on SQLite")
+    args = parser.parse_args()
+    server = None
+    with tempfile.TemporaryDirectory(prefix="sigprobe-overload-") as folder:
+        database = f"sqlite:///{folder}/collector.db"
+        if args.postgresql:
+            server = Postgres()
+            server.start()
+            database = server.new_database()
+        try:
+            tokens, admin = make_tokens(database, args.probes)
+            process, url = start(database)
+            try:
+                return 1 if asyncio.run(run(url, process, tokens, admin, args.seconds)) else 0
+            finally:
+                process.terminate()
+                process.wait(20)
+        finally:
+            if server is not None:
+                server.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
