@@ -143,10 +143,13 @@ def secrets_in(words: Sequence[str]) -> tuple[str, ...]:
     """Return the words of a command line, and the values behind `=`, that look like tokens; the longest first."""
     if not any(len(word) >= 16 for word in words):
         return ()
-    from sigprobe.files.tokens import looks_like_token
+    from sigprobe.files.tokens import is_secret_for_path, looks_like_token
 
     pieces = {piece.strip().lstrip("-") for word in words for piece in (*word.split(), word.partition("=")[2])}
-    return tuple(sorted((piece for piece in pieces if looks_like_token(piece)), key=len, reverse=True))
+    found = {piece for piece in pieces if looks_like_token(piece)}
+    # of a path only its last part can be one, and it stays readable where it lies
+    found |= {piece.rpartition("/")[2] for piece in pieces - found if is_secret_for_path(piece)}
+    return tuple(sorted(found, key=len, reverse=True))
 
 
 def take_everywhere(arguments: list[str]) -> tuple[list[str], dict[str, str]]:

@@ -18,6 +18,7 @@ from sigprobe.buffer import quarantine, rows, upkeep
 from sigprobe.buffer.durability import Guard
 from sigprobe.buffer.errors import BufferLimitError, DiskFullError
 from sigprobe.buffer.queue_file import QueueFile, Work, clock_text
+from sigprobe.buffer.read_only import ReadOnlyFile
 from sigprobe.buffer.rows import PAGE, PENDING, Imported, Row, State, Stats, Stored, Verdicts
 from sigprobe.record.result import MAX_WHOLE_NUMBER, RUN_KIND, Outcome, Result
 
@@ -56,10 +57,12 @@ class Buffer:
         now: Callable[[], float] = time.time,
         vfs: str | None = None,
         guard: Guard | None = None,
+        read_only: bool = False,
     ) -> None:
+        """Open the queue; `read_only` creates and repairs nothing, and every write then raises StorageError."""
         self.max_bytes = max_mb * 1_000_000
         self._now = now
-        self._file = QueueFile(path, now, vfs, guard)
+        self._file = ReadOnlyFile(path, now) if read_only else QueueFile(path, now, vfs, guard)
         self._unlooked = _LOOK_EVERY_BYTES
         self._unseen = _UNSEEN_BYTES
         self._settled_up_to = 0  # every record up to here has a final state: the search for pending ones begins here
@@ -99,6 +102,11 @@ class Buffer:
     def guard(self) -> Guard:
         """Return the journal mode and sync level in use."""
         return self._file.guard
+
+    @property
+    def incomplete(self) -> bool:
+        """Return True for a read-only queue whose newest records may be missing."""
+        return isinstance(self._file, ReadOnlyFile) and self._file.incomplete
 
     @property
     def set_aside_now(self) -> bool:

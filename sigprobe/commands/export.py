@@ -95,7 +95,7 @@ def export(
     if file is None and receipts is None:
         raise CommandError(_("Give the file to write, for example: sigprobe export results.ndjson.gz"))
     loaded = opening.settings(config)
-    with opening.open_buffer(loaded) as buffer:
+    with opening.open_to_read(loaded) as buffer:
         done = None if file is None else _write_results(buffer, file, force=force)
         given = None if receipts is None else _write_receipts(buffer, receipts, force=force)
     return Written(file, done, receipts, given)

@@ -76,7 +76,7 @@ def nearest(
 ) -> CommandResult:
     loaded = opening.settings(config)
     given = options.position(lat, lon)
-    with opening.open_buffer(loaded) as buffer:
+    with opening.open_to_read(loaded) as buffer:
         if take_in:
             _import(buffer, take_in)
         here = _standpoint(loaded, buffer, given)

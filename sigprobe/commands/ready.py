@@ -97,7 +97,7 @@ def ready(
     if to is not None and to not in known:
         raise typer.BadParameter(_("There is no web target named {name} in the settings.").format(name=to))
     task = Task(photos, megabytes, minutes)
-    with opening.open_buffer(loaded) as buffer:
+    with opening.open_to_read(loaded) as buffer:
         tests, services = past_tests(buffer, probe.tps_id, probe.site, within)
     asked = {name: good for name, (_age, good) in services.items() if to is None or name == to}
     unreachable = tuple(sorted(name for name, good in asked.items() if not good))

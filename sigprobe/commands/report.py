@@ -69,7 +69,7 @@ def report(
     profile = opening.load_profile(loaded)
     if last and run:
         raise CommandError(_("Choose one of --last and --run."))
-    with opening.open_buffer(loaded) as buffer:
+    with opening.open_to_read(loaded) as buffer:
         runs = runs_of(buffer, None if run else RECENT)
     chosen = run or next(reversed(runs), "")
     if chosen not in runs:

@@ -30,7 +30,7 @@ class Stored(CommandResult):
         from sigprobe import places
         from sigprobe.render.status import LAST, ListedResult, results_text
 
-        with opening.open_buffer(self.loaded) as buffer:
+        with opening.open_to_read(self.loaded) as buffer:
             rows = list(buffer.rows(*self.states, newest=LAST))
         return results_text(
             [ListedResult(json.loads(row.line), row.state.name.lower()) for row in rows],
@@ -60,7 +60,7 @@ class Stored(CommandResult):
         return machine.csv_rows((row.line for row in self._rows()), dialect)
 
     def _rows(self) -> Iterator[Row]:
-        with opening.open_buffer(self.loaded) as buffer:
+        with opening.open_to_read(self.loaded) as buffer:
             yield from buffer.rows(*self.states)
 
 

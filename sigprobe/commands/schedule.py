@@ -308,7 +308,7 @@ def _cron_line(loaded: Loaded) -> str:
     from sigprobe.device import timers
     from sigprobe.upload.jitter import share
 
-    with opening.open_buffer(loaded) as buffer:
+    with opening.open_to_read(loaded) as buffer:
         own = share(buffer.probe_id, "schedule")
     return timers.cron_line(
         every_min=loaded.config.schedule.every_min, share=own, command=timers.program(), config=_config(loaded)

@@ -57,7 +57,7 @@ def share(
 
     loaded = opening.settings(config)
     profile = opening.load_profile(loaded)
-    with opening.open_buffer(loaded) as buffer:
+    with opening.open_to_read(loaded) as buffer:
         # the newest thousand records hold any last run; an older one is looked for in all
         runs = runs_of(buffer, None if run else 1000)
     records = [json.loads(line) for line in runs.get(run or next(reversed(runs), ""), [])]

@@ -56,7 +56,7 @@ def status(
     csv: Annotated[bool, typer.Option("--csv", help=N_("Print the coverage as CSV."))] = False,
 ) -> CommandResult:
     loaded = opening.settings(config)
-    with opening.open_buffer(loaded) as buffer:
+    with opening.open_to_read(loaded) as buffer:
         if coverage or list_file is not None or csv:
             from sigprobe.commands.coverage import find
 

@@ -315,7 +315,7 @@ def results_text(
     head = (_("Time"), _("Check"), _("Target"), _("Outcome"), _("State"))
     if plain:
         return "".join(f"{', '.join(cell for cell in row if cell)}\n" for row in rows)
-    most = (24, 10, 14, 16, 16)
+    most = (22, 10, 17, 14, 16)
     widths = [min(limit, max(words.columns(row[i]) for row in (head, *rows))) for i, limit in enumerate(most)]
     lines = ["  ".join(words.pad(c, w) for c, w in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)]
     width = max(_LEAST_WIDTH, min(width, 80))

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -194,3 +194,44 @@ def test_a_reader_that_leaves(settings: Settings, sigprobe: Run, spawn: Spawn) -
     stdout, stderr = shell.communicate(timeout=60)
     assert stdout == "{"
     assert "Traceback" not in stderr and "Exception ignored" not in stderr
+
+
+READING = [
+    ("status", "--json"),
+    ("status",),
+    ("results", "--ndjson"),
+    ("results",),
+    ("share",),
+    ("report", "--json"),
+    ("ready",),
+    ("nearest", "--lat", "-6.9", "--lon", "107.6"),
+    ("schedule", "show"),
+    ("export", "{folder}/stick.gz", "--force"),
+]
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("options", "warning"),
+    [("size=600k", "SP-DSK-01"), ("size=600k,remount,ro", "SP-DSK-02")],
+    ids=["full", "read-only"],
+)
+def test_reading_needs_no_room(options: str, warning: str, settings: Settings, tmp_path: Path, sigprobe: Run) -> None:
+    """On a full or read-only disk whatever only reads works, says why nothing can be saved, and exits with 0."""
+    with mounted(tmp_path / "disk", "size=600k") as disk:
+        config = str(settings(PING, buffer={"path": str(disk / "q" / "buffer.db")}))
+        assert sigprobe("test", "--no-upload", "--config", config).returncode == 0
+        before = sigprobe("results", "--ndjson", "--config", config).stdout
+        (disk / "q" / "buffer.db.ballast").unlink()
+        if "ro" in options:
+            subprocess.run(["mount", "-o", options, str(disk)], check=True)
+        else:
+            with suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
+                while True:
+                    filler.write(b"x" * 1024)
+        for words in READING:
+            done = sigprobe(*(w.format(folder=tmp_path) for w in words), "--lang", "en", "--config", config)
+            assert (done.returncode, done.stderr.count(warning)) == (0, 1), (words, done.stderr)
+        assert sigprobe("results", "--ndjson", "--config", config).stdout == before and len(before.splitlines()) == 3
+        done = sigprobe("test", "--no-upload", "--config", config)
+        assert done.returncode == 6, "the control"

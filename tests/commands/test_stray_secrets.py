@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.commands.conftest import PING, Settings
@@ -46,3 +48,23 @@ def test_a_word_that_is_no_token_is_named(sigprobe: Run) -> None:
     """Only secrets are left out: a mistyped word has to be seen to be mended."""
     done = sigprobe("upload", "tomorrow-at-9", "--lang", "en")
     assert done.returncode == 2 and "tomorrow-at-9" in done.stderr
+
+
+def test_a_stray_token_is_not_in_results_and_logs(
+    settings: Settings, sigprobe: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a program reads and what the log keeps of an unexpected fault show *** in its place, too."""
+    config = str(settings(PING))
+    out = str(tmp_path / TOKEN)
+    done = sigprobe("drive", "--points", "1", "--no-upload", "--out", out, "--json", "--config", config)
+    assert done.returncode == 0, done.stderr
+    assert TOKEN not in done.stdout + done.stderr and "***" in done.stdout
+
+    def fail(_loaded: object) -> None:
+        raise RuntimeError(f"no room for {TOKEN}")
+
+    monkeypatch.setattr("sigprobe.commands.support.opening.buffer_path", fail)
+    done = sigprobe("export", out, "--config", config, env={"XDG_STATE_HOME": str(tmp_path / "state")})
+    logs = [path.read_text() for path in (tmp_path / "state").rglob("*.log")]
+    assert done.returncode == 1 and logs and "RuntimeError: no room for ***" in logs[0]
+    assert not any(TOKEN in text for text in (done.stdout, done.stderr, *logs))

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import logging
 
+from sigprobe.commands.support import terminal
 from sigprobe.files.locations import log_file
 
 _LIMIT_BYTES = 1_000_000
+
+
+class _Masking(logging.Formatter):
+    """Format a record with its traceback, without the tokens of the command line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        for secret in terminal.current().secrets:
+            text = text.replace(secret, "***")
+        return text
 
 
 class OpenedAtNeed(logging.Handler):
@@ -25,7 +36,7 @@ class OpenedAtNeed(logging.Handler):
                 place = log_file()
                 place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._file = RotatingFileHandler(place, maxBytes=_LIMIT_BYTES, backupCount=1, encoding="utf-8")
-                self._file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+                self._file.setFormatter(_Masking("%(asctime)s %(levelname)s %(name)s %(message)s"))
             self._file.emit(record)
         except OSError:
             # a log that cannot be written must not stop a test

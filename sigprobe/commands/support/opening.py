@@ -40,6 +40,31 @@ def buffer_path(loaded: Loaded) -> Path:
     return queue_path(loaded)
 
 
+def open_to_read(loaded: Loaded) -> Buffer:
+    """Open the queue for a command that only reads; on a full or read-only disk as it is, with a warning."""
+    from sigprobe.buffer import Buffer, StorageError
+    from sigprobe.render.words import screen_code
+
+    try:
+        return open_buffer(loaded)
+    except CommandError as refused:
+        fault = refused.__context__
+        if not isinstance(fault, StorageError):
+            raise
+        try:
+            buffer = Buffer(buffer_path(loaded), max_mb=loaded.config.buffer.max_mb, read_only=True)
+        except StorageError:
+            raise refused from None
+    if fault.code == "disk_full":
+        text = _("The storage is full, so no new result can be saved. This is what is stored.")
+    else:
+        text = _("The storage cannot be written, so no new result can be saved. This is what is stored.")
+    if buffer.incomplete:
+        text += " " + _("The newest results may be missing.")
+    terminal.current().error(f"{_('Warning: {text}').format(text=text)} {screen_code(fault.code)}")
+    return buffer
+
+
 def open_buffer(loaded: Loaded, *, saves: bool = False) -> Buffer:
     """Open the queue. Raises CommandError with exit code 6: without a queue nothing may be measured.
 

@@ -17,7 +17,7 @@ class Terminal:
     """The streams of this process and the form that was asked for.
 
     `quiet` is 0, 1 (`-q`: errors only) or 2 (`-qq`: nothing). `verbose` (`-v`) adds technical details to messages.
-    `secrets` are words of the command line that look like tokens; messages show `***` instead.
+    `secrets` are words of the command line that look like tokens; all output shows `***` instead.
     """
 
     quiet: int = 0
@@ -35,13 +35,13 @@ class Terminal:
 
     def result(self, text: str) -> None:
         """Write a result for programs to stdout; `-q` prints it too."""
-        _write(sys.stdout, text)
+        _write(sys.stdout, self._masked(text))
 
     def result_pieces(self, pieces: Iterable[str]) -> None:
         """Write a long result piece by piece, with one line end after the last."""
         last = "\n"
         for piece in pieces:
-            sys.stdout.write(piece)
+            sys.stdout.write(self._masked(piece))
             last = piece or last
         if not last.endswith("\n"):
             sys.stdout.write("\n")
