@@ -198,6 +198,14 @@ INNER: Final[dict[str, Inner]] = {
             "sigprobe collector merge postgresql://sigprobe@site1/sigprobe",
         ),
     ),
+    "collector site": Inner(
+        N_("Let a second site take over."),
+        ("sigprobe collector site promote --database postgresql://sigprobe@127.0.0.1/sigprobe",),
+    ),
+    "collector site promote": Inner(
+        N_("Promote the standby of this site, so that it takes writes."),
+        ("sigprobe collector site promote --database postgresql://sigprobe@127.0.0.1/sigprobe",),
+    ),
     "collector import": Inner(
         N_("Import results that were carried here in a file."),
         ("sigprobe collector import results.ndjson.gz",),

@@ -24,7 +24,7 @@ def test_failover_loses_nothing(tmp_path: Path) -> None:
     """
     figures = tmp_path / "figures.json"
     done = subprocess.run(
-        [sys.executable, str(ROOT / "bench" / "failover.py"), "--kills", "50" if SOAK else "2", "--json", str(figures)],
+        [sys.executable, str(ROOT / "bench" / "failover.py"), "--kills", "50" if SOAK else "3", "--json", str(figures)],
         capture_output=True,
         text=True,
         check=False,

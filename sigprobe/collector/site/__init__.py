@@ -1,0 +1,1 @@
+"""Let the second site take over."""
