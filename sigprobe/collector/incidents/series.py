@@ -1,0 +1,166 @@
+"""Evidence per area and bin: from witnesses up to the nation, kept in step as votes arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from sigprobe.collector.incidents.evidence import Ratios, add, bounded, nothing, of_vote
+
+EVERY_OPERATOR: Final = "*"
+
+
+class Cell(NamedTuple):
+    """One operator (or every one, "*") in one area; an area is a district, regency, province or "" for the nation."""
+
+    operator: str
+    area: str
+
+
+@dataclass(slots=True)
+class Say:
+    """What one witness said in one bin."""
+
+    now: float
+    usual: float
+    tps: str
+    token: str
+    probe: str
+    bad: int = 0
+    n: int = 0
+
+    @property
+    def failed(self) -> bool:
+        """Whether most of its votes were bad."""
+        return 2 * self.bad > self.n
+
+
+@dataclass
+class Series:
+    """Evidence by cell and bin. `touched` holds the cells whose evidence has changed since it was last taken."""
+
+    says: dict[tuple[str, str], dict[int, dict[str, Say]]] = field(default_factory=dict)
+    cells: dict[Cell, dict[int, Ratios]] = field(default_factory=dict)
+    touched: set[Cell] = field(default_factory=set)
+    children: dict[str, set[str]] = field(default_factory=dict)
+    _dirty: set[tuple[str, str, int]] = field(default_factory=set)
+    _operators: dict[tuple[str, int], dict[str, Ratios]] = field(default_factory=dict)
+
+    def say(self, number: int, operator: str, witness: str, said: Say, bad: bool) -> bool:
+        """Count a vote of a witness in a bin. Returns True for the first of that witness in that bin."""
+        regency = said.tps[:4]
+        bins = self.says.setdefault((operator, regency), {})
+        known = bins.setdefault(number, {})
+        before = known.get(witness)
+        mine = before or said
+        mine.n += 1
+        mine.bad += bad
+        known[witness] = mine
+        self._dirty.add((operator, regency, number))
+        return before is None
+
+    def refresh(self) -> None:
+        """Bring the cells in step with what was said since the last call."""
+        for operator, regency, number in self._dirty:
+            self._leaf(operator, regency, number)
+        self._dirty.clear()
+
+    def _leaf(self, operator: str, regency: str, number: int) -> None:
+        villages: dict[str, Ratios] = {}
+        for said in self.says[(operator, regency)][number].values():
+            add(villages.setdefault(said.tps[:10], nothing()), of_vote(said.failed, said.now, said.usual))
+        districts: dict[str, Ratios] = {}
+        for village, ratios in villages.items():
+            add(districts.setdefault(village[:6], nothing()), bounded(ratios, "village"))
+        whole = nothing()
+        for district, ratios in districts.items():
+            self.children.setdefault(regency, set()).add(district)
+            self._put(Cell(operator, district), number, ratios)
+            add(whole, bounded(ratios, "district"))
+        self._put(Cell(operator, regency), number, whole)
+
+    def _put(self, cell: Cell, number: int, ratios: Ratios) -> None:
+        """Store a cell's evidence, and pass the difference up to the areas above and to every operator together."""
+        bins = self.cells.setdefault(cell, {})
+        before = bins.get(number)
+        bins[number] = ratios
+        self.touched.add(cell)
+        self._together(cell, number, ratios)
+        above, unit = {4: (cell.area[:2], "regency"), 2: ("", "province")}.get(len(cell.area), (None, ""))
+        if above is None:
+            return
+        self.children.setdefault(above, set()).add(cell.area)
+        upper = Cell(cell.operator, above)
+        total = list(self.cells.setdefault(upper, {}).get(number) or nothing())
+        add(total, bounded(ratios, unit), bounded(before, unit) if before else None)
+        self._put(upper, number, total)
+
+    def _together(self, cell: Cell, number: int, ratios: Ratios) -> None:
+        parts = self._operators.setdefault((cell.area, number), {})
+        parts[cell.operator] = ratios
+        whole = nothing()
+        for part in parts.values():
+            add(whole, bounded(part, ""))
+        place = Cell(EVERY_OPERATOR, cell.area)
+        self.cells.setdefault(place, {})[number] = whole
+        self.touched.add(place)
+
+    def bins(self, cell: Cell, first: int, last: int) -> Iterator[tuple[int, Ratios]]:
+        """Iterate over a cell's bins from `first` to `last` in order of time."""
+        bins = self.cells.get(cell)
+        if bins is None:
+            return
+        if len(bins) > last - first + 1:
+            for number in range(first, last + 1):
+                ratios = bins.get(number)
+                if ratios is not None:
+                    yield number, ratios
+        else:
+            for number in sorted(bins):
+                if first <= number <= last:
+                    yield number, bins[number]
+
+    def witnesses(self, cell: Cell, first: int, last: int) -> Iterator[tuple[str, str, int, Say]]:
+        """Iterate over (operator, witness, bin, what it said) in a cell's bins."""
+        for (operator, regency), bins in self.says.items():
+            if cell.operator not in (EVERY_OPERATOR, operator):
+                continue
+            if not (regency.startswith(cell.area) or cell.area.startswith(regency)):
+                continue
+            for number in range(first, last + 1):
+                for witness, said in (bins.get(number) or {}).items():
+                    if said.tps.startswith(cell.area):
+                        yield operator, witness, number, said
+
+    def operators(self, area: str, first: int, last: int) -> dict[str, float]:
+        """Return the plain evidence of each operator in an area over the bins; without votes it is missing."""
+        found: dict[str, float] = {}
+        if len(area) == 10:
+            for village, operator, ratios in self.villages(Cell(EVERY_OPERATOR, area[:6]), first, last):
+                if village == area:
+                    found[operator] = found.get(operator, 0.0) + ratios[-1]
+            return found
+        for number in range(first, last + 1):
+            for operator, ratios in (self._operators.get((area, number)) or {}).items():
+                found[operator] = found.get(operator, 0.0) + ratios[-1]
+        return found
+
+    def villages(self, cell: Cell, first: int, last: int) -> Iterator[tuple[str, str, Ratios]]:
+        """Iterate over (village, operator, evidence of one vote) in a district; villages are not kept as cells."""
+        for operator, _, _, said in self.witnesses(cell, first, last):
+            yield said.tps[:10], operator, of_vote(said.failed, said.now, said.usual)
+
+    def forget(self, before: int) -> None:
+        """Drop bins before `before`."""
+        for bins_of_says in self.says.values():
+            for number in [number for number in bins_of_says if number < before]:
+                del bins_of_says[number]
+        for cell in list(self.cells):
+            bins = self.cells[cell]
+            for number in [number for number in bins if number < before]:
+                del bins[number]
+            if not bins:
+                del self.cells[cell]
+        for key in [key for key in self._operators if key[1] < before]:
+            del self._operators[key]
