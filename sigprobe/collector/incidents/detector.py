@@ -27,6 +27,10 @@ _COLLECTOR_SHARE: Final = 0.01
 _ENDS_BELOW: Final = 5.0
 _ENDS_UNHEARD_BINS: Final = 12
 _COMES_BACK_BINS: Final = 6
+_OTHERS_COME: Final = -3.0
+_ARRIVALS_S: Final = 600.0
+_UNHEARD_S: Final = 480.0
+_UNHEARD_AFTER: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +109,13 @@ class Detector:
         self._rises: dict[tuple[str, Cell], Rise] = {}
         self._bad_until: dict[tuple[str, str], float] = {}
         self._forgotten = 0
+        self._newest = 0.0
+        self._arrived = 0.0
 
     def add(self, vote: Vote) -> None:
         """Take one vote."""
+        kept = math.exp(-max(0.0, vote.received_at - self._newest) / _ARRIVALS_S)
+        self._arrived, self._newest = 1 + kept * self._arrived, max(self._newest, vote.received_at)
         contact = self._schedule.came(vote)
         if contact is not None:
             self._contact(contact)
@@ -247,9 +255,12 @@ class Detector:
         for unit in places:
             if unit.cell.area == "":
                 # the whole nation over every operator: what all share is the centre
-                self._found("collector" if silent else "uncertain", unit, None, now, silent=silent)
+                self._found(
+                    "collector" if silent and self._unheard(now) else "uncertain", unit, None, now, silent=silent
+                )
             else:
-                self._found("place", unit, None, now, silent=silent)
+                kind: Kind = "uncertain" if silent and not self._others_come(unit, view) else "place"
+                self._found(kind, unit, None, now, silent=silent)
         for unit in found:
             if unit.cell.operator == EVERY_OPERATOR:
                 continue
@@ -258,7 +269,18 @@ class Detector:
             both = View([self._tests, self._silence], unit.since, last)
             there = both.operators(unit.parts_failing, unit.since)
             kind = attribution.who(unit, there, both.operators([unit.cell.area], unit.since))
+            if silent and not self._others_come(unit, view):
+                kind = "uncertain"
             self._found(kind, unit, None, now, silent=silent, others=there)
+
+    def _others_come(self, unit: Unit, view: View) -> bool:
+        """Tell whether devices outside a silent unit come as announced: at closing time they stop everywhere."""
+        everywhere = sum(view.operators([""], unit.since).values())
+        return everywhere - sum(view.operators([unit.cell.area], unit.since).values()) <= _OTHERS_COME
+
+    def _unheard(self, now: float) -> bool:
+        """Tell whether nothing at all arrives any more, human tests included, where much did until a moment ago."""
+        return now - self._newest >= _UNHEARD_S and self._arrived >= _UNHEARD_AFTER
 
     def _one_target(self, target: str, last: int, now: float) -> None:
         series = self._targets[target]
@@ -305,7 +327,15 @@ class Detector:
             assert rise.since is not None
             past = View([self._tests, self._late], rise.since, at)
             unit = attribution.whole(past, cell, rise)
-            if unit is None or self._known(cell, rise.since, at):
+            if unit is None:
+                continue
+            known = self._known(cell, rise.since, at)
+            if known is not None:
+                if known.late and known.cell == cell:
+                    # a backlog comes in parts: the incident of the past grows with it
+                    known.since = min(known.since, float(rise.since * BIN_S))
+                    known.last_bin = max(known.last_bin, at)
+                    known.ended_at = float((known.last_bin + 1) * BIN_S)
                 continue
             operators = past.operators(unit.parts_failing, rise.since)
             if cell.operator == EVERY_OPERATOR:
@@ -321,15 +351,15 @@ class Detector:
             incident.ended_at = float((at + 1) * BIN_S)
             incident.last_bin = at
 
-    def _known(self, cell: Cell, since: int, at: int) -> bool:
-        """Tell whether an incident of that unit, or of one above or below it, covers those bins already."""
+    def _known(self, cell: Cell, since: int, at: int) -> Incident | None:
+        """Return the incident of that unit, or of one above or below it, that covers those bins already."""
         for incident in self.incidents:
             if incident.target is not None or not _related(incident.cell, cell):
                 continue
             ended = incident.last_bin if incident.ended_at is not None else at
             if bin_of(incident.since) <= at + 1 and ended >= since - 1:
-                return True
-        return False
+                return incident
+        return None
 
     def _found(
         self,
