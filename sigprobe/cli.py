@@ -147,7 +147,7 @@ def secrets_in(words: Sequence[str]) -> tuple[str, ...]:
 
     pieces = {piece.strip().lstrip("-") for word in words for piece in (*word.split(), word.partition("=")[2])}
     found = {piece for piece in pieces if looks_like_token(piece)}
-    # of a path only its last part can be one, and it stays readable where it lies
+    # of a path, only the last part can be one
     found |= {piece.rpartition("/")[2] for piece in pieces - found if is_secret_for_path(piece)}
     return tuple(sorted(found, key=len, reverse=True))
 

@@ -31,7 +31,7 @@ class Coverage(CommandResult):
         """Return one line a TPS, and the totals."""
         from sigprobe.render.coverage import coverage_text
 
-        return coverage_text(self.found, self.hours, ascii=screen.ascii, plain=screen.plain)
+        return coverage_text(self.found, self.hours, width=screen.width, ascii=screen.ascii, plain=screen.plain)
 
     def document(self) -> Json:
         """Return the same for programs."""

@@ -47,7 +47,7 @@ class Nearest(CommandResult):
 
         if self.here is None:
             return ""
-        return nearest_text(self.here, self.found, self.now, ascii=screen.ascii, plain=screen.plain)
+        return nearest_text(self.here, self.found, self.now, width=screen.width, ascii=screen.ascii, plain=screen.plain)
 
     def document(self) -> Json:
         """The same for programs."""
@@ -163,5 +163,6 @@ def _point(visit: Visit) -> list[Point]:
             rat=visit.rat,
             quality="good" if visit.healthy else "poor",
             at=visit.at,
+            carried=not visit.own,
         )
     ]

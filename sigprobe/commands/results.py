@@ -33,7 +33,7 @@ class Stored(CommandResult):
         with opening.open_to_read(self.loaded) as buffer:
             rows = list(buffer.rows(*self.states, newest=LAST))
         return results_text(
-            [ListedResult(json.loads(row.line), row.state.name.lower()) for row in rows],
+            [ListedResult(json.loads(row.line), row.state.name.lower(), row.own) for row in rows],
             chosen=bool(self.states),
             zone=places.zone(self.loaded.config.probe.tps_id),
             width=screen.width,
@@ -95,5 +95,6 @@ def _with_state(row: Row) -> Json:
         "settled_at": row.at,
         "collector": row.collector,
         "reason": row.reason,
+        "own": row.own,
         "result": json.loads(row.line),
     }

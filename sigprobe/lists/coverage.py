@@ -31,6 +31,8 @@ class Covered:
     at: datetime | None = None
     age_s: float | None = None
     cause: str | None = None
+    carried: bool = False
+    """True when the test was made by another device and imported here."""
 
 
 def coverage(
@@ -47,4 +49,6 @@ def _covered(station: Station, visit: Visit | None, now: datetime, older_than: t
     age = None if visit.at is None or visit.at - now > _CLOCK_SLACK else max(now - visit.at, timedelta())
     old = age is not None and age > older_than
     state: State = "failed" if not visit.healthy else "old" if old else "good"
-    return Covered(station, state, old, visit.at, None if age is None else age.total_seconds(), visit.cause)
+    return Covered(
+        station, state, old, visit.at, None if age is None else age.total_seconds(), visit.cause, not visit.own
+    )

@@ -36,6 +36,8 @@ class Point:
     rat: str | None = None
     quality: Quality | None = None
     at: datetime | None = None
+    carried: bool = False
+    """True when the test was made by another device and imported here."""
 
 
 @dataclass(frozen=True, slots=True)

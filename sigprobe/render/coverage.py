@@ -18,18 +18,23 @@ MOST: Final = 40
 _MARKS: Final = {"none": "–", "failed": "✗", "old": "!", "good": "✓"}
 _WORDS: Final = {"none": N_("no test"), "failed": N_("failed"), "old": N_("old test"), "good": N_("good")}
 _NAME: Final = 26
-COLUMNS: Final = ("tps_id", "name", "state", "old", "last_test_at", "age_s", "cause", "lat", "lon")
+COLUMNS: Final = ("tps_id", "name", "state", "old", "last_test_at", "age_s", "cause", "lat", "lon", "carried")
 
 
-def coverage_text(found: Sequence[Covered], hours: float, *, ascii: bool = False, plain: bool = False) -> str:
+def coverage_text(
+    found: Sequence[Covered], hours: float, *, width: int = 80, ascii: bool = False, plain: bool = False
+) -> str:
     """Return the stations to test first, one a line, the counts of each state, and the next command."""
-    lines = list(_plain_lines(found) if plain else _lines(found))
+    width = max(40, min(width, 80))
+    lines = list(_plain_lines(found) if plain else _lines(found, width))
     rest = len(found) - MOST
     if rest > 0 and not plain:
         command = "sigprobe status --coverage --csv"
         more = ngettext("and {n} more; see: {command}", "and {n} more; see: {command}", rest)
         lines.append(more.format(n=rest, command=command))
-    lines += words.wrap(_totals(found, hours), 80, "  ")
+    if not plain and any(covered.carried for covered in found[:MOST]):
+        lines.append(f"* {_('test of another device')}")
+    lines += words.wrap(_totals(found, hours), width, "  ")
     wanted = next((c for c in found if c.state != "good"), None)
     command = "sigprobe status" if wanted is None else f"sigprobe test --tps {wanted.station.tps_id}"
     lines.append(_("Next: {command}").format(command=command))
@@ -77,23 +82,25 @@ def _record(covered: Covered) -> dict[str, Any]:
         "cause": covered.cause,
         "lat": station.lat,
         "lon": station.lon,
+        "carried": covered.carried,
     }
 
 
-def _lines(found: Sequence[Covered]) -> Iterator[str]:
+def _lines(found: Sequence[Covered], width: int) -> Iterator[str]:
     shown = found[:MOST]
     states = {state: f"{_MARKS[state]} {_(_WORDS[state])}" for state in STATES}
-    wide = max(words.columns(text) for text in states.values())
-    name_wide = min(max((words.columns(_name(c)) for c in shown), default=0), _NAME)
+    wide = max(words.columns(text) for text in states.values()) + 2 * any(c.carried for c in shown)
+    name_wide = min(max((words.columns(_name(c)) for c in shown), default=0), _NAME if width > 60 else 8)
     for covered in shown:
         head = f"{covered.station.tps_id}  {words.pad(_name(covered), name_wide)}  "
-        head += words.pad(states[covered.state], wide)
-        yield words.fit(f"{head}  {_note(covered)}", 80)
+        head += words.pad(states[covered.state] + (" *" if covered.carried else ""), wide)
+        yield words.fit(f"{head}  {_note(covered)}", width)
 
 
 def _plain_lines(found: Sequence[Covered]) -> Iterator[str]:
     for covered in found:
-        parts = [_name(covered), _(_WORDS[covered.state]), _note(covered)]
+        carried = _("test of another device") if covered.carried else ""
+        parts = [_name(covered), _(_WORDS[covered.state]), carried, _note(covered)]
         yield f"{covered.station.tps_id}: {', '.join(part for part in parts if part)}"
 
 

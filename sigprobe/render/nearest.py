@@ -44,12 +44,14 @@ class Standpoint:
 
 
 def nearest_text(
-    here: Standpoint, found: Sequence[Near], now: datetime, *, ascii: bool = False, plain: bool = False
+    here: Standpoint, found: Sequence[Near], now: datetime, *, width: int = 80, ascii: bool = False, plain: bool = False
 ) -> str:
     """Return one point a line, the nearest first; `plain` has commas instead of columns."""
     age = _age(here.at, now)
+    width = max(40, min(width, 80))
     note = _(_SOURCES[here.source]) + (f", {age}" if age else "")
-    lines = [_("From {lat} {lon} ({note})").format(lat=number(here.lat, 5), lon=number(here.lon, 5), note=note)]
+    origin = _("From {lat} {lon} ({note})").format(lat=number(here.lat, 5), lon=number(here.lon, 5), note=note)
+    lines = [origin] if plain else words.wrap(origin, width, "  ")
     away = [distance_text(near.distance_m) for near in found]
     winds = [wind_text(near) for near in found]
     wide = [max((words.columns(text) for text in column), default=0) for column in (away, winds)]
@@ -59,10 +61,10 @@ def nearest_text(
             lines.append(", ".join([far, wind, *rest]))
             continue
         head = f"  {words.pad(far, wide[0], right=True)}  {words.pad(wind, wide[1])}  "
-        lines += _hung(head, rest)
+        lines += _hung(head, rest, width)
     if not found:
         lines += words.wrap(
-            _("No point with a signal is known here yet: no test has succeeded, and no list has been imported."), 80
+            _("No point with a signal is known here yet: no test has succeeded, and no list has been imported."), width
         )
         lines.append(_("Next: {command}").format(command="sigprobe nearest --import points.csv"))
     return "".join(f"{words.to_ascii(line) if ascii else line}".rstrip() + "\n" for line in lines)
@@ -87,6 +89,7 @@ def nearest_json(here: Standpoint, found: Sequence[Near], now: datetime) -> dict
                 "tested_at": _time(near.point.at),
                 "age_s": None if near.point.at is None else max(0, round((now - near.point.at).total_seconds())),
                 "origin": near.point.origin,
+                "carried": near.point.carried,
             }
             for near in found
         ],
@@ -117,8 +120,8 @@ def quality_text(point: Point, now: datetime) -> str:
     if point.quality is None:
         return _("from the list, not tested")
     word = words.word(Word.GOOD if point.quality == "good" else Word.POOR)
-    age = _age(point.at, now)
-    return f"{word}, {age}" if age else word
+    parts = [word, _age(point.at, now), _("test of another device") if point.carried else ""]
+    return ", ".join(part for part in parts if part)
 
 
 def _age(at: datetime | None, now: datetime) -> str:
@@ -134,9 +137,9 @@ def _name(point: Point) -> str:
     return words.clean(" ".join(part for part in (point.kind or "", point.name or "") if part))
 
 
-def _hung(head: str, parts: Sequence[str]) -> list[str]:
+def _hung(head: str, parts: Sequence[str], width: int) -> list[str]:
     """Wrap the parts after the head between words, indented under the first part."""
-    room = 80 - words.columns(head)
+    room = width - words.columns(head)
     body = words.wrap(" · ".join(parts), room)
     return [(head if at == 0 else " " * words.columns(head)) + line for at, line in enumerate(body)]
 

@@ -288,10 +288,11 @@ def explain_kind_text(name: str, *, width: int = 80, ascii: bool = False, plain:
 
 @dataclass(frozen=True, slots=True)
 class ListedResult:
-    """Stored record for the list: the parsed record, and its state in the queue."""
+    """Stored record for the list: the parsed record, its state in the queue, and whether this device made it."""
 
     record: Mapping[str, Any]
     state: str
+    own: bool = True
 
 
 def results_text(
@@ -307,7 +308,8 @@ def results_text(
 
     `chosen`: only some states were requested, so an empty list does not mean an empty queue.
     """
-    rows = [_result_cells(entry, zone, plain=plain) for entry in list(listed)[-LAST:]]
+    shown = list(listed)[-LAST:]
+    rows = [_result_cells(entry, zone, plain=plain) for entry in shown]
     if not rows and chosen:
         return _("No result has this state. To see all, run: {command}").format(command="sigprobe results") + "\n"
     if not rows:
@@ -318,6 +320,8 @@ def results_text(
     most = (22, 10, 17, 14, 16)
     widths = [min(limit, max(words.columns(row[i]) for row in (head, *rows))) for i, limit in enumerate(most)]
     lines = ["  ".join(words.pad(c, w) for c, w in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)]
+    if not all(entry.own for entry in shown):
+        lines.append(f"* {_('from another device')}")
     width = max(_LEAST_WIDTH, min(width, 80))
     return "".join(f"{words.fit(words.to_ascii(line) if ascii else line, width)}\n" for line in lines)
 
@@ -382,5 +386,5 @@ def _result_cells(entry: ListedResult, zone: str, *, plain: bool = False) -> tup
         words.clean(str(record.get("kind"))),
         words.clean(str(name or "")),
         said,
-        state_word(entry.state),
+        state_word(entry.state) + ("" if entry.own else f", {_('from another device')}" if plain else " *"),
     )

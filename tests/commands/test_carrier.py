@@ -67,3 +67,37 @@ def test_a_thousand_carried_results_do_not_hide_the_own_ones(
     here = json.loads(sigprobe("nearest", "--json", "--config", config).stdout)["from"]
     assert (here["lat"], here["source"]) == (pytest.approx(-6.91474), "history")
     assert "-6,91474 107,60981" in sigprobe("status", "--lang", "id", "--config", config).stdout
+
+
+@pytest.mark.parametrize(("language", "mark"), [("id", "perangkat lain"), ("en", "another device")])
+def test_tests_of_another_device_are_marked(
+    language: str, mark: str, settings: Settings, sigprobe: Run, tmp_path: Path
+) -> None:
+    """`nearest`, `results` and the coverage of TPS say which of their tests another device made."""
+
+    def laptop(name: str, **fixed: float) -> str:
+        place = {"source": "fixed", "fixed": fixed}
+        return str(settings(PING, name=f"{name}.yaml", location=place, buffer={"path": str(tmp_path / name / "q.db")}))
+
+    theirs, mine = laptop("theirs", lat=-6.914, lon=107.609), laptop("mine", lat=-6.924, lon=107.619)
+    # the path check decides whether a place has a signal; without it the ping does
+    for config in (theirs, mine):
+        assert sigprobe("test", "--no-upload", "--only", "device", "--config", config).returncode == 0
+    stick, stations = str(tmp_path / "stick.gz"), tmp_path / "tps.csv"
+    stations.write_text("id,name\n3273011001005,TPS 5\n")
+    assert sigprobe("export", stick, "--config", theirs).returncode == 0
+    assert sigprobe("import", stick, "--config", mine).returncode == 0
+
+    def shown(*words: str) -> list[str]:
+        done = sigprobe(*words, "--lang", language, "--config", mine)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    found = json.loads("".join(shown("results", "--json")))
+    assert sorted({entry["own"] for entry in found}) == [False, True]
+    listed = shown("results")
+    assert sum(line.endswith(" *") for line in listed) == sum(not entry["own"] for entry in found)
+    assert listed[-1].startswith("* ") and mark in listed[-1]
+    assert sum(mark in line for line in shown("results", "--plain")) == sum(not entry["own"] for entry in found)
+    stations_line = shown("status", "--coverage", "--list", str(stations))[0]
+    assert mark not in stations_line, "the newest test of this TPS is this device's own"

@@ -71,6 +71,7 @@ def test_coverage_from_a_list_to_a_test(sigprobe: Run, config: Path, tmp_path: P
     assert states[TPS]["state"] == "good" and states[TPS]["age_s"] < 600 and states[TPS]["lat"] == -6.87
     assert states["3273011001006"] == {
         **dict.fromkeys(("last_test_at", "age_s", "cause")),
+        "carried": False,
         "tps_id": "3273011001006",
         "name": "TPS 6",
         "state": "none",
@@ -167,3 +168,31 @@ def test_a_blank_spot_ends_with_the_nearest_signal(sigprobe: Run, config: Path) 
     subprocess.run(here, capture_output=True, timeout=60, check=True, stdin=subprocess.DEVNULL)
     again = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, stdin=subprocess.DEVNULL)
     assert "Nearest known signal" not in " ".join(again.stdout.split())
+
+
+@pytest.mark.parametrize(("language", "mark"), [("id", "uji perangkat lain"), ("en", "test of another device")])
+def test_places_of_another_device_are_marked(
+    language: str, mark: str, sigprobe: Run, config: Path, tmp_path: Path
+) -> None:
+    """On a carrier's laptop each point and TPS says whether this device was there itself."""
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(config.read_text().replace("queue", "mine"))
+    stick = str(tmp_path / "stick.gz")
+    theirs = ("--lat", "-6.87", "--lon", "107.59", "--config", str(config))
+    ok(sigprobe("test", "--no-upload", "--only", "ping", *theirs))
+    ok(sigprobe("export", stick, "--config", str(config)))
+    ok(sigprobe("import", stick, "--config", str(mine)))
+    (tmp_path / "list.csv").write_text(LIST)
+    asked = ("--lang", language, "--config", str(mine))
+    coverage = ok(sigprobe("status", "--coverage", "--list", str(tmp_path / "list.csv"), *asked))
+    assert " * " in next(line for line in coverage.splitlines() if line.startswith(TPS))
+    assert f"* {mark}" in coverage.splitlines()
+    spoken = ok(sigprobe("status", "--coverage", "--plain", *asked))
+    assert mark in next(line for line in spoken.splitlines() if line.startswith(TPS))
+    other = ("--tps", "3273011001006", "--lat", "-6.88", "--lon", "107.60")
+    ok(sigprobe("test", "--no-upload", "--only", "ping", *other, "--config", str(mine)))
+    document = json.loads(ok(sigprobe("nearest", "--json", *asked)))
+    assert [(point["name"][-3:], point["carried"]) for point in document["points"]] == [("006", False), ("005", True)]
+    for form in ((), ("--plain",)):
+        text = ok(sigprobe("nearest", *form, *asked))
+        assert [mark in line for line in text.splitlines() if "TPS" in line and "00" in line] == [False, True]

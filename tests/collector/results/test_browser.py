@@ -88,7 +88,7 @@ def photograph(page: Page, name: str) -> None:
 
 
 @pytest.mark.parametrize("lang", ["id", "en"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", [1280, 390, 360])
 def test_the_result_is_seen(browser: Browser, filled: tuple[Server, str, str], lang: str, width: int) -> None:
     """Signed in, the page shows the sent result, in both languages, on a screen and (never sideways) on a phone."""
     server, admin, probe = filled
@@ -109,6 +109,9 @@ def test_the_result_is_seen(browser: Browser, filled: tuple[Server, str, str], l
         assert "3273011001005" in text
         assert ("12,4 Mbps" if lang == "id" else "12.4 Mbps") in text
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        late = "[...document.querySelectorAll('.late')].map(e => getComputedStyle(e).whiteSpace)"
+        wraps = page.evaluate(late)
+        assert wraps and set(wraps) == {"normal"}
         page.click("table.results tbody tr:last-child a")
         photograph(page, f"record-{lang}-{width}")
         assert '"rtt_median_ms": 62.4' in page.inner_text("pre.record")
