@@ -17,6 +17,8 @@ from tests.collector.backup.test_sqlite_file import add
 from tests.support.collector_process import run
 from tests.support.postgres import Postgres
 
+pytestmark = pytest.mark.process
+
 
 class Archiving(Postgres):
     """A server that archives its WAL beside itself."""

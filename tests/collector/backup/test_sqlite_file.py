@@ -143,6 +143,7 @@ sqlite_file.back_up(Path(sys.argv[1]), Path(sys.argv[2]), slow)
 """
 
 
+@pytest.mark.process
 def test_a_killed_backup_leaves_no_backup(tmp_path: Path) -> None:
     """Only a finished copy has its name, and the next attempt works."""
     engine = store.open_store(f"sqlite:///{tmp_path}/c.db")

@@ -138,6 +138,7 @@ with other.opened(sys.argv[2]) as source:
 """
 
 
+@pytest.mark.process
 def test_killed_in_the_middle(database: str, engine: Engine, theirs: Engine, other: str) -> None:
     """Killed at several places: what was stored stays, the next run adds only the rest, and nothing is doubled."""
     records = [make_result(n) for n in range(1, 401)]

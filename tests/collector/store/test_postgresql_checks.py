@@ -15,6 +15,8 @@ from tests.support.collector_process import run
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import Postgres
 
+pytestmark = pytest.mark.process
+
 
 @pytest.mark.system("pgbouncer", "pgbouncer")
 def test_a_pooler_in_transaction_mode_is_refused(postgres: Postgres) -> None:
