@@ -205,10 +205,14 @@ def make_tokens(url: str, count: int) -> tuple[list[str], str]:
     return secrets, admin
 
 
-def start(database: str) -> tuple[subprocess.Popen[str], str]:
-    """Start `serve` and return its process and address."""
+def start(database: str, patch: str = "") -> tuple[subprocess.Popen[str], str]:
+    """Start `serve` and return its process and address. `patch` is Python that runs before it."""
+    program = f"{patch}\nfrom sigprobe.__main__ import main; main()" if patch else ""
     process = subprocess.Popen(
-        [sys.executable, "-m", "sigprobe", "collector", "serve", "--port", "0", "--log-level", "error"],
+        [
+            *(sys.executable, *(("-c", program) if patch else ("-m", "sigprobe"))),
+            *("collector", "serve", "--port", "0", "--log-level", "error"),
+        ],
         env={**os.environ, "SIGPROBE_DATABASE": database},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
