@@ -269,6 +269,11 @@ KINDS: Final[Mapping[str, KindInfo]] = {
                 "reason."
             ),
             N_(
+                "An upload speed with ≤ was counted at a proxy before the server, which keeps each upload until it is "
+                "whole. Behind it the speed may be lower, so it is never graded as enough (upload_counted_by in the "
+                "JSON)."
+            ),
+            N_(
                 "…_ci_bps in the JSON is the 95 % interval of the speed during the test. A speed whose interval "
                 "reaches the limit of the profile is not called too slow."
             ),

@@ -348,6 +348,12 @@ def is_at_least(data: Mapping[str, Any], name: str) -> bool:
     return data.get("engine") == "http" and data.get(f"ended_{way}") == "data_cap" and data.get(f"{way}_ci_bps") is None
 
 
+def is_to_proxy(data: Mapping[str, Any], name: str) -> bool:
+    """Return whether a rate of a `throughput` record holds only as far as a proxy, which keeps each upload until it
+    is whole. Behind the proxy the rate may be lower."""
+    return name == "upload_bps" and data.get("upload_counted_by") == "proxy"
+
+
 def format_time(when: datetime) -> str:
     """Format a time as RFC 3339 UTC with milliseconds: `2029-02-14T07:05:01.123Z`."""
     return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -147,8 +147,11 @@ def _graded(label: str, reading: Reading, notes: tuple[str, ...], curve: tuple[f
     if reading.near_limit is not None:
         limit = words.limit(reading.metric, reading.near_limit)
         notes = (_("(close to the limit {value})").format(value=limit), *notes)
+    if reading.to_proxy:
+        notes = (_("(counted at a proxy)"), *notes)
     row = _row(label, reading.metric, reading.value, reading.grade, notes, curve)
-    return replace(row, value=f"≥ {row.value}") if reading.at_least else row
+    sign = {(True, False): "≥ ", (False, True): "≤ "}.get((reading.at_least, reading.to_proxy), "")
+    return replace(row, value=f"{sign}{row.value}")
 
 
 def _row(

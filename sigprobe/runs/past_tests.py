@@ -9,7 +9,7 @@ from typing import Any
 
 from sigprobe.buffer import Buffer
 from sigprobe.record.kinds import KINDS, Way, measures_rate, way
-from sigprobe.record.result import is_at_least, parse_time
+from sigprobe.record.result import is_at_least, is_to_proxy, parse_time
 from sigprobe.record.window import recorded_variation
 from sigprobe.verdict.forecast import Measurement
 
@@ -57,6 +57,8 @@ def _measurement(age: float, record: dict[str, Any]) -> Measurement | None:
     data = record.get("data", {})
     if data.get("upload_bps") is None and data.get("upload_failure") is None:
         return None
+    if is_to_proxy(data, "upload_bps"):
+        return None  # behind the proxy the link may be slower, so it promises nothing
     interval = data.get("upload_ci_bps")
     whole = isinstance(interval, list) and len(interval) == 2
     return Measurement(

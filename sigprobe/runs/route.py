@@ -131,6 +131,8 @@ def point_of(
     at_least = set()
     for result in filter(_asks_beyond, results):
         for reading in readings(result, profile):
+            if reading.to_proxy:
+                continue  # a map of the way has no place to say that it holds only as far as there
             if reading.at_least and reading.metric not in first:
                 at_least.add(reading.metric)
             first.setdefault(reading.metric, reading.value)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sigprobe.record import kinds
 from sigprobe.record.profile import Grade, Profile
-from sigprobe.record.result import Outcome, Result, is_at_least
+from sigprobe.record.result import Outcome, Result, is_at_least, is_to_proxy
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,8 @@ class Reading:
     """One graded number of a result: the profile's metric, the value in its unit, and the grade if there is one.
 
     A rate that is only `at_least` so high may be higher: it has a grade only if the lower bound is enough. A number
-    below what is enough has none where its 95 % interval reaches the limit: `near_limit` is the limit then.
+    below what is enough has none where its 95 % interval reaches the limit: `near_limit` is the limit then. A rate
+    `to_proxy` may be lower behind the proxy: it has a grade only if it falls short.
     """
 
     result: Result
@@ -24,6 +25,7 @@ class Reading:
     grade: Grade | None
     at_least: bool = False
     near_limit: float | None = None
+    to_proxy: bool = False
 
 
 def readings(result: Result, profile: Profile | None) -> Iterator[Reading]:
@@ -36,8 +38,13 @@ def readings(result: Result, profile: Profile | None) -> Iterator[Reading]:
         at_least = number.may_be_at_least and is_at_least(result.data, number.metric)
         if at_least and grade is not None and not grade.enough:
             grade = None
+        to_proxy = number.may_be_at_least and is_to_proxy(result.data, number.metric)
+        if to_proxy and grade is not None and grade.enough:
+            grade = None
         near = _near_limit(result, number, grade, profile)
-        yield Reading(result, number.metric, float(value), None if near is not None else grade, at_least, near)
+        yield Reading(
+            result, number.metric, float(value), None if near is not None else grade, at_least, near, to_proxy
+        )
 
 
 def _near_limit(result: Result, number: kinds.Number, grade: Grade | None, profile: Profile | None) -> float | None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from sigprobe.record.kinds import Way, is_number, measures_rate, way
-from sigprobe.record.result import Result, is_at_least
+from sigprobe.record.result import Result, is_at_least, is_to_proxy
 from sigprobe.verdict import candidates
 from sigprobe.verdict.evidence import HEAVY_LOSS, PAGE_TIMES, Facts, code, host_of
 from sigprobe.verdict.verdict import LOCAL, OPERATOR, UNCERTAIN, Candidate, Verdict, say
@@ -57,7 +57,9 @@ def _capacity_bps(facts: Facts) -> float | None:
     found = [facts.part("whole").get("far_bps")]
     for result in facts.answered:
         if measures_rate(result.kind):
-            found += [result.data.get(name) for name in ("download_bps", "upload_bps")]
+            # a proxy may be near, on this side of the link
+            names = (name for name in ("download_bps", "upload_bps") if not is_to_proxy(result.data, name))
+            found += [result.data.get(name) for name in names]
     known = [float(rate) for rate in found if is_number(rate) and rate]
     return max(known) if known else None
 

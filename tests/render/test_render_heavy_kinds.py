@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -58,6 +59,22 @@ def test_a_lower_bound_may_have_a_reason() -> None:
     """Any reason in the record marks the rate, whatever ended the test and whichever engine made it."""
     (bound,) = rows("throughput", upload_bps=300_000, engine="iperf3", upload_at_least="loss")
     assert (bound.value, bound.word) == ("≥ 300 kbps", "")
+
+
+@pytest.mark.parametrize(("language", "note"), [("en", "(counted at a proxy)"), ("id", "(dihitung di proxy)")])
+def test_a_speed_that_holds_only_to_a_proxy_says_so(language: str, note: str, speak: Callable[[str], None]) -> None:
+    """It may be lower behind the proxy: it is never enough, and too little where it already is."""
+    speak(language)
+    (fast,) = rows("throughput", upload_bps=90e6, upload_counted_by="proxy")
+    assert (fast.value[:2], fast.word, fast.notes) == ("≤ ", "", (note,))
+    (slow,) = rows("throughput", upload_bps=100_000, upload_counted_by="proxy")
+    assert slow.value.startswith("≤ ") and slow.mark in ("poor", "bad") and note in slow.notes
+    (neither,) = rows("throughput", upload_bps=90e6, upload_counted_by="proxy", upload_at_least="loss")
+    assert neither.value[0] not in "≤≥" and (neither.word, neither.notes) == ("", (note,))
+    (counted,) = rows("throughput", upload_bps=90e6, upload_counted_by="server")
+    assert (counted.value[0] not in "≤≥", counted.mark, counted.notes) == (True, "good", ())
+    (other_way,) = rows("throughput", download_bps=90e6, upload_counted_by="proxy")
+    assert (other_way.mark, other_way.notes) == ("good", ())
 
 
 @pytest.mark.usefixtures("english")

@@ -10,7 +10,7 @@ import pytest
 
 from sigprobe.record import profile
 from sigprobe.record.result import Network, Processor, Result, Tags, is_at_least, read_result
-from sigprobe.verdict import decide, shortfalls
+from sigprobe.verdict import decide, readings, shortfalls
 from tests.support.collector_client import make_result
 from tests.verdict.test_verdict import GATEWAY, check, looked_again, lossy, ping, plain, web
 
@@ -40,6 +40,15 @@ def test_a_rate_of_a_busy_device(busy: bool | None, first: str) -> None:
     assert verdict.candidates[0].cause == first
     assert is_at_least(rate(busy).data, "download_bps") is bool(busy)
     assert bool(shortfalls([rate(busy)], NEED)) is not bool(busy)
+
+
+@pytest.mark.parametrize(("bps", "falls_short"), [(90e6, False), (1000, True)])
+def test_a_rate_as_far_as_a_proxy_is_no_sign_of_health(bps: float, falls_short: bool) -> None:
+    """Behind the proxy it may be lower, so a high one says nothing; a low one falls short already."""
+    found = check("throughput", "speed", "http://s.example/", upload_bps=bps, upload_counted_by="proxy")
+    assert bool(shortfalls([found], NEED)) is falls_short
+    (reading,) = readings(found, NEED)
+    assert reading.to_proxy and (reading.grade is not None) is falls_short
 
 
 def test_a_good_rate_of_a_busy_device_is_good() -> None:

@@ -14,7 +14,7 @@ from sigprobe import places
 from sigprobe.collector.results.queries import StoredResult, Tally
 from sigprobe.record import kinds
 from sigprobe.record.foreign_json import object_or_none, read_json
-from sigprobe.record.result import RUN_KIND, format_time, is_at_least
+from sigprobe.record.result import RUN_KIND, format_time, is_at_least, is_to_proxy
 from sigprobe.record.window import varying
 from sigprobe.words import i18n
 from sigprobe.words.codes import CODES, is_untested
@@ -257,9 +257,11 @@ def _part(part: kinds.Part, data: Mapping[str, Any], lang: str, _: Translate) ->
         shown = f"{i18n.number(100 * value, 0, lang)} %"
     else:
         shown = f"{value:.0f}"
-    least = "≥ " if part.may_be_at_least and is_at_least(data, key) else ""
+    at_least, to_proxy = (part.may_be_at_least and told(data, key) for told in (is_at_least, is_to_proxy))
+    sign = {(True, False): "≥ ", (False, True): "≤ "}.get((at_least, to_proxy), "")
     varies = f" ({_('varies')})" if part.window and varying(data.get(part.window)) is not None else ""
-    return _(part.text).format(value=least + shown) + varies
+    counted = f" {_('(counted at a proxy)')}" if to_proxy else ""
+    return _(part.text).format(value=sign + shown) + varies + counted
 
 
 def _both_answers(compared: object, _: Translate) -> str | None:

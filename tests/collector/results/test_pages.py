@@ -197,6 +197,18 @@ def test_hostile_records_stay_text(seen: Collector) -> None:
     assert "&lt;script&gt;" in seen.client.get("/").text
 
 
+def test_an_upload_that_a_proxy_counted_is_marked(collector: Collector) -> None:
+    """The list says so in both languages; an upload that the server counted, and any download, stay plain."""
+    data = {"download_bps": 9e6, "upload_bps": 8e6}
+    collector.send(make_result(1, kind="throughput", data={**data, "upload_counted_by": "proxy"}))
+    sign_in(collector)
+    english = collector.client.get("/?lang=en").text
+    assert "↑ ≤ 8.0 Mbps (counted at a proxy)" in english and "↓ 9.0 Mbps" in english
+    assert "↑ ≤ 8,0 Mbps (dihitung di proxy)" in collector.client.get("/?lang=id").text
+    collector.send(make_result(2, kind="throughput", data={**data, "upload_counted_by": "server"}))
+    assert "↑ 8.0 Mbps" in collector.client.get("/?lang=en").text
+
+
 @pytest.mark.parametrize(
     ("kind", "data"),
     [
