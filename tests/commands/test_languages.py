@@ -16,6 +16,9 @@ from sigprobe.commands.support import typer_shell
 from tests.commands.conftest import CLOSED, PING, TPS, Settings
 from tests.render.samples import result as make_result
 
+# each case builds a world of its own
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., Any]
 
 VOLATILE = re.compile(

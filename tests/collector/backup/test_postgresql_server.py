@@ -72,6 +72,7 @@ def held(server: Postgres, data: Path, database: str) -> set[str]:
     return found
 
 
+@pytest.mark.process
 def test_restore_to_a_point_in_time(server: Archiving) -> None:
     """All that was acknowledged before that time is there, and nothing that came after it."""
     url = server.new_database()
@@ -99,6 +100,7 @@ def test_restore_to_a_point_in_time(server: Archiving) -> None:
     assert not found & set(wrong), "the control: these were stored, after the point"
 
 
+@pytest.mark.process
 def test_restore_to_the_end_of_the_archive(server: Archiving) -> None:
     """Without a time, everything in the archive is replayed; without an archive, the backup alone."""
     url = server.new_database()
@@ -118,6 +120,7 @@ def test_restore_to_the_end_of_the_archive(server: Archiving) -> None:
     assert held(server, place, "t1") == set(early) | set(later)
 
 
+@pytest.mark.process
 def test_what_cannot_be_restored(server: Archiving) -> None:
     """A time after the archive's end, one before the backup, a damaged backup, a used folder: said, nothing left."""
     url = server.new_database()

@@ -63,6 +63,7 @@ def server() -> Iterator[Synchronous]:
         found.close()
 
 
+@pytest.mark.process
 def test_several_servers_need_a_synchronous_standby(server: Synchronous) -> None:
     """With two hosts in the address; a single host may be alone, and with a standby both start."""
     alone = server.new_database()
@@ -107,6 +108,7 @@ def test_several_servers_need_a_synchronous_standby(server: Synchronous) -> None
         keeper.wait(30)
 
 
+@pytest.mark.process
 def test_a_server_that_loses_its_standbys_meanwhile(server: Synchronous) -> None:
     """New connections are refused as a fault of the database, so batches get 503 instead of a receipt."""
     from sqlalchemy.exc import SQLAlchemyError
