@@ -7,7 +7,7 @@ state, the lock files and the reserve file.
 
 from __future__ import annotations
 
-from sigprobe.buffer.durability import Guard, sqlite_is_fixed, sqlite_version
+from sigprobe.buffer.durability import JournalMode, sqlite_is_fixed, sqlite_version
 from sigprobe.buffer.errors import BufferLimitError, DiskFullError, SendingError, StorageError, UnnotedError
 from sigprobe.buffer.queue import Buffer
 from sigprobe.buffer.rows import Imported, Row, State, Stats, Stored, Verdicts
@@ -16,8 +16,8 @@ __all__ = [
     "Buffer",
     "BufferLimitError",
     "DiskFullError",
-    "Guard",
     "Imported",
+    "JournalMode",
     "Row",
     "SendingError",
     "State",

@@ -34,10 +34,10 @@ _SYNCHRONOUS: Final = {"FULL": 2, "EXTRA": 3}
 
 
 @dataclass(frozen=True, slots=True)
-class Guard:
+class JournalMode:
     """Journal mode, synchronous level, and the reason for this pair."""
 
-    journal_mode: str  # "wal" or "truncate"
+    mode: str  # "wal" or "truncate"
     synchronous: str  # "FULL" or "EXTRA"
     reason: str  # "fixed-sqlite", "old-sqlite", "network-file-system", "wal-refused"
 
@@ -72,14 +72,14 @@ def file_system_of(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str 
     return best[1]
 
 
-def choose_guard(path: Path, *, fixed: bool | None = None, file_system: str | None = None) -> Guard:
+def choose_journal_mode(path: Path, *, fixed: bool | None = None, file_system: str | None = None) -> JournalMode:
     """Choose journal and synchronous level for the database at `path`."""
     kind = file_system if file_system is not None else file_system_of(path.parent)
     if kind is not None and _NO_SHARED_MEMORY.match(kind):
-        return Guard("truncate", "EXTRA", "network-file-system")
+        return JournalMode("truncate", "EXTRA", "network-file-system")
     if not (sqlite_is_fixed() if fixed is None else fixed):
-        return Guard("truncate", "EXTRA", "old-sqlite")
-    return Guard("wal", "FULL", "fixed-sqlite")
+        return JournalMode("truncate", "EXTRA", "old-sqlite")
+    return JournalMode("wal", "FULL", "fixed-sqlite")
 
 
 def _patience(limit_s: float, clock: Callable[[], float] = time.monotonic) -> Callable[[int], bool]:
@@ -99,10 +99,12 @@ def _patience(limit_s: float, clock: Callable[[], float] = time.monotonic) -> Ca
     return handler
 
 
-def connect(path: Path, guard: Guard, stream_id: str, *, vfs: str | None = None) -> tuple[apsw.Connection, Guard]:
-    """Open the database, migrate it to our version (a new one gets `stream_id`), and verify its guard.
+def connect(
+    path: Path, journal: JournalMode, stream_id: str, *, vfs: str | None = None
+) -> tuple[apsw.Connection, JournalMode]:
+    """Open the database, migrate it to our version (a new one gets `stream_id`), and verify its journal mode.
 
-    Returns the connection and the guard in force: if WAL is refused, the rollback journal is used. Raises
+    Returns the connection and the journal mode in use: if WAL is refused, the rollback journal is used. Raises
     NewerVersionError and ForeignFileError with the file unchanged, apsw.Error when it cannot be opened, OSError when
     the requested level was not applied.
     """
@@ -118,18 +120,18 @@ def connect(path: Path, guard: Guard, stream_id: str, *, vfs: str | None = None)
         db.pragma("synchronous", "EXTRA")
         # created before WAL is enabled, so that the file's own header has the application id
         schema.migrate(db, stream_id)
-        mode = str(db.pragma("journal_mode", guard.journal_mode)).lower()
-        if mode != guard.journal_mode:
-            guard = Guard("truncate", "EXTRA", "wal-refused")
-            mode = str(db.pragma("journal_mode", guard.journal_mode)).lower()
-        db.pragma("synchronous", guard.synchronous)
+        mode = str(db.pragma("journal_mode", journal.mode)).lower()
+        if mode != journal.mode:
+            journal = JournalMode("truncate", "EXTRA", "wal-refused")
+            mode = str(db.pragma("journal_mode", journal.mode)).lower()
+        db.pragma("synchronous", journal.synchronous)
         level = db.pragma("synchronous")
-        if mode != guard.journal_mode or level != _SYNCHRONOUS[guard.synchronous]:
+        if mode != journal.mode or level != _SYNCHRONOUS[journal.synchronous]:
             raise OSError(f"journal {mode}, synchronous {level}: not what was asked for")
         narrow = shutil.disk_usage(path.parent).free < _NARROW_BYTES
         db.pragma("wal_autocheckpoint", _CHECKPOINT_PAGES_NARROW if narrow else _CHECKPOINT_PAGES)
         db.pragma("foreign_keys", 1)
-        return db, guard
+        return db, journal
     except BaseException:
         db.close()
         raise

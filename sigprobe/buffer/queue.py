@@ -15,7 +15,7 @@ from typing import Final
 import apsw
 
 from sigprobe.buffer import quarantine, rows, upkeep
-from sigprobe.buffer.durability import Guard
+from sigprobe.buffer.durability import JournalMode
 from sigprobe.buffer.errors import BufferLimitError, DiskFullError
 from sigprobe.buffer.queue_file import QueueFile, Work, clock_text
 from sigprobe.buffer.read_only import ReadOnlyFile
@@ -56,13 +56,13 @@ class Buffer:
         max_mb: int = 256,
         now: Callable[[], float] = time.time,
         vfs: str | None = None,
-        guard: Guard | None = None,
+        journal: JournalMode | None = None,
         read_only: bool = False,
     ) -> None:
         """Open the queue; `read_only` creates and repairs nothing, and every write then raises StorageError."""
         self.max_bytes = max_mb * 1_000_000
         self._now = now
-        self._file = ReadOnlyFile(path, now) if read_only else QueueFile(path, now, vfs, guard)
+        self._file = ReadOnlyFile(path, now) if read_only else QueueFile(path, now, vfs, journal)
         self._unlooked = _LOOK_EVERY_BYTES
         self._unseen = _UNSEEN_BYTES
         self._settled_up_to = 0  # every record up to here has a final state: the search for pending ones begins here
@@ -99,9 +99,9 @@ class Buffer:
         return self._file.stream_id
 
     @property
-    def guard(self) -> Guard:
+    def journal(self) -> JournalMode:
         """Return the journal mode and sync level in use."""
-        return self._file.guard
+        return self._file.journal
 
     @property
     def incomplete(self) -> bool:

@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 import apsw
 
 from sigprobe.buffer import identity, machine, quarantine, reserve_file, salvage, schema
-from sigprobe.buffer.durability import Guard, choose_guard, connect
+from sigprobe.buffer.durability import JournalMode, choose_journal_mode, connect
 from sigprobe.buffer.errors import DAMAGE, DiskFullError, UnreadableError, is_full, is_unreadable, translate
 from sigprobe.buffer.lock import FileLock
 from sigprobe.record.result import new_id
@@ -52,14 +52,14 @@ def _second(whole: int) -> str:
 class QueueFile:
     """SQLite file and its companions, in use by one thread; any number of processes may share it."""
 
-    def __init__(self, path: Path, now: Callable[[], float], vfs: str | None, guard: Guard | None) -> None:
+    def __init__(self, path: Path, now: Callable[[], float], vfs: str | None, journal: JournalMode | None) -> None:
         # SQLite follows symbolic links, so its -wal is beside the real file: all other files must be, too
         self.configured_path = self.path = Path(os.path.realpath(path))
         self.directory = self.configured_path.parent
         # the name on disk stays, so that an earlier version finds and frees the same file
         self.reserve_path = self.configured_path.with_name(self.configured_path.name + ".ballast")
         """The file that is given up when the disk is full."""
-        self.guard = guard or Guard("wal", "FULL", "fixed-sqlite")
+        self.journal = journal or JournalMode("wal", "FULL", "fixed-sqlite")
         self.stream_id = ""
         self.generation = 0
         """Grows with every connection: positions learned from an older one may mean nothing now."""
@@ -71,7 +71,7 @@ class QueueFile:
         """True while the reserve file lies there whole, as far as this process has heard."""
         self._now = now
         self._vfs = vfs
-        self._wanted_guard = guard
+        self._wanted_journal = journal
         self._db: apsw.Connection | None = None
         self._inode: tuple[int, int] | None = None
         self._path_text = ""
@@ -261,7 +261,7 @@ class QueueFile:
         return False
 
     def _checkpoint(self) -> bool:
-        if self._db is None or self.guard.journal_mode != "wal":
+        if self._db is None or self.journal.mode != "wal":
             return False
         # not by pragma(), which quotes the whole as an unknown name, and reports nothing
         self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
@@ -311,15 +311,15 @@ class QueueFile:
         raise OSError(f"no usable queue file at {self.path}")
 
     def _connect(self, *, create: bool, check: bool = False) -> None:
-        journal = quarantine.look(self.path)
-        fresh = journal is None
-        guard = self._wanted_guard or choose_guard(self.path)
+        current = quarantine.look(self.path)
+        fresh = current is None
+        journal = self._wanted_journal or choose_journal_mode(self.path)
         # changing the journal needs the exclusive lock, as creating the file does
-        if not create and (journal == "wal") != (guard.journal_mode == "wal"):
+        if not create and (current == "wal") != (journal.mode == "wal"):
             raise _ReplacedError
         if fresh:
             identity.create_file(self.path)
-        self._db, self.guard = connect(self.path, guard, new_id(self._now()), vfs=self._vfs)
+        self._db, self.journal = connect(self.path, journal, new_id(self._now()), vfs=self._vfs)
         schema.read_stream(self._db)
         self.stream_id = schema.stream_of(self._db, self.probe_id, new_id(self._now()))
         if not fresh and (check or self._check_is_due(self._db)):

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import apsw
 
 from sigprobe.buffer import identity, schema
-from sigprobe.buffer.durability import Guard
+from sigprobe.buffer.durability import JournalMode
 from sigprobe.buffer.errors import StorageError, translate
 from sigprobe.buffer.queue_file import _T, QueueFile, Work
 
@@ -26,7 +26,7 @@ class ReadOnlyFile(QueueFile):
     def __init__(self, path: Path, now: Callable[[], float]) -> None:
         self.configured_path = self.path = Path(os.path.realpath(path))
         self.directory = self.configured_path.parent
-        self.guard = Guard("wal", "FULL", "read-only")
+        self.journal = JournalMode("wal", "FULL", "read-only")
         self.generation = 0
         self.set_aside_now = self.identity_renewed = self.reserved = False
         self.salvaged = 0

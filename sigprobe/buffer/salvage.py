@@ -1,4 +1,4 @@
-"""Salvage verified records from a file that was set aside: through SQLite if readable, else by carving.
+"""Salvage verified records from a file that was set aside: through SQLite if readable, else from its raw pages.
 
 Works in pages, on the new queue already in use, and may be interrupted at any point. A mark beside the file stays until
 all is done, and repeating it changes nothing.
@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import apsw
 
-from sigprobe.buffer import page_carver, quarantine, rows
+from sigprobe.buffer import page_recovery, quarantine, rows
 from sigprobe.buffer.errors import StorageError
-from sigprobe.buffer.page_carver import Carved, StoredState
+from sigprobe.buffer.page_recovery import RecoveredRecord, StoredState
 from sigprobe.buffer.rows import State
 
 Write = Callable[[Callable[[apsw.Connection], int], int], int]
@@ -70,7 +70,7 @@ def salvage(aside: Path, write: Write) -> bool:
     """
     whole, states, usage = _survey(aside)
 
-    def take(page: list[Carved]) -> None:
+    def take(page: list[RecoveredRecord]) -> None:
         write(partial(_take, page=page, states=states), sum(len(record.line) for record in page))
 
     if whole:
@@ -84,18 +84,18 @@ def salvage(aside: Path, write: Write) -> bool:
         with suppress(apsw.Error):
             for page in rows.batched(_by_sqlite(aside)):
                 take(page)
-        with page_carver.Carver(aside) as carver:
-            for pos, more in carver.states().items():
+        with page_recovery.PageRecovery(aside) as recovery:
+            for pos, more in recovery.states().items():
                 states.setdefault(pos, []).extend(more)
-            for page in rows.batched(carver.records()):
+            for page in rows.batched(recovery.records()):
                 take(page)
-            complete = carver.complete
+            complete = recovery.complete
     if usage:
         write(partial(_count, usage=usage), 0)
     return complete
 
 
-def _take(db: apsw.Connection, page: list[Carved], states: dict[int, list[StoredState]]) -> int:
+def _take(db: apsw.Connection, page: list[RecoveredRecord], states: dict[int, list[StoredState]]) -> int:
     new = 0
     for record in page:
         if db.execute("SELECT 1 FROM record WHERE id = ?", (record.id,)).get is not None:
@@ -154,20 +154,20 @@ def _opened(aside: Path) -> apsw.Connection:
     return old
 
 
-def _by_sqlite(aside: Path) -> Iterator[Carved]:
+def _by_sqlite(aside: Path) -> Iterator[RecoveredRecord]:
     old = _opened(aside)
     try:
         for pos, name, digest, put_at, urgent, own, line in old.execute(_RECORDS):
             record = rows.text(name)
             if record is not None and rows.verifies(record, digest, line):
-                yield Carved(pos, record, digest, rows.text(put_at) or "", bool(urgent), bool(own), line)
+                yield RecoveredRecord(pos, record, digest, rows.text(put_at) or "", bool(urgent), bool(own), line)
     finally:
         with suppress(apsw.Error):
             old.close()
 
 
 def _survey(aside: Path) -> tuple[bool, dict[int, list[StoredState]], list[Usage]]:
-    """Return whether SQLite can read every record (then carving is unnecessary), the states, and the data counters."""
+    """Return whether SQLite can read every record, the states, and the data counters."""
     states: dict[int, list[StoredState]] = {}
     usage: list[Usage] = []
     try:

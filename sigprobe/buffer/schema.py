@@ -2,7 +2,7 @@
 
 A record without a `fate` row is pending. Line and state are in separate tables, so that an acknowledgement writes a few
 small pages and not the records again. An ack must still fit when the disk is full, and a put stays cheap. The order of
-the columns is part of the file format: `page_carver.py` recognises records and states by it.
+the columns is part of the file format: `page_recovery.py` recognises records and states by it.
 """
 
 from __future__ import annotations

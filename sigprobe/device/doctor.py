@@ -358,7 +358,7 @@ def check_queue(path: Path, max_mb: int) -> Iterator[Finding]:
         return
     with buffer:
         stats = buffer.stats()
-        guard = buffer.guard
+        journal = buffer.journal
     oldest = parse_time(stats.oldest_pending_at or "")
     now = time.time()
 
@@ -416,7 +416,7 @@ def check_queue(path: Path, max_mb: int) -> Iterator[Finding]:
         "ok" if fixed else "warn",
         lambda: _("results survive a power cut") if fixed else _("this SQLite has a known fault; update it"),
         "pip install --upgrade apsw",
-        f"SQLite {sqlite_version()}, {guard.journal_mode} + {guard.synchronous} ({guard.reason})",
+        f"SQLite {sqlite_version()}, {journal.mode} + {journal.synchronous} ({journal.reason})",
     )
 
 

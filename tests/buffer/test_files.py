@@ -17,18 +17,18 @@ import pytest
 from sigprobe.buffer import (
     Buffer,
     DiskFullError,
-    Guard,
+    JournalMode,
     State,
     StorageError,
     Verdicts,
+    durability,
     identity,
     quarantine,
     reserve_file,
     schema,
 )
-from sigprobe.buffer import durability as guards
 from sigprobe.buffer.lock import FileLock
-from sigprobe.buffer.page_carver import Carver
+from sigprobe.buffer.page_recovery import PageRecovery
 from tests.support.records import record
 from tests.support.requirements import ROOT
 
@@ -60,7 +60,7 @@ def test_what_a_kill_leaves_is_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("first", [0, 1, 2])
-def test_destroyed_roots_are_carved(tmp_path: Path, first: int) -> None:
+def test_records_are_recovered_without_root_pages(tmp_path: Path, first: int) -> None:
     """With header, schema and table roots gone, every record that lies elsewhere is saved, and its verdict with it."""
     path = tmp_path / "b.db"
     names = fill(path, 300)
@@ -80,14 +80,14 @@ def test_destroyed_roots_are_carved(tmp_path: Path, first: int) -> None:
         assert not [n for n in names[100:] if saved.get(n, State.PENDING) is not State.PENDING]
 
 
-def test_long_lines_are_carved_from_overflow_pages(tmp_path: Path) -> None:
+def test_long_lines_are_recovered_from_overflow_pages(tmp_path: Path) -> None:
     """A line that goes on in other pages is put together again, out of the -wal as out of the file."""
     path = tmp_path / "b.db"
     with Buffer(path) as buffer:
         names = [buffer.put(record(rtts=n)).result.id for n in (300, 450, 500, 900, 3000, 5000)]
         for _ in range(2):
-            with Carver(path) as carver:
-                assert {found.id for found in carver.records()} == set(names)
+            with PageRecovery(path) as recovery:
+                assert {found.id for found in recovery.records()} == set(names)
             buffer._file.fold()
 
 
@@ -226,7 +226,7 @@ def test_after_an_upgrade_the_kept_file_is_taken_over(tmp_path: Path, monkeypatc
 
 @pytest.mark.parametrize("left", ["", "gone"])
 def test_a_wal_without_its_database_is_not_thrown_away(tmp_path: Path, left: str) -> None:
-    """SQLite deletes a -wal beside an empty database; its records are carved out of it instead."""
+    """SQLite deletes a -wal beside an empty database; its records are recovered from it instead."""
     path = tmp_path / "b.db"
     names = fill(path)
     path.unlink()
@@ -384,24 +384,24 @@ def test_probe_id_damaged_and_shared(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["nfs4", "cifs", "9p", "fuse.sshfs", "fuse", "drvfs"])
 def test_no_shared_memory_no_wal(tmp_path: Path, kind: str) -> None:
     """On file systems without shared memory the rollback journal serves, and stores."""
-    guard = guards.choose_guard(tmp_path / "b.db", file_system=kind)
-    assert guard == Guard("truncate", "EXTRA", "network-file-system")
-    with Buffer(tmp_path / "b.db", guard=guard) as buffer:
+    journal = durability.choose_journal_mode(tmp_path / "b.db", file_system=kind)
+    assert journal == JournalMode("truncate", "EXTRA", "network-file-system")
+    with Buffer(tmp_path / "b.db", journal=journal) as buffer:
         buffer.put(record())
-        assert buffer.guard == guard
+        assert buffer.journal == journal
         assert not (tmp_path / "b.db-wal").exists()
 
 
 def test_guard_by_version_and_file_system(tmp_path: Path) -> None:
-    """Old SQLite: rollback journal. Local file systems: WAL. A file changes its journal with its guard."""
-    assert guards.choose_guard(tmp_path / "b.db", fixed=False, file_system="ext4").reason == "old-sqlite"
-    assert guards.choose_guard(tmp_path / "b.db", fixed=True, file_system="ext4").journal_mode == "wal"
+    """Old SQLite: rollback journal. Local file systems: WAL. A file changes its journal when the mode changes."""
+    assert durability.choose_journal_mode(tmp_path / "b.db", fixed=False, file_system="ext4").reason == "old-sqlite"
+    assert durability.choose_journal_mode(tmp_path / "b.db", fixed=True, file_system="ext4").mode == "wal"
     versions = {"3.40.1": False, "3.44.6": True, "3.50.7": True, "3.51.2": False, "3.51.3": True, "3.54.0": True}
-    assert {v: guards.sqlite_is_fixed(v) for v in versions} == versions
-    for guard in (Guard("truncate", "EXTRA", "old-sqlite"), Guard("wal", "FULL", "fixed-sqlite")) * 2:
-        with Buffer(tmp_path / "b.db", guard=guard) as buffer:
+    assert {v: durability.sqlite_is_fixed(v) for v in versions} == versions
+    for journal in (JournalMode("truncate", "EXTRA", "old-sqlite"), JournalMode("wal", "FULL", "fixed-sqlite")) * 2:
+        with Buffer(tmp_path / "b.db", journal=journal) as buffer:
             buffer.put(record())
-            assert buffer.guard == guard
+            assert buffer.journal == journal
     with Buffer(tmp_path / "b.db") as buffer:
         assert buffer.pending() == 4
 
@@ -411,9 +411,9 @@ def test_mounts_are_read_with_their_escapes(tmp_path: Path) -> None:
     mounts = tmp_path / "mounts"
     shown = str(tmp_path).replace(" ", "\\040")
     mounts.write_text(f"a / ext4 rw 0 0\nb {shown}/a\\040stick fuse.sshfs rw 0 0\nbroken\n")
-    assert guards.file_system_of(tmp_path / "a stick" / "b.db", mounts) == "fuse.sshfs"
-    assert guards.file_system_of(tmp_path / "b.db", mounts) == "ext4"
-    assert guards.file_system_of(tmp_path, tmp_path / "none") is None
+    assert durability.file_system_of(tmp_path / "a stick" / "b.db", mounts) == "fuse.sshfs"
+    assert durability.file_system_of(tmp_path / "b.db", mounts) == "ext4"
+    assert durability.file_system_of(tmp_path, tmp_path / "none") is None
 
 
 def test_a_lock_that_is_never_given_back_ends_in_an_error(tmp_path: Path) -> None:

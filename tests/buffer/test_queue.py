@@ -317,9 +317,9 @@ def _alter_key(path: Path, number: int, name: str) -> None:
 
 
 def test_versions(buffer: Buffer) -> None:
-    """The guard in force is WAL with FULL on a fixed SQLite, read back from the connection."""
+    """The journal in force is WAL with FULL on a fixed SQLite, read back from the connection."""
     db = buffer._file._db
     assert db is not None
     assert (db.pragma("journal_mode"), db.pragma("synchronous")) == ("wal", 2)
     assert apsw.sqlite_lib_version() >= "3.51.3"
-    assert buffer.guard.reason == "fixed-sqlite"
+    assert buffer.journal.reason == "fixed-sqlite"

@@ -28,7 +28,7 @@ from hypothesis.stateful import (
 from sqlalchemy import Engine, delete
 
 from sigprobe.buffer import Buffer, State, Verdicts
-from sigprobe.buffer.page_carver import Carver
+from sigprobe.buffer.page_recovery import PageRecovery
 from sigprobe.buffer.rows import Row
 from sigprobe.collector import store
 from sigprobe.collector.ingest import queries as ingest_queries
@@ -226,8 +226,8 @@ class Queue(RuleBasedStateMachine):
         if missing and self.spoiled:
             # what a corruption took lies in a file that is kept, and nowhere there whole
             for aside in (self.home / "quarantine").glob("*.broken"):
-                with Carver(aside) as carver:
-                    whole = missing & {found.id for found in carver.records()}
+                with PageRecovery(aside) as recovery:
+                    whole = missing & {found.id for found in recovery.records()}
                 hold(not whole, "lost", f"{len(whole)} records that verify were left in {aside.name}")
             # a flipped bit may make the file look like one of a newer version, which is left untouched and shown
             stats = self.buffer.stats()

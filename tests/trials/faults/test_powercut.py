@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from sigprobe.buffer import Buffer, Guard, StorageError, Verdicts
+from sigprobe.buffer import Buffer, JournalMode, StorageError, Verdicts
 from tests.support.records import record
 from tests.trials.faults.trial import Trial, hold
 from tests.trials.faults.unsynced_disk import PowerCutError, UnsyncedDisk
 
-GUARDS = (Guard("wal", "FULL", "fixed-sqlite"), Guard("truncate", "EXTRA", "old-sqlite"))
+JOURNAL_MODES = (JournalMode("wal", "FULL", "fixed-sqlite"), JournalMode("truncate", "EXTRA", "old-sqlite"))
 _names = count()
 
 
@@ -34,7 +34,12 @@ def _work(buffer: Buffer, rng: random.Random, told: list[str], acked: list[str],
 
 
 def _cut_once(
-    directory: Path, rng: random.Random, guard: Guard, *, synchronous: bool = True, after_records: int | None = None
+    directory: Path,
+    rng: random.Random,
+    journal: JournalMode,
+    *,
+    synchronous: bool = True,
+    after_records: int | None = None,
 ) -> tuple[int, bool]:
     """Work on a disk whose power goes; check what was reported as stored, and return how much that was.
 
@@ -46,7 +51,7 @@ def _cut_once(
     disk = UnsyncedDisk(f"unsynced-{next(_names)}", rng)
     told: list[str] = []
     acked: list[str] = []
-    buffer = Buffer(before / "b.db", vfs=disk.name, guard=guard)
+    buffer = Buffer(before / "b.db", vfs=disk.name, journal=journal)
     try:
         if not synchronous:
             buffer._file._db.pragma("synchronous", "OFF")  # type: ignore[union-attr]
@@ -62,9 +67,9 @@ def _cut_once(
     hold(disk.image is not None, "nothing-tried")
     disk.restore(after)
     with Buffer(after / "b.db") as there:
-        hold(there._file.set_aside_now is False, "corrupt", f"{guard.journal_mode}")
+        hold(there._file.set_aside_now is False, "corrupt", f"{journal.mode}")
         lost = [name for name in told if there.find(name) is None]
-        hold(not lost, "lost", f"{len(lost)} of {len(told)}, {guard.journal_mode}")
+        hold(not lost, "lost", f"{len(lost)} of {len(told)}, {journal.mode}")
         unsettled = [name for name in acked if (row := there.find(name)) is None or row.state.name != "ACKED"]
         hold(not unsettled, "ack-lost", f"{len(unsettled)} of {len(acked)}")
         there.put(record())
@@ -75,14 +80,14 @@ def _cut_once(
 def test_power_cut_loses_nothing(tmp_path: Path, trial: Callable[..., Trial]) -> None:
     """Writes that were not flushed are dropped or torn at a random moment: every reported record and ack is there."""
     t = trial(2, "power cut while putting", short=16, full=1000)
-    for guard in GUARDS:
-        home = tmp_path / guard.journal_mode
-        assert _cut_once(home / "on", t.random, guard, after_records=20)[0] == 20
+    for journal in JOURNAL_MODES:
+        home = tmp_path / journal.mode
+        assert _cut_once(home / "on", t.random, journal, after_records=20)[0] == 20
         with t.expect_failure("lost"):  # the same cut, without flushes
-            _cut_once(home / "off", t.random, guard, synchronous=False, after_records=20)
+            _cut_once(home / "off", t.random, journal, synchronous=False, after_records=20)
     records = 0
     for number in range(t.n):
         with t.attempt():
-            records += _cut_once(tmp_path / str(number), t.random, GUARDS[number % 2])[0]
+            records += _cut_once(tmp_path / str(number), t.random, JOURNAL_MODES[number % 2])[0]
     hold(records > t.n, "nothing-tried", f"{records} records")
     t.report(records=records)

@@ -30,7 +30,7 @@ def hold_nothing_removed(buffer: Buffer, server: FalseServer, ids: list[str]) ->
         report = upload(buffer, Collector(server.url, "secret"))
         hold(report.stopped is not None, "success-claimed", str(report))
     hold(server.seen, "never-asked")
-    hold(removed(buffer, ids) == 0, "acked-by-a-liar", f"{removed(buffer, ids)} of {len(ids)}")
+    hold(removed(buffer, ids) == 0, "acked-without-receipt", f"{removed(buffer, ids)} of {len(ids)}")
 
 
 def test_no_false_reply_acknowledges_anything(trial: Callable[..., Trial], tmp_path: Path) -> None:
@@ -52,10 +52,10 @@ def test_no_false_reply_acknowledges_anything(trial: Callable[..., Trial], tmp_p
         assert removed(buffer, ids) == len(ids)
 
         ids = fill(buffer, 3, run.random)
-        control = run.expect_failure("acked-by-a-liar")
+        control = run.expect_failure("acked-without-receipt")
         with control, FalseServer(FALSE_REPLIES["portal 200"]) as server, taken_away(batches, "read_receipt", trusting):
             assert upload(buffer, Collector(server.url, "secret")).stopped is None
-            hold(removed(buffer, ids) == 0, "acked-by-a-liar")
+            hold(removed(buffer, ids) == 0, "acked-without-receipt")
     run.report(0)
 
 
@@ -100,7 +100,7 @@ def test_upload_says_that_nothing_was_acknowledged(
             said = capsys.readouterr()
             assert len(server.seen) > 1, said.err
         hold(code == 4, "exit-code", f"{name}: {code} {said.err}")
-        hold(json.loads(said.out)["pending"] == len(ids), "acked-by-a-liar", name)
+        hold(json.loads(said.out)["pending"] == len(ids), "acked-without-receipt", name)
     with queue(tmp_path / "queue") as buffer:
-        hold(removed(buffer, ids) == 0, "acked-by-a-liar")
+        hold(removed(buffer, ids) == 0, "acked-without-receipt")
     run.report(0)

@@ -1,4 +1,4 @@
-"""Carving under random damage: it never crashes and never gives out an altered record."""
+"""Recovery from pages with random damage never crashes and never returns an altered record."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sigprobe.buffer import Buffer, Verdicts, rows
-from sigprobe.buffer.page_carver import Carver
+from sigprobe.buffer.page_recovery import PageRecovery
 from tests.support.records import record
 
 
@@ -56,22 +56,22 @@ def test_no_damage_crashes_or_alters(
     path = tmp_path / "b.db"
     path.write_bytes(database)
     path.with_name("b.db-wal").write_bytes(wal)
-    with Carver(path) as carver:
-        for found in carver.records():
+    with PageRecovery(path) as recovery:
+        for found in recovery.records():
             assert lines[found.id] == found.line
-        for pos, states in carver.states().items():
+        for pos, states in recovery.states().items():
             assert pos >= 0
             assert len(states) <= 8
 
 
 def test_undamaged_everything_is_found(original: tuple[bytes, bytes, dict[str, bytes]], tmp_path: Path) -> None:
-    """Without damage carving finds every record with its place, and every verified found_state."""
+    """Without damage every record is found with its position, and every verified state."""
     path = tmp_path / "b.db"
     path.write_bytes(original[0])
     path.with_name("b.db-wal").write_bytes(original[1])
-    with Carver(path) as carver:
-        found = {c.id: c for c in carver.records()}
-        states = carver.states()
+    with PageRecovery(path) as recovery:
+        found = {c.id: c for c in recovery.records()}
+        states = recovery.states()
     assert {name: c.line for name, c in found.items()} == original[2]
     assert sorted(c.pos or 0 for c in found.values()) == list(range(1, 12))
     verified = {

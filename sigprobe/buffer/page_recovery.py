@@ -1,4 +1,4 @@
-"""Carve records out of the raw bytes of a broken queue file that SQLite cannot read.
+"""Recover records from the raw bytes of a broken queue file that SQLite cannot read.
 
 A record's cell is recognised by its constant column types. These are null, a text of 36 bytes (the id), a blob of 32
 (the digest), a text of 24 (a time), two small numbers, a blob (the line). Every page of the file and every frame of its
@@ -31,7 +31,7 @@ _MOST_VERSIONS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Carved:
+class RecoveredRecord:
     """Verified record. `pos` is None if its position could not be read."""
 
     pos: int | None
@@ -55,8 +55,8 @@ class StoredState:
     reason: str | None
 
 
-class Carver:
-    """Pages of a broken database and its -wal. Memory: one page and the offsets of the frames."""
+class PageRecovery:
+    """Read the pages of a broken database and its -wal. Memory: one page and the offsets of the frames."""
 
     def __init__(self, path: Path) -> None:
         self.complete = True
@@ -92,7 +92,7 @@ class Carver:
         for file, _ in self._files:
             file.close()
 
-    def __enter__(self) -> Carver:
+    def __enter__(self) -> PageRecovery:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -111,7 +111,7 @@ class Carver:
             self.complete = False
             return b""
 
-    def records(self) -> Iterator[Carved]:
+    def records(self) -> Iterator[RecoveredRecord]:
         """Yield every record that verifies; the same one may come more than once."""
         for page in self._pages():
             at = page.find(_RECORD, 1)
@@ -121,7 +121,7 @@ class Carver:
                     yield found
                 at = page.find(_RECORD, at + 1)
 
-    def _record(self, page: bytes, types: int) -> Carved | None:
+    def _record(self, page: bytes, types: int) -> RecoveredRecord | None:
         urgent, own = page[types + 4 : types + 5], page[types + 5 : types + 6]
         kind, width = _varint(page, types + 6)
         header = 7 + width  # its own length byte, six types, the line's type
@@ -140,7 +140,7 @@ class Carver:
             put_at = body[_ID + _DIGEST : _ID + _DIGEST + _TIME].decode("ascii", errors="replace")
             line = body[_ID + _DIGEST + _TIME :]
             if rows.verifies(name, digest, line):
-                return Carved(
+                return RecoveredRecord(
                     _rowid(page, types - 1, size), name, digest, put_at, urgent == b"\x09", own == b"\x09", line
                 )
         return None
