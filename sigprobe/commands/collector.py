@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -206,7 +207,7 @@ class Revoked(CommandResult):
 
     def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
         """When it stops working."""
-        text = _("The token {name} is revoked; the server refuses it within a minute.")
+        text = _("The token {name} is revoked; the server refuses it within 20 seconds.")
         yield Message(text.format(name=self.name))
 
 
@@ -278,25 +279,34 @@ def serve(
         secure_cookies=tls is not None or behind_proxy,
         trust_clock=trust_clock,
     )
+    stop_log = start_log(log_format.value, log_level.value)
+
+    def say(message: str, event: str, **fields: str) -> None:
+        """Tell people, or programs that read the log: each of its lines must be JSON then."""
+        if log_format is LogFormat.JSON:
+            logging.getLogger("sigprobe.collector").warning(event, extra=fields)
+        else:
+            terminal.current().say(message)
+
     if plain_public:
-        terminal.current().say(
+        say(
             _(
                 "Warning: without TLS on a public address, results and pages are refused. Give --tls-cert "
                 "and --tls-key, or --behind-proxy."
-            )
+            ),
+            "no TLS on a public address",
         )
     name = f"[{host}]" if ":" in host else host
     url = f"{'http' if tls is None else 'https'}://{name}:{bound.getsockname()[1]}/"
 
     def ready() -> None:
-        terminal.current().say(_("The collector is running at {url}").format(url=url))
+        say(_("The collector is running at {url}").format(url=url), "serving", url=url)
         if only is not Only.THROUGHPUT and not plain_public and sys.stderr.isatty():
             once = access_queries.create_once(engine)
             terminal.current().say(
                 _("Open the page (once, within 10 minutes): {url}").format(url=f"{url}login?once={once}")
             )
 
-    stop_log = start_log(log_format.value, log_level.value)
     try:
         with bound:
             run(create_app(settings, engine), bound, tls=tls, ready=ready, behind_proxy=behind_proxy)
@@ -437,7 +447,7 @@ def revoke_token(
     name: Annotated[str, typer.Argument(metavar="NAME", help=N_("The token's name."))],
     database: DatabaseOption = None,
 ) -> CommandResult:
-    """Revoke a token; a running server refuses it within a minute."""
+    """Revoke a token; a running server refuses it within 20 seconds."""
     engine = _open(database)
     from sqlalchemy.exc import SQLAlchemyError
 

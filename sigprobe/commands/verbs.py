@@ -226,7 +226,7 @@ INNER: Final[dict[str, Inner]] = {
         ("sigprobe collector token list",),
     ),
     "collector token revoke": Inner(
-        N_("Revoke a token; a running server refuses it within a minute."),
+        N_("Revoke a token; a running server refuses it within 20 seconds."),
         ("sigprobe collector token revoke laptop-1",),
     ),
 }

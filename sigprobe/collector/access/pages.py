@@ -95,6 +95,7 @@ async def post_logout(request: Request) -> Response:
             secret,
             limiter=access_of(request).threads,
         )
+        log.info("signed out", extra={"client": client(request).address})
     response = RedirectResponse("/login", 303)
     response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict", secure=state.settings.secure_cookies)
     return response

@@ -14,7 +14,9 @@ from sqlalchemy import Engine
 from sigprobe.collector.access import queries
 from sigprobe.collector.access.queries import Token
 
-_KNOWN_S: Final = 20.0  # a revoked token must be refused within 60 s
+KNOWN_S: Final = 20.0
+"""A revoked token is refused after so long at the latest. Messages and docs name it."""
+
 _UNKNOWN_S: Final = 2.0  # a new token must work at once, a flood of wrong ones must not reach the database
 _MOST: Final = 20_000
 _T = TypeVar("_T")
@@ -57,7 +59,7 @@ class TokenCheck:
             if token is None:
                 _keep(self._unknown, key, now + _UNKNOWN_S)
             else:
-                _keep(self._known, key, (now + _KNOWN_S, token))
+                _keep(self._known, key, (now + KNOWN_S, token))
                 self._unknown.pop(key, None)
         if token is None and was is not None:
             # the command that revokes runs in a process of its own: this is where the server learns of it

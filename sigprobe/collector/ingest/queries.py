@@ -67,7 +67,7 @@ def add_results(
             _note_use(connection, token_id, now)
     for probe_id, stream_id, seq in doubled:
         log.warning(
-            "two devices share one probe id: the same stream and number came with another record",
+            "two devices share one probe id",
             extra={"probe": probe_id, "stream": stream_id, "seq": seq, "token": carrier},
         )
     return {row.id: _status(row, inserted, stored) for row in rows}

@@ -47,6 +47,15 @@ def filled(spawn: Spawn, tmp_path: Path) -> tuple[Server, str, str]:
     return serve(spawn, url), admin, probe
 
 
+SPEED = {
+    "download_bps": 12.4e6,
+    "upload_bps": 1.1e6,
+    "upload_counted_by": "proxy",
+    "upload_window": {"mean_bps": 1.1e6, "p10_bps": 2e5, "p90_bps": 4e6, "seconds": 8, "stalls": 2},
+}
+"""A speed with all remarks that it may have: a long line on a small screen."""
+
+
 def send_day(server: Server, probe: str) -> None:
     """A few places, operators and outcomes."""
     other = Tags(
@@ -56,7 +65,7 @@ def send_day(server: Server, probe: str) -> None:
     )
     results = [
         make_result(1),
-        make_result(2, kind="throughput", target=Target("center"), data={"download_bps": 12.4e6, "upload_bps": 1.1e6}),
+        make_result(2, kind="throughput", target=Target("center"), data=SPEED),
         make_result(3, kind="http", target=Target("sirekap"), data={"status_code": 200, "total_ms": 380.2}),
         make_result(4, kind="run", target=Target("run"), data={"verdict": {"owner": "none", "cause": "healthy"}}),
         failed_result("timeout", seq=5, target=Target("sirekap"), kind="http", tags=other, data={}),
