@@ -41,10 +41,17 @@ def several(facts: Facts) -> Verdict | None:
     proof = [r for r in facts.answered if proves(r) and distance(r) is Distance.FAR and way(r.kind) is not Way.ECHO]
     if all(_is_over(facts, r) for r in failed):
         return say(UNCERTAIN, "recovered", 0.3, failed, facts.walks, candidates=candidates.MIXED)
-    cause = "several_targets_failed" if proof and facts.walked else "uncertain"
     replaced = {code(r) for r in failed} <= REPLACED and not facts.tls_fine and not facts.collector_fine
     order = candidates.ALL_REPLACED if replaced else candidates.SEVERAL
-    return say(UNCERTAIN, cause, 0.5, failed, facts.answered, facts.walks, candidates=order)
+    return say(
+        UNCERTAIN,
+        "several_targets_failed" if proof and facts.walked else "uncertain",
+        0.5,
+        failed,
+        facts.answered,
+        facts.walks,
+        candidates=order,
+    )
 
 
 def one(facts: Facts) -> Verdict | None:
