@@ -6,7 +6,7 @@ host's own fault before a filter on the way. Evidence that speaks for one of the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from sigprobe.verdict.verdict import COLLECTOR, LOCAL, OPERATOR, SERVICE, Candidate
@@ -58,6 +58,16 @@ MTU: Final = (OPERATOR_MTU, SITE_MTU, SERVICE_DOWN)
 ONE_COLLECTOR: Final = (COLLECTOR_DOWN, FILTER, SITE_FIREWALL)
 REDIRECTED: Final = (QUOTA, FILTER, LOGIN)
 MIXED: Final = (CONGESTION, SERVICE_DOWN, SITE_UPLINK)
+
+
+def after(origin: str | None, order: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """Return the candidates for a failed host, given where connections to it end (`refusals.Origin`)."""
+    if origin == "site":
+        return first([SITE_FIREWALL], order)
+    outside = [c for c in order if c is not SITE_FIREWALL]
+    if origin == "box":
+        return first([FILTER], outside)
+    return tuple(outside if origin == "farther" else order)
 
 
 def first(front: Iterable[Candidate], rest: Iterable[Candidate]) -> tuple[Candidate, ...]:

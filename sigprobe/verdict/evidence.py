@@ -168,6 +168,14 @@ class Facts:
         """Return what the walk saw when it looked again; empty where it did not."""
         return self.part("second")
 
+    def steps(self, host: str | None = None) -> list[WalkEntry]:
+        """Return the connections with small TTLs to a failed host; without one, those to a host that works."""
+        found = self.second.get("steps")
+        rows = [row for row in found if isinstance(row, Mapping)] if isinstance(found, list | tuple) else []
+        if host is None:
+            return [row for row in rows if row.get("control")]
+        return [row for row in rows if row.get("host") == host and not row.get("control")]
+
     def again(self, host: str) -> list[WalkEntry]:
         """Return the second looks at a host."""
         found = self.second.get("web")
@@ -224,6 +232,11 @@ class Facts:
             by_place.setdefault(row.where, []).append(row)
         whole = [Rtts(k, sum(r.sent for r in v), tuple(m for r in v for m in r.seen_ms)) for k, v in by_place.items()]
         return [row for row in whole if row.seen_ms]
+
+    @cached_property
+    def far_moments(self) -> list[Rtts]:
+        """Echoes to points beyond the gateway, each check's by themselves."""
+        return [row for row in self._rtts(gateway=False) if row.seen_ms]
 
     def _rtts(self, *, gateway: bool) -> Iterator[Rtts]:
         rows = [self.part("gateway")] if gateway else [*self.rows("references"), *self.rows("targets")]

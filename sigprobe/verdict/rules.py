@@ -329,7 +329,8 @@ def _collector(facts: Facts) -> Verdict | None:
     if not rows or any(row.get("failure") is None for row in rows):
         return None
     hosts = {str(row.get("host")).lower() for row in rows}
-    if any(service_rules.host_of(r) not in hosts and not only_icmp_silent(r) for r in facts.failed):
+    lasting = [r for r in facts.failed if not service_rules.is_over(facts, r)]
+    if any(service_rules.host_of(r) not in hosts and not only_icmp_silent(r) for r in lasting):
         return None
     here = all(row.get("place") == "self" for row in rows)
     if not here and not (facts.beyond and (facts.tls_fine or facts.points)):
@@ -362,7 +363,8 @@ def _collector_speaks(facts: Facts) -> Verdict | None:
     """Report a collector that answers twice with its own error, over a valid certificate."""
     rows = facts.rows("collectors")
     wrong = [row for row in rows if row.get("tls_verified") and _is_error(row.get("status_code"))]
-    if not wrong or len(wrong) != len(rows) or facts.failed:
+    lasting = [r for r in facts.failed if not service_rules.is_over(facts, r)]
+    if not wrong or len(wrong) != len(rows) or lasting:
         return None
     again = [row for row in facts.collectors_again if row.get("tls_verified")]
     if again and not all(_is_error(row.get("status_code")) for row in again):

@@ -12,7 +12,7 @@ from typing import Final
 from sigprobe.record.clock_limits import CLOCK_WRONG_S
 from sigprobe.record.kinds import Way, way
 from sigprobe.record.result import Result
-from sigprobe.verdict import candidates, dns_rules
+from sigprobe.verdict import candidates, dns_rules, refusals
 from sigprobe.verdict.evidence import (
     PAGE_TIMES,
     Distance,
@@ -27,7 +27,7 @@ from sigprobe.verdict.evidence import (
 from sigprobe.verdict.failure_codes import LOOP, NAMES, REPLACED, TOO_BIG
 from sigprobe.verdict.verdict import SERVICE, UNCERTAIN, Candidate, Verdict, say
 
-__all__ = ["host_of", "one", "several", "slow"]
+__all__ = ["host_of", "is_over", "one", "several", "slow"]
 
 _REFUSALS: Final = frozenset({403, 429, 451, 423, 421})
 """Answers by which a service says no (RFC 9110, RFC 6585, RFC 7725)."""
@@ -35,11 +35,12 @@ _REFUSALS: Final = frozenset({403, 429, 451, 423, 421})
 
 def several(facts: Facts) -> Verdict | None:
     """Two or more hosts fail while something else is fine: nobody can be named for both."""
-    failed = _loud(facts)
+    loud = _loud(facts)
+    failed = [r for r in loud if not is_over(facts, r)] or loud
     if len({host_of(r) for r in failed}) < 2:
         return None
     proof = [r for r in facts.answered if proves(r) and distance(r) is Distance.FAR and way(r.kind) is not Way.ECHO]
-    if all(_is_over(facts, r) for r in failed):
+    if all(is_over(facts, r) for r in failed):
         return say(UNCERTAIN, "recovered", 0.3, failed, facts.walks, candidates=candidates.MIXED)
     replaced = {code(r) for r in failed} <= REPLACED and not facts.tls_fine and not facts.collector_fine
     order = candidates.ALL_REPLACED if replaced else candidates.SEVERAL
@@ -56,11 +57,12 @@ def several(facts: Facts) -> Verdict | None:
 
 def one(facts: Facts) -> Verdict | None:
     """Everything that failed is one host's. Its service is named only when it speaks for itself, twice."""
-    failed = _loud(facts)
-    if not failed or not (facts.answered or facts.walks):
+    loud = _loud(facts)
+    if not loud or not (facts.answered or facts.walks):
         return None
-    if all(_is_over(facts, r) for r in failed):
-        return say(UNCERTAIN, "recovered", 0.3, failed, facts.walks, candidates=candidates.MIXED)
+    failed = [r for r in loud if not is_over(facts, r)]
+    if not failed:
+        return say(UNCERTAIN, "recovered", 0.3, loud, facts.walks, candidates=candidates.MIXED)
     cause = _own_word(facts, failed)
     if cause is not None:
         return say(SERVICE, cause, 0.95, failed, facts.answered, facts.walks)
@@ -78,7 +80,7 @@ def one(facts: Facts) -> Verdict | None:
     elif any(_waited(r) for r in failed):
         front = candidates.SLOW_HOST
     else:
-        front = candidates.ONE_HOST
+        front = candidates.after(refusals.origin(facts, host_of(failed[0])), candidates.ONE_HOST)
     return say(UNCERTAIN, "one_host_failed", 0.5, failed, facts.answered, facts.walks, candidates=front)
 
 
@@ -122,7 +124,7 @@ def _own_word(facts: Facts, failed: Sequence[Result]) -> str | None:
     return causes.pop() if len(causes) == 1 else None
 
 
-def _is_over(facts: Facts, result: Result) -> bool:
+def is_over(facts: Facts, result: Result) -> bool:
     """Return whether the second look found well what had failed: an answer below 400 over a certificate that holds."""
     rows = facts.again(host_of(result))
     tls = [row for row in rows if row.get("tls")]

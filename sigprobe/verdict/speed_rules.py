@@ -71,8 +71,8 @@ def queue_by_others(facts: Facts) -> Verdict | None:
     if _spread(facts) < max(QUEUE_SPREAD_MS, 0.2 * facts.excess_ms):
         return None  # an even delay is a long way, a satellite for example
     far = facts.part("whole").get("far_bps")
-    if is_number(far) and float(far or 0) < SLOW_LINK_BPS:
-        # on a link this slow the walk's own packets make the queue
+    if not is_number(far) or float(far or 0) < SLOW_LINK_BPS:
+        # on a link this slow, and where no train of packets arrived in time, the walk's own packets make the queue
         return say(
             UNCERTAIN, "slow_here", 0.5, facts.walks, _pings(facts), candidates=_device_first(facts, candidates.SLOW)
         )
@@ -162,7 +162,8 @@ def _near_is_fine(facts: Facts) -> bool:
 
 
 def _spread(facts: Facts) -> float:
-    return max((row.spread_ms for row in facts.far_rtts), default=0.0)
+    """Return the largest spread within one moment: a link that changed between two checks is no queue."""
+    return max((row.spread_ms for row in facts.far_moments), default=0.0)
 
 
 def _loss(facts: Facts) -> float:

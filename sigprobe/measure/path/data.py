@@ -127,6 +127,33 @@ class FamilyData(TypedDict):
     answered: int
 
 
+class StepData(TypedDict):
+    """What came back for one TTL: `open`, `answered`, `refused`, `reset`, `ttl_exceeded`, `filtered` or another code.
+
+    `address` is the router that reported it in an ICMP message; null for what the connection itself said.
+    """
+
+    ttl: int
+    said: str
+    address: str | None
+    ms: float
+
+
+class StepsData(TypedDict):
+    """Connections (`syn`), TLS hellos (`hello`) or UDP (`udp`) with TTL 1 to `tried`. What is missing was silent.
+
+    `control` marks an address that works, on the same port.
+    """
+
+    what: str
+    host: str
+    address: str
+    port: int
+    control: bool
+    tried: int
+    answers: list[StepData]
+
+
 class QuestionsData(TypedDict):
     """Small UDP questions to references, at the pace of real use: echoes may be limited on purpose, these are not."""
 
@@ -138,7 +165,8 @@ class SecondLookData(TypedDict):
     """What was looked at again, seconds after it had failed. Lists are empty where nothing had.
 
     `references_answered` counts references that answered this time, `questions` slow UDP questions to them (None
-    where echoes were not lost), `padded` whether a request of several full packets was answered.
+    where echoes were not lost), `padded` whether a request of several full packets was answered. `steps` holds how far
+    away the answers to failed connections came from.
     """
 
     after_s: float
@@ -149,6 +177,7 @@ class SecondLookData(TypedDict):
     gateway_answers: bool | None
     questions: QuestionsData | None
     padded: bool | None
+    steps: list[StepsData]
 
 
 class PathData(TypedDict):

@@ -25,8 +25,8 @@ from sigprobe.net import sockets
 from sigprobe.net.icmp import IcmpEcho, NotPermittedError, cause_of, ip_header_bytes
 from sigprobe.net.limits import Deadline
 
-_IP_RECVERR: Final = 11
-_IPV6_RECVERR: Final = 25
+IP_RECVERR: Final = 11
+IPV6_RECVERR: Final = 25
 _EXTENDED_ERROR: Final = struct.Struct("=IBBBBII")
 _TRACE_PORT: Final = 33434
 _TRACE_BYTES: Final = 32
@@ -240,7 +240,7 @@ def _send_probe(
     sock = socket.socket(address.family, socket.SOCK_DGRAM)
     try:
         sock.setblocking(False)
-        sock.setsockopt(level, _IPV6_RECVERR if six else _IP_RECVERR, 1)
+        sock.setsockopt(level, IPV6_RECVERR if six else IP_RECVERR, 1)
         sock.setsockopt(level, socket.IPV6_UNICAST_HOPS if six else socket.IP_TTL, ttl)
         sock.connect((address.sockaddr[0], _TRACE_PORT + 32 * attempt + ttl, *address.sockaddr[2:]))
         at_s = clock()
@@ -254,25 +254,35 @@ def _send_probe(
 
 def _read_error(sock: Any, sent: tuple[int, float], six: bool, now: float) -> Hop | None:
     ttl, at_s = sent
-    try:
-        _packet, notes, _flags, _source = sock.recvmsg(512, 1024, socket.MSG_ERRQUEUE)
-    except OSError:
+    told = read_icmp(sock, six)
+    if told is None:
         with suppress(OSError):
             sock.recv(512)  # an answer, from a port that was open after all
         return None
+    icmp, code, offender = told
+    return Hop(ttl, offender, round((now - at_s) * 1000, 3), icmp_word(six, icmp, code))
+
+
+def read_icmp(sock: socket.socket, six: bool) -> tuple[int, int, str] | None:
+    """Return an ICMP message from a socket's error queue: type, code and the router that sent it; None without one."""
+    try:
+        _packet, notes, _flags, _source = sock.recvmsg(512, 1024, socket.MSG_ERRQUEUE)
+    except OSError:
+        return None
     for _level, kind, data in notes:
-        if kind not in (_IP_RECVERR, _IPV6_RECVERR) or len(data) < _EXTENDED_ERROR.size + 8:
+        if kind not in (IP_RECVERR, IPV6_RECVERR) or len(data) < _EXTENDED_ERROR.size + 8:
             continue
         _number, origin, icmp, code, *_rest = _EXTENDED_ERROR.unpack_from(data)
         if origin not in (2, 3):
             continue
         place = data[_EXTENDED_ERROR.size :]
         offender = socket.inet_ntop(socket.AF_INET6, place[8:24]) if six else socket.inet_ntoa(place[4:8])
-        return Hop(ttl, offender, round((now - at_s) * 1000, 3), _said(six, icmp, code))
+        return icmp, code, offender
     return None
 
 
-def _said(six: bool, icmp: int, code: int) -> str:
+def icmp_word(six: bool, icmp: int, code: int) -> str:
+    """Return what an ICMP message says: `reached`, `ttl_exceeded`, `filtered`, or that the host cannot be reached."""
     if (icmp, code) == ((1, 4) if six else (3, 3)):
         return "reached"
     if icmp == (3 if six else 11):

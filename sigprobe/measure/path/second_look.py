@@ -11,10 +11,18 @@ import struct
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from threading import Event
 from typing import Final
 
-from sigprobe.measure.path import probes, server_look
-from sigprobe.measure.path.data import CollectorData, PathData, PeekData, QuestionsData, SecondLookData
+from sigprobe.measure.path import probes, server_look, small_ttl
+from sigprobe.measure.path.data import (
+    CollectorData,
+    PathData,
+    PeekData,
+    QuestionsData,
+    SecondLookData,
+    StepsData,
+)
 from sigprobe.measure.path.points import done
 from sigprobe.net import sockets
 from sigprobe.net.limits import Context, Deadline
@@ -26,6 +34,11 @@ SECOND_BYTES: Final = 40_000
 
 PADDING: Final = 3_000
 """Bytes in a header: more than two whole packets on the way up."""
+
+MOST_STEPS: Final = 2
+"""So many failed hosts are asked with small TTLs."""
+_UNOPENED: Final = frozenset({"refused", "reset", "timeout", "host_unreachable", "filtered"})
+_UNHEARD: Final = frozenset({"reset", "timeout", "tls_failed", "tls_refused", "tls_not_spoken"})
 
 _ECHOES: Final = 5
 _QUESTIONS: Final = 30
@@ -48,8 +61,12 @@ def second_look(
     clock: Callable[[], float],
     spend: Callable[[int], None],
     lossy_pings: bool = False,
+    works: Sequence[tuple[str, str, int]] = (),
 ) -> SecondLookData | None:
-    """Look again, or None where nothing had failed, or no time or data is left for it."""
+    """Look again, or None where nothing had failed, or no time or data is left for it.
+
+    `works` are pages that answered: host, address and port.
+    """
     failing = [url for url, row in zip(collectors, data["collectors"], strict=False) if _fails(row)]
     references = [p["address"] for p in data["references"]]
     silent = bool(references) and not any(p["answers"] for p in data["references"])
@@ -74,6 +91,9 @@ def second_look(
     asked = pool.submit(_questions, references, deadline, context, spend, clock) if lossy else None
     fine = next((u for u, row in zip(collectors, data["collectors"], strict=False) if row["failure"] is None), None)
     padded = pool.submit(collector, fine, deadline, PADDING) if narrow and fine is not None else None
+    named = {host for host, *_ in doubts}
+    looks = [row for row in data["web"] if row["host"] in named]
+    stepped = pool.submit(_steps, looks, works, deadline, context, spend) if looks else None
     answered = [done(point) for point in points]
     filled = None if padded is None else done(padded)
     return {
@@ -85,7 +105,58 @@ def second_look(
         "gateway_answers": None if near is None else done(near),
         "questions": None if asked is None else done(asked),
         "padded": None if filled is None else filled["failure"] is None,
+        "steps": (None if stepped is None else done(stepped)) or [],
     }
+
+
+def _steps(
+    looks: Sequence[PeekData],
+    works: Sequence[tuple[str, str, int]],
+    deadline: Deadline,
+    context: Context,
+    spend: Callable[[int], None],
+) -> list[StepsData]:
+    """Return how far away the answers to failed connections came from, beside a connection that works on that port.
+
+    Where many fail, the fault is no single host's, and this would tell nothing more.
+    """
+    unopened = [row for row in looks if row["failure"] in _UNOPENED and row["phase"] == "tcp"]
+    unheard = [row for row in looks if row["failure"] in _UNHEARD and row["phase"] == "tls"]
+    if not (unopened or unheard) or len(unopened) + len(unheard) > MOST_STEPS:
+        return []
+    found: list[StepsData | None] = []
+    with ThreadPoolExecutor(3 * MOST_STEPS + 1) as pool:
+        tasks = []
+        for row in (*unopened, *unheard):
+            at = probes.numeric(row["address"], row["port"])
+            if at is None:
+                continue
+            kinds = [small_ttl.first_packets, small_ttl.distance, *([small_ttl.hellos] if row in unheard else [])]
+            tasks += [pool.submit(_counted, spend, kind, row["host"], at, deadline, context) for kind in kinds]
+        ports = {row["port"] for row in (*unopened, *unheard)}
+        same = next(((host, address, port) for host, address, port in works if port in ports), None)
+        at = None if same is None else probes.numeric(same[1], same[2])
+        if at is not None and same is not None:
+            tasks.append(pool.submit(_counted, spend, _control, same[0], at, deadline, context))
+        found = [task.result() for task in tasks]
+    return [row for row in found if row is not None]
+
+
+def _control(host: str, at: sockets.Address, deadline: Deadline, stop: Event) -> tuple[StepsData | None, int]:
+    return small_ttl.first_packets(host, at, deadline, stop, control=True)
+
+
+def _counted(
+    spend: Callable[[int], None],
+    step: Callable[[str, sockets.Address, Deadline, Event], tuple[StepsData | None, int]],
+    host: str,
+    at: sockets.Address,
+    deadline: Deadline,
+    context: Context,
+) -> StepsData | None:
+    row, used = step(host, at, deadline, context.stop)
+    spend(used)
+    return row
 
 
 def _fails(row: CollectorData) -> bool:

@@ -146,7 +146,14 @@ class Walk:
             clock=self.clock,
             spend=self.spend,
             lossy_pings=any(s.lossy for s in self.options.seen),
+            works=self._working_pages(),
         )
+
+    def _working_pages(self) -> list[tuple[str, str, int]]:
+        """Return pages from beyond the gateway that answered: host, address and port."""
+        fine = {s.name: bare(s.address) for s in self.options.seen if s.code is None and s.address}
+        pages = [(aim, fine.get(aim.name)) for aim in self.options.targets if way(aim.kind) is Way.PAGE and aim.port]
+        return [(aim.host, at, aim.port) for aim, at in pages if at is not None and place_of(at) == "beyond"]
 
     def _another_date(self) -> None:
         """Ask one more server for its date where the collector's differs from this clock: one may be wrong itself."""
@@ -483,11 +490,16 @@ class Walk:
         rows = []
         for text, count in ((near, _NEAR_TRAIN), (far, _TRAIN)):
             at = None if text is None else probes.numeric(text, 0)
-            deadline = self.context.deadline.within(1.1)
+            # a satellite and a slow link answer late; what our own deadline cut off was not lost
+            slowest = max((ms for ms in points[0]["rtts_ms"] if ms is not None), default=0.0) if text == far else 0.0
+            wait_s = max(0.9, 0.3 + 1.5 * slowest / 1000)
+            deadline = self.context.deadline.within(wait_s + 0.2)
             train = None
             if at is not None:
-                train = probes.burst(at, count, 0.0, 0.9, deadline, self.context.stop, size=size, whole=True)
+                train = probes.burst(at, count, 0.0, wait_s, deadline, self.context.stop, size=size, whole=True)
                 self.spend(train.bytes)
+                if deadline.expired() and not train.received:
+                    train = None
             rows.append(train)
         return {
             "bytes": size + 28,

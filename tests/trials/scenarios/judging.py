@@ -23,7 +23,7 @@ from sigprobe.record.result import (
 from sigprobe.verdict import decide
 from tests.trials.scenarios.forks import Forks
 from tests.trials.scenarios.scenario import Scenario
-from tests.trials.scenarios.world import World, new_world, run_test, running, scratch
+from tests.trials.scenarios.world import World, authority, new_world, run_test, running, scratch
 
 NEED = profile.load(profile.DEFAULT)
 
@@ -116,6 +116,7 @@ def judge(scenario: Scenario, seed: int, forks: Forks | None = None, nice: int =
 
 def judge_all(work: Iterable[tuple[Scenario, int]], side_by_side: int = 5, nice: int = 0) -> Iterator[Judged]:
     """Run several worlds side by side, since each mostly waits. `nice` is the priority of the probe."""
+    authority()  # threads that ask for it at once would make one each
     with Forks() as forks, ThreadPoolExecutor(side_by_side) as pool:
         yield from pool.map(lambda item: judge(*item, forks, nice), list(work))
 

@@ -194,7 +194,7 @@ def running(world: World) -> Iterator[World]:
         etc.mkdir(parents=True)
         stack.callback(_remove, etc)
         asked = world.resolver_at or (FORWARDER if world.forwarder else world.resolver)
-        (etc / "resolv.conf").write_text(f"nameserver {asked}\noptions timeout:2 attempts:1\n")
+        (etc / "resolv.conf").write_text(f"nameserver {asked}\noptions timeout:2 attempts:2\n")
         lines = [f"{address} {name}" for name, address in world.hosts.items()]
         (etc / "hosts").write_text("\n".join(["127.0.0.1 localhost", *lines, ""]))
         for label, spec in _peers(world).items():

@@ -1,0 +1,52 @@
+"""What the second look finds well is over, and hides no other fault of the same run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sigprobe.record import profile
+from sigprobe.record.result import Result
+from sigprobe.verdict import decide
+from tests.verdict.test_verdict import GATEWAY, check, ping, plain, point, web
+
+NEED = profile.load(profile.DEFAULT)
+FINE = {"tls": True, "tls_verified": True, "failure": None, "status_code": 200}
+DOWN = {"host": "c.example", "place": "beyond", "failure": "refused"}
+
+
+def walk(looks: dict[str, dict[str, Any]], collectors: list[dict[str, Any]] | None = None) -> Result:
+    """Return a walk with second looks by host, and a collector that failed twice where one is given."""
+    web_rows = [{"host": host, **FINE, **row} for host, row in looks.items()]
+    data = {
+        "routed": True,
+        "gateway": point(GATEWAY, ms=1.0),
+        "references": [point("1.1.1.1"), point("9.9.9.9")],
+        "collectors": collectors or [],
+        "second": {"web": web_rows, "collectors": collectors or []},
+    }
+    return replace(check("path", "path", "default-gateway"), data=data)
+
+
+@pytest.mark.parametrize(
+    ("looks", "owner", "cause"),
+    [
+        ({"a.example": {}, "b.example": {"status_code": 429}}, "service", "service_denied"),
+        ({"a.example": {}, "b.example": {}}, "uncertain", "recovered"),
+        ({"a.example": {"failure": "timeout"}, "b.example": {"status_code": 429}}, "uncertain", "several_targets_failed"),
+    ],
+)  # fmt: skip
+def test_a_lost_name_hides_no_service_that_speaks(looks: dict[str, dict[str, Any]], owner: str, cause: str) -> None:
+    """A name that was lost once and is found again leaves the service's own word as it is."""
+    denied = web("b", "b.example", "http_status", status_code=429, tls_version="TLSv1.3")
+    results = [ping(), web("c", "c.example"), web("a", "a.example", "name_not_found"), denied, walk(looks)]
+    assert plain(decide(results, NEED)) == (owner, cause)
+
+
+@pytest.mark.parametrize(("look", "cause"), [({}, "collector_unreached"), ({"failure": "timeout"}, "one_host_failed")])
+def test_a_lost_name_hides_no_collector(look: dict[str, Any], cause: str) -> None:
+    """The collector that fails twice is told beside a page that is well again, not beside one that fails, too."""
+    results = [ping(), web("b", "b.example"), web("a", "a.example", "timeout"), walk({"a.example": look}, [DOWN])]
+    assert plain(decide(results, NEED)) == ("uncertain", cause)
