@@ -35,9 +35,13 @@ def walk(looks: dict[str, dict[str, Any]], collectors: list[dict[str, Any]] | No
     [
         ({"a.example": {}, "b.example": {"status_code": 429}}, "service", "service_denied"),
         ({"a.example": {}, "b.example": {}}, "uncertain", "recovered"),
-        ({"a.example": {"failure": "timeout"}, "b.example": {"status_code": 429}}, "uncertain", "several_targets_failed"),
+        (
+            {"a.example": {"failure": "timeout"}, "b.example": {"status_code": 429}},
+            "uncertain",
+            "several_targets_failed",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_lost_name_hides_no_service_that_speaks(looks: dict[str, dict[str, Any]], owner: str, cause: str) -> None:
     """A name that was lost once and is found again leaves the service's own word as it is."""
     denied = web("b", "b.example", "http_status", status_code=429, tls_version="TLSv1.3")
