@@ -93,6 +93,7 @@ class Carried(CommandResult):
     done: Imported
     receipts: Path | None
     compact = True
+    prose = True
 
     def _counts(self) -> dict[str, int]:
         return {name: self.done.statuses[name] for name in ("accepted", "duplicate", "rejected", "conflict")}

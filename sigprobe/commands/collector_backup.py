@@ -28,6 +28,7 @@ class BackedUp(CommandResult):
     copy: Copy
     running_server: bool
     compact = True
+    prose = True
 
     def text(self, screen: Screen) -> str:
         """Return where the copy is, its size, and how many results it has."""
@@ -54,6 +55,7 @@ class Restored(CommandResult):
     copy: Copy
     server: bool
     compact = True
+    prose = True
 
     def text(self, screen: Screen) -> str:
         """Return where the database is and what it has."""

@@ -27,6 +27,7 @@ class Merged(CommandResult):
 
     counts: Counts
     compact = True
+    prose = True
 
     def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
         """Yield warnings for results and tokens that were not taken over."""

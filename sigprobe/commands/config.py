@@ -35,6 +35,7 @@ class Checked(CommandResult):
     path: str
     targets: int
     checks: Sequence[str]
+    prose = True
 
     def text(self, screen: Screen) -> str:
         """Return the file, and the checks that a test runs."""

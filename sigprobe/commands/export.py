@@ -29,6 +29,7 @@ class Written(CommandResult):
     receipts_file: Path | None
     receipts: Exported | None
     compact = True
+    prose = True
 
     def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
         """Yield a warning for results that were left out."""

@@ -30,6 +30,7 @@ class ImportedResults(CommandResult):
     pending: int
     has_collector: bool = True
     compact = True
+    prose = True
 
     def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
         """Yield a warning for each kind of result that was not imported, with examples."""
@@ -96,6 +97,7 @@ class ImportedReceipts(CommandResult):
     done: Receipted
     pending: int
     compact = True
+    prose = True
 
     def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
         """Yield a message for receipts without effect."""

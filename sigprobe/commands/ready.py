@@ -27,6 +27,7 @@ class Estimated(CommandResult):
     unreachable: tuple[str, ...] = ()
     """Services that did not answer in the newest test of them. Where all failed, no probability is given."""
     compact = True
+    prose = True
 
     @property
     def exit_code(self) -> int:

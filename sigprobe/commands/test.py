@@ -247,6 +247,7 @@ def _first_line(
             [target_name(t.kind, t.name) for t in targets],
             max(together, default=0.0) + sum(alone),
             on_the_wire(count) if limit is None else min(on_the_wire(count), limit),
+            width=terminal.current().err_width,
             ascii=terminal.current().err_ascii,
         )
     )

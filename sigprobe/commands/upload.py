@@ -37,6 +37,7 @@ class Uploaded(CommandResult):
     zone: str
     ended_by: int | None = None
     compact = True
+    prose = True
 
     @property
     def exit_code(self) -> int:

@@ -177,6 +177,7 @@ def summary_text(
     files: Sequence[str],
     next_command: str,
     *,
+    width: int = 80,
     ascii: bool = False,
     plain: bool = False,
 ) -> str:
@@ -189,7 +190,8 @@ def summary_text(
         *files,
         _("Next: {command}").format(command=next_command),
     ]
-    lines = [line for text in texts if text for line in ([text] if plain else words.wrap(words.clean(text), 80, "  "))]
+    width = max(40, min(width, 80))
+    lines = [text if plain else words.fold(words.clean(text), width) for text in texts if text]
     return "".join(f"{words.to_ascii(line) if ascii else line}\n" for line in lines)
 
 

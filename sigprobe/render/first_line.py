@@ -16,9 +16,10 @@ def first_line(
     seconds: float,
     bytes: int,
     *,
+    width: int = 80,
     ascii: bool = False,
 ) -> str:
-    """Return the line that is printed before anything else is loaded. No line end; at most 80 columns a line.
+    """Return the line that is printed before anything else is loaded. No line end; no line exceeds `width`.
 
     `tps` is the TPS number or the site as displayed (see `identity`).
     """
@@ -27,5 +28,5 @@ def first_line(
     text = _("Testing {steps}: about {time}, at most {size}. Ctrl-C stops; finished checks are kept.").format(
         steps=what or "–", time=duration(seconds), size=size(bytes)
     )
-    lines = [*(words.wrap(who, 80, "  ") if who else ()), *words.wrap(text, 80, "  ")]
+    lines = [*(words.wrap(who, width, "  ") if who else ()), *words.wrap(text, width, "  ")]
     return "\n".join(words.to_ascii(line) if ascii else line for line in lines)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 REFRESH_PER_S: Final = 5
 _CURVE: Final = 10
+_NARROW: Final = 70
 
 
 @dataclass(slots=True)
@@ -108,7 +109,7 @@ class Live:
             self._steps.pop(result.target.name, None)
         if self._quiet:
             return
-        self._freeze([self._show(line) for line in final_lines(result, self._profile)])
+        self._freeze([self._show(line) for line in final_lines(result, self._profile, self._look.width)])
 
     def cleared(self, name: str) -> None:
         """Remove the live line of a finished check; another line replaces it."""
@@ -134,7 +135,7 @@ class Live:
     def lines(self) -> list[str]:
         """Return the live lines: one per running step, then the countdown."""
         with self._lock:
-            drawn = [self._show(_line(name, step)) for name, step in self._steps.items()]
+            drawn = [self._show(_line(name, step, self._look.width)) for name, step in self._steps.items()]
         if self._end_s is not None:
             left = max(0.0, self._end_s - self._clock())
             drawn.append(self._show(_("at most {time} left").format(time=duration(left))))
@@ -177,7 +178,7 @@ def _phase(kind: str, phase: str) -> str:
     return _(known[phase]) if phase in known else words.clean(phase)
 
 
-def _line(name: str, step: _Step) -> str:
+def _line(name: str, step: _Step, width: int) -> str:
     value = ""
     if step.value is not None:
         if step.unit == "bps":
@@ -189,15 +190,23 @@ def _line(name: str, step: _Step) -> str:
     done = "" if step.fraction is None else words.percent(round(min(1.0, max(0.0, step.fraction)), 2))
     title = f"{words.target_name(step.kind, name)} {_phase(step.kind, step.phase)}".strip()
     shown = words.pad(value, max(13, words.columns(value)), right=True)
+    if width < _NARROW:
+        shown = words.pad(value, max(10, words.columns(value)), right=True)
+        return f"{words.pad(title, max(8, width - words.columns(shown) - 9))} {shown} {done}"
     return f"{words.pad(title, 32)} {shown}  {words.pad(words.spark(step.curve), 9)} {done}"
 
 
-def final_lines(result: Result, profile: Profile | None) -> list[str]:
-    """Return the final lines of a result: one per row of the table, without curves."""
+def final_lines(result: Result, profile: Profile | None, width: int = 80) -> list[str]:
+    """Return the final lines of a result: a row of the table each, without curves; if narrow, without notes too."""
     lines = []
     for row in result_rows(result, profile):
         notes = "  ".join(row.notes)
         grade = f"{words.SYMBOLS.get(row.mark, ' ')} {row.word}"
         value = words.pad(row.value, max(13, words.columns(row.value)), right=True)
+        if width < _NARROW:
+            room = max(8, width - words.columns(grade) - 14)
+            value = words.pad(row.value, max(8, words.columns(row.value)), right=True)
+            lines.append(f"{words.pad(row.label, room)} {value}  {grade}".rstrip())
+            continue
         lines.append(f"{words.pad(row.label, 32)} {value}  {words.pad(grade, 14)} {notes}".rstrip())
     return lines

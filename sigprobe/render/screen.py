@@ -295,6 +295,11 @@ def _table(table: Sequence[TableRow], width: int) -> Iterator[Line]:
         grade = words.pad(f"{symbol} {row.word}", word_width + 2)
         curve = words.pad(words.spark(row.curve), curve_width) if row.curve else ""
         notes = "  ".join(part for part in (curve, *row.notes) if part)
+        room = width - label_width - value_width - word_width - 9
+        if width < 80 and words.columns(notes) > room:
+            # half a note says nothing: the curve goes first, then the rest; a code is in the sentence below
+            whole = "  ".join(row.notes)
+            notes = whole if words.columns(whole) <= room else ""
         value = words.pad(row.value, value_width, right=True)
         yield [
             (f"  {words.pad(row.label, label_width)} {value}  ", ""),

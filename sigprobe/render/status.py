@@ -20,6 +20,7 @@ _MARKS: Final[Mapping[State, str]] = {"ok": "✓", "warn": "!", "fail": "✗"}
 LAST: Final = 20
 _LEAST_WIDTH: Final = 40
 _LEAST_VALUE: Final = 30
+_NARROW: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +315,9 @@ def results_text(
         return _("No result has this state. To see all, run: {command}").format(command="sigprobe results") + "\n"
     if not rows:
         return _("Nothing is stored yet. To run a test: {command}").format(command="sigprobe test") + "\n"
+    width = max(_LEAST_WIDTH, min(width, 80))
+    if width < _NARROW and not plain:
+        return _stacked(rows, shown, width, ascii=ascii)
     head = (_("Time"), _("Check"), _("Target"), _("Outcome"), _("State"))
     if plain:
         return "".join(f"{', '.join(cell for cell in row if cell)}\n" for row in rows)
@@ -322,7 +326,16 @@ def results_text(
     lines = ["  ".join(words.pad(c, w) for c, w in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)]
     if not all(entry.own for entry in shown):
         lines.append(f"* {_('from another device')}")
-    width = max(_LEAST_WIDTH, min(width, 80))
+    return "".join(f"{words.fit(words.to_ascii(line) if ascii else line, width)}\n" for line in lines)
+
+
+def _stacked(rows: Sequence[tuple[str, ...]], shown: Sequence[ListedResult], width: int, *, ascii: bool) -> str:
+    """Return each record on two lines, for a screen too narrow for columns."""
+    lines = []
+    for when, check, target, outcome, state in rows:
+        lines += [f"{when}  {outcome}", f"  {check} {target} · {state}"]
+    if not all(entry.own for entry in shown):
+        lines.append(f"* {_('from another device')}")
     return "".join(f"{words.fit(words.to_ascii(line) if ascii else line, width)}\n" for line in lines)
 
 

@@ -115,3 +115,12 @@ def test_messages_are_wrapped_at_words() -> None:
     assert all(columns(line) <= 40 for line in lines if path not in line)
     assert any(line.strip() == path for line in lines) and lines[-1] == "short"
     assert all(line.startswith("  ") for line in lines[:-1])
+
+
+def test_the_next_command_can_work(settings: Settings, sigprobe: Run) -> None:
+    """Without a collector in the settings a test does not advise an upload, also after --no-upload."""
+    done = sigprobe("test", "--no-upload", "--lang", "en", "--config", str(settings()))
+    assert done.stdout.endswith("Next: sigprobe explain SP-SYN-07\n")
+    collector = {"collectors": [{"url": "http://127.0.0.1:9/"}]}
+    done = sigprobe("test", "--no-upload", "--lang", "en", "--config", str(settings(upload=collector)))
+    assert done.stdout.endswith("Next: sigprobe upload\n"), "the control"

@@ -454,3 +454,33 @@ def test_our_own_symbols_need_no_tables() -> None:
     known = [chr(code) for code in range(0x20, 0x3000) if words._NARROW.fullmatch(chr(code))]
     assert len(known) > 300
     assert [char for char in known if cell_len(char) != 1] == []
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+@pytest.mark.parametrize("language", ["id", "en"])
+def test_a_narrow_terminal_shows_whole_values(width: int, language: str, speak: Speak) -> None:
+    """On 40 columns nothing is cut in the middle: a value keeps its unit, a note is whole or left out."""
+    from sigprobe.render import live
+
+    speak(language)
+    run = [ping(), dns(), web(), speed(), result("dns", "kpu", "kpu.go.id", "name_not_found")]
+    text = summary(view(run), width=width)
+    assert all(words.columns(line) <= width for line in text.splitlines())
+    cut = [line for line in text.splitlines() if line.startswith("  ") and line.endswith("…")]
+    assert cut == []
+    step = live._Step("throughput", "download", 12_400_000.0, "bps", 0.5, [1.0, 2.0])
+    assert "Mbps" in live._line("center", step, width) and "50 %" in live._line("center", step, width)
+    lines = [live._line("a-name-that-is-long", step, width)]
+    lines += [line for one in run for line in live.final_lines(one, None, width)]
+    assert all(words.columns(f"  {line}".rstrip()) < width for line in lines), lines
+    begin = first_line("TPS 3273011001005", "Kota Bandung", "Telkomsel", ["a", "b", "c"], 23, 9_000_000, width=width)
+    assert all(words.columns(line) <= width for line in begin.splitlines())
+
+
+def test_results_on_a_narrow_terminal(speak: Speak) -> None:
+    """Two lines a record, with its time, outcome, check, target and state."""
+    from sigprobe.render.status import ListedResult, results_text
+
+    speak("en")
+    text = results_text([ListedResult(ping().to_dict(), "pending")], width=40)
+    assert text == "27 Nov 2026 14:05 WIB  ✓ ok\n  ping gateway · waiting\n"

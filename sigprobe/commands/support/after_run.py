@@ -58,10 +58,10 @@ def upload_line(loaded: Loaded, sent: Report | None, pending: int, way: Way | No
     """Return how the upload ended, for the screen; `way` is what sends the rest automatically."""
     from sigprobe.render.view import UploadLine
 
-    if no_upload:
-        return UploadLine("off", pending)
     if not loaded.config.upload.collectors:
         return UploadLine("none", pending)
+    if no_upload:
+        return UploadLine("off", pending)
     if sent is None:
         return UploadLine("tokenless", pending)  # why was said before the test
     if sent.stopped is None:

@@ -63,6 +63,8 @@ class CommandResult:
 
     compact: ClassVar[bool] = False
     """True for a JSON document on one line."""
+    prose: ClassVar[bool] = False
+    """True for text that is wrapped at words; tables and texts to be copied are not."""
     always: ClassVar[bool] = False
     """True where `-q` prints the text too, because the text is all that was asked for."""
 

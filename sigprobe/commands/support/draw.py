@@ -35,6 +35,10 @@ def result(returned: CommandResult) -> int:
         message(note)
     if output.form is Form.TEXT:
         text = returned.text(screen)
+        if returned.prose and not screen.plain:
+            from sigprobe.render.words import fold
+
+            text = fold(text, screen.width)
         if text:
             (out.result if returned.always else out.show)(text)
         for note in returned.hints(screen):

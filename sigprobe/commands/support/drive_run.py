@@ -397,17 +397,18 @@ class Driven(CommandResult):
             list(saved_texts(view)),
             files,
             next_command(view),
+            width=screen.width,
             ascii=screen.ascii,
             plain=screen.plain,
         )
 
 
 def _say(text: str) -> None:
-    """A message on stderr, within 80 columns."""
+    """Print a message on stderr, within its width."""
     from sigprobe.render import words
 
     out = terminal.current()
-    for line in words.wrap(text, 80, "  "):
+    for line in words.wrap(text, out.err_width, "  "):
         out.say(words.to_ascii(line) if out.err_ascii else line)
 
 
