@@ -7,13 +7,14 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import requests
 
 from sigprobe.measure.kind import Measured
-from sigprobe.measure.throughput import kind
+from sigprobe.measure.throughput import http_engine, kind
 from sigprobe.measure.throughput.options import Options
 from sigprobe.net.limits import Context, Deadline
 from tests.support.link_emulator import Link, Way, link
@@ -65,6 +66,12 @@ class TestOverALink:
         self, lines: str, counted_by: str, collector: Callable[[Link], str], tmp_path: Path
     ) -> None:
         """The rate is the link's, or there is none; `server` stands only where the server saw it arrive."""
+        data = self.measure(lines, collector, tmp_path)
+        assert data["upload_counted_by"] == counted_by, data
+        assert data["upload_bps"] == pytest.approx(8e6 * 0.95, rel=0.12), data
+
+    def measure(self, lines: str, collector: Callable[[Link], str], tmp_path: Path) -> dict[str, Any]:
+        """Measure an upload over the link, through nginx with these lines."""
 
         def run() -> Measured:
             chosen = Options(name="x", url=front, direction="upload", max_mb=12, max_s=6)
@@ -74,6 +81,19 @@ class TestOverALink:
         with link(up=way, down=way) as wire:
             url = collector(wire)
             with nginx(url, tmp_path / "nginx", lines, host=wire.far_address, within=wire.far) as front:
-                data = wire.near.call(run).data
-        assert data["upload_counted_by"] == counted_by, data
-        assert data["upload_bps"] == pytest.approx(8e6 * 0.95, rel=0.12), data
+                found: dict[str, Any] = wire.near.call(run).data
+        return found
+
+    def test_without_the_look_at_its_times_a_proxy_passes_unmarked(
+        self,
+        lines: str,
+        counted_by: str,
+        collector: Callable[[Link], str],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """The control: believed as it is, the server's count says nothing of the proxy before it."""
+        # the measurement runs in a fork of this process
+        monkeypatch.setattr(http_engine, "_is_held_back", lambda *_: False)
+        marked = self.measure(lines, collector, tmp_path)["upload_counted_by"]
+        assert (marked == counted_by) is (counted_by == "server"), marked
