@@ -19,7 +19,17 @@ from sigprobe.record.kinds import Way, is_number, measures_rate, way
 from sigprobe.record.profile import Profile
 from sigprobe.record.result import Outcome, Result
 from sigprobe.verdict import candidates, dns_rules, service_rules, speed_rules
-from sigprobe.verdict.evidence import PAGE_TIMES, Distance, Facts, WalkEntry, code, distance, only_icmp_silent, was_busy
+from sigprobe.verdict.evidence import (
+    PAGE_TIMES,
+    Distance,
+    Facts,
+    WalkEntry,
+    code,
+    distance,
+    ip,
+    only_icmp_silent,
+    was_busy,
+)
 from sigprobe.verdict.failure_codes import DATED, PARTIAL
 from sigprobe.verdict.verdict import COLLECTOR, LOCAL, NONE, OPERATOR, UNCERTAIN, Candidate, Verdict, say
 
@@ -307,7 +317,10 @@ def _ipv6(facts: Facts) -> Verdict | None:
         return None
     if not six.get("routed") or not six.get("asked") or six.get("answered") or not four.get("answered"):
         return None
-    others = [r for r in facts.failed if ":" not in (r.target.address_used or "") and not only_icmp_silent(r)]
+    if facts.device_freezes:
+        return None
+    used = [(r, ip(r.target.address_used)) for r in facts.failed if not only_icmp_silent(r)]
+    others = [r for r, address in used if address is None or address.version == 4]
     if [r for r in others if code(r) != "network_unreachable"]:
         return None
     return say(

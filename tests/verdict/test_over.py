@@ -54,3 +54,17 @@ def test_a_lost_name_hides_no_collector(look: dict[str, Any], cause: str) -> Non
     """The collector that fails twice is told beside a page that is well again, not beside one that fails, too."""
     results = [ping(), web("b", "b.example"), web("a", "a.example", "timeout"), walk({"a.example": look}, [DOWN])]
     assert plain(decide(results, NEED)) == ("uncertain", cause)
+
+
+@pytest.mark.parametrize(
+    ("used", "cause"),
+    [("[2001:db8::7]:443", "ipv6_broken"), ("203.0.113.7:443", "one_host_failed"), (None, "one_host_failed")],
+)
+def test_a_page_that_fails_over_ipv4_is_not_explained_by_ipv6(used: str | None, cause: str) -> None:
+    """The port behind an IPv4 address makes no IPv6 address of it."""
+    six = {"routed": True, "asked": 2, "answered": 0}
+    families = {"ipv6": six, "ipv4": {"routed": True, "asked": 2, "answered": 2}}
+    told = walk({"a.example": {"failure": "timeout"}})
+    told = replace(told, data={**told.data, "families": families})
+    failed = check("http", "a", "https://a.example/", "timeout", used=used)
+    assert decide([ping(), web("b", "b.example"), failed, told], NEED).cause == cause

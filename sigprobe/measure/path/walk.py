@@ -516,7 +516,8 @@ class Walk:
         families: tuple[routes.Family, routes.Family] = ("ipv4", "ipv6")
         for family in families:
             points = [*self.data["references"], *self.data["targets"]]
-            mine = [p for p in points if (":" in p["address"]) == (family == "ipv6")]
+            # what a check saw earlier, or what was never sent for lack of time, says nothing of this moment
+            mine = [p for p in points if (":" in p["address"]) == (family == "ipv6") and p["sent"]]
             row: FamilyData = {
                 "routed": routes.default_route(family) is not None,
                 "address": self.data[family],
