@@ -219,9 +219,11 @@ class Detector:
 
     def _standing(self, track: str, series: Series, view: View, threshold: float) -> dict[Cell, Rise]:
         series.refresh()
-        for cell in series.touched:
-            present, _, _ = climb(view.bins(cell))
+        for cell, rising in series.touched.items():
             key = (track, cell)
+            if not rising and key not in self._rises:
+                continue
+            present, _, _ = climb(view.bins(cell))
             if present.height >= self.rules.least:
                 self._rises[key] = present
             else:
@@ -313,12 +315,14 @@ class Detector:
     def _backlog(self, last: int, now: float) -> None:
         """Judge the past again where late votes have come; what is found there is marked as found late."""
         self._late.refresh()
-        touched, self._late.touched = self._late.touched, set()
+        touched, self._late.touched = self._late.touched, {}
         if not touched:
             return
         view = View([self._tests, self._late], last - _KEEP_BINS, last)
         standing: dict[Cell, tuple[Rise, int]] = {}
-        for cell in touched:
+        for cell, rising in touched.items():
+            if not rising:
+                continue
             _, highest, at = climb(view.bins(cell))
             needed = self.rules.threshold + (self.rules.district_more if len(cell.area) == 6 else 0.0)
             if at is not None and highest.height >= needed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -38,12 +38,16 @@ class Say:
 
 @dataclass
 class Series:
-    """Evidence by cell and bin. `touched` holds the cells whose evidence has changed since it was last taken."""
+    """Evidence by cell and bin. `touched` holds the cells whose evidence has changed since it was last taken.
+
+    Its values tell whether the evidence of some bin speaks for a failure: without one, no sum can have risen.
+    """
 
     says: dict[tuple[str, str], dict[int, dict[str, Say]]] = field(default_factory=dict)
     cells: dict[Cell, dict[int, Ratios]] = field(default_factory=dict)
-    touched: set[Cell] = field(default_factory=set)
+    touched: dict[Cell, bool] = field(default_factory=dict)
     children: dict[str, set[str]] = field(default_factory=dict)
+    _speaking: dict[str, set[str]] = field(default_factory=dict)
     _dirty: set[tuple[str, str, int]] = field(default_factory=set)
     _operators: dict[tuple[str, int], dict[str, Ratios]] = field(default_factory=dict)
 
@@ -51,6 +55,7 @@ class Series:
         """Count a vote of a witness in a bin. Returns True for the first of that witness in that bin."""
         regency = said.tps[:4]
         bins = self.says.setdefault((operator, regency), {})
+        self._speaking.setdefault(regency, set()).add(operator)
         known = bins.setdefault(number, {})
         before = known.get(witness)
         mine = before or said
@@ -85,7 +90,7 @@ class Series:
         bins = self.cells.setdefault(cell, {})
         before = bins.get(number)
         bins[number] = ratios
-        self.touched.add(cell)
+        self._touch(cell, ratios)
         self._together(cell, number, ratios)
         above, unit = {4: (cell.area[:2], "regency"), 2: ("", "province")}.get(len(cell.area), (None, ""))
         if above is None:
@@ -96,6 +101,10 @@ class Series:
         add(total, bounded(ratios, unit), bounded(before, unit) if before else None)
         self._put(upper, number, total)
 
+    def _touch(self, cell: Cell, ratios: Ratios) -> None:
+        rising = ratios[0] > 0 or ratios[1] > 0 or ratios[2] > 0
+        self.touched[cell] = rising or self.touched.get(cell, False)
+
     def _together(self, cell: Cell, number: int, ratios: Ratios) -> None:
         parts = self._operators.setdefault((cell.area, number), {})
         parts[cell.operator] = ratios
@@ -104,7 +113,7 @@ class Series:
             add(whole, bounded(part, ""))
         place = Cell(EVERY_OPERATOR, cell.area)
         self.cells.setdefault(place, {})[number] = whole
-        self.touched.add(place)
+        self._touch(place, whole)
 
     def bins(self, cell: Cell, first: int, last: int) -> Iterator[tuple[int, Ratios]]:
         """Iterate over a cell's bins from `first` to `last` in order of time."""
@@ -123,15 +132,22 @@ class Series:
 
     def witnesses(self, cell: Cell, first: int, last: int) -> Iterator[tuple[str, str, int, Say]]:
         """Iterate over (operator, witness, bin, what it said) in a cell's bins."""
-        for (operator, regency), bins in self.says.items():
-            if cell.operator not in (EVERY_OPERATOR, operator):
-                continue
-            if not (regency.startswith(cell.area) or cell.area.startswith(regency)):
-                continue
+        for operator, regency in self._leaves(cell):
+            bins = self.says[(operator, regency)]
             for number in range(first, last + 1):
                 for witness, said in (bins.get(number) or {}).items():
                     if said.tps.startswith(cell.area):
                         yield operator, witness, number, said
+
+    def _leaves(self, cell: Cell) -> Iterator[tuple[str, str]]:
+        if len(cell.area) >= 4:
+            regencies: Iterable[str] = (cell.area[:4],)
+        else:
+            regencies = (regency for regency in self._speaking if regency.startswith(cell.area))
+        for regency in regencies:
+            for operator in self._speaking.get(regency, ()):
+                if cell.operator in (EVERY_OPERATOR, operator):
+                    yield operator, regency
 
     def operators(self, area: str, first: int, last: int) -> dict[str, float]:
         """Return the plain evidence of each operator in an area over the bins; without votes it is missing."""
