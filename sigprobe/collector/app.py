@@ -25,7 +25,7 @@ from sigprobe.collector.results import pages as results_pages
 from sigprobe.collector.speedtest import api as speedtest_api
 from sigprobe.collector.web import problems
 from sigprobe.collector.web.settings import Settings
-from sigprobe.collector.web.state import make_state
+from sigprobe.collector.web.state import Worker, make_state
 from sigprobe.collector.web.templates_env import error_page
 
 STATIC_DIR: Final = Path(__file__).parent / "web" / "static"
@@ -45,7 +45,7 @@ _SECURITY_HEADERS: Final = (
 )
 
 
-def create_app(settings: Settings, engine: Engine) -> FastAPI:
+def create_app(settings: Settings, engine: Engine, worker: Worker | None = None) -> FastAPI:
     """Return the app for these settings over an open store. It starts nothing and opens nothing by itself."""
     app = FastAPI(
         title="sigprobe collector",
@@ -55,7 +55,7 @@ def create_app(settings: Settings, engine: Engine) -> FastAPI:
         # every route needs a reader unless its path is named in `reader.OPEN`
         dependencies=[Depends(reader.require_reader)],
     )
-    state = make_state(settings, engine)
+    state = make_state(settings, engine, worker)
     app.state.collector = state
     problems.install(app)
     app.state.error_page = error_page

@@ -243,6 +243,12 @@ def serve(
             "--trust-clock", help=N_("This machine's clock is right, although results with a later receipt are stored.")
         ),
     ] = False,
+    work: Annotated[
+        bool,
+        typer.Option(
+            "--work/--no-work", help=N_("Also do the background work here; without it run: sigprobe collector work.")
+        ),
+    ] = True,
 ) -> CommandResult:
     """Run the server until Ctrl-C or SIGTERM."""
     if (tls_cert is None) != (tls_key is None):
@@ -255,6 +261,7 @@ def serve(
     from sigprobe.collector.serve import ServeError, bind, run, tls_context
     from sigprobe.collector.web.log import start as start_log
     from sigprobe.collector.web.settings import Settings
+    from sigprobe.collector.worker.loop import Worker
     from sigprobe.record.addresses import is_loopback
 
     near = is_loopback(host)
@@ -308,10 +315,50 @@ def serve(
                 _("Open the page (once, within 10 minutes): {url}").format(url=f"{url}login?once={once}")
             )
 
+    worker = Worker(engine) if work and only is not Only.THROUGHPUT else None
     try:
+        if worker is not None:
+            worker.start()
         with bound:
-            run(create_app(settings, engine), bound, tls=tls, ready=ready, behind_proxy=behind_proxy)
+            run(create_app(settings, engine, worker), bound, tls=tls, ready=ready, behind_proxy=behind_proxy)
     finally:
+        if worker is not None:
+            worker.stop()
+        stop_log()
+        engine.dispose()
+    return CommandResult()
+
+
+@app.command("work", cls=Command)
+def run_worker(
+    *,
+    database: DatabaseOption = None,
+    log_format: Annotated[LogFormat, typer.Option(help=N_("Form of the log on stderr."))] = LogFormat.TEXT,
+    log_level: Annotated[LogLevel, typer.Option(help=N_("Least important events to log."))] = LogLevel.INFO,
+) -> CommandResult:
+    """Do the background work of a database: order for readers, sums, corrections, partitions.
+
+    Several may run; one leads, another takes over within ten seconds.
+    """
+    import signal
+
+    engine = _open(database)
+    from sigprobe.collector.web.log import start as start_log
+    from sigprobe.collector.worker.loop import Worker
+
+    worker = Worker(engine)
+    before = {n: signal.signal(n, lambda *_: worker.end()) for n in (signal.SIGINT, signal.SIGTERM)}
+    stop_log = start_log(log_format.value, log_level.value)
+    if log_format is LogFormat.JSON:
+        logging.getLogger("sigprobe.collector").warning("working")
+    else:
+        terminal.current().say(_("The worker is running."))
+    try:
+        worker.run()
+    finally:
+        worker.stop()
+        for number, handler in before.items():
+            signal.signal(number, handler)
         stop_log()
         engine.dispose()
     return CommandResult()

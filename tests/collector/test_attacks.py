@@ -162,7 +162,7 @@ SMALL = f"""
 import dataclasses
 import sigprobe.collector.app as app
 made = app.create_app
-app.create_app = lambda settings, engine: made(dataclasses.replace(settings, max_in_flight={PLACES}), engine)
+app.create_app = lambda settings, *rest: made(dataclasses.replace(settings, max_in_flight={PLACES}), *rest)
 """
 """A server with as many places as the attack has connections."""
 

@@ -20,9 +20,8 @@ import requests
 import trustme
 
 from sigprobe.collector import store
-from sigprobe.collector.results import queries as result_queries
 from sigprobe.protocol import batches
-from tests.support.collector_client import batch_of, make_result
+from tests.support.collector_client import batch_of, make_result, page_lines
 from tests.support.collector_process import COMMAND, Server, Spawn, new_token, run, serve
 from tests.support.postgres import Postgres
 
@@ -252,7 +251,7 @@ def stored_ids(url: str) -> set[str]:
 
     engine = store.open_store(url)
     try:
-        return {json.loads(line)["id"] for _, line in result_queries.page_lines(engine, limit=1_000_000)}
+        return {json.loads(line)["id"] for _, line in page_lines(engine, limit=1_000_000)}
     finally:
         engine.dispose()
 

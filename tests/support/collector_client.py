@@ -8,6 +8,9 @@ from typing import Any
 from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
+from sigprobe.collector.results import reading
+from sigprobe.collector.worker import publishing, summing
+from sigprobe.collector.worker.loop import Worker
 from sigprobe.protocol import batches
 from sigprobe.record.result import (
     Failure,
@@ -65,12 +68,13 @@ def batch_of(*lines: bytes | Result) -> batches.Batch:
 
 @dataclass
 class Collector:
-    """An app in this process, its store, and a token of each role."""
+    """An app in this process, its store, a token of each role, and the worker, which works when it is told to."""
 
     client: TestClient
     engine: Engine
     probe: str
     admin: str
+    worker: Worker
 
     def post(self, batch: batches.Batch, *, token: str | None = None, **headers: str) -> Any:
         """Send a batch as a probe does; `headers` replace its own, `_` standing for `-`."""
@@ -82,8 +86,30 @@ class Collector:
         """Send lines in one batch and read the receipt's statuses by id."""
         answer = self.post(batch_of(*lines))
         assert answer.status_code == 200, answer.text
+        assert self.worker.settle()
         return {entry["id"]: entry["status"] for entry in answer.json()["results"]}
 
     def get(self, path: str, **params: Any) -> Any:
         """Read with the admin's token."""
         return self.client.get(path, params=params, headers={"Authorization": f"Bearer {self.admin}"})
+
+
+def settle(engine: Engine) -> None:
+    """Do all that the worker has to do, without its lead: no other worker may run."""
+    with engine.connect().execution_options(write=True) as connection:
+        while publishing.publish(connection):
+            pass
+        for step in (summing.add_batches, summing.walk, summing.add_single_rows):
+            while step(connection):
+                pass
+
+
+def page_lines(
+    engine: Engine, *, after: int = 0, limit: int = 100, tps_id: str | None = None
+) -> list[tuple[int, bytes]]:
+    """Return the stored lines with their numbers, in the order of readers, once the worker has given them theirs."""
+    if engine.dialect.name != "sqlite":
+        settle(engine)
+    with reading.snapshot(engine) as connection:
+        found = reading.read_lines(connection, after=after, limit=limit, tps_id=tps_id)
+    return [(line.number, line.line) for line in found]

@@ -14,6 +14,7 @@ from sigprobe.collector import store
 from sigprobe.collector.access import queries as access_queries
 from sigprobe.collector.app import create_app
 from sigprobe.collector.web.settings import Settings
+from sigprobe.collector.worker.loop import Worker
 from tests.support.collector_client import Collector
 from tests.support.postgres import Postgres
 
@@ -21,11 +22,12 @@ from tests.support.postgres import Postgres
 @pytest.fixture
 def make_collector(tmp_path: Path) -> Iterator[Callable[..., Collector]]:
     """Provide a function that makes a collector with given `Settings` fields, and optionally over an open store."""
-    opened: list[tuple[TestClient, Engine]] = []
+    opened: list[tuple[TestClient, Engine, Worker]] = []
 
     def make(engine: Engine | None = None, *, client_host: str = "127.0.0.1", **settings: Any) -> Collector:
         engine = engine or store.open_store(f"sqlite:///{tmp_path}/collector-{len(opened)}.db")
-        app = create_app(Settings(**settings), engine)
+        worker = Worker(engine)
+        app = create_app(Settings(**settings), engine, worker)
         client = TestClient(
             app,
             base_url="http://127.0.0.1",
@@ -33,16 +35,21 @@ def make_collector(tmp_path: Path) -> Iterator[Callable[..., Collector]]:
             raise_server_exceptions=False,
             follow_redirects=False,
         )
-        opened.append((client, engine))
+        opened.append((client, engine, worker))
         return Collector(
             client,
             engine,
             access_queries.create_token(engine, f"laptop-{len(opened)}", access_queries.PROBE),
             access_queries.create_token(engine, f"boss-{len(opened)}", access_queries.ADMIN),
+            worker,
         )
 
     yield make
-    for client, engine in opened:
+    for client, engine, worker in opened:
+        worker.stop()
+        ingest = getattr(client.app.state, "ingest", None)  # type: ignore[attr-defined]
+        if ingest is not None:
+            ingest.group.close()
         client.close()
         engine.dispose()
 

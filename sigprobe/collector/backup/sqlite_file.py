@@ -98,6 +98,9 @@ def _copy(source: Path, draft: Path, progress: Progress) -> None:
 def _single_file(path: Path) -> None:
     with closing(_connect(path, "rw")) as connection:
         connection.execute("PRAGMA journal_mode=DELETE").fetchone()
+        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'epochs'").fetchone() is not None:
+            # however this copy becomes a collector's database, its readers must learn of it: see `store/epochs.py`
+            connection.execute("UPDATE epochs SET fingerprint = 'copy'")
 
 
 def _verify(path: Path) -> int:

@@ -6,6 +6,7 @@ costs more than the one before. Unauthenticated requests stop at the token check
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import logging
 import re
@@ -19,11 +20,12 @@ from starlette.responses import Response
 from sigprobe.collector.access import queries as access_queries
 from sigprobe.collector.access.queries import Token
 from sigprobe.collector.access.reader import require_token
-from sigprobe.collector.ingest import queries as ingest_queries
 from sigprobe.collector.ingest.body import Pace, check_digest, declared_length, read_body, split_lines, unpack
-from sigprobe.collector.ingest.records import answers, count_statuses, sort_lines
+from sigprobe.collector.ingest.queries import Statuses
+from sigprobe.collector.ingest.records import Sorted, answers, count_statuses, sort_lines
+from sigprobe.collector.ingest.rows import NewBatch
 from sigprobe.collector.ingest.state import Ingest, ingest_of
-from sigprobe.collector.web.problems import ProblemError
+from sigprobe.collector.web.problems import DatabaseSilentError, ProblemError
 from sigprobe.collector.web.state import State, client, state_of
 from sigprobe.collector.web.threads import STORE_S, in_thread
 from sigprobe.protocol import batches
@@ -33,6 +35,7 @@ router = APIRouter(tags=["ingest"])
 
 log = logging.getLogger(__name__)
 
+_SMALL_BYTES: Final = 4096
 _KEY: Final = re.compile(r'"([!-~]{1,128})"|([!#-~][!-~]{0,127})')
 _REFUSED: Final = re.compile(r"q=0(?:\.0{0,3})?", re.IGNORECASE)
 _PROBLEM: Final = {"content": {batches.PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
@@ -118,15 +121,13 @@ async def _take(request: Request, state: State, ingest: Ingest) -> Response:
         check_digest(digest, body)
         async with ingest.gate.store(place, body):
             started = time.perf_counter()
-            found = await in_thread(
-                _store,
-                state,
-                token,
-                body,
-                request.headers.get("content-encoding", ""),
-                limiter=ingest.threads,
-                deadline_s=STORE_S,
-            )
+            encoding = request.headers.get("content-encoding", "")
+            if len(body) <= _SMALL_BYTES:
+                # a thread would cost more than the few records of one test
+                batch_read = _read(body, encoding)
+            else:
+                batch_read = await in_thread(_read, body, encoding, limiter=ingest.threads)
+            found = await _store(state, ingest, token, batch_read)
             ingest.store_seconds.inc(time.perf_counter() - started)
     state.database_served()
     counts = count_statuses(found)
@@ -159,11 +160,24 @@ def _key(header: str | None) -> str:
     return found[1] or found[2]
 
 
-def _store(state: State, token: Token, body: bytes, encoding: str) -> list[batches.Answer]:
-    """Unpack, parse and store in a thread. All returned statuses are committed."""
-    batch = sort_lines(split_lines(unpack(body, encoding)))
-    state.clock.refresh()
-    stored = ingest_queries.add_results(
-        state.engine, batch.rows, carrier=token.name, token_id=token.id, now=state.clock.now()
-    )
+def _read(body: bytes, encoding: str) -> Sorted:
+    """Unpack and parse."""
+    return sort_lines(split_lines(unpack(body, encoding)))
+
+
+async def _store(state: State, ingest: Ingest, token: Token, batch: Sorted) -> list[batches.Answer]:
+    """Store with whatever else waits. All returned statuses are committed."""
+    stored: Statuses = {}
+    if batch.rows:
+        if not state.clock.is_fresh():
+            await in_thread(state.clock.refresh, limiter=ingest.threads, deadline_s=STORE_S)
+        new = NewBatch(batch.rows, token.name, token.id, state.clock.now())
+        future = ingest.group.submit(new, len(new.rows))
+        try:
+            async with asyncio.timeout(STORE_S):
+                stored = await asyncio.wrap_future(future)
+        except TimeoutError as error:
+            raise DatabaseSilentError from error
+        if state.worker is not None:
+            state.worker.nudge()
     return answers(batch, stored)

@@ -18,8 +18,6 @@ from sigprobe.protocol import transfer_file
 from sigprobe.protocol.transfer_file import CarryError, Header, ReceiptLine, Verified, Writer
 
 _EXAMPLES: Final = 20
-_MORE_CORRECTIONS: Final = 100
-"""Pages of corrected times after a file: some 200,000 rows. What is left then, later batches and files go on with."""
 
 
 @dataclass(slots=True)
@@ -79,10 +77,6 @@ def import_results(
                 receipts.add_receipt(ReceiptLine(answer.id, digests[answer.id], answer.status, collector))
         done.lines += len(lines)
         progress(done.lines)
-    # a file often ends with the anchor for all earlier records, and no other batch may follow for long
-    for _ in range(_MORE_CORRECTIONS):
-        if not ingest_queries.catch_up(engine):
-            break
     return done
 
 

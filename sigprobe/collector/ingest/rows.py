@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 
@@ -36,3 +37,16 @@ class NewResult:
     since_boot_s: float | None = None
     corrected_at: datetime | None = None  # by its own offset
     clock_error_s: float | None = None  # its uncertainty
+    target: str | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)  # by names of `store.schema.METRICS`
+    at_least: frozenset[str] = frozenset()  # metrics that are only lower bounds
+
+
+@dataclass(frozen=True, slots=True)
+class NewBatch:
+    """Rows that one sender sent together, with distinct ids. `carrier` is the token's name, or that of an import."""
+
+    rows: Sequence[NewResult]
+    carrier: str
+    token_id: str | None
+    received_at: datetime

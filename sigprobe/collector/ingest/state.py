@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
 from anyio import CapacityLimiter
 from fastapi import FastAPI
 from prometheus_client import Counter, Gauge
+from sqlalchemy import Engine
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.requests import HTTPConnection
 
+from sigprobe.collector.ingest import queries
 from sigprobe.collector.ingest.admission import Gate
 from sigprobe.collector.ingest.early_refusal import early_refusal
+from sigprobe.collector.ingest.group_commit import GroupCommit
+from sigprobe.collector.ingest.queries import Statuses
+from sigprobe.collector.ingest.rows import NewBatch
 from sigprobe.collector.web.state import State
 
 
@@ -20,6 +29,7 @@ class Ingest:
     """The ingest part of one process."""
 
     gate: Gate
+    group: GroupCommit[NewBatch, Statuses]
     threads: CapacityLimiter
     batches: Counter
     records: Counter
@@ -37,6 +47,12 @@ def install(app: FastAPI, state: State) -> None:
         max_per_token=settings.max_per_token,
         retry_after=state.retry_after,
     )
+    group: GroupCommit[NewBatch, Statuses] = GroupCommit(
+        functools.partial(_store, state.engine),
+        # SQLite has one writer at a time anyway
+        writers=1 if state.engine.dialect.name == "sqlite" else settings.store_threads,
+        alone=(OperationalError, InterfaceError, InternalError, PoolTimeoutError),
+    )
     for name, text, value in (
         ("shed_total", "Batches turned away for lack of room.", lambda: gate.shed),
         ("batches_in_flight", "Batches on their way now.", lambda: gate.in_flight),
@@ -50,12 +66,17 @@ def install(app: FastAPI, state: State) -> None:
         app.state.early_refusal = early_refusal(gate, lambda status: batches.labels(str(status)).inc())
     app.state.ingest = Ingest(
         gate,
+        group,
         CapacityLimiter(settings.store_threads),
         batches,
         Counter("sigprobe_records", "Records answered in receipts, by status.", ["status"], registry=metrics),
         Counter("sigprobe_store_seconds", "Time spent unpacking and storing.", registry=metrics),
         Gauge("sigprobe_last_batch_timestamp_seconds", "When a batch was last stored.", registry=metrics),
     )
+
+
+def _store(engine: Engine, group: Sequence[NewBatch]) -> Sequence[Statuses]:
+    return queries.store_batches(engine, group)
 
 
 def ingest_of(connection: HTTPConnection) -> Ingest:

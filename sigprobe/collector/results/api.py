@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
+from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from sigprobe.collector.access.reader import Admin
-from sigprobe.collector.results import queries as result_queries
+from sigprobe.collector.results import cursors, reading
+from sigprobe.collector.results.cursors import Cursor
+from sigprobe.collector.store import epochs
 from sigprobe.collector.web.problems import ProblemError
-from sigprobe.collector.web.state import state_of
+from sigprobe.collector.web.state import State, state_of
 from sigprobe.collector.web.threads import READ_S, in_thread
 
 router = APIRouter(tags=["results"])
 
-_CURSOR: Final = re.compile(r"1:([0-9]{1,18})")
 
-
-def make_cursor(number: int) -> str:
-    """Return an opaque, URL-safe word for a place in the receive order."""
-    return base64.urlsafe_b64encode(f"1:{number}".encode()).decode().rstrip("=")
-
-
-def read_cursor(cursor: str) -> int:
-    """Return the receive number of a cursor. Raises ProblemError 422 when it is none of ours."""
+def read_cursor(word: str) -> Cursor:
+    """Return the place that a cursor names. Raises ProblemError 422 when it is none of ours."""
     try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
-    except (binascii.Error, ValueError) as error:
+        return cursors.decode(word)
+    except cursors.NotOursError as error:
         raise ProblemError(422, "the cursor is not one of ours") from error
-    found = _CURSOR.fullmatch(text)
-    if found is None:
-        raise ProblemError(422, "the cursor is not one of ours")
-    return int(found[1])
 
 
 _RESULTS_ANSWER: Final[dict[str, Any]] = {
@@ -54,6 +43,7 @@ _PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
     for status, text in (
         (401, "No valid token"),
         (403, "Not an admin's token, or no TLS"),
+        (410, "The cursor is of a history that this copy of the database does not share: see detail"),
         (422, "A parameter is not valid"),
         (503, "The database is away: see Retry-After"),
     )
@@ -79,18 +69,41 @@ async def get_results(
 ) -> Response:
     """Return one page, run records included, each as the probe wrote it. `next` is null once nothing more is stored."""
     state = state_of(request)
-    after = 0 if cursor is None else read_cursor(cursor)
-    lines = await in_thread(
-        result_queries.page_lines,
-        state.reader,
-        after=after,
-        limit=limit + 1,
-        tps_id=tps_id,
-        limiter=state.read_threads,
-        deadline_s=READ_S,
-    )
-    shown = lines[:limit]
-    following = f'"{make_cursor(shown[-1][0])}"' if len(lines) > limit else "null"
+    start = None if cursor is None else read_cursor(cursor)
+    page = await in_thread(_read, state, start, limit, tps_id, limiter=state.read_threads, deadline_s=READ_S)
+    following = "null" if page.following is None else f'"{page.following}"'
     # the stored bytes unchanged: parsing and encoding them again could change signed content
-    body = b'{"results":[' + b",".join(line for _, line in shown) + b'],"next":' + following.encode() + b"}"
+    body = b'{"results":[' + b",".join(page.lines) + b'],"next":' + following.encode() + b"}"
     return Response(body, headers={"Cache-Control": "no-store"}, media_type="application/json")
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    lines: list[bytes]
+    following: str | None
+
+
+def _read(state: State, start: Cursor | None, limit: int, tps_id: str | None) -> _Page:
+    if state.worker is not None:
+        state.worker.publish()
+    with reading.snapshot(state.reader) as connection:
+        try:
+            after = 0 if start is None else cursors.hold(connection, start)
+        except cursors.GoneError as error:
+            raise _gone(error.resume) from None
+        found = reading.read_lines(connection, after=after, limit=limit + 1, tps_id=tps_id)
+        epoch = epochs.current(connection)
+    shown = found[:limit]
+    following = None
+    if len(found) > limit:
+        following = cursors.encode(Cursor(shown[-1].number, epoch, cursors.check_of(shown[-1].id)))
+    return _Page([line.line for line in shown], following)
+
+
+def _gone(resume: str | None) -> ProblemError:
+    how = "without a cursor" if resume is None else f"at cursor={resume}"
+    return ProblemError(
+        410,
+        "the cursor is of another history of this database",
+        f"the database was restored or taken over since; go on {how}, and leave out records whose id you have",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from typing import Final
 
@@ -9,9 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from sigprobe.collector.results import queries, view
-from sigprobe.collector.results.api import make_cursor, read_cursor
 from sigprobe.collector.results.queries import Filters
-from sigprobe.collector.web.problems import ProblemError
 from sigprobe.collector.web.state import State, state_of
 from sigprobe.collector.web.templates_env import link, page_language, render
 from sigprobe.collector.web.threads import READ_S, in_thread
@@ -19,8 +18,10 @@ from sigprobe.words import i18n
 
 router = APIRouter(include_in_schema=False)
 
+_NUMBER: Final = re.compile(r"[0-9]{1,19}")
 PAGE_ROWS: Final = 50
 SUMMARY_ROWS: Final = 12
+_MOST: Final = 2**63 - 1
 
 
 @router.get("/")
@@ -36,16 +37,15 @@ def _results_page(request: Request, state: State) -> Response:
     _ = i18n.load(lang).gettext
     asked = request.query_params
     filters = Filters(*((asked.get(name) or "").strip() or None for name in ("tps_id", "operator", "outcome")))
-    try:
-        before = read_cursor(asked["before"]) if "before" in asked else None
-    except ProblemError:
+    before = int(asked["before"]) if _NUMBER.fullmatch(asked.get("before", "")) else None
+    if before is not None and before > _MOST:
         before = None
     rows = queries.list_newest(state.reader, filters, before=before, limit=PAGE_ROWS + 1)
     places, operators = (
         [view.summary(tally, lang, _) for tally in queries.read_tallies(state.reader, scope, limit=SUMMARY_ROWS)]
         for scope in ("place", "operator")
     )
-    older = link(request, before=make_cursor(rows[PAGE_ROWS - 1].receive_no)) if len(rows) > PAGE_ROWS else None
+    older = link(request, before=str(rows[PAGE_ROWS - 1].receive_no)) if len(rows) > PAGE_ROWS else None
     return render(
         request,
         "results.html",

@@ -58,22 +58,6 @@ class Filters:
     outcome: str | None = None
 
 
-def page_lines(
-    engine: Engine, *, after: int = 0, limit: int = 100, tps_id: str | None = None
-) -> list[tuple[int, bytes]]:
-    """Return at most `limit` (receive number, stored line) pairs received after number `after`, oldest first."""
-    query = (
-        select(results.c.receive_no, results.c.line)
-        .where(results.c.receive_no > after)
-        .order_by(results.c.receive_no)
-        .limit(limit)
-    )
-    if tps_id is not None:
-        query = query.where(results.c.tps_id == sound_text(tps_id))
-    with engine.connect() as connection:
-        return [(row.receive_no, bytes(row.line)) for row in connection.execute(query)]
-
-
 _SHOWN: Final = tuple(results.c[item.name] for item in fields(StoredResult))
 
 

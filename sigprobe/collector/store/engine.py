@@ -13,14 +13,18 @@ import functools
 import os
 import re
 import sqlite3
+import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from sigprobe.collector.store import epochs
 from sigprobe.collector.store.database_causes import cause, technical_text
 from sigprobe.collector.store.migrations import NewerSchemaError, migrate
 from sigprobe.collector.store.postgresql_checks import (
@@ -78,6 +82,7 @@ def open_store(url: str) -> Engine:
         if engine.dialect.name == "postgresql":
             refuse_transaction_pooling(_connector(url))
         migrate(engine)
+        epochs.check(engine)
     except NewerSchemaError as error:
         engine.dispose()
         raise StoreError(
@@ -188,6 +193,19 @@ def _begin_sqlite(connection: Connection) -> None:
     # a reader that turned writer half-way could fail without waiting, so writers say so from the start
     write = connection.get_execution_options().get("write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+_turns: Final[WeakKeyDictionary[Engine, threading.Lock]] = WeakKeyDictionary()
+
+
+def write_turn(engine: Engine) -> AbstractContextManager[object]:
+    """Return what the writers of one process hold while they write, so that they take turns.
+
+    SQLite lets a second writer wait by sleeping, for up to a tenth of a second at a time. PostgreSQL needs none.
+    """
+    if engine.dialect.name != "sqlite":
+        return nullcontext()
+    return _turns.setdefault(engine, threading.Lock())
 
 
 def _postgres(url: str) -> Engine:

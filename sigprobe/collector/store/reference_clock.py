@@ -59,9 +59,15 @@ class ReferenceClock:
 
     def refresh(self) -> None:
         """Measure if the last measurement is too old, or our clock was set since. Raises SQLAlchemyError."""
-        measured = self._measured
-        if measured is None or self._monotonic() - measured.monotonic_s > FRESH_S or self._stepped(measured):
+        if not self.is_fresh():
             self.measure()
+
+    def is_fresh(self) -> bool:
+        """Return whether `refresh` has nothing to do."""
+        measured = self._measured
+        return (
+            measured is not None and self._monotonic() - measured.monotonic_s <= FRESH_S and not self._stepped(measured)
+        )
 
     def measure(self) -> None:
         """Compare with the database now. Raises SQLAlchemyError."""

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Connection,
     DateTime,
@@ -53,6 +54,28 @@ def upsert(connection: Connection, table: Table) -> Any:
 MAX_TEXT: Final = 200
 """The longest text kept in a column. PostgreSQL cannot index a longer one than ~2,700 bytes; the line has it all."""
 
+MAX_WORD: Final = 64
+"""The longest text that is part of a rollup's key."""
+
+METRICS: Final = (
+    *("latency_ms", "jitter_ms", "loss_ratio", "dns_ms", "http_total_ms", "download_bps", "upload_bps"),
+    *("web_total_ms", "video_start_ms", "stall_ratio"),
+)
+"""The numbers of `sigprobe.record.kinds`, each a column. They are read from the line once, when it is stored."""
+
+LOWER_BOUNDS: Final = {"download_bps": "download_at_least", "upload_bps": "upload_at_least"}
+"""Metrics that may be only a lower bound, and the column that says so."""
+
+FIRST_ARRIVAL: Final = 2**40
+"""Values of `receive_no` below this are numbers in the order of readers, those from it on are arrival times.
+
+PostgreSQL's writers share no counter: they store an arrival time, for the order of pages. Readers get their order from
+`batches.published_no`. SQLite has one writer at a time, which numbers its rows itself.
+"""
+
+SUMMED_ALONE: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+"""The `batch_id` of rows from before batches were kept, once they are part of the rollups."""
+
 metadata: Final = MetaData()
 
 results: Final = Table(
@@ -87,6 +110,11 @@ results: Final = Table(
     Column("carrier", String(MAX_TEXT), nullable=False),
     Column("line", LargeBinary, nullable=False),
     Column("sha256", LargeBinary(32), nullable=False),
+    Column("batch_id", Uuid(as_uuid=False)),
+    Column("place", Integer),
+    Column("target", String(MAX_WORD)),
+    *(Column(name, Float) for name in METRICS),
+    *(Column(name, Boolean) for name in LOWER_BOUNDS.values()),
     Index("results_receive_no", "receive_no"),
     Index("results_tps", "tps_id", "receive_no"),
     Index("results_outcome", "outcome", "receive_no"),
@@ -113,6 +141,60 @@ Index(
     sqlite_where=results.c.since_boot_s.is_not(None),
     postgresql_where=results.c.since_boot_s.is_not(None),
 )
+
+Index(
+    "results_unsummed",
+    results.c.receive_no,
+    sqlite_where=results.c.batch_id.is_(None),
+    postgresql_where=results.c.batch_id.is_(None),
+)
+"""Rows that a program from before batches stored: the worker adds them to the rollups one by one."""
+
+batches: Final = Table(
+    "batches",
+    metadata,
+    Column("id", Uuid(as_uuid=False), primary_key=True),
+    Column("carrier", String(MAX_TEXT), nullable=False),
+    Column("token_id", Uuid(as_uuid=False)),
+    Column("received_at", UtcTime, nullable=False),
+    Column("n", Integer, nullable=False),
+    Column("ids", LargeBinary, nullable=False),
+    Column("anchors", Text),
+    Column("published_no", BigInteger),
+    Column("summed", Boolean, nullable=False),
+)
+"""One row for each batch that brought something new. `ids` are the new records' UUIDs, 16 bytes each.
+
+Its records have the numbers `published_no` - `n` + 1 + `place`. NULL: readers do not see it yet. `summed`: it is part
+of the rollups. `anchors`: what its records tell of their boots' clocks, as JSON.
+"""
+Index("batches_published", batches.c.published_no, unique=True)
+Index(
+    "batches_unpublished",
+    batches.c.received_at,
+    sqlite_where=batches.c.published_no.is_(None),
+    postgresql_where=batches.c.published_no.is_(None),
+)
+Index(
+    "batches_unsummed",
+    batches.c.published_no,
+    sqlite_where=~batches.c.summed,
+    postgresql_where=~batches.c.summed,
+)
+
+epochs: Final = Table(
+    "epochs",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", String(16), nullable=False),
+    Column("fingerprint", String(MAX_TEXT), nullable=False),
+    Column("first_no", BigInteger, nullable=False),
+    Column("began_at", UtcTime, nullable=False),
+)
+"""The histories this database has had: a restore or a failover begins one, since numbers may be given out again.
+
+Numbers up to `first_no` are the same as in the epoch before.
+"""
 
 boot_clocks: Final = Table(
     "boot_clocks",
@@ -142,7 +224,7 @@ receive_order: Final = Table(
     Column("one", Integer, primary_key=True, autoincrement=False),
     Column("last_no", BigInteger, nullable=False),
 )
-"""One row. Taking numbers from it is what puts writers in a line; see `results.add_results`."""
+"""One row: the last number given to readers. Only SQLite's writer and PostgreSQL's one worker update it."""
 
 tallies: Final = Table(
     "tallies",

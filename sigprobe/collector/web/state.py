@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Protocol, cast
 
 from anyio import CapacityLimiter
 from prometheus_client import CollectorRegistry
@@ -16,6 +16,16 @@ from sigprobe.collector.store.reference_clock import ReferenceClock
 from sigprobe.collector.web.client_address import Client, client_of
 from sigprobe.collector.web.retry_after import RetryAfter
 from sigprobe.collector.web.settings import Settings
+
+
+class Worker(Protocol):
+    """What requests want of the worker."""
+
+    def nudge(self) -> None:
+        """Say that there is something to publish."""
+
+    def publish(self) -> bool:
+        """Give readers what is committed so far, at once, if this worker leads."""
 
 
 @dataclass(slots=True)
@@ -30,6 +40,8 @@ class State:
     """The same database for pages and readers: connections and time limits of their own."""
     clock: ReferenceClock
     retry_after: RetryAfter = field(default_factory=RetryAfter)
+    worker: Worker | None = None
+    """The worker within this process, if it has one."""
     last_database_fault: tuple[float, str] | None = None
     """When (monotonic) and why the database last failed a request; None since it last stored a batch."""
 
@@ -44,7 +56,7 @@ class State:
         self.retry_after.accepted()
 
 
-def make_state(settings: Settings, engine: Engine) -> State:
+def make_state(settings: Settings, engine: Engine, worker: Worker | None = None) -> State:
     """Return the state of a fresh process."""
     return State(
         settings,
@@ -53,6 +65,7 @@ def make_state(settings: Settings, engine: Engine) -> State:
         CapacityLimiter(4),
         for_readers(engine),
         ReferenceClock(engine, trust_own=settings.trust_clock),
+        worker=worker,
     )
 
 

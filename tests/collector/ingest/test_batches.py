@@ -22,7 +22,7 @@ from sigprobe.collector.web.problems import ProblemError
 from sigprobe.collector.web.retry_after import RetryAfter
 from sigprobe.protocol import batches
 from sigprobe.record.result import Tags
-from tests.support.collector_client import Collector, batch_of, failed_result, make_result
+from tests.support.collector_client import Collector, batch_of, failed_result, make_result, page_lines
 
 
 def problem(answer: object) -> tuple[int, str]:
@@ -46,7 +46,7 @@ def test_receipt(collector: Collector) -> None:
     receipt = batches.read_receipt(answer.status_code, answer.headers["content-type"], answer.content, batch)
     assert [(a.id, a.status) for a in receipt.results] == [(r.id, "accepted") for r in results]
     assert receipt.server_time is not None
-    assert [line for _, line in result_queries.page_lines(collector.engine)] == [r.to_line() for r in results]
+    assert [line for _, line in page_lines(collector.engine)] == [r.to_line() for r in results]
     again = collector.post(batch)
     assert {a["status"] for a in again.json()["results"]} == {"duplicate"}
 
@@ -90,7 +90,7 @@ def test_one_id_twice_in_a_batch(collector: Collector) -> None:
     other = make_result(3, id=first.id)
     statuses = collector.send(same, same, first, other)
     assert statuses == {same.id: "accepted", first.id: "conflict"}
-    assert [line for _, line in result_queries.page_lines(collector.engine)] == [same.to_line(), first.to_line()]
+    assert [line for _, line in page_lines(collector.engine)] == [same.to_line(), first.to_line()]
 
 
 def test_the_future_is_kept(collector: Collector) -> None:
@@ -98,7 +98,7 @@ def test_the_future_is_kept(collector: Collector) -> None:
     record = make_result().to_dict() | {"schema": 7, "kind": "video", "outcome": "mixed", "extra": {"x": [1]}}
     line = json.dumps(record).encode()
     assert list(collector.send(line).values()) == ["accepted"]
-    assert result_queries.page_lines(collector.engine)[0][1] == line
+    assert page_lines(collector.engine)[0][1] == line
 
 
 def hostile(**changes: object) -> bytes:
@@ -130,7 +130,7 @@ def test_hostile_records(make_collector: Callable[..., Collector], database: str
     good = make_result(2)
     statuses = collector.send(line, good)
     assert statuses == {json.loads(line)["id"]: status, good.id: "accepted"}
-    stored = [kept for _, kept in result_queries.page_lines(collector.engine)]
+    stored = [kept for _, kept in page_lines(collector.engine)]
     assert stored == [*([line] if status == "accepted" else []), good.to_line()]
 
 
@@ -156,7 +156,7 @@ def test_a_line_that_cannot_be_named(collector: Collector, line: bytes) -> None:
     answer = collector.post(batch_of(make_result(), line))
     assert problem(answer)[0] == 422
     assert answer.json()["detail"] == "line 2"
-    assert result_queries.page_lines(collector.engine) == []
+    assert page_lines(collector.engine) == []
 
 
 def test_plain_body_and_empty_lines(collector: Collector) -> None:
@@ -202,7 +202,7 @@ GOOD = gzip.compress(make_result().to_line() + b"\n")
 def test_bad_bodies(collector: Collector, body: bytes, status: int) -> None:
     """Cut off, padded, foreign and oversized bodies are refused, and nothing of them is stored."""
     assert problem(collector.post(remade(body)))[0] == status
-    assert result_queries.page_lines(collector.engine) == []
+    assert page_lines(collector.engine) == []
 
 
 def test_limits_to_the_record_and_the_byte(collector: Collector) -> None:
@@ -247,7 +247,7 @@ def test_one_small_repetitive_record_is_no_bomb(collector: Collector) -> None:
 def test_bad_headers(collector: Collector, headers: dict[str, str], status: int) -> None:
     """A missing or wrong digest, key or token is refused, and nothing is stored."""
     assert problem(collector.post(batch_of(make_result()), **headers))[0] == status
-    assert result_queries.page_lines(collector.engine) == []
+    assert page_lines(collector.engine) == []
 
 
 def test_echo_of_structured_headers(collector: Collector) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from sigprobe.buffer import State
@@ -23,9 +23,10 @@ from sigprobe.collector.ingest import file_import
 from sigprobe.collector.ingest import queries as ingest_queries
 from sigprobe.collector.ingest.file_import import Imported
 from sigprobe.collector.results import queries as result_queries
+from sigprobe.collector.store import schema
 from sigprobe.protocol import transfer_file
 from sigprobe.upload import offline
-from tests.support.collector_client import make_result
+from tests.support.collector_client import make_result, page_lines
 from tests.support.laptops import Laptop, receipts_file, sha256, whole
 
 Laptops = Callable[..., Laptop]
@@ -47,7 +48,7 @@ def held(engine: Engine) -> dict[str, bytes]:
     """All stored lines by id."""
     found: dict[str, bytes] = {}
     after = 0
-    while page := result_queries.page_lines(engine, after=after, limit=1000):
+    while page := page_lines(engine, after=after, limit=1000):
         found.update((json.loads(line)["id"], line) for _number, line in page)
         after = page[-1][0]
     return found
@@ -155,6 +156,12 @@ def test_no_receipt_before_commit(engine: Engine, laptop: Laptops, tmp_path: Pat
     assert home.take_receipts(tmp_path / "back").carried == 600
 
 
+def stored_rows(engine: Engine) -> int:
+    """How many records are committed."""
+    with engine.connect() as connection:
+        return connection.execute(select(func.count()).select_from(schema.results)).scalar_one()
+
+
 def test_killed_in_the_middle_and_done_again(
     database: str, laptop: Laptops, tmp_path: Path, sigprobe: Run, spawn: Callable[..., subprocess.Popen[str]]
 ) -> None:
@@ -174,7 +181,7 @@ def test_killed_in_the_middle_and_done_again(
     )
     process = spawn([sys.executable, "-m", "sigprobe", *command, "-qq"])
     until = time.monotonic() + 60
-    while health_queries.last_number(engine) < 500 and process.poll() is None and time.monotonic() < until:
+    while stored_rows(engine) < 500 and process.poll() is None and time.monotonic() < until:
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait(10)

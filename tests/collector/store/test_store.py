@@ -20,11 +20,13 @@ from sigprobe.collector.ingest.records import sort_lines
 from sigprobe.collector.ingest.rows import NewResult
 from sigprobe.collector.results import queries as result_queries
 from sigprobe.collector.results.queries import Filters
+from sigprobe.collector.rollups import schema as rollups_schema
 from sigprobe.collector.store import engine as engine_module
 from sigprobe.collector.store import schema
 from sigprobe.collector.store.engine import sqlite_driver
+from sigprobe.collector.worker import schema as worker_schema
 from sigprobe.record.result import Result
-from tests.support.collector_client import failed_result, make_result
+from tests.support.collector_client import failed_result, make_result, page_lines, settle
 
 NOW = datetime(2029, 2, 14, 7, 6, tzinfo=UTC)
 
@@ -46,7 +48,7 @@ def test_once_for_good(engine: Engine) -> None:
     assert add(engine, first, make_result(2)) == ["duplicate", "accepted"]
     changed = make_result(id=first.id, data={"rtt_median_ms": 1.0})
     assert add(engine, changed) == ["conflict"]
-    lines = [line for _, line in result_queries.page_lines(engine)]
+    lines = [line for _, line in page_lines(engine)]
     assert lines[0] == first.to_line()
     assert len(lines) == 2
 
@@ -103,6 +105,7 @@ def test_tallies_count_each_check_once(engine: Engine) -> None:
     add(engine, first, second, make_result(3, kind="run"))
     later = datetime(2029, 2, 15, tzinfo=UTC)
     add(engine, first, make_result(4), now=later)
+    settle(engine)
     (place,) = result_queries.read_tallies(engine, "place")
     assert (place.subject, dict(place.counts), place.last_received_at) == (
         "3273011001005",
@@ -129,12 +132,12 @@ def test_cursor_misses_nothing_under_concurrent_writers(engine: Engine) -> None:
         writer.start()
     seen: list[bytes] = []
     after = 0
-    while any(writer.is_alive() for writer in writers) or len(seen) < total:
-        page = result_queries.page_lines(engine, after=after, limit=7)
+    while True:
+        done = not any(writer.is_alive() for writer in writers)
+        page = page_lines(engine, after=after, limit=7)
         seen.extend(line for _, line in page)
         after = page[-1][0] if page else after
-        if not page and not any(writer.is_alive() for writer in writers):
-            seen.extend(line for _, line in result_queries.page_lines(engine, after=after, limit=1000))
+        if done and not page:
             break
     for writer in writers:
         writer.join()
@@ -142,18 +145,24 @@ def test_cursor_misses_nothing_under_concurrent_writers(engine: Engine) -> None:
     assert len(seen) == len(set(seen)) == total
 
 
-def test_a_number_taken_first_commits_first(postgres: object, tmp_path: Path) -> None:
-    """On PostgreSQL a writer waits for the one that took numbers before it, so none can surface late."""
+def test_writers_wait_for_nobody(postgres: object) -> None:
+    """On PostgreSQL one writer that hangs before its COMMIT keeps no other from storing, nor readers from reading."""
     engine = store.open_store(postgres.new_database())  # type: ignore[attr-defined]
+    first, second = make_result(1), make_result(2)
     try:
         with engine.begin() as slow:
-            slow.execute(text("UPDATE receive_order SET last_no = last_no + 1"))
-            done = threading.Event()
-            writer = threading.Thread(target=lambda: (add(engine, make_result()), done.set()))
-            writer.start()
-            assert not done.wait(0.5)
-        assert done.wait(30)
-        writer.join()
+            # what a writer holds in the middle of its transaction
+            slow.execute(text("CREATE TEMPORARY TABLE mine AS SELECT 1"))
+            slow.execute(
+                text(
+                    "INSERT INTO batches (id, carrier, received_at, n, ids, summed) "
+                    "VALUES (gen_random_uuid(), 'slow', now(), 1, '', false)"
+                )
+            )
+            assert add(engine, first) == ["accepted"]
+            assert [line for _, line in page_lines(engine)] == [first.to_line()]
+        add(engine, second)
+        assert [line for _, line in page_lines(engine)][-1] == second.to_line()
     finally:
         engine.dispose()
 
@@ -161,8 +170,10 @@ def test_a_number_taken_first_commits_first(postgres: object, tmp_path: Path) ->
 def test_same_schema_as_the_migrations_make(engine: Engine) -> None:
     """The tables that the code uses are the tables that the migrations leave behind."""
     found = inspect(engine)
-    assert set(found.get_table_names()) == {*schema.metadata.tables, "sigprobe_migrations"}
-    for name, table in schema.metadata.tables.items():
+    wanted = {**schema.metadata.tables, **rollups_schema.metadata.tables, **worker_schema.metadata.tables}
+    partitions = {name for name in found.get_table_names() if name.startswith("results_")}
+    assert set(found.get_table_names()) - partitions == {*wanted, "sigprobe_migrations"}
+    for name, table in wanted.items():
         columns = {c["name"]: bool(c["nullable"]) for c in found.get_columns(name)}
         assert columns == {c.name: bool(c.nullable) for c in table.columns}, name
         indexes = {i["name"]: i["column_names"] for i in found.get_indexes(name) if not i.get("duplicates_constraint")}
@@ -211,7 +222,7 @@ def test_newer_database_is_refused(database: str) -> None:
     """A database of a newer version is left alone, and the sentence says to update."""
     engine = store.open_store(database)
     with engine.begin() as connection:
-        connection.execute(schema.schema_version.insert().values(version=4, title="future", applied_at=NOW))
+        connection.execute(schema.schema_version.insert().values(version=5, title="future", applied_at=NOW))
     engine.dispose()
     with pytest.raises(store.StoreError, match="newer sigprobe"):
         store.open_store(database)
@@ -226,6 +237,7 @@ def test_tokens(engine: Engine) -> None:
     with pytest.raises(access_queries.NameTakenError):
         access_queries.create_token(engine, "laptop-1", access_queries.ADMIN)
     ingest_queries.add_results(engine, rows_of(make_result()), carrier=found.name, token_id=found.id, now=NOW)
+    settle(engine)
     assert access_queries.list_tokens(engine)[0].last_used_at == NOW
     assert access_queries.revoke_token(engine, "laptop-1")
     assert not access_queries.revoke_token(engine, "laptop-1")

@@ -26,16 +26,16 @@ EARLY: Final = """
 import threading
 from sigprobe.collector.ingest import queries as ingest_queries
 from sigprobe.protocol.batches import ACCEPTED
-add = ingest_queries.add_results
+store = ingest_queries.store_batches
 held, lock = [], threading.Lock()
-def early(engine, rows, **rest):
+def early(engine, group):
     with lock:
-        held.append((rows, rest))
-        due = held.pop(0) if len(held) > 8 else None
-    if due is not None:
-        add(engine, due[0], **due[1])
-    return {row.id: ACCEPTED for row in rows}
-ingest_queries.add_results = early
+        held.extend(group)
+        due = [held.pop(0) for _ in range(len(held) - 8)]
+    if due:
+        store(engine, due)
+    return [{row.id: ACCEPTED for row in batch.rows} for batch in group]
+ingest_queries.store_batches = early
 """
 """A collector that acknowledges a batch when it arrives and commits it eight batches later.
 

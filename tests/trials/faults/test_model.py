@@ -34,10 +34,10 @@ from sigprobe.collector import store
 from sigprobe.collector.ingest import queries as ingest_queries
 from sigprobe.collector.ingest import rows as ingest_rows
 from sigprobe.collector.ingest.records import answers, sort_lines
-from sigprobe.collector.results import queries as result_queries
 from sigprobe.collector.store.schema import results
 from sigprobe.protocol.batches import ACCEPTED, DUPLICATE
 from sigprobe.record.result import Outcome, new_id
+from tests.support.collector_client import page_lines
 from tests.support.records import record
 from tests.trials.faults.trial import SEED, SOAK, hold
 
@@ -252,7 +252,7 @@ class Queue(RuleBasedStateMachine):
         if not self.told:
             return
         self.told = False
-        kept = [line for _, line in result_queries.page_lines(self.engine, limit=100_000)]
+        kept = [line for _, line in page_lines(self.engine, limit=100_000)]
         names = [json.loads(line)["id"] for line in kept]
         hold(len(set(names)) == len(names), "doubled", f"{len(names) - len(set(names))} of {len(names)}")
         held = dict(zip(names, kept, strict=True))

@@ -51,11 +51,11 @@ wire.batch_headers = crash
 
 CRASHING_COLLECTOR: Final = """
 from sigprobe.collector.ingest import queries as ingest_queries
-kept = ingest_queries.add_results
-def crash(engine, rows, **rest):
-    ingest_queries.add_results = kept
+kept = ingest_queries.store_batches
+def crash(engine, group):
+    ingest_queries.store_batches = kept
     raise RuntimeError("forced")
-ingest_queries.add_results = crash
+ingest_queries.store_batches = crash
 """
 """A collector that fails at the first batch."""
 

@@ -18,14 +18,14 @@ STRIDE: Final = 1 if SOAK else 83
 
 FORGETFUL: Final = """
 from dataclasses import replace
-from uuid import uuid4
 from sigprobe.collector.ingest import queries as ingest_queries
 from sigprobe.protocol.batches import ACCEPTED
-kept = ingest_queries.add_results
-def forgetful(engine, rows, **rest):
-    kept(engine, [replace(row, id=str(uuid4())) for row in rows], **rest)
-    return {row.id: ACCEPTED for row in rows}
-ingest_queries.add_results = forgetful
+from sigprobe.record.result import new_id
+kept = ingest_queries.store_batches
+def forgetful(engine, group):
+    kept(engine, [replace(batch, rows=[replace(row, id=new_id()) for row in batch.rows]) for batch in group])
+    return [{row.id: ACCEPTED for row in batch.rows} for batch in group]
+ingest_queries.store_batches = forgetful
 """
 """A collector that does not know an id again: what it is sent twice it keeps twice."""
 

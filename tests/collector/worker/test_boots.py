@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -14,19 +14,20 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, event, func, select, text
+from sqlalchemy import Connection, Engine, event, func, select, text
 
 from sigprobe.collector import store
-from sigprobe.collector.ingest import corrections, file_import
+from sigprobe.collector.ingest import file_import
 from sigprobe.collector.ingest import queries as ingest_queries
 from sigprobe.collector.ingest.records import sort_lines
 from sigprobe.collector.store import engine as engine_module
-from sigprobe.collector.store import migrations
+from sigprobe.collector.store import epochs, migrations
 from sigprobe.collector.store.migrations import boot_clocks_of_version_2
 from sigprobe.collector.store.schema import boot_clocks, results
+from sigprobe.collector.worker import corrections, publishing, summing
 from sigprobe.protocol import transfer_file
 from sigprobe.record.result import Clock, Result, format_time, parse_time
-from tests.support.collector_client import Collector, make_result
+from tests.support.collector_client import Collector, make_result, settle
 from tests.support.laptops import whole
 
 NOW = datetime(2029, 2, 14, 7, 6, tzinfo=UTC)
@@ -59,9 +60,11 @@ def after(seconds: float) -> datetime:
     return BOOTED + timedelta(seconds=seconds)
 
 
-def add(engine: Engine, *made: Result, carrier: str = "laptop-1") -> list[str]:
+def add(engine: Engine, *made: Result, carrier: str = "laptop-1", work: bool = True) -> list[str]:
     rows = sort_lines(result.to_line() for result in made).rows
     stored = ingest_queries.add_results(engine, rows, carrier=carrier, token_id=None, now=NOW)
+    if work:
+        settle(engine)
     return [stored[row.id] for row in rows]
 
 
@@ -70,6 +73,7 @@ def take(engine: Engine, folder: Path, *made: Result, carrier: str = "laptop-1")
     path.write_bytes(whole([result.to_line() for result in made]))
     with transfer_file.opened(path) as file:
         file_import.import_results(engine, file, file_import.verify(file), carrier=carrier, collector="centre")
+    settle(engine)
 
 
 def times(engine: Engine, *made: Result) -> list[datetime | None]:
@@ -96,8 +100,9 @@ def test_a_backlog_is_corrected_by_what_comes_after_it(engine: Engine) -> None:
         stored = connection.execute(
             select(results.c.started_at, results.c.received_at, results.c.line).order_by(results.c.receive_no)
         ).all()
-    assert [row.started_at for row in stored] == [parse_time(r.started_at) for r in (first, second, third)]
-    assert [bytes(row.line) for row in stored] == [r.to_line() for r in (first, second, third)]
+    sent = (first, second, third)
+    assert {row.started_at for row in stored} == {parse_time(result.started_at) for result in sent}
+    assert {bytes(row.line) for row in stored} == {result.to_line() for result in sent}
     assert {row.received_at for row in stored} == {NOW}
 
 
@@ -168,47 +173,47 @@ def test_over_http_and_in_two_batches(collector: Collector) -> None:
 # --- the bound
 
 
-def test_one_write_corrects_a_bounded_number(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the bound rows keep what they had; the next writes go on, whoever sends them."""
+def step(engine: Engine, *steps: Callable[[Connection], object]) -> None:
+    """Do single steps of the worker."""
+    with engine.connect().execution_options(write=True) as connection:
+        publishing.publish(connection)
+        for one in steps:
+            one(connection)
+
+
+def test_one_step_corrects_a_bounded_number(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the bound rows keep what they had; the next steps go on."""
     monkeypatch.setattr(corrections, "ROOM", 30)
     backlog = [measured(n) for n in range(50)]
     add(engine, *backlog)
-    add(engine, measured(600, error_ms=80))
+    add(engine, measured(600, error_ms=80), work=False)
+    step(engine, summing.add_batches, summing.walk)
     assert sum(t is not None for t in times(engine, *backlog)) == 20
-    add(engine, make_result(boot_id=None), carrier="laptop-2")
+    step(engine, summing.walk)
     assert sum(t is not None for t in times(engine, *backlog)) == 40
     assert left(engine) == 1
-    assert ingest_queries.catch_up(engine) is False
+    step(engine, summing.walk)
+    assert left(engine) == 0
     assert times(engine, *backlog) == [after(n) for n in range(50)]
 
 
 def test_a_crowd_of_boots_is_bounded_too(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A boot costs room by itself, and a sender's own boots go before the leftovers of others."""
+    """A boot costs room by itself, and all have their turn."""
     monkeypatch.setattr(corrections, "ROOM", 100)
     crowd = [measured(n, boot=f"boot-{n}") for n in range(40)]
     add(engine, *crowd, carrier="laptop-2")
-    add(engine, *(measured(600, error_ms=80, boot=f"boot-{n}") for n in range(40)), carrier="laptop-2")
+    anchors = [measured(600, error_ms=80, boot=f"boot-{n}") for n in range(40)]
+    add(engine, *anchors, carrier="laptop-2", work=False)
+    step(engine, summing.add_batches, summing.walk)
     assert sum(t is not None for t in times(engine, *crowd)) == 9
-    mine = measured(60)
-    add(engine, mine)
-    add(engine, measured(600, error_ms=80))
-    assert times(engine, mine) == [after(60)]
     for _ in range(9):
-        ingest_queries.catch_up(engine)
+        step(engine, summing.walk)
     assert left(engine) == 0
     assert times(engine, *crowd) == [after(n) for n in range(40)]
 
 
-def test_a_file_is_followed_to_its_end(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a file no batch may come for long: the import itself goes on with what is left."""
-    monkeypatch.setattr(corrections, "ROOM", 110)
-    backlog = [measured(n) for n in range(700)]
-    take(engine, tmp_path, *backlog, measured(900, error_ms=80))
-    assert times(engine, *backlog) == [after(n) for n in range(700)]
-
-
 def test_sqlite_finds_the_rows_by_their_index(tmp_path: Path) -> None:
-    """What a write asks of boots and of rows that wait is answered by an index and sorts nothing."""
+    """What a step asks of boots and of rows that wait is answered by an index and sorts nothing."""
     engine = store.open_store(f"sqlite:///{tmp_path}/s.db")
     said: list[tuple[str, Sequence[object]]] = []
 
@@ -228,8 +233,9 @@ def test_sqlite_finds_the_rows_by_their_index(tmp_path: Path) -> None:
     engine.dispose()
     assert any("results USING INDEX results_boot (probe_id=? AND boot_id=? AND carrier=?" in plan for plan in plans)
     assert any("boot_clocks_behind" in plan for plan in plans)
-    scans = [plan for plan in plans if "SCAN" in plan and "boot_clocks_behind" not in plan]
-    assert not [plan for plan in scans if "boot_clocks" in plan or "results" in plan], plans
+    by_index = ("boot_clocks_behind", "results_unsummed", "batches_unsummed")
+    scans = [plan for plan in plans if "SCAN" in plan and not any(name in plan for name in by_index)]
+    assert not [plan for plan in scans if any(name in plan for name in ("boot_clocks", "results", "batches"))], plans
     assert not [plan for plan in plans if "TEMP B-TREE" in plan and "LAST" not in plan], plans
 
 
@@ -302,17 +308,15 @@ def sent_in_some_order(engine: Engine, sent: Sequence[Sent], order: random.Rando
         carrier = waiting[0].carrier
         places = [n for n, one in enumerate(waiting[: order.randint(1, 8)]) if one.carrier == carrier]
         part = [waiting.pop(n) for n in reversed(places)]
-        add(engine, *(one.result for one in part), carrier=carrier)
-    for _ in range(50):
-        if not ingest_queries.catch_up(engine):
-            break
+        add(engine, *(one.result for one in part), carrier=carrier, work=order.random() < 0.5)
+    settle(engine)
 
 
 @contextmanager
 def emptied(engine: Engine) -> Iterator[None]:
     yield
     with engine.execution_options(write=True).begin() as connection:
-        for name in ("results", "boot_clocks", "tallies"):
+        for name in ("results", "boot_clocks", "tallies", "batches"):
             connection.execute(text(f"DELETE FROM {name}"))
 
 
@@ -381,12 +385,13 @@ def test_rows_of_before_are_corrected_by_the_migration(database: str, monkeypatc
     knows = [measured(600, error_ms=80), measured(700, error_ms=900, off_ms=5000)]
     alone = measured(3, boot="boot-2")
     monkeypatch.setattr(engine_module, "migrate", lambda engine: migrations.migrate(engine, to="0001"))
+    monkeypatch.setattr(epochs, "check", lambda _engine: None)
     engine = store.open_store(database)
     with engine.execution_options(write=True).begin() as connection:
         for number, result in enumerate([*sent, knows[1], foreign, knows[0], alone], start=1):
             (row,) = sort_lines([result.to_line()]).rows
             old = {c.name: getattr(row, c.name) for c in results.columns if hasattr(row, c.name)}
-            del old["boot_id"], old["since_boot_s"]
+            del old["boot_id"], old["since_boot_s"], old["target"]
             carrier = "laptop-2" if result is foreign else "laptop-1"
             connection.execute(results.insert().values(**old, receive_no=number, received_at=NOW, carrier=carrier))
         connection.execute(text("UPDATE receive_order SET last_no = 9"))
@@ -395,6 +400,7 @@ def test_rows_of_before_are_corrected_by_the_migration(database: str, monkeypatc
     monkeypatch.undo()
     monkeypatch.setattr(boot_clocks_of_version_2, "_PAGE", 2)
     engine = store.open_store(database)
+    settle(engine)
     try:
         assert times(engine, *sent) == [after(n) for n in range(5)]
         assert times(engine, foreign, alone, *knows) == [None, None, after(600), after(705)]
@@ -404,6 +410,6 @@ def test_rows_of_before_are_corrected_by_the_migration(database: str, monkeypatc
         assert times(engine, late, alone, foreign) == [after(50), after(3), after(7.009)]
         with engine.connect() as connection:
             (version,) = connection.execute(text("SELECT max(version) FROM schema_version")).one()
-        assert version == 3
+        assert version == 4
     finally:
         engine.dispose()

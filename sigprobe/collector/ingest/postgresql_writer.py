@@ -1,0 +1,197 @@
+"""Write a group of batches to PostgreSQL: binary COPY into a table of the session, then one INSERT … SELECT.
+
+Nothing that all writers share is locked: there is no counter, and no row is updated. Rows go in by rising id, so two
+writers that bring the same records wait for each other in one order and never in a circle.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from sigprobe.collector.ingest import copy_rows as pack
+from sigprobe.collector.ingest.batch_rows import anchors_text, packed_ids, waits
+from sigprobe.collector.ingest.rows import NewBatch, NewResult
+from sigprobe.collector.store.schema import FIRST_ARRIVAL, LOWER_BOUNDS, METRICS
+from sigprobe.record.result import new_id
+
+_COLUMNS: Final = (
+    *("id", "receive_no", "probe_id", "stream_id", "seq", "run_id", "kind", "kind_version", "schema", "tps_id"),
+    *("regency", "site", "operator_plmn", "operator_name", "outcome", "failure_code", "verdict_owner"),
+    *("verdict_cause", "lat", "lon", "started_at", "received_at", "corrected_at", "boot_id", "since_boot_s", "carrier"),
+    *("line", "sha256", "batch_id", "place", "target", *METRICS, *LOWER_BOUNDS.values()),
+)
+_LIST: Final = ", ".join(_COLUMNS)
+_MAKE: Final = (
+    # an uncompressed copy within the page: compressing it for the length of a transaction costs more than the merge
+    "CREATE TEMPORARY TABLE IF NOT EXISTS sigprobe_staging (LIKE results) "
+    "WITH (toast_tuple_target = 8160) ON COMMIT DELETE ROWS",
+    "ALTER TABLE sigprobe_staging ALTER COLUMN line SET STORAGE EXTERNAL",
+)
+_COPY: Final = f"COPY sigprobe_staging ({_LIST}) FROM STDIN (FORMAT BINARY)"
+_MERGE: Final = (
+    f"INSERT INTO results ({_LIST}) SELECT {_LIST} FROM sigprobe_staging "  # noqa: S608 - our own names
+    "ORDER BY id ON CONFLICT (id) DO NOTHING"
+)
+_FIND: Final = "SELECT id, batch_id, sha256 FROM results WHERE id = ANY(%s::uuid[])"
+_COPY_BATCHES: Final = (
+    "COPY batches (id, carrier, token_id, received_at, n, ids, anchors, published_no, summed) "
+    "FROM STDIN (FORMAT BINARY)"
+)
+_STAGED: Final = "sigprobe_staging"
+_PIECE: Final = 1 << 20
+_BEGAN: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_GRAIN: Final = timedelta(microseconds=64)
+
+
+def write(engine: Engine, group: Sequence[NewBatch]) -> dict[str, bytes | None]:
+    """Store what is new, in one transaction. Returns the digests of the ids that were here already.
+
+    No id comes twice in the group. Raises SQLAlchemyError.
+    """
+    import psycopg
+
+    try:
+        raw = engine.raw_connection()
+    except psycopg.Error as error:
+        raise _wrapped(engine, error) from error
+    try:
+        for last_try in (False, True):
+            try:
+                known = _write(raw.driver_connection, group, staged=_STAGED in raw.info)
+            except psycopg.Error as error:
+                with suppress(psycopg.Error):
+                    raw.rollback()
+                raw.info.pop(_STAGED, None)
+                if isinstance(error, psycopg.errors.UndefinedTable) and not last_try:
+                    continue  # behind a pooler the session is another one than last time
+                if raw.driver_connection.closed:  # type: ignore[union-attr]
+                    raw.invalidate()
+                raise _wrapped(engine, error) from error
+            raw.info[_STAGED] = True
+            return known
+        raise AssertionError
+    finally:
+        raw.close()
+
+
+def _wrapped(engine: Engine, error: Exception) -> BaseException:
+    """Return the driver's error as the rest of the collector knows it."""
+    import psycopg
+
+    return DBAPIError.instance(None, None, error, psycopg.Error, dialect=engine.dialect)
+
+
+def _write(connection: Any, group: Sequence[NewBatch], *, staged: bool) -> dict[str, bytes | None]:
+    names = [new_id() for _ in group]
+    cursor = connection.cursor()
+    if not staged:
+        for statement in _MAKE:
+            cursor.execute(statement)
+    _copy(cursor, _COPY, pack.rows(_results(group, names)))
+    cursor.execute(_MERGE)
+    total = sum(len(batch.rows) for batch in group)
+    known = {} if cursor.rowcount == total else _stored_before(cursor, group, names)
+    rows = [
+        (name, batch, [row for row in batch.rows if row.id not in known] if known else batch.rows)
+        for name, batch in zip(names, group, strict=True)
+    ]
+    if any(fresh for _, _, fresh in rows):
+        _copy(cursor, _COPY_BATCHES, pack.rows(_batch(*row) for row in rows if row[2]))
+    connection.commit()
+    return known
+
+
+def _copy(cursor: Any, statement: str, body: bytes) -> None:
+    with cursor.copy(statement) as copy:
+        for first in range(0, len(body), _PIECE):
+            copy.write(body[first : first + _PIECE])
+
+
+def _stored_before(cursor: Any, group: Sequence[NewBatch], names: Sequence[str]) -> dict[str, bytes | None]:
+    ids = [row.id for batch in group for row in batch.rows]
+    cursor.execute(_FIND, (ids,))
+    found = {str(name): (str(batch), bytes(digest)) for name, batch, digest in cursor.fetchall()}
+    ours = set(names)
+    known: dict[str, bytes | None] = {}
+    for name in ids:
+        batch, digest = found.get(name, ("", None))
+        if batch not in ours:
+            known[name] = digest
+    return known
+
+
+def _results(group: Sequence[NewBatch], names: Sequence[str]) -> Iterator[list[bytes]]:
+    for name, batch in zip(names, group, strict=True):
+        received = pack.time(batch.received_at)
+        carrier = pack.text(batch.carrier)
+        packed_name = pack.uuid(name)
+        arrival = arrival_no(batch.received_at)
+        for place, row in enumerate(batch.rows):
+            yield _result(row, received, carrier, packed_name, arrival + place, place)
+
+
+def arrival_no(when: datetime) -> int:
+    """Return a number that grows with time and differs between batches; a batch has room for 5,000 after it."""
+    return max(FIRST_ARRIVAL, (when - _BEGAN) // _GRAIN << 16 | secrets.randbelow(60_000))
+
+
+def _result(row: NewResult, received: bytes, carrier: bytes, batch: bytes, receive_no: int, place: int) -> list[bytes]:
+    text, uuid, int8, float8, time = pack.text, pack.uuid, pack.int8, pack.float8, pack.time
+    waiting = waits(row)
+    metrics, at_least = row.metrics, row.at_least
+    return [
+        uuid(row.id),
+        int8(receive_no),
+        uuid(row.probe_id),
+        uuid(row.stream_id),
+        int8(row.seq),
+        uuid(row.run_id),
+        text(row.kind),
+        int8(row.kind_version),
+        int8(row.schema),
+        text(row.tps_id),
+        text(row.regency),
+        text(row.site),
+        text(row.operator_plmn),
+        text(row.operator_name),
+        text(row.outcome),
+        text(row.failure_code),
+        text(row.verdict_owner),
+        text(row.verdict_cause),
+        float8(row.lat),
+        float8(row.lon),
+        time(row.started_at),
+        received,
+        time(row.corrected_at),
+        text(row.boot_id) if waiting else pack.NULL,
+        float8(row.since_boot_s) if waiting else pack.NULL,
+        carrier,
+        pack.raw(row.line),
+        pack.raw(row.sha256),
+        batch,
+        pack.int4(place),
+        text(row.target),
+        *[float8(metrics.get(name)) for name in METRICS],
+        *[pack.flag(metric in at_least) if metric in metrics else pack.NULL for metric in LOWER_BOUNDS],
+    ]
+
+
+def _batch(name: str, batch: NewBatch, fresh: Sequence[NewResult]) -> list[bytes]:
+    return [
+        pack.uuid(name),
+        pack.text(batch.carrier),
+        pack.uuid(batch.token_id),
+        pack.time(batch.received_at),
+        pack.int4(len(batch.rows)),
+        pack.raw(packed_ids(fresh)),
+        pack.text(anchors_text(fresh)),
+        pack.NULL,
+        pack.flag(False),
+    ]
