@@ -102,7 +102,7 @@ def _read(line: bytes, number: int) -> dict[str, Any]:
     """Return the record as a JSON object with an id fit for a receipt, or ProblemError 422 that names the line."""
     try:
         record = _DECODER.decode(line)
-    except (msgspec.MsgspecError, RecursionError):
+    except (ValueError, RecursionError):  # msgspec's own errors, and those of UTF-8
         # the reference decides: it reads lone surrogates and huge exponents, which the fast one refuses
         try:
             record = read_json(line)

@@ -27,11 +27,10 @@ from tests.trials.faults.trial import hold
 
 _SERVE: Final = "from sigprobe.commands.collector import app; app(prog_name='sigprobe collector')"
 SILENT: Final = """
-from sigprobe.collector.results import api as reading, pages
+from sigprobe.collector.results import api as reading
 def broken(cursor):
     raise LookupError(cursor)
 reading.read_cursor = broken
-pages.read_cursor = broken
 """
 """A patch for a `Site`: a collector that does not expect a wrong cursor."""
 _PLAIN: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
