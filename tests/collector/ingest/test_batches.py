@@ -144,6 +144,7 @@ def test_hostile_records(make_collector: Callable[..., Collector], database: str
         b'{"id": 7}',
         b'{"id": ""}',
         b'{"id": "\\ud800"}',
+        b'{"id": "a", "x": "\xff"}',
         b'{"id": "' + b"x" * 200 + b'"}',
         b'{"id": "a", "x": NaN}',
         b'{"id": "a", "x": ' + b"9" * 5000 + b"}",
