@@ -210,20 +210,22 @@ def _times(connection: Connection, rows: Sequence[Row[Any]]) -> dict[str, dateti
     }
 
 
+def tally_keys(row: Any) -> list[tuple[str, str, str]]:
+    """Return the entries of the tallies that a row counts in: scope, subject and outcome."""
+    if row.kind == RUN_KIND:
+        return []
+    outcome = row.outcome if row.outcome in _OUTCOMES else OTHER_OUTCOME
+    subjects = (("place", row.tps_id or row.site), ("operator", row.operator_name or row.operator_plmn))
+    return [(scope, subject, outcome) for scope, subject in subjects if subject]
+
+
 def _count(connection: Connection, rows: Sequence[Row[Any]]) -> None:
     counted: Counter[tuple[str, str, str]] = Counter()
     last: dict[tuple[str, str, str], datetime] = {}
     for row in rows:
-        if row.kind == RUN_KIND:
-            continue
-        outcome = row.outcome if row.outcome in _OUTCOMES else OTHER_OUTCOME
-        place = row.tps_id or row.site
-        operator = row.operator_name or row.operator_plmn
-        for scope, subject in (("place", place), ("operator", operator)):
-            if subject:
-                key = (scope, subject, outcome)
-                counted[key] += 1
-                last[key] = max(last.get(key, row.received_at), row.received_at)
+        for key in tally_keys(row):
+            counted[key] += 1
+            last[key] = max(last.get(key, row.received_at), row.received_at)
     if not counted:
         return
     statement = upsert(connection, tallies)
