@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from sigprobe.collector.access.queries import Token
     from sigprobe.collector.ingest.file_import import Imported
+    from sigprobe.collector.worker.loop import Worker
 
 app = typer.Typer(
     help=N_("Run the collector that receives results, and manage its tokens."),
@@ -261,7 +262,6 @@ def serve(
     from sigprobe.collector.serve import ServeError, bind, run, tls_context
     from sigprobe.collector.web.log import start as start_log
     from sigprobe.collector.web.settings import Settings
-    from sigprobe.collector.worker.loop import Worker
     from sigprobe.record.addresses import is_loopback
 
     near = is_loopback(host)
@@ -315,18 +315,29 @@ def serve(
                 _("Open the page (once, within 10 minutes): {url}").format(url=f"{url}login?once={once}")
             )
 
-    worker = Worker(engine) if work and only is not Only.THROUGHPUT else None
     try:
-        if worker is not None:
-            worker.start()
-        with bound:
+        with bound, _working(engine, wanted=work and only is not Only.THROUGHPUT) as worker:
             run(create_app(settings, engine, worker), bound, tls=tls, ready=ready, behind_proxy=behind_proxy)
     finally:
-        if worker is not None:
-            worker.stop()
         stop_log()
         engine.dispose()
     return CommandResult()
+
+
+@contextmanager
+def _working(engine: Engine, *, wanted: bool) -> Iterator[Worker | None]:
+    """Run the worker in a thread of this process, if it is wanted."""
+    from sigprobe.collector.worker.loop import Worker
+
+    if not wanted:
+        yield None
+        return
+    worker = Worker(engine)
+    worker.start()
+    try:
+        yield worker
+    finally:
+        worker.stop()
 
 
 @app.command("work", cls=Command)
