@@ -41,7 +41,7 @@ demo: setup
 	$(BIN)/python tools/demo.py
 
 test: setup catalogues-compile compiled
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TIMED:%=--ignore=%) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TIMED:%=--ignore=%) $(PYTEST_ARGS)
 	$(BIN)/python -m pytest $(TIMED) $(PYTEST_ARGS)
 
 quick: setup catalogues-compile

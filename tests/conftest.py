@@ -59,13 +59,25 @@ _STARTS_PROCESSES = frozenset({"spawn", "sigprobe_process", "site", "postgres", 
 """Fixtures behind which another program runs."""
 
 
+_LONGEST = ("tests/trials/scenarios", "tests/trials", "tests/e2e", "tests/measure/path", "tests/measure")
+"""Folders whose files take longest. They go first, or `--dist loadfile` leaves one worker with one of them at the end."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as `process` every test that starts another program, so that `make quick` leaves it out."""
+    """Mark as `process` every test that starts another program, and put the files that take long first."""
     for item in items:
         needs_one = _STARTS_PROCESSES & set(getattr(item, "fixturenames", ()))
         on_postgresql = getattr(getattr(item, "callspec", None), "params", {}).get("database") == "postgresql"
         if needs_one or on_postgresql or item.path.is_relative_to(_TRIALS) or item.path.is_relative_to(_E2E):
             item.add_marker("process")
+    real = {item.path for item in items if any(item.get_closest_marker(name) for name in ("process", "root", "slow"))}
+
+    def turn(item: pytest.Item) -> tuple[int, bool]:
+        path = item.path.relative_to(ROOT)
+        long = [number for number, folder in enumerate(_LONGEST) if path.is_relative_to(folder)]
+        return min(long, default=len(_LONGEST)), item.path not in real
+
+    items.sort(key=turn)  # stable: files stay whole, and their tests in order
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

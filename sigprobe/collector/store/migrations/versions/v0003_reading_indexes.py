@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from alembic import op
-from sqlalchemy import text
+from sqlalchemy import DateTime, bindparam, text
 
 from sigprobe.collector.store.migrations.column_types import column_types
 
@@ -29,7 +29,10 @@ def upgrade() -> None:
     ):
         connection.execute(text(statement.format(**kinds)))
     # programs of before this version look only here, and refuse a database that is newer than they are
+    # a typed parameter: Python 3.12 deprecates that its own sqlite3 converts times
+    now = bindparam("now", datetime.now(UTC), DateTime(timezone=True))
     connection.execute(
-        text("INSERT INTO schema_version (version, title, applied_at) VALUES (3, 'reading indexes', :now)"),
-        {"now": datetime.now(UTC).replace(tzinfo=None) if connection.dialect.name == "sqlite" else datetime.now(UTC)},
+        text("INSERT INTO schema_version (version, title, applied_at) VALUES (3, 'reading indexes', :now)").bindparams(
+            now
+        )
     )
