@@ -60,7 +60,7 @@ _STARTS_PROCESSES = frozenset({"spawn", "sigprobe_process", "site", "postgres", 
 
 
 _LONGEST = ("tests/trials/scenarios", "tests/trials", "tests/e2e", "tests/measure/path", "tests/measure")
-"""Folders whose files take longest. They go first, or `--dist loadfile` leaves one worker with one of them at the end."""
+"""Folders whose files take longest. They go first; else `--dist loadfile` ends with one busy worker."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -188,7 +188,7 @@ def _collectors_page(copy: Copy, config: Path, settings: str) -> str:
 
 
 def _page(copy: Copy, path: str, before: Callable[[str], None] = lambda url: None) -> str:
-    """A page of the copy's collector in English, as somebody sees it who has logged in."""
+    """Return a page of the copy's collector in English after a login, which it must need."""
     reader = copy.run("collector", "token", "create", "--admin", "centre").splitlines()[-1]
     process = subprocess.Popen(
         [sys.executable, "-m", "sigprobe", "collector", "serve", "--port", "0"],
@@ -210,6 +210,7 @@ def _page(copy: Copy, path: str, before: Callable[[str], None] = lambda url: Non
         before(url)
         jar = urllib.request.HTTPCookieProcessor()
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), jar)
+        _hold_login(f"{url}{path}")
         with opener.open(f"{url}login", f"token={reader}".encode(), timeout=10) as answer:
             answer.read()
         with opener.open(f"{url}{path}?lang=en", timeout=10) as answer:
@@ -219,6 +220,13 @@ def _page(copy: Copy, path: str, before: Callable[[str], None] = lambda url: Non
         process.wait(15)
         assert process.stdout is not None
         process.stdout.close()
+
+
+def _hold_login(url: str) -> None:
+    """Hold that a page leads to the login without a session."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=10) as answer:  # follows the redirect
+        assert answer.url.partition("?")[0].endswith("/login"), answer.url
 
 
 def test_a_cause_is_added_as_contributing_says(follow: Callable[[str], Copy]) -> None:
@@ -262,6 +270,6 @@ print(load(Path("config.example.yaml")).config.schedule.first_after_min)
 
 
 def test_a_page_is_added_as_contributing_says(follow: Callable[[str], Copy]) -> None:
-    """The new page is served to a reader, in the frame of all pages and in the reader's language."""
+    """The new page needs a session, and is served in the frame of all pages and in the reader's language."""
     page = _page(follow("Add a page of the collector"), "kinds")
     assert re.search(r"<code>web</code> Whole page", page) and "<h1>Kinds</h1>" in page, page

@@ -47,7 +47,7 @@ class CommonOptions(BaseModel):
         raise NotImplementedError
 
     def estimate(self) -> Estimate:
-        """Return what the check takes at most, for the first line on the screen and for the data budget."""
+        """Return the upper limits of the check, for the first line on the screen and for the data budget."""
         raise NotImplementedError
 
     def lighter(self) -> Self:

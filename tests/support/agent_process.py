@@ -1,4 +1,4 @@
-"""An agent process with its settings, and the socket on which it tells a service manager how it is."""
+"""Start an agent process with settings, and receive what it reports to a service manager."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def settings(folder: Path, collector: str | None, *, every_min: int = 1440, **ke
 
 
 def eager_probe() -> str:
-    """Return a probe whose first test is due within a second, and that holds back longest after a link came up."""
+    """Return a probe whose first test is due within a second, and that waits longest after a link comes up."""
     while True:
         name = str(uuid.uuid4())
         if share(name, "schedule") < 0.03 and share(name, "link") > 0.95:
@@ -49,7 +49,7 @@ def eager_probe() -> str:
 
 
 class Manager:
-    """What a service manager hears."""
+    """Receive the notifications of a service."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -60,7 +60,7 @@ class Manager:
 
     @property
     def heard(self) -> list[str]:
-        """Return all assignments so far."""
+        """Return all assignments received so far."""
         while True:
             try:
                 self._heard += self.socket.recv(4096).decode().splitlines()
@@ -79,7 +79,7 @@ def manager(folder: Path) -> Iterator[Manager]:
 
 
 class AgentProcess:
-    """A running agent and what it said."""
+    """A running agent and its output."""
 
     def __init__(self, spawn: Spawn, config: Path, listener: Manager | None = None, prefix: Sequence[str] = ()) -> None:
         self.log = config.with_name(f"agent-{time.monotonic_ns()}.log")
@@ -100,6 +100,6 @@ class AgentProcess:
         return self.log.read_text()
 
     def wait_for(self, text: str, seconds: float = 30) -> None:
-        """Wait until it has said something."""
+        """Wait for a text in its output."""
         until(lambda: text in self.said or self.process.poll() is not None, seconds)
         assert text in self.said, self.said

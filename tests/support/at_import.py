@@ -26,7 +26,7 @@ def nodes_at_import(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 class _Module:
-    """One module of the package: its tree, what runs at its import, and what each of its names was imported as."""
+    """One module of the package: its syntax tree, the nodes that run at import, and its imported names."""
 
     def __init__(self, name: str, tree: ast.Module) -> None:
         self.name = name
@@ -54,7 +54,7 @@ class _Module:
 
 
 def copies(module: str, name: str) -> list[str]:
-    """Where the package copies `module.name` at import, so that a new value in the module would not be read there.
+    """Return where the package copies `module.name` at import: a new value in the module would not be read there.
 
     A default of a function or of a dataclass field, a decorator, another constant, and `from module import name`.
     """

@@ -1,4 +1,4 @@
-"""Records as a probe writes them, and a collector in this process to send them to."""
+"""Make records as a probe writes them, and send them to a collector in this process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PROBE_ID = "0190a5c0-0000-4000-8000-0000000000bb"
 
 
 def make_result(seq: int = 1, **changes: Any) -> Result:
-    """Return a record in the queue of a probe; `changes` are fields of `Result`."""
+    """Return a record as a probe stores it; `changes` are fields of `Result`."""
     fields: dict[str, Any] = {
         "id": new_id(),
         "run_id": new_id(),
@@ -61,7 +61,7 @@ def failed_result(code: str = "timeout", **changes: Any) -> Result:
 
 
 def batch_of(*lines: bytes | Result) -> batches.Batch:
-    """Return a batch of stored lines, whatever they hold."""
+    """Return a batch of stored lines, valid or not."""
     raw = [line.to_line() if isinstance(line, Result) else line for line in lines]
     return batches.build_batch([(str(n), line) for n, line in enumerate(raw)])
 
@@ -77,7 +77,7 @@ class Collector:
     worker: Worker
 
     def post(self, batch: batches.Batch, *, token: str | None = None, **headers: str) -> Any:
-        """Send a batch as a probe does; `headers` replace its own, `_` standing for `-`."""
+        """Send a batch as a probe does; `headers` replace the usual ones, `_` means `-`."""
         sent = batches.batch_headers(batch, token if token is not None else self.probe)
         sent.update({name.replace("_", "-"): value for name, value in headers.items()})
         return self.client.post("/v1/batches", content=batch.body, headers=sent)

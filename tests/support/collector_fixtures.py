@@ -1,4 +1,4 @@
-"""A collector to test against: a store on either engine, and an app in this process."""
+"""Provide collectors to test against: a store on either engine, and an app in this process."""
 
 from __future__ import annotations
 

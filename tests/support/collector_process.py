@@ -1,4 +1,4 @@
-"""A collector in its own process, started by its own command."""
+"""Run a collector in its own process, by its own command."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Spawn = Callable[..., "subprocess.Popen[str]"]
 
 
 def run(*args: str, database: str) -> subprocess.CompletedProcess[str]:
-    """Run a collector command to its end, in this process."""
+    """Run a collector command in this process until it ends."""
     return in_process("collector", *args, env={"SIGPROBE_DATABASE": database})
 
 
@@ -63,9 +63,9 @@ class Server:
 
 
 def serve(spawn: Spawn, database: str, *args: str, patch: str = "", files: int | None = None) -> Server:
-    """Start `serve` on a free port and wait for the line that says it serves.
+    """Start `serve` on a free port and wait until it reports its address.
 
-    `patch` is Python that takes a protection away before it starts. `files` is the most files it may have open.
+    `patch` is Python code that removes a protection before it starts. `files` limits its open files.
     """
     program = [*_PYTHON, f"{hold_patch(patch)}\n{_PROGRAM}"]
     if files is not None:

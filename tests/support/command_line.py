@@ -1,4 +1,4 @@
-"""Run the command line: in this process by default, in a process of its own where the process is what is tested."""
+"""Run the command line: in this process by default, in its own process if the process itself is tested."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sigprobe import cli
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 _READ_AT_START = ("PYTHON", "LD_", "LC_CTYPE")
-"""What only a starting interpreter reads: set for a call in this process it would test nothing."""
+"""Variables that only a starting interpreter reads: a call in this process would ignore them."""
 
 
 def in_process(

@@ -1,4 +1,4 @@
-"""A drive that is under way, and what it leaves behind."""
+"""Run a drive in its own process and read its output."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PING = {"kind": "ping", "name": "near", "address": "127.0.0.1", "count": 2, "int
 
 
 class Driving:
-    """A drive in its own process, read a point at a time."""
+    """A drive in its own process, read one point at a time."""
 
     def __init__(self, process: subprocess.Popen[str], base: Path) -> None:
         self.process = process
@@ -29,7 +29,7 @@ class Driving:
         return self.rows[-1]
 
     def row_where(self, wanted: Callable[[dict[str, Any]], bool], most: int = 25) -> dict[str, Any]:
-        """Return the next point that is as wanted, among so many."""
+        """Return the first of the next points that matches."""
         for _ in range(most):
             if wanted(self.row()):
                 return self.rows[-1]

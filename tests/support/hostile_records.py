@@ -1,4 +1,4 @@
-"""Records with one odd value each, at every place where a record can hold one."""
+"""Make records with one unusual value each, at every place where a record can hold one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NOT_UNDER: Final = ("id",)
 
 
 def with_odd_values(line: bytes, *, under: tuple[str, ...] = ()) -> Iterator[bytes]:
-    """The record of `line`, once for each place below `under` (or all) and each odd value."""
+    """Yield the record of `line` once for each place below `under` (or everywhere) and each unusual value."""
     record = json.loads(line)
     for way in list(_ways(record)):
         if way[0] in _NOT_UNDER or (under and way[0] not in under):

@@ -1,4 +1,4 @@
-"""Laptops with queues of their own, and the collector's database on either engine."""
+"""Provide laptops with queues, and the collector's database on either engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A laptop in a test: its queue, and files made by hand."""
+"""Simulate a laptop: its queue, and transfer files made by hand."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HEADER = b'{"format":"sigprobe-results","version":1,"probe_id":null,"created_at"
 
 @dataclass
 class Laptop:
-    """A queue and the directory it lies in."""
+    """A queue and its directory."""
 
     folder: Path
     buffer: Buffer
@@ -57,14 +57,14 @@ class Laptop:
 
 
 def pack(raw: bytes) -> bytes:
-    """Any bytes as the one gzip member that a file must be."""
+    """Return bytes packed as one gzip member, as a file must be."""
     packer = zlib.compressobj(6, zlib.DEFLATED, -15)
     body = packer.compress(raw) + packer.flush()
     return b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + body + struct.pack("<LL", zlib.crc32(raw), len(raw) % 2**32)
 
 
 def whole(lines: Sequence[bytes], header: bytes = HEADER, **trailer: Any) -> bytes:
-    """Return a file with a trailer that fits, but for what is given."""
+    """Return a file with a correct trailer, except for the given changes."""
     raw = b"".join(line + b"\n" for line in (header, *lines))
     end = {"end": True, "count": len(lines), "sha256": hashlib.sha256(raw).hexdigest()} | trailer
     return pack(raw + json.dumps(end, separators=(",", ":")).encode() + b"\n")

@@ -1,4 +1,4 @@
-"""A link between two network namespaces with the delay, jitter, loss, rate, queue and outages a test asks for.
+"""Emulate a link between two network namespaces: delay, jitter, loss, rate, queue and outages.
 
     with link(up=Way(delay_ms=25), down=Way(delay_ms=25, rate_bps=5e6, queue_bytes=60_000)) as wire:
         wire.near.run("ping", "-c", "3", wire.far_address)
@@ -28,7 +28,7 @@ RELAY = Path(__file__).with_name("link_relay.py")
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """What one direction does to packets. Times in outages and traces are seconds since the setting was made.
+    """Settings of one direction. Times in outages and traces are seconds since the setting was made.
 
     `jitter_ms` is drawn evenly from ± that much and keeps the order of packets. `reorder` is the share of packets
     that is held back by `reorder_ms`, `duplicate` the share that is delivered twice. `trace` is the rate over time,
@@ -59,7 +59,7 @@ class Way:
 
 
 class Counts(TypedDict):
-    """What became of the packets of one protocol in one direction."""
+    """Packet counters of one protocol in one direction."""
 
     arrived: int
     passed: int
@@ -88,18 +88,18 @@ class Link:
     _relay: subprocess.Popen[str] = field(repr=False)
 
     def set(self, *, up: Way | None = None, down: Way | None = None) -> None:
-        """Change one or both directions from now on; what is on its way stays as it was."""
+        """Change one or both directions from now on; packets under way keep the old settings."""
         ways = {name: asdict(way) for name, way in (("up", up), ("down", down)) if way is not None}
         self._ask({"set": ways})
 
     def counts(self) -> dict[str, dict[str, Counts]]:
-        """By direction (`up`, `down`) and protocol (`echo`, `icmp`, `tcp`, `udp`, `other`), since the link was made."""
+        """Return counters since the start, by direction (`up`, `down`) and protocol (`echo`, `icmp`, `tcp`, `udp`, `other`)."""
         found: dict[str, dict[str, Counts]] = self._ask({})["counts"]
         names = ("echo", "icmp", "tcp", "udp", "other")
         return {way: {name: cells.get(name, NONE) for name in names} for way, cells in found.items()}
 
     def cpu_s(self) -> float:
-        """Processor seconds the relay has used: near one a second it is itself the bottleneck."""
+        """Return the processor seconds that the relay has used: near one per second it is the bottleneck itself."""
         return float(self._ask({})["cpu_s"])
 
     def lateness_s(self) -> tuple[float, int]:
@@ -176,7 +176,7 @@ def join_by_relay(
 
 @contextmanager
 def link(up: Way | None = None, down: Way | None = None, **options: Any) -> Iterator[Link]:
-    """Two fresh namespaces joined by a relay; the options are those of `join_by_relay`."""
+    """Provide two fresh namespaces joined by a relay; the options are those of `join_by_relay`."""
     with (
         namespace("near") as near,
         namespace("far") as far,
@@ -186,6 +186,6 @@ def link(up: Way | None = None, down: Way | None = None, **options: Any) -> Iter
 
 
 def both_ways(rtt_ms: float, rate_bps: float | None = None, **settings: Any) -> dict[str, Way]:
-    """Return the two ways of an even link: half the round trip each. `link(**both_ways(100, 5e6))`."""
+    """Return the settings of a symmetric link: half the round trip each way. `link(**both_ways(100, 5e6))`."""
     way = Way(delay_ms=rtt_ms / 2, rate_bps=rate_bps, **settings)
     return {"up": way, "down": way}

@@ -1,4 +1,4 @@
-"""The process behind `link_emulator`: carries packets between two tun devices, late, slowly, or not at all.
+"""Relay packets between two tun devices: delayed, slowed down or dropped. The process behind `link_emulator`.
 
 Started as a script. It talks JSON lines: settings and questions come on stdin, answers go to stdout. Standard library
 alone, so that it starts at once.
@@ -53,7 +53,7 @@ def protocol(packet: bytes) -> str:
 
 
 class Steps:
-    """A rate that follows a trace of equal steps, over and over. At a rate of 0 packets wait; none is lost."""
+    """A rate that repeats a trace of equal steps. At a rate of 0 packets wait; none is lost."""
 
     def __init__(self, mbps: list[float], step_s: float) -> None:
         if not any(rate > 0 for rate in mbps) or step_s <= 0:
@@ -78,7 +78,7 @@ class Steps:
 
 
 class Way:
-    """One direction: its settings, the moment its bottleneck is free again, and what became of the packets."""
+    """One direction: its settings, the time its bottleneck is free again, and its counters."""
 
     def __init__(self, out: int, seed: int) -> None:
         self.out = out
@@ -161,7 +161,7 @@ class Way:
 
 
 class Lateness:
-    """Packets that left long after they were due, since this process had no processor."""
+    """Count packets that left long after they were due because this process got no processor."""
 
     def __init__(self) -> None:
         self.worst_s = 0.0
@@ -188,7 +188,7 @@ def tun(name: str, namespace: str, addresses: list[str], mtu: int) -> int:
 
 
 def keep_awake() -> list[int]:
-    """Keep every processor from sleeping while the link exists; returns the processes that do.
+    """Keep every processor awake while the link exists; returns the processes that do so.
 
     One that sleeps wakes late, by a millisecond and more where the machine is a virtual one with nothing else to do,
     and then the link, its ends and whoever measures it are all late. These take only time that nobody else wants.
@@ -220,7 +220,7 @@ def keep_awake() -> list[int]:
 
 
 def be_prompt() -> None:
-    """Run ahead of everybody else where that is allowed: a relay that waits for a processor is another link."""
+    """Raise the priority where allowed: a relay that waits for a processor changes the link."""
     gc.disable()
     with suppress(OSError):
         ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0)
@@ -278,7 +278,7 @@ def relay(left: int, right: int, seed: int) -> None:
 
 
 def answer(names: dict[str, Way], heap: list[Waiting], late: Lateness) -> bool:
-    """Obey one line from stdin; False when it is closed."""
+    """Execute one line from stdin; False when it is closed."""
     line = sys.stdin.readline()
     if not line:
         return False
@@ -293,7 +293,7 @@ def answer(names: dict[str, Way], heap: list[Waiting], late: Lateness) -> bool:
 
 
 def main() -> None:
-    """Read the first line, make the devices, say so, relay."""
+    """Read the first line, make the devices, report that, and relay."""
     children = keep_awake() if "awake" in sys.argv else []
     try:
         serve()
@@ -304,7 +304,7 @@ def main() -> None:
 
 
 def serve() -> None:
-    """Be the link."""
+    """Run the relay."""
     start = json.loads(sys.stdin.readline())
     devices = [tun(end["device"], end["namespace"], end["addresses"], start["mtu"]) for end in start["ends"]]
     be_prompt()

@@ -1,4 +1,4 @@
-"""A ModemManager of our own on a private bus: as much of its interface as sigprobe asks, and what it must not read."""
+"""Simulate ModemManager on a private bus: the parts that sigprobe reads, and values that it must not read."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def modem(
 
 
 class ModemService:
-    """The service. Change its fields at any time; `calls` holds what was asked of it."""
+    """The service. Its fields may be changed at any time; `calls` lists the calls it received."""
 
     def __init__(self, address: str) -> None:
         self.modems: dict[str, dict[str, dict[str, Variant]]] = {}
@@ -86,7 +86,7 @@ class ModemService:
         self._thread.start()
 
     def add(self, number: int = 0, **options: Any) -> None:
-        """Plug a modem in; its connection is up on its interface unless `connected` is False."""
+        """Add a modem; it is connected on its interface unless `connected` is False."""
         connected = options.pop("connected", True)
         self.modems[f"/org/freedesktop/ModemManager1/Modem/{number}"] = modem(number, **options)
         self.bearers[f"/org/freedesktop/ModemManager1/Bearer/{number}"] = (
@@ -95,7 +95,7 @@ class ModemService:
         )
 
     def close(self) -> None:
-        """Leave the bus."""
+        """Disconnect from the bus."""
         self._stop.set()
         self._thread.join(10)
         self._connection.close()
@@ -138,7 +138,7 @@ class ModemService:
 
 @contextmanager
 def private_bus(daemon: str, folder: Path) -> Iterator[str]:
-    """Provide the address of a bus of our own; its daemon ends with it."""
+    """Provide the address of a private bus; its daemon ends with the block."""
     config = folder / "bus.conf"
     config.write_text(
         "<busconfig><type>session</type>"

@@ -1,4 +1,4 @@
-"""A car with a receiver: NMEA over a serial line (a pty), driven along a straight road and told what to send."""
+"""Simulate a GPS receiver in a moving car: NMEA over a serial line (a pty)."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def sentence(body: str) -> bytes:
 
 
 def degrees(value: float, width: int, sides: str) -> str:
-    """Degrees as NMEA writes them: degrees and minutes, and the side."""
+    """Return degrees in NMEA format: degrees and minutes, and the hemisphere."""
     whole = int(abs(value))
     return f"{whole:0{width}d}{(abs(value) - whole) * 60:07.4f},{sides[value < 0]}"
 
 
 def fix(lat: float, lon: float, when: datetime | None = None) -> bytes:
-    """Return what a receiver with eight satellites sends once a second."""
+    """Return the sentences that a receiver with eight satellites sends each second."""
     when = when or datetime.now(UTC)
     clock, day = f"{when:%H%M%S}.{when.microsecond // 10_000:02d}", f"{when:%d%m%y}"
     place = f"{degrees(lat, 2, 'NS')},{degrees(lon, 3, 'EW')}"
@@ -44,7 +44,7 @@ def fix(lat: float, lon: float, when: datetime | None = None) -> bytes:
 
 @dataclass
 class Car:
-    """A car on its way east. `silent` is a tunnel; `beside` is sent before each fix."""
+    """A car that drives east. `silent` simulates a tunnel; `beside` is sent before each fix."""
 
     port: str
     driving: bool = True
@@ -80,7 +80,7 @@ def car() -> Iterator[Car]:
 
 
 def until(condition: object, seconds: float = 20) -> bool:
-    """Wait for a condition; False when it has not come true by then."""
+    """Wait for a condition; False if it is not met in time."""
     assert callable(condition)
     end = time.monotonic() + seconds
     while not condition():

@@ -1,4 +1,4 @@
-"""Network namespaces for tests: made with names of their own, joined by veth pairs, always removed.
+"""Create network namespaces for tests, join them by veth pairs, and always remove them.
 
 Addresses lie in 10.0.0.0/8 and fd00::/8 and exist inside these namespaces only. Needs root and `ip`.
 """
@@ -60,7 +60,7 @@ class Namespace:
     name: str
 
     def run(self, *command: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-        """Run a command inside and return what it printed; a failure raises with its error output.
+        """Run a command inside and return its stdout; a failure raises with its error output.
 
         A test whose program is not installed skips here, with the package, even where its marker was forgotten.
         """
@@ -79,7 +79,7 @@ class Namespace:
         return done
 
     def command(self, *command: str) -> list[str]:
-        """Return the command line that runs `command` inside, for processes that go on (see the `spawn` fixture)."""
+        """Return the command line that runs `command` inside, for long-running processes (see the `spawn` fixture)."""
         return ["ip", "netns", "exec", self.name, *command]
 
     def ip(self, *args: str) -> None:
@@ -91,7 +91,7 @@ class Namespace:
         self.run("sysctl", "-q", "-w", f"{key}={value}")
 
     def drop(self, match: str, hook: str = "input") -> None:
-        """Drop packets with nftables: `match` in its words, such as `icmp type echo-request`."""
+        """Drop packets with nftables: `match` in its syntax, such as `icmp type echo-request`."""
         self.run("nft", "add", "table", "inet", "test")
         chain = f"{{ type filter hook {hook} priority 0 ; policy accept ; }}"
         self.run("nft", "add", "chain", "inet", "test", hook, chain)

@@ -1,4 +1,4 @@
-"""Three PostgreSQL nodes under Patroni and etcd, started from the files in `deploy/` on loopback addresses.
+"""Run three PostgreSQL nodes under Patroni and etcd, from the files in `deploy/`, on loopback addresses.
 
 Each node has an address of its own (127.0.0.11 to .13), so the shipped files run as they are. A node is lost in two
 ways: its server's processes alone are killed, or everything on that machine is (Patroni, server and etcd member).
@@ -99,12 +99,12 @@ class PatroniCluster:
             )
 
     def url(self, database: str = "sigprobe") -> str:
-        """Return the address that a collector is given: every node, whichever takes writes."""
+        """Return the database URL for a collector: it lists every node."""
         hosts = ",".join(address(node) for node in NODES)
         return f"postgresql://postgres:change-me-1@{hosts}/{database}?target_session_attrs=read-write"
 
     def members(self) -> list[dict[str, Any]]:
-        """Return what Patroni says of its members; an empty list while none answers."""
+        """Return the members that Patroni reports; an empty list while none answers."""
         for node in NODES:
             with (
                 suppress(OSError, ValueError),
@@ -114,7 +114,7 @@ class PatroniCluster:
         return []
 
     def primary(self) -> str | None:
-        """Return the node that takes writes, by its own word."""
+        """Return the node that reports itself as the primary."""
         for node in NODES:
             with suppress(OSError), _PLAIN.open(f"http://{address(node)}:8008/primary", timeout=2) as answer:
                 if answer.status == 200:
@@ -152,7 +152,7 @@ class PatroniCluster:
             process.wait(30)
 
     def start_machine(self, node: str) -> None:
-        """Bring a lost node back."""
+        """Start a lost node again."""
         self.start_etcd(node)
         self.start_node(node)
 

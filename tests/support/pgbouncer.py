@@ -1,4 +1,4 @@
-"""A real PgBouncer before a test's PostgreSQL."""
+"""Run a real PgBouncer in front of a test's PostgreSQL."""
 
 from __future__ import annotations
 

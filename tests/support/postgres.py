@@ -1,4 +1,4 @@
-"""A real PostgreSQL of our own."""
+"""Run a real PostgreSQL server for tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.requirements import needs
 
 
 class Postgres:
-    """A real PostgreSQL of our own, on a socket in a directory of its own."""
+    """A PostgreSQL server on a socket in its own directory."""
 
     def __init__(self, folder: Path | None = None, *, port: int | None = None) -> None:
         """`folder` is its directory, new unless given. With `port` it listens on 127.0.0.1, too."""
@@ -51,7 +51,7 @@ class Postgres:
         self.run("pg_ctl", "-D", "data", "-l", "log", "-w", "-o", f"-k {self.dir} -c {where}", "start")
 
     def stop(self, mode: str = "fast") -> None:
-        """Stop it; `immediate` is what a crash leaves behind."""
+        """Stop it; `immediate` leaves the files as a crash does."""
         self.run("pg_ctl", "-D", "data", "-m", mode, "-w", "stop")
 
     def new_database(self) -> str:

@@ -1,4 +1,4 @@
-"""Hold a test to the process state it found: whatever it leaves changed fails this test, not its neighbour."""
+"""Compare the process state before and after a test: a change fails this test instead of a later one."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ STATE: Final[dict[str, tuple[Callable[[], Any], Callable[[Any], object]]]] = {
     "recursion limit": (sys.getrecursionlimit, sys.setrecursionlimit),
     "switch interval": (sys.getswitchinterval, sys.setswitchinterval),
 }
-"""What a neighbour may notice: how to read it, and how to restore it."""
+"""State that a later test may notice: how to read it, and how to restore it."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Records for tests of the queue: as a session makes them, of any size."""
+"""Make records of any size for tests of the queue."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def record(
     rng: random.Random | None = None,
     name: str | None = None,
 ) -> Result:
-    """A check as it comes from the session: about 1.4 kB with ten round trips, 8 bytes more for each further one."""
+    """Return a record as a session makes it: about 1.4 kB with ten round trips, 8 bytes more for each further one."""
     rng = rng or random.Random()
     times = [round(rng.uniform(20, 80), 3) for _ in range(rtts)]
     return Result(

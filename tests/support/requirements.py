@@ -1,4 +1,4 @@
-"""What a test wants and a machine may lack: skip with the command that helps, or fail where all must run."""
+"""Skip a test whose program or privilege is missing and name the command that helps; in CI fail instead."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REQUIRED = os.environ.get("SIGPROBE_TESTS_REQUIRE") == "1"
 
 
 def missing(reason: str, command: str) -> None:
-    """Skip this test with the command that would enable it; fail instead where everything must run."""
+    """Skip this test with the command that would enable it; fail instead in CI."""
     text = f"{reason}; to run this test: {command}"
     if REQUIRED:
         pytest.fail(text, pytrace=False)
@@ -31,6 +31,6 @@ def needs(program: str, package: str) -> str:
 
 
 def needs_root() -> None:
-    """Skip unless root: namespaces, raw sockets and mounts want it."""
+    """Skip unless root, which namespaces, raw sockets and mounts need."""
     if os.geteuid() != 0:
         missing("needs root", "sudo make test")

@@ -1,4 +1,4 @@
-"""A collector with its database and tokens, run as its own process, and a settings file that points to it."""
+"""Run a collector with its database and tokens in its own process, and write a settings file that points to it."""
 
 from __future__ import annotations
 

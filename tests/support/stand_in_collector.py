@@ -1,4 +1,4 @@
-"""A collector of a few lines on a real socket, whose every answer a test writes itself."""
+"""Run a small collector on a real socket whose answers a test writes itself."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def http(status: int, body: bytes = b"", media_type: str | None = None, **header
 
 
 def receipt(sent: Sent, status_of: Callable[[str], str | None] = lambda _: batches.ACCEPTED, when: str = "") -> bytes:
-    """Return the true receipt of a batch, each id with the status that is given for it (None leaves it out)."""
+    """Return the correct receipt of a batch, each id with the given status (None leaves it out)."""
     answers = [
         batches.Answer(name, status, "made up for a test" if status in ("rejected", "conflict") else None)
         for name in sent.ids
@@ -63,19 +63,19 @@ def receipt(sent: Sent, status_of: Callable[[str], str | None] = lambda _: batch
 
 
 def packed_receipt(sent: Sent) -> bytes:
-    """Return the true receipt as the collector sends it to a probe that takes gzip."""
+    """Return the correct receipt as the collector sends it to a probe that takes gzip."""
     _, _, body = receipt(sent).partition(b"\r\n\r\n")
     assert "gzip" in sent.headers["accept-encoding"]
     return http(200, gzip.compress(body, 6, mtime=0), batches.RECEIPT_TYPE, Content_Encoding="gzip")
 
 
 def problem(status: int, detail: str | None = None, **headers: str) -> bytes:
-    """Return an error that says it is ours."""
+    """Return an error of a collector."""
     return http(status, batches.problem_body(status, "made up", detail), batches.PROBLEM_TYPE, **headers)
 
 
 def portal(_: Sent) -> bytes:
-    """Return what a hotel's network says to everything."""
+    """Return the answer of a captive portal."""
     return http(200, b"<html>Please log in</html>", "text/html")
 
 
@@ -192,12 +192,12 @@ def main() -> None:
 
 
 def put(buffer: Buffer, count: int) -> list[str]:
-    """Fill the queue; the ids in order."""
+    """Fill the queue; returns the ids in order."""
     return [buffer.put(record()).result.id for _ in range(count)]
 
 
 def until(true: Callable[[], Any], seconds: float = 10) -> None:
-    """Wait for something that another thread or process does."""
+    """Wait until another thread or process has done something."""
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it did not happen in time"

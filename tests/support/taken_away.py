@@ -1,4 +1,4 @@
-"""Take a protection away for a negative control, and fail when the code never used the replacement.
+"""Remove a protection for a negative control, and fail if the code never used the replacement.
 
 A patched constant that a dataclass copied at import, or a function that another module imported by name, takes nothing
 away: the control would then pass or fail by chance.

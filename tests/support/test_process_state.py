@@ -1,4 +1,4 @@
-"""A test that leaves a change behind is the one that fails, and what it changed is restored."""
+"""Check that a test that leaves a change behind fails itself, and that the change is undone."""
 
 from __future__ import annotations
 

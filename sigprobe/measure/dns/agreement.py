@@ -1,4 +1,4 @@
-"""Do the system's resolvers and others agree on a name? Asked at each of them by its address, never by the cache."""
+"""Compare the answers of the system's resolvers and of others. Each is queried by address, never through a cache."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def ask_all(
     *,
     record: str = "A",
 ) -> tuple[list[AskedData], int]:
-    """Ask every resolver for every host, side by side, within `seconds`: what they said, and the bytes used.
+    """Ask every resolver for every host, in parallel, within `seconds`: their answers, and the bytes used.
 
     `record` is `AAAA` on a device without IPv4, which could not use another address.
     """

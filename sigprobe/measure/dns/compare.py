@@ -1,4 +1,4 @@
-"""Compare the system's resolver with the others. If they differ, send one more query that may settle it.
+"""Compare the system's resolver with the others. If they differ, send one more query that may decide it.
 
 The rules are in `verdict.dns_consistency`; here is their input: a name that cannot exist, asked of the system's
 resolver, and a TLS handshake with the server at either answer. That is two packets and at most two handshakes, and
@@ -45,9 +45,9 @@ def compare(
     port: int = HTTPS,
     clock: Callable[[], float],
 ) -> ComparisonData | None:
-    """Compare the entry called `system` with the others; None where one of both is missing or said nothing.
+    """Compare the entry called `system` with the others; None if either is missing or has no answer.
 
-    `ask(server, name)` gives the addresses that a server tells for a name. `fixed` is whether the hosts file holds it.
+    `ask(server, name)` returns the addresses that a server has for a name. `fixed` is whether the hosts file holds it.
     """
     rows = [_told(entry, system) for entry in entries if entry["rcode"] is not None]
     found = dns_consistency.compare(name, rows, fixed=fixed)
@@ -94,7 +94,7 @@ def _settle(
     port: int,
     clock: Callable[[], float],
 ) -> Compared:
-    """Ask what may still change the word, the cheapest first, and no more than that takes."""
+    """Send the queries that may still change the result, the cheapest first, and no more than needed."""
     if found.system and found.reason is None:
         # .invalid holds no names (RFC 6761), so an address for one is told for anything
         after = dns_consistency.settled(found, for_no_name=ask(server, f"{secrets.token_hex(8)}.invalid"))

@@ -6,7 +6,7 @@ from typing_extensions import TypedDict
 
 
 class FailureData(TypedDict):
-    """Why one resolver is no good: a failure code and a technical detail."""
+    """Why a resolver cannot be used: a failure code and a technical detail."""
 
     code: str
     detail: str | None
@@ -41,7 +41,7 @@ class ResolverData(TypedDict):
 
 
 class ComparisonData(TypedDict):
-    """The system's answer (`system`, `system_rcode`) beside what the others told (`others`).
+    """The system's answer (`system`, `system_rcode`) beside the answers of the others (`others`).
 
     `word` is `same`, `differs` or `tampered`; `reason` is why it is `tampered`: `block_page`, `void`, `private`,
     `nxdomain`, `one_for_all` or `certificate`.

@@ -42,7 +42,7 @@ def measure(
     hosts_file: Path = HOSTS,
     https_port: int = compare.HTTPS,
 ) -> Measured:
-    """Ask all resolvers side by side, each with the whole deadline, and `getaddrinfo` beside them.
+    """Ask all resolvers and `getaddrinfo` in parallel, each with the whole deadline.
 
     NOERROR with an answer of the asked type is good. All good is `ok`, some `degraded` (`dns_some_failed`), none
     `failed` with the first resolver's code. Where only the system's resolver gives an answer that cannot be right the
@@ -134,7 +134,7 @@ def _system_lookup(
 def _ask_resolver(
     servers: list[Server], question: Question, context: Context, clock: Callable[[], float]
 ) -> list[Reply]:
-    """Ask one server after the other until one is good, each with its share of what is left."""
+    """Ask the servers in turn until one answers well; each gets its share of the remaining time."""
     replies: list[Reply] = []
     for index, server in enumerate(servers):
         share = context.deadline.within(context.deadline.remaining() / (len(servers) - index))
@@ -161,7 +161,7 @@ def _ask(server: Server, question: Question, context: Context, clock: Callable[[
 
 
 def _entry(resolver: str, asked: list[Reply]) -> ResolverData:
-    """Return one resolver's line: the server that was good, else the first that said anything, else the first."""
+    """Return a resolver's entry: the server that answered well, else the first that answered at all, else the first."""
     best = next(
         (r for r in asked if r.failure is None),
         next((r for r in asked if r.rcode is not None), asked[0] if asked else None),

@@ -51,13 +51,13 @@ class Options(CommonOptions):
         return self
 
     def query_name(self) -> str:
-        """Return the name as it is asked for: punycode; an address becomes its reverse name."""
+        """Return the name to query: in punycode; an address becomes its reverse name."""
         if sockets.is_ip(self.hostname):
             return ipaddress.ip_address(self.hostname).reverse_pointer
         return sockets.ascii_hostname(self.hostname)
 
     def default_timeout_s(self) -> float:
-        """Five seconds for the whole check."""
+        """Return five seconds."""
         return 5.0
 
     def configured_address(self) -> str:
@@ -65,10 +65,10 @@ class Options(CommonOptions):
         return self.hostname
 
     def estimate(self) -> Estimate:
-        """Two queries and one full answer for each resolver, and the questions a doubtful answer may take."""
+        """Return two queries and one full answer per resolver, and the queries that a doubtful answer may need."""
         doubts = compare.BYTES if self.comparable() else 0
         return Estimate(self.timeout_s(), 2_000 * len(self.resolvers) + doubts)
 
     def comparable(self) -> bool:
-        """Return whether the system's answer has others to be held against."""
+        """Return whether there are answers to compare the system's with."""
         return self.type in ("A", "AAAA") and SYSTEM in self.resolvers and len(self.resolvers) > 1

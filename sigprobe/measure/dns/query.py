@@ -1,4 +1,4 @@
-"""One DNS question to one server, over UDP and, where the answer did not fit, over TCP.
+"""Send one DNS query to one server: over UDP, and over TCP if the answer was truncated.
 
 It imports dnspython at the top, so it is itself imported only by a check that runs.
 """
@@ -89,7 +89,7 @@ def ask(
     context: Context,
     clock: Callable[[], float] = time.monotonic,
 ) -> Reply:
-    """Put `question` to one server within the context's deadline. A server that fails is a Reply with its failure."""
+    """Send `question` to one server within the context's deadline. A server that fails is a Reply with its failure."""
     reply = Reply(sockets.endpoint(host, port))
     try:
         address = _address(host, port)
@@ -137,12 +137,12 @@ class _Queries:
         self._reply = reply
 
     def send_due(self, sock: socket.socket) -> None:
-        """Send what is due by now."""
+        """Send the queries that are due."""
         while self._due and self._clock() - self._begun >= self._due[0][1] * self._length_s:
             self._send(sock, self._due.pop(0)[0])
 
     def send_plain(self, sock: socket.socket) -> None:
-        """Send the query without EDNS now, and none other after it."""
+        """Send the query without EDNS now, as the last one."""
         self._due.clear()
         if self._plain.id not in self.sent:
             self._send(sock, self._plain)
@@ -259,7 +259,7 @@ def _exactly(sock: socket.socket, count: int, context: Context, reply: Reply) ->
 
 
 def match(wire: bytes, query: dns.message.Message) -> dns.message.Message | None:
-    """Return the answer in `wire` to `query`; None when it is another's or cannot be read."""
+    """Return the answer in `wire` to `query`; None if it belongs to another query or cannot be parsed."""
     try:
         head = dns.message.from_wire(wire, question_only=True)
         if not query.is_response(head):
@@ -270,7 +270,7 @@ def match(wire: bytes, query: dns.message.Message) -> dns.message.Message | None
 
 
 def read_answer(message: dns.message.Message, reply: Reply) -> None:
-    """Fill a reply with what an answer says; an RCODE other than NOERROR and an empty answer are failures."""
+    """Fill a reply from an answer; an RCODE other than NOERROR and an empty answer are failures."""
     reply.rcode = dns.rcode.to_text(message.rcode())
     reply.ad = bool(message.flags & dns.flags.AD)
     reply.denied_by = _denied_by(message)

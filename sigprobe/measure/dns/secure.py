@@ -1,4 +1,4 @@
-"""One DNS question to one resolver over TLS: DoT (RFC 7858) or DoH (RFC 8484). The certificate is always verified.
+"""Send one DNS query to one resolver over TLS: DoT (RFC 7858) or DoH (RFC 8484). The certificate is always verified.
 
 The connection is made first and timed apart (`connect_ms`); `query_ms` runs from the send of the query to its answer,
 so that it can be held beside a query over UDP. Imported only by a check that runs.
@@ -40,7 +40,7 @@ def ask_https(url: str, question: Question, context: Context, clock: Callable[[]
 
 
 def _guarded(reply: Reply, exchange: Callable[[], dns.message.Message]) -> Reply:
-    """Run one exchange; whatever goes wrong becomes the reply's failure."""
+    """Run one exchange; an exception becomes the reply's failure."""
     try:
         read_answer(exchange(), reply)
     except http_trace.FetchError as error:

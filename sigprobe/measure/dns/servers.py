@@ -1,4 +1,4 @@
-"""Name servers: parse configured ones, read the system's."""
+"""Parse configured name servers and read the system's."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 class TriedData(TypedDict):
     """One address a connection was tried to; `failure` is its code, null for the address that was used.
 
-    `slower` was overtaken by another address; `ms` is then its handshake, or how long it had been silent.
+    `slower`: another address was faster; `ms` is then its handshake, or the time without an answer.
     """
 
     address: str

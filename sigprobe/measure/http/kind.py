@@ -36,7 +36,7 @@ READ_BYTES: Final = 64 * 1024
 
 @dataclass(slots=True)
 class _Answer:
-    """What one request brought. Everything is None until it is known."""
+    """Data of one request. Everything is None until it is known."""
 
     url: str
     trace: Trace
@@ -51,7 +51,7 @@ class _Answer:
     error: FetchError | None = None
 
     def location(self) -> str | None:
-        """Return where a redirect points, as an absolute URL without userinfo and fragment; None when it is none."""
+        """Return where a redirect points, as an absolute URL without userinfo and fragment; None if nowhere."""
         return redirect_target(self.url, self.status, self.headers)
 
 

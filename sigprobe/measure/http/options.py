@@ -35,7 +35,7 @@ class Options(CommonOptions):
         return self
 
     def default_timeout_s(self) -> float:
-        """Fifteen seconds for the whole check."""
+        """Return fifteen seconds."""
         return 15.0
 
     def configured_address(self) -> str:
@@ -47,7 +47,7 @@ class Options(CommonOptions):
         return Estimate(self.timeout_s(), 8_000 + (0 if self.method == "HEAD" else self.max_kb * 1024))
 
     def lighter(self) -> Self:
-        """Return the head of the page; all of it where a text is looked for."""
+        """Return a check of the first part of the page; of all of it if a text is expected."""
         if self.expect_text is not None:
             return self
         return self.model_copy(update={"max_kb": min(self.max_kb, LIGHT_KB)})

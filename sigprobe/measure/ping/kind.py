@@ -1,4 +1,4 @@
-"""Round-trip times, loss and jitter to a host, by ICMP echo or, where that is not allowed, by TCP handshakes."""
+"""Measure round-trip times, loss and jitter to a host, by ICMP echo or, if that is not allowed, by TCP handshakes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _FAMILIES: Final = {None: socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": sock
 
 @dataclass(slots=True)
 class _Train:
-    """What became of the packets of one check so far, by sequence number."""
+    """State of the packets of one check, by sequence number."""
 
     sent: dict[int, float] = field(default_factory=dict)
     rtts: dict[int, float] = field(default_factory=dict)
@@ -54,11 +54,11 @@ class _Train:
     bytes_received: int = 0
 
     def waiting(self) -> list[int]:
-        """Packets that were neither answered nor given up, oldest first."""
+        """Return packets that are neither answered nor lost, oldest first."""
         return [seq for seq in self.sent if seq not in self.rtts and seq not in self.lost]
 
     def take(self, arrival: Arrival) -> float | None:
-        """Note an arrival; the round trip in ms when it is the first answer to a packet still waited for."""
+        """Record an arrival; returns the round trip in ms if it is the first answer to a packet still waited for."""
         seq = arrival.seq
         if seq not in self.sent:
             return None
@@ -81,7 +81,7 @@ class _Train:
         return self.rtts[seq]
 
     def give_up(self, now: float, wait_s: float) -> None:
-        """Count as lost what has waited long enough."""
+        """Count packets as lost after their waiting time."""
         for seq in self.waiting():
             if now - self.sent[seq] >= wait_s:
                 self.lost[seq] = ("no_reply", None)
@@ -90,7 +90,7 @@ class _Train:
 def _run(
     echo: Echo, options: Options, context: Context, deadline: Deadline, clock: Callable[[], float]
 ) -> tuple[_Train, str | None]:
-    """Send and receive until every packet is decided; the second value says what ended it early."""
+    """Send and receive until every packet is decided; the second value is the reason for an early end."""
     train = _Train()
     # with less time than usual, sending ends early enough for the last packet to get its wait too
     wait_s = min(REPLY_WAIT_S, deadline.remaining() / 2)
@@ -169,7 +169,7 @@ def _open(
     clock: Callable[[], float],
     wall: Callable[[], float],
 ) -> tuple[Echo, str | None]:
-    """Open the first way this system permits, with a note when ICMP was wanted and refused."""
+    """Open the first method that this system permits, with a note if ICMP was requested and refused."""
     refused: list[str] = []
     for method in methods:
         if method == "tcp":
@@ -197,7 +197,7 @@ def _open_probe(
     clock: Callable[[], float],
     wall: Callable[[], float],
 ) -> Echo:
-    """Open the first way this system permits, for a single echo. Raises OSError."""
+    """Open the first method that this system permits, for a single echo. Raises OSError."""
     error: OSError = PermissionError("no way to ask for an echo")
     for method in methods:
         if method == "tcp":
@@ -224,7 +224,7 @@ def measure(
     gateway: Callable[[routes.Family | None], str | None] = routes.default_gateway,
     route: Callable[[], routes.Route | None] = routes.main_route,
 ) -> Measured:
-    """Ping one host and tell what came back; every failure of the target is a Measured.
+    """Ping one host and return the results; every failure of the target is a Measured.
 
     `wall` only serves to read the kernel's receive stamps; setting the clock changes no number.
     """

@@ -1,4 +1,4 @@
-"""The largest packet that reaches a host whole, found by echoes that may not be cut (RFC 4821's idea)."""
+"""Find the largest packet that reaches a host unfragmented, by echoes with DF (RFC 4821's idea)."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Options(CommonOptions):
         return Estimate(self.timeout_s(), pings + mtu_bytes)
 
     def lighter(self) -> Self:
-        """Few pings, and no search for the MTU."""
+        """Return a check with few pings and no search for the MTU."""
         fewer = {
             "count": min(self.count, LIGHT_COUNT),
             "interval_ms": min(self.interval_ms, LIGHT_INTERVAL_MS),

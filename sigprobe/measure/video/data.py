@@ -12,7 +12,7 @@ Ended = Literal["media_cap", "media_end", "data_cap", "time_cap"]
 
 
 class RungData(TypedDict):
-    """One rung that was used: what it was announced with, and what came of it. `failed` counts requests."""
+    """One quality level that was used: its announced values, and its results. `failed` counts requests."""
 
     bandwidth_bps: int | None
     resolution: str | None

@@ -1,4 +1,4 @@
-"""HLS playlists (RFC 8216): what can be played, in which ladder, segment by segment.
+"""Parse HLS playlists (RFC 8216): the quality levels, and the segments of each.
 
 A reader of our own instead of the package `m3u8`: it reads the dozen tags a download needs, refuses everything else
 with the line that is wrong, and is bounded in bytes, lines and seconds whatever a server sends. `m3u8` is well kept,
@@ -36,12 +36,12 @@ _NUMBER: Final = re.compile(r"(?:[0-9]{1,20}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})(?:
 
 
 class PlaylistError(Exception):
-    """What was sent is no playlist that can be played; the message says why, with the line."""
+    """The answer is not a playable playlist; the message names the reason and the line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One rung of a ladder: its playlist, and the bit/s that its segments need at most (None: not announced)."""
+    """One quality level: its playlist, and the bit/s that its segments need at most (None: not announced)."""
 
     url: str
     bandwidth_bps: int | None
@@ -68,7 +68,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Master:
-    """A ladder, as announced."""
+    """The quality levels, as announced."""
 
     variants: tuple[Variant, ...]
 
@@ -126,7 +126,7 @@ def _master(lines: list[str], url: str) -> Master:
 
 
 class _Reader:
-    """One pass over a media playlist: each tag leaves what the next segment needs."""
+    """Parse a media playlist in one pass: tags set values for the next segment."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -144,7 +144,7 @@ class _Reader:
         self._next: dict[str, int] = {}
 
     def media(self, lines: list[str]) -> Media:
-        """Read all lines."""
+        """Parse all lines."""
         for at, raw in enumerate(lines, 1):
             line = raw.strip()
             if line.startswith("#EXT"):
@@ -219,7 +219,7 @@ def _rate_bps(text: str | None) -> int | None:
 
 
 def _integer(text: str) -> int:
-    """Return a sequence number; 0 for anything that is none, as where the tag is missing."""
+    """Return a sequence number; 0 if it is not a number, as for a missing tag."""
     plain = text.strip()
     return int(plain) if re.fullmatch(r"[0-9]{1,18}", plain) else 0
 

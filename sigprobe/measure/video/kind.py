@@ -1,4 +1,4 @@
-"""Kind `video`: download a segmented video (HLS, RFC 8216) as a player would, and say what its viewer would see.
+"""Kind `video`: download a segmented video (HLS, RFC 8216) as a player would, and report the viewing experience.
 
 The playlists are read by `hls.py`, the playing is kept account of by `playback.py`; nothing is decoded,
 so any bytes do. With a collector as its target it needs no video at all: that one serves a ladder of random bytes.
@@ -58,7 +58,7 @@ def measure(
 def _outcome(
     show: Show, wanted_s: float, data: dict[str, Any], context: Context, byte_budget: http_client.ByteBudget
 ) -> Measured:
-    """Judge: all that was asked for, a part of it, or nothing that plays."""
+    """Return the outcome: everything requested was played, a part of it, or nothing."""
     started = show.player is not None and show.player.started
     failure, used = show.failure, data["address"]
     if context.stop.is_set():

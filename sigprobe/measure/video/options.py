@@ -30,7 +30,7 @@ class Options(CommonOptions):
     max_mb: Annotated[int, Field(ge=1, le=1000)] = 10
 
     def default_timeout_s(self) -> float:
-        """Twice as long as the media takes to play, and some time around it."""
+        """Return twice the playing time of the media, and some seconds more."""
         return 2 * self.media_s + SPARE_S
 
     def configured_address(self) -> str:
@@ -38,7 +38,7 @@ class Options(CommonOptions):
         return shown_url(self.url)
 
     def playlist_url(self) -> str:
-        """Return where the ladder is."""
+        """Return the URL of the playlist."""
         parts = urlsplit(self.url)
         return (
             self.url + OUR_LADDER if parts.path.endswith("/") and not parts.query and not parts.fragment else self.url

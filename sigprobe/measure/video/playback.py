@@ -1,4 +1,4 @@
-"""One playing of a segmented video: which segment is next on which rung, what came of it, and the account of it all."""
+"""Download a segmented video as a player does: choose the next segment and its quality level, and keep the figures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_LISTED: Final = 20
 
 @dataclass(slots=True)
 class Rung:
-    """One rung while it is played. `tries` counts failures in a row."""
+    """State of one quality level. `tries` counts consecutive failures."""
 
     url: str
     bandwidth_bps: int | None
@@ -40,7 +40,7 @@ class Rung:
 
 
 class Show:
-    """One playing, from the ladder to the account of it."""
+    """One playback, from the playlist to the figures."""
 
     def __init__(
         self, client: http_client.Client, connection: http_client.Connection, *, media_s: float, buffer_s: float
@@ -68,7 +68,7 @@ class Show:
     # --- requests -------------------------------------------------------------------------------------------
 
     def playlist(self, url: str) -> tuple[http_client.Fetched, hls.Master | hls.Media | None]:
-        """Fetch and read a playlist; None, and the failure kept, when there is none."""
+        """Fetch and parse a playlist; None, with the failure stored, if that fails."""
         got = self._connection.get(url, max_bytes=hls.MAX_BYTES)
         self.payload += got.bytes_received
         self.failure = _failure(got, self._client.byte_budget)
@@ -85,7 +85,7 @@ class Show:
             return got, None
 
     def _fetch(self, part: hls.Part) -> http_client.Fetched | None:
-        """Fetch media; None, and the failure kept, when it did not come whole."""
+        """Fetch media; None, with the failure stored, if it is incomplete."""
         most = self._client.byte_budget.left_bytes() if part.byte_range is None else part.byte_range[1]
         got = self._connection.get(part.url, max_bytes=most, keep=False, byte_range=part.byte_range)
         self.payload += got.bytes_received
@@ -105,7 +105,7 @@ class Show:
     # --- playing --------------------------------------------------------------------------------------------
 
     def play(self, ladder: hls.Master | hls.Media, url: str, begun_s: float) -> None:
-        """Download segment after segment until enough has come, nothing more can come, or a limit is reached."""
+        """Download segments until enough have arrived, no more exist, or a limit is reached."""
         now_s = self._client.clock()
         if isinstance(ladder, hls.Media):
             self._all = [Rung(url, None, None, ladder, now_s, now_s)]
@@ -152,7 +152,7 @@ class Show:
         self._take(rung, segment, show)
 
     def _next(self, rung: Rung) -> hls.Segment | None:
-        """Return the next segment on a rung; None after anything else was done about it: loaded, waited, given up."""
+        """Return the next segment of a quality level; None after another step: loaded a playlist, waited, gave up."""
         clock = self._client.clock
         media = rung.media
         if media is None:
@@ -229,7 +229,7 @@ class Show:
         self._context.progress(Progress("video", playout_buffer.rate_bps(self._arrivals), "bps", fraction))
 
     def _failed(self, rung: Rung, failure: Failure | None) -> None:
-        """Note a failed request; a rung that fails again is left, and the next one has to do."""
+        """Record a failed request; a quality level that fails again is replaced by the next one."""
         rung.failed += 1
         rung.tries += 1
         self.ended = self._limit()  # what a limit has cut is no fault of the server
@@ -241,13 +241,13 @@ class Show:
         self.failure = failure
 
     def media_s(self) -> float:
-        """Return seconds of media that came whole."""
+        """Return the seconds of media that arrived complete."""
         return sum(rung.media_s for rung in self._all)
 
     # --- the account ----------------------------------------------------------------------------------------
 
     def fill(self, data: dict[str, Any]) -> None:
-        """Put the account into the kind's data."""
+        """Write the figures into the kind's data."""
         data["ended"] = self.ended
         show = self.player
         if show is None:
@@ -283,7 +283,7 @@ class Show:
 
 
 def _failure(got: http_client.Fetched, byte_budget: http_client.ByteBudget) -> Failure | None:
-    """Return what was wrong with one answer, told apart as the other checks against a collector do."""
+    """Return the failure of an answer, with the same codes as the other checks against a collector."""
     found = http_client.failure_of(got, byte_budget)
     if found is None or found.code != "http_status":
         return found
@@ -293,7 +293,7 @@ def _failure(got: http_client.Fetched, byte_budget: http_client.ByteBudget) -> F
 
 
 def _edge(media: hls.Media) -> int | None:
-    """Return the number of the segment at which a live video is joined; None while it has none."""
+    """Return the number of the segment at which a live video starts; None while it has none."""
     behind_s = 0.0
     for segment in reversed(media.segments):
         behind_s += segment.duration_s

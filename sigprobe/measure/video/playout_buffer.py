@@ -16,7 +16,7 @@ WINDOW: Final = 3
 
 
 class Player:
-    """The account of one playing. All moments are seconds on one clock and never go back."""
+    """Figures of one playback. All times are seconds of one monotonic clock."""
 
     def __init__(self, goal_s: float, begun_s: float) -> None:
         self._goal_s = goal_s
@@ -32,25 +32,25 @@ class Player:
 
     @property
     def started(self) -> bool:
-        """Return whether playing ever began."""
+        """Return whether playback has started."""
         return self.start_delay_s is not None
 
     def arrived(self, now_s: float, media_s: float) -> None:
-        """Media has come that can follow what is there."""
+        """Add media that continues what has arrived."""
         self._advance(now_s)
         self._ahead_s += media_s
         if not self._playing and self._ahead_s >= self._goal_s:
             self._play()
 
     def complete(self, now_s: float) -> None:
-        """All media is there: what is left plays to its end, however little it is."""
+        """Mark all media as arrived: the rest plays to its end, however short."""
         self._advance(now_s)
         self._whole = True
         if not self._playing and self._ahead_s > 0:
             self._play()
 
     def end(self, now_s: float) -> None:
-        """Nobody waits any more: a stall that goes on counts until here."""
+        """End the playback: a stall in progress counts until now."""
         self._advance(now_s)
         if self._stalled_since_s is not None:
             self.stalled_s += self._at_s - self._stalled_since_s
@@ -83,7 +83,7 @@ def rate_bps(arrivals: Sequence[tuple[int, float]]) -> float | None:
 
 
 def choose(rungs_bps: Sequence[int | None], rate: float | None) -> int:
-    """Return the index of the rung to take next; `rungs_bps` ascends, a rate of None is not announced."""
+    """Return the index of the next quality level; `rungs_bps` ascends, None is a rate that was not announced."""
     if rate is None:
         return 0
     fitting = [i for i, bps in enumerate(rungs_bps) if bps is not None and bps <= SAFETY * rate]

@@ -12,7 +12,7 @@ from sigprobe.measure.http.data import TriedData
 class ResourceData(TypedDict):
     """One resource: what it is for, its status, the ms from its request to its last byte, its payload as sent.
 
-    `failure` is null for one that came whole; `http_status` came whole, too, but with a status of failure.
+    `failure` is null for a complete one; `http_status` is complete too, but with an error status.
     """
 
     url: str

@@ -1,4 +1,4 @@
-"""Kind `web`: a page with everything on its own host that it is made of, fetched as a browser would.
+"""Kind `web`: fetch a page with its resources on the same host, as a browser would.
 
 The page first, then its resources over a few connections side by side, each kept open. The resources are those that
 the HTML names (`page_parts.py`): no script is run and no style sheet is read, so what those would ask for in
@@ -101,7 +101,7 @@ def _parts(page: http_client.Fetched, content: bytes, context: Context) -> tuple
 
 
 class _Crew:
-    """A few connections that take resources from one list until it is empty, or data or time are used up."""
+    """Fetch resources from one list over a few connections until it is empty, or data or time are used up."""
 
     def __init__(self, parts: Sequence[Part], client: http_client.Client, max_bytes: int) -> None:
         self._waiting: queue.SimpleQueue[Part] = queue.SimpleQueue()
@@ -116,7 +116,7 @@ class _Crew:
         self.connections: list[http_client.Connection] = []
 
     def work(self, first: http_client.Connection, count: int) -> None:
-        """Fetch everything over `count` connections, the page's own being one. Raises what a fault of ours raised."""
+        """Fetch everything over `count` connections, including the page's own. Re-raises an internal error."""
         self.connections = [first, *(http_client.Connection(self._client) for _ in range(count - 1))]
         threads = [
             threading.Thread(target=self._serve, args=(one,), daemon=True, name="web") for one in self.connections[1:]
@@ -189,7 +189,7 @@ def _row(part: Part, got: http_client.Fetched, byte_budget: http_client.ByteBudg
 
 
 def _outcome(data: dict[str, Any], client: http_client.Client, capped: bool, used: str | None) -> Measured:
-    """Say how it ended. As many resources as were asked for are enough, though their page has more."""
+    """Return the outcome. The resources requested are enough, even if the page has more."""
     context = client.context
     failed, left_out = data["resources_failed"], data["resources_left_out"]
     data["ended"] = "resource_cap" if capped else "complete"

@@ -22,7 +22,7 @@ class Options(CommonOptions):
     max_mb: Annotated[int, Field(ge=1, le=200)] = 10
 
     def default_timeout_s(self) -> float:
-        """Half a minute for page and resources; users do not wait longer for a page."""
+        """Return half a minute: users do not wait longer for a page."""
         return 30.0
 
     def configured_address(self) -> str:

@@ -1,4 +1,4 @@
-"""What a page asks a browser to fetch, read from its HTML alone: no script is run, no style sheet is opened.
+"""List the resources that a page's HTML refers to: no script is run, no style sheet is opened.
 
 Addresses follow <base>, as in HTML 4.2.3 (https://html.spec.whatwg.org/). What stands in `noscript` and `template` is
 left alone, since a browser with scripts would not fetch it; of a choice (`srcset`) only the plain `src` is taken.
@@ -55,7 +55,7 @@ class Part:
 
 
 def parts_of(html: str, url: str, *, stop: Callable[[], bool] = lambda: False) -> list[Part]:
-    """Return the resources of a page at `url`, each once, in the order to fetch them; whatever the page holds.
+    """Return the resources of a page at `url`, each once, in the order to fetch them, for any content.
 
     At most `MAX_PARTS`, from the first `MAX_HTML` characters. `stop` is asked every `_PIECE` characters.
     """
@@ -78,7 +78,7 @@ class _Reader(HTMLParser):
         self._inert: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note what this element asks for."""
+        """Collect the resources of this element."""
         if tag in ("noscript", "template"):
             self._inert.append(tag)
         if self._inert:
@@ -103,7 +103,7 @@ class _Reader(HTMLParser):
                 self._add(values.get("poster"), "image")
 
     def handle_endtag(self, tag: str) -> None:
-        """Leave what nobody fetches from."""
+        """Leave an element whose resources are not fetched."""
         if tag in self._inert:
             while self._inert and self._inert.pop() != tag:
                 pass
@@ -115,7 +115,7 @@ class _Reader(HTMLParser):
 
 
 def _absolute(base: str, value: str) -> str | None:
-    """Return an address of a page as a URL that may be asked for; None for `data:` and what is none."""
+    """Return an address of a page as a URL to fetch; None for `data:` and anything else."""
     text = re.sub(r"[\t\r\n]", "", value.strip(" \t\r\n\f"))
     if len(text) > MAX_URL:
         return None

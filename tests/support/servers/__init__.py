@@ -1,1 +1,1 @@
-"""Small servers of our own on loopback. They answer as told, mostly with lies; each fault is a few lines."""
+"""Run small servers on loopback that answer as a test says, mostly wrongly. Each fault is a few lines."""

@@ -1,4 +1,4 @@
-"""A DNS server on UDP and TCP of one loopback port that answers as the test says."""
+"""Run a DNS server on UDP and TCP of one loopback port that answers as the test says."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def records(*rows: str, rcode: str = "NOERROR", flags: int = 0) -> Answer:
 
 
 def silence(query: dns.message.Message) -> None:
-    """Say nothing at all."""
+    """Send no answer."""
 
 
 def one_port(packets: socket.socket, streams: socket.socket, host: str) -> int:

@@ -1,4 +1,4 @@
-"""A real nginx of our own in front of a server on loopback."""
+"""Run a real nginx in front of a server on loopback."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ http {{
 def nginx(
     url: str, folder: Path, lines: str = "", *, host: str = "127.0.0.1", within: Namespace | None = None
 ) -> Iterator[str]:
-    """Pass everything on to `url`; `lines` stand in the server's block. Gives the address of nginx."""
+    """Forward everything to `url`; `lines` are added to the server's block. Provides the address of nginx."""
     program = needs("nginx", "nginx")
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Servers for speed tests: the collector's own endpoints on a real uvicorn, and a LibreSpeed-like one to lie with."""
+"""Run servers for speed tests: the collector's endpoints on a real uvicorn, and a faulty LibreSpeed server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GARBAGE = bytes(range(256)) * 256
 
 
 def settings(**changes: Any) -> ThroughputSettings:
-    """Open endpoints for whoever comes, unless told otherwise."""
+    """Return settings with open endpoints, unless changed."""
 
     async def find_account(_request: object, secret: str) -> str | None:
         return secret if secret.startswith("right") else None
@@ -67,7 +67,7 @@ def collector(
 
 @dataclass
 class Books:
-    """What the LibreSpeed-like server has seen."""
+    """Requests that the LibreSpeed server has received."""
 
     heads: list[str] = field(default_factory=list)
     received: int = 0
@@ -77,7 +77,7 @@ Handler = Callable[[Peer, "Books", str], object]
 
 
 def send_garbage(peer: Peer, books: Books, head: str) -> None:
-    """A chunked body without end, as PHP servers send it: the client has to know when to go."""
+    """Send an endless chunked body, as PHP servers do: the client has to stop."""
     peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: application/octet-stream\r\n\r\n")
     while True:
         peer.send(b"10000\r\n", GARBAGE, b"\r\n")

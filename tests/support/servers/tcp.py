@@ -1,4 +1,4 @@
-"""A TCP or TLS server whose every connection is handled by one function of the test."""
+"""Run a TCP or TLS server whose connections are handled by a function of the test."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Peer:
             self.sock.sendall(piece)
 
     def wait(self, seconds: float | None = None) -> None:
-        """Do nothing for so long, or until the test ends."""
+        """Wait for so long, or until the test ends."""
         self.closing.wait(seconds)
 
     def reset(self) -> None:
-        """Cut the connection with a RST instead of a FIN."""
+        """End the connection with RST instead of FIN."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
 

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from sigprobe.buffer import Buffer
+from tests.support.stand_in_collector import until
 from tests.trials.faults.trial import Trial, hold
 from tests.trials.faults.writer_processes import Nursery, told
 
@@ -18,9 +19,15 @@ _KILLS_PER_FILE = 50
 _LANES = 4  # a writer that waits to be killed leaves most of the machine idle
 
 
-def _kill_once(nursery: Nursery, rng: random.Random, path: Path, out: Path) -> int:
-    """Kill one writer at a random moment; returns how many records it had reported, all of which must be stored."""
+def _kill_once(nursery: Nursery, rng: random.Random, path: Path, out: Path, *, late: bool) -> int:
+    """Kill one writer at a random moment; returns how many records it had reported, all of which must be stored.
+
+    The moment lies within half a second of its start, or with `late` of its first record: a busy machine may take
+    longer than that for the first.
+    """
     pid = nursery.start("put", path=str(path), out=str(out), seed=rng.randrange(2**32), long=True)
+    if late:
+        until(lambda: told(str(out)), 60)
     time.sleep(rng.uniform(0, 0.5))
     nursery.kill(pid)
     return _hold_stored(path, out)
@@ -64,7 +71,7 @@ def test_kill_loses_nothing(tmp_path: Path, trial: Callable[..., Trial]) -> None
                 out = tmp_path / f"told-{which}"
                 out.unlink(missing_ok=True)
                 with t.attempt():
-                    found += _kill_once(nursery, rng, home / "b.db", out)
+                    found += _kill_once(nursery, rng, home / "b.db", out, late=number % 2 == 0)
                 for old in home.parent.glob(f"lane{which}-*"):
                     if old != home:
                         shutil.rmtree(old)  # everything reported was found in it
@@ -72,5 +79,5 @@ def test_kill_loses_nothing(tmp_path: Path, trial: Callable[..., Trial]) -> None
 
     with ThreadPoolExecutor(_LANES) as pool:
         records = sum(pool.map(lane, range(_LANES)))
-    hold(records > t.n, "nothing-tried", f"{records} records")
+    hold(records >= t.n // 2, "nothing-tried", f"{records} records")
     t.report(records=records)
