@@ -93,7 +93,7 @@ class Link:
         self._ask({"set": ways})
 
     def counts(self) -> dict[str, dict[str, Counts]]:
-        """Return counters since the start, by direction (`up`, `down`) and protocol (`echo`, `icmp`, `tcp`, `udp`, `other`)."""
+        """Return counters by direction (`up`, `down`) and protocol (`echo`, `icmp`, `tcp`, `udp`, `other`)."""
         found: dict[str, dict[str, Counts]] = self._ask({})["counts"]
         names = ("echo", "icmp", "tcp", "udp", "other")
         return {way: {name: cells.get(name, NONE) for name in names} for way, cells in found.items()}

@@ -1,4 +1,4 @@
-"""The fault tests' fixture: one way to begin a trial."""
+"""Provide the fixture that begins a trial."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ def trial() -> Callable[..., Trial]:
 
 
 def pytest_report_header() -> str:
-    """Say how to repeat this session."""
+    """Return how to repeat this session."""
     return f"faults: {'full counts' if SOAK else 'short form'}, SIGPROBE_SEED={SEED}"

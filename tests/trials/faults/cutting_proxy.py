@@ -1,4 +1,4 @@
-"""A proxy on loopback that does to a connection what the field does: it cuts, resets, delays and throttles.
+"""Run a proxy on loopback that cuts, resets, delays and throttles connections.
 
 It knows just enough HTTP/1.1 to tell one exchange from the next, so that a cut can be placed at any byte of any
 request or reply, and it counts every byte that went over its wire, those of lost tries too.
@@ -26,7 +26,7 @@ _LINGER_RESET: Final = struct.pack("ii", 1, 0)
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Where an exchange ends too early: after `byte` bytes, or after a `share` (0 to 1) of a message's length.
+    """Place of a cut in an exchange: after `byte` bytes, or after a `share` (0 to 1) of a message's length.
 
     `reset` ends it with RST, else with FIN. A cut behind the last byte lets the message pass and ends the connection.
     """
@@ -59,7 +59,7 @@ class _CutError(Exception):
 
 
 class Proxy:
-    """A proxy in a thread of its own, as a context manager. `plan` is asked once per exchange, counted from 0.
+    """A proxy in its own thread, as a context manager. `plan` is asked once per exchange, counted from 0.
 
     `rate_bps` is the link's rate in bits per second, each direction by itself and shared by all connections;
     `delay_s` is added to each message. `drop` is a header, in small letters, that does not reach the collector. `plan`,
@@ -102,7 +102,7 @@ class Proxy:
 
     @property
     def total_bytes(self) -> int:
-        """Return bytes that went over the wire, both ways, lost tries included."""
+        """Return the bytes sent over the wire in both directions, with failed attempts."""
         return sum(self.bytes.values())
 
     def __enter__(self) -> Proxy:
@@ -167,7 +167,7 @@ class Proxy:
     async def _message(
         self, side: Side, head: bytes, source: asyncio.StreamReader, sink: asyncio.StreamWriter, cut: Cut | None
     ) -> None:
-        """Carry one message piece by piece, as far as the cut allows."""
+        """Forward one message in pieces, up to the cut."""
         found = _LENGTH.search(head)
         length = len(head) + (int(found[1]) if found is not None else 0)
         end = cut.place(length) if cut is not None and cut.side == side else None

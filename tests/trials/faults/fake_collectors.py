@@ -1,4 +1,4 @@
-"""Servers that answer a batch without having stored it: what portals, proxies and broken collectors say.
+"""Run servers that answer a batch without storing it, as portals, proxies and broken collectors do.
 
 Each answer is wrong in one way only, and as near to a receipt as that way allows. `honest` is the same server
 telling the truth about itself: what it was sent, it holds.
@@ -26,7 +26,7 @@ LOGIN_PAGE: Final = b"<!doctype html><title>Free WiFi</title><form action=/login
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What a probe sent."""
+    """A request of a probe."""
 
     batch: str
     digest: str
@@ -49,7 +49,7 @@ FalseReply = Callable[[Sent, "list[Sent]"], Said]
 
 
 def receipt(sent: Sent, **changes: Any) -> bytes:
-    """Return a receipt for all that was sent; `changes` replace batch, digest or ids."""
+    """Return a receipt for the whole request; `changes` replace batch, digest or ids."""
     ids = changes.get("ids", sent.ids)
     return batches.receipt_body(
         changes.get("batch", sent.batch),
@@ -60,7 +60,7 @@ def receipt(sent: Sent, **changes: Any) -> bytes:
 
 
 def honest(sent: Sent, _: list[Sent]) -> Said:
-    """Return the truth."""
+    """Return the correct receipt."""
     return Said(200, batches.RECEIPT_TYPE, receipt(sent))
 
 
@@ -132,7 +132,7 @@ FALSE_REPLIES: Final[dict[str, FalseReply]] = {
 
 
 class FalseServer:
-    """A server on loopback with one way to answer, as a context manager; `answer` may be changed while it runs."""
+    """A server on loopback with one kind of answer, as a context manager; `answer` may be changed while it runs."""
 
     def __init__(self, answer: FalseReply, tls: ssl.SSLContext | None = None) -> None:
         self.answer = answer

@@ -1,4 +1,4 @@
-"""A field to break things in: a real collector in its own process, a queue full of records, a drain between them."""
+"""Set up what fault tests break: a real collector in its own process, a queue of records, and an upload."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def free_port() -> int:
 
 
 class Site:
-    """A collector process on a port of its own, with a database and a token of each role; killed and started at will.
+    """A collector process on its own port, with a database and a token of each role; it can be killed and restarted.
 
     `patch` is Python run in that process before it serves: it is how a negative control takes a protection away.
     """
@@ -85,11 +85,11 @@ class Site:
         raise AssertionError(f"the collector did not start: {self.log.read_text()}")
 
     def kill(self) -> None:
-        """SIGKILL, and wait until it is gone."""
+        """Send SIGKILL and wait for the end."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
-        """SIGTERM, and wait until it is gone."""
+        """Send SIGTERM and wait for the end."""
         self._end(signal.SIGTERM)
 
     def _end(self, number: signal.Signals) -> None:
@@ -111,7 +111,7 @@ class Site:
         self.kill()
 
     def get(self, path: str, token: str | None = None) -> Any:
-        """Read JSON, with the admin's token when none is given."""
+        """Read JSON, with the admin's token unless another is given."""
         request = urllib.request.Request(self.url + path, headers={"Authorization": f"Bearer {token or self.admin}"})
         with _PLAIN.open(request, timeout=30) as answer:
             return json.load(answer)
@@ -143,7 +143,7 @@ def queue(folder: Path) -> Iterator[Buffer]:
 
 
 def records(count: int, rng: random.Random, first: int = 1) -> list[tuple[str, bytes]]:
-    """(id, stored line) pairs as a probe's days make them: each with its list of round trips."""
+    """Return (id, stored line) pairs as a probe makes them, each with its list of round trips."""
     made = []
     for n in range(count):
         rtts = [round(rng.uniform(30, 90), 3) for _ in range(10)]
@@ -157,19 +157,19 @@ def records(count: int, rng: random.Random, first: int = 1) -> list[tuple[str, b
 
 
 def fill(buffer: Buffer, count: int, rng: random.Random) -> list[str]:
-    """Put records into the queue; their ids, in order."""
+    """Put records into the queue; returns their ids in order."""
     made = records(count, rng)
     buffer.take_in(made)
     return [name for name, _ in made]
 
 
 def upload(buffer: Buffer, *collectors: Collector, mode: Mode = Mode.TYPED) -> Report:
-    """Drain once, as `sigprobe upload` does."""
+    """Upload once, as `sigprobe upload` does."""
     return drain(buffer, collectors, Backoff(buffer.path.with_name("backoff.json")), mode=mode)
 
 
 def drain_until_empty(buffer: Buffer, *collectors: Collector, most: int = 100) -> list[Report]:
-    """Drain as somebody does who types `upload` until nothing is left; raises when `most` times were not enough."""
+    """Upload again and again until nothing is pending; fails after `most` attempts."""
     reports: list[Report] = []
     while buffer.pending():
         hold(len(reports) < most, "never-empty", f"{buffer.pending()} left, {reports[-1:]}")
@@ -178,7 +178,7 @@ def drain_until_empty(buffer: Buffer, *collectors: Collector, most: int = 100) -
 
 
 def hold_once(wanted: list[str], stored: Counter[str]) -> None:
-    """Each wanted id is stored, and none twice."""
+    """Hold that each wanted id is stored, and none twice."""
     missing = [name for name in wanted if name not in stored]
     hold(not missing, "lost", f"{len(missing)} of {len(wanted)}")
     twice = [name for name, times in stored.items() if times > 1]

@@ -1,4 +1,4 @@
-"""Promise 10, the measuring part: a wrong clock makes no round trip absurd, and how wrong it is gets known."""
+"""Promise 10, for measurements: a wrong clock never makes a round trip absurd, and its offset is learned."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LOOPBACK_MS: Final = 1000.0
 
 
 class Stepped:
-    """A clock that is set to another time, years away, each time it has been read so often."""
+    """A clock that jumps by years after a number of reads."""
 
     def __init__(self, steps: list[float], reads: int) -> None:
         self._steps = steps
@@ -37,7 +37,7 @@ class Stepped:
 
 
 def hold_sane(wall: Callable[[], float], clock: Callable[[], float] = time.monotonic) -> int:
-    """Ping this device while the clock is set: all answers come, in times that can be; the number of answers."""
+    """Ping this device while the clock jumps; all answers arrive with plausible times. Returns their number."""
     options = Options(kind="ping", name="device", address="127.0.0.1", count=20, interval_ms=10)
     # a wide limit on the clock that is under test ends nothing early
     done = measure(options, Context(Deadline.after(30)), clock=clock, wall=wall)
@@ -62,7 +62,7 @@ def test_setting_the_clock_changes_no_round_trip(trial: Callable[..., Trial]) ->
 
 
 def hold_known(folder: Path, wrong_s: float, way_out_s: float, way_back_s: float) -> float:
-    """Learn from one upload how far a clock is ahead: within half the round trip and a second; the error in seconds."""
+    """Learn a clock's offset from one upload: within half the round trip and a second. Returns the error in seconds."""
 
     def answer(sent: Sent) -> bytes:
         time.sleep(way_out_s)
@@ -99,7 +99,7 @@ def test_the_offset_is_known_within_half_the_round_trip(tmp_path: Path, trial: C
     learn = Report.learn_time
 
     def no_way(self: Report, got: Any, _span: float, at: Any, boot: Any) -> Any:
-        """Take the server's time for that of the sending, as if the way there took no time."""
+        """Treat the server's time as the time of sending, as if the request took no time."""
         return learn(self, got, 0.0, at, boot)
 
     with t.expect_failure("offset"), taken_away(Report, "learn_time", no_way):

@@ -1,4 +1,4 @@
-"""Promise 13: every address does what `/openapi.json` says of it, whatever its parameters hold."""
+"""Promise 13: every endpoint does what `/openapi.json` documents, for any parameters."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 def value(rng: random.Random, schema: dict[str, Any]) -> str:
-    """Return a value for a parameter: one that its schema allows, one just beside it, or nothing of the kind."""
+    """Return a value for a parameter: valid, just invalid, or of another kind."""
     if rng.random() < 0.2:
         return rng.choice(("", "\0", "%", "null", "é" * 50, "1e9", "-1", "[]", "x" * 5_000, " 1", "１"))
     options = [option for option in schema.get("anyOf", [schema]) if option.get("type") != "null"]
@@ -50,7 +50,7 @@ def value(rng: random.Random, schema: dict[str, Any]) -> str:
 
 
 def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
-    """(method, path, operation) for all that is documented."""
+    """Return (method, path, operation) of every documented endpoint."""
     return [
         (method.upper(), path, item[method])
         for path, item in document["paths"].items()
@@ -90,7 +90,7 @@ def draw(site: Site, rng: random.Random, path: str, operation: dict[str, Any]) -
 def hold_to_the_word(
     site: Site, document: dict[str, Any], method: str, operation: dict[str, Any], request: Request
 ) -> int:
-    """Ask once: status and media type are documented, and JSON is as its schema says."""
+    """Send a request: status and media type are documented, and JSON matches its schema."""
     target, body, headers = request
     asked = f"{method} {target}"
     connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=15)

@@ -43,13 +43,13 @@ records._fault = lambda record: None
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    """A running collector over SQLite."""
+    """Provide a running collector over SQLite."""
     with Site(tmp_path / "site") as site:
         yield site
 
 
 def bomb(pattern: bytes, size: int) -> bytes:
-    """A gzip body that unpacks to `size` bytes of `pattern`, made of one block repeated."""
+    """Return a gzip body that unpacks to `size` bytes of `pattern`, made of one block repeated."""
     block = pattern * (16 * 1024 * 1024 // len(pattern))
     packer = zlib.compressobj(9, wbits=-15)
     packed = packer.compress(block) + packer.flush(zlib.Z_FULL_FLUSH)
@@ -62,7 +62,7 @@ def bomb(pattern: bytes, size: int) -> bytes:
 
 
 def post(site: Site, body: bytes, *, chunked: bool = False, **headers: str) -> tuple[int, bytes]:
-    """Send a body as a batch, by chunks without a length if asked."""
+    """Send a body as a batch, if asked in chunks without a length."""
     batch = batches.Batch("b-1", body, batches.content_digest(body), (), 0)
     sent = batches.batch_headers(batch, site.token) | {name.replace("_", "-"): value for name, value in headers.items()}
     connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=30)
@@ -78,7 +78,7 @@ def post(site: Site, body: bytes, *, chunked: bool = False, **headers: str) -> t
 
 
 def hold_harmless(site: Site, body: bytes, times: int, *, chunked: bool = False) -> int:
-    """The body is refused with 413 each time, in words of ours, and memory grows by less than 64 MB; the growth."""
+    """Hold that each body is refused with our 413 and memory grows by less than 64 MB; returns the growth in kB."""
     before = site.memory_kb("VmHWM")
     for _ in range(times):
         status, said = post(site, body, chunked=chunked)
@@ -128,7 +128,7 @@ _ODD_HEADERS: Final = (
 
 
 def garbled_line(rng: random.Random) -> bytes:
-    """A good record with one thing wrong in it, deep or shallow, as JSON or as bytes."""
+    """Return a valid record with one fault at any depth, as JSON or as bytes."""
     line = records(1, rng)[0][1]
     style = rng.randrange(6)
     if style == 0:
@@ -155,7 +155,7 @@ def garbled_line(rng: random.Random) -> bytes:
 
 
 def garbage(rng: random.Random, site: Site) -> Request:
-    """A request that no probe would send: any path, any header, any body, mostly with a good token."""
+    """Return a request that no probe sends: any path, header and body, mostly with a valid token."""
     body = gzip.compress(b"\n".join(garbled_line(rng) for _ in range(rng.randrange(1, 6))), compresslevel=1)
     if rng.random() < 0.3:
         at = rng.randrange(len(body))
@@ -178,7 +178,7 @@ def garbage(rng: random.Random, site: Site) -> Request:
 
 
 def ask(site: Site, request: Request) -> int | None:
-    """The status of the answer; None when the server ended the connection, or we could not even send it."""
+    """Return the status of the answer; None if the server closed the connection or sending failed."""
     method, path, body, headers = request
     connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=15)
     try:
@@ -195,7 +195,7 @@ def ask(site: Site, request: Request) -> int | None:
 
 
 def raw(site: Site, data: bytes) -> None:
-    """Bytes that are not even HTTP."""
+    """Send bytes that are not HTTP."""
     with suppress(OSError), socket.create_connection(("127.0.0.1", site.port), 5) as connection:
         connection.settimeout(0.2)
         connection.sendall(data)
@@ -203,7 +203,7 @@ def raw(site: Site, data: bytes) -> None:
 
 
 def fuzz(site: Site, run: Trial, seconds: float) -> Counter[int | None]:
-    """Send garbage for so long, at least a hundred times: nothing is answered by 500 or beyond, and all still works."""
+    """Send garbage for so long, at least a hundred times: no answer is 500 or above, and everything still works."""
     seen: Counter[int | None] = Counter()
     until = time.monotonic() + seconds
     while time.monotonic() < until or sum(seen.values()) < 100:
@@ -223,7 +223,7 @@ def fuzz(site: Site, run: Trial, seconds: float) -> Counter[int | None]:
 
 
 def run_control(folder: Path, patch: str) -> int | None:
-    """Send one record without `seq` to a collector of its own, which may have a patch; the status."""
+    """Send one record without `seq` to a separate collector, with a patch if given; returns the status."""
     record = json.loads(records(1, random.Random(1))[0][1])
     del record["seq"]
     body = gzip.compress(json.dumps(record).encode())

@@ -47,7 +47,7 @@ assert SENDERS < 8
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[Postgres]:
-    """Provide a running PostgreSQL of this module's own: it will be crashed."""
+    """Provide a PostgreSQL for this module, which crashes it."""
     server = Postgres()
     try:
         server.start()
@@ -68,7 +68,7 @@ def processes(postgres: Postgres) -> list[int]:
 
 
 def kill_database(postgres: Postgres) -> None:
-    """SIGKILL to every process of the server at once, as the kernel does when memory is out, or worse."""
+    """Send SIGKILL to every process of the server at once, as a crash of the machine does."""
     victims = processes(postgres)
     for pid in victims:
         with suppress(ProcessLookupError):
@@ -90,7 +90,7 @@ def _lives(pid: int) -> bool:
 
 
 def send(site: Site, acked: set[str], stop: threading.Event, seed: str) -> None:
-    """Send small batches until stopped, and note each id that a verified receipt calls safe."""
+    """Send small batches until stopped, and collect each id that a verified receipt acknowledges."""
     rng = random.Random(seed)
     with requests.Session() as session:
         session.trust_env = False
@@ -114,7 +114,7 @@ def send(site: Site, acked: set[str], stop: threading.Event, seed: str) -> None:
 
 @contextmanager
 def load(site: Site, run: Trial, acked: set[str]) -> Iterator[None]:
-    """Three senders at work, with at least some acknowledgements more than there were."""
+    """Run three senders, and wait for some more acknowledgements."""
     stop = threading.Event()
     goal = len(acked) + run.random.randint(5, 40)
     senders = [
@@ -136,7 +136,7 @@ def load(site: Site, run: Trial, acked: set[str]) -> Iterator[None]:
 
 
 def kill_collector(site: Site, run: Trial, kills: int) -> int:
-    """Kill it under load so often; returns how many acknowledged ids are gone, or stored twice."""
+    """Kill the collector under load so often; returns the number of acknowledged ids, all of them stored once."""
     acked: set[str] = set()
     for _ in range(kills):
         if site.process is None:
@@ -170,7 +170,7 @@ def test_the_collector_is_killed(
 
 
 def crash_database(site: Site, postgres: Postgres, run: Trial, kills: int) -> int:
-    """Crash the database under load so often, the collector too at times; the number of acknowledged ids."""
+    """Crash the database under load so often, sometimes the collector too; returns the number of acknowledged ids."""
     acked: set[str] = set()
     for n in range(kills):
         if site.process is None:

@@ -1,4 +1,4 @@
-"""Promise 13 by a program of others: schemathesis tries what `/openapi.json` allows, and what it does not."""
+"""Promise 13, tested by schemathesis: requests that `/openapi.json` allows, and others."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def lines(context, value):
 def hold_to_the_schema(
     site: Site, folder: Path, token: str, seed: int, examples: int, *only: str, phases: str = ""
 ) -> int:
-    """Let schemathesis try every address, or `only` these; returns how many cases it made."""
+    """Let schemathesis test every endpoint, or `only` these; returns the number of its cases."""
     (folder / "sigprobe_hooks.py").write_text(HOOKS)
     chosen = [option for path in only for option in ("--include-path", path)]
     done = subprocess.run(

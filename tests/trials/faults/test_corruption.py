@@ -42,7 +42,7 @@ def _queue(path: Path, rng: random.Random) -> tuple[dict[str, bytes], set[str]]:
 
 
 def _spoil(path: Path, rng: random.Random) -> str:
-    """Do to the files what the field does; returns what was done."""
+    """Damage the files as happens in the field; returns the kind of damage."""
     file = rng.choice([path, path.with_name(path.name + "-wal")])
     raw = bytearray(file.read_bytes())
     how = rng.choice(["flip", "flips", "burst", "truncate", "no-wal", "empty", "zeros", "text", "head"])
@@ -73,7 +73,7 @@ def _spoil(path: Path, rng: random.Random) -> str:
 
 
 def _use(path: Path, lines: dict[str, bytes], what: str, *, verify: bool = True) -> tuple[Buffer, Result]:
-    """Open, store the next check, look at everything that would be sent."""
+    """Open the queue, store the next check, and check everything that would be sent."""
     buffer = Buffer(path)
     fresh = record()
     buffer.put(fresh)
@@ -96,7 +96,7 @@ def _use(path: Path, lines: dict[str, bytes], what: str, *, verify: bool = True)
 
 
 def _newer(path: Path, rng: random.Random) -> dict[str, bytes]:
-    """Return a queue of a newer version, by its header or by its -wal alone; returns its lines."""
+    """Make a queue of a newer version, by its header or its -wal alone; returns its lines."""
     path.parent.mkdir()
     lines, _ = _queue(path, rng)
     db = apsw.Connection(str(path))
@@ -110,7 +110,7 @@ def _newer(path: Path, rng: random.Random) -> dict[str, bytes]:
 
 
 def _use_beside(path: Path, lines: dict[str, bytes]) -> None:
-    """Collection goes on beside a newer file, again and again; that stays as it is, byte for byte, and is named."""
+    """Hold that collection continues beside a newer file, which stays unchanged byte for byte and is reported."""
     theirs = (path, path.with_name(path.name + "-wal"))
     before = [file.read_bytes() for file in theirs]
     mine: dict[str, bytes] = {}
@@ -165,7 +165,7 @@ def test_corruption_never_stops_collection(tmp_path: Path, trial: Callable[..., 
 
 
 def _altered_row_control(path: Path, rng: random.Random) -> None:
-    """The same look without the digest: a bit flipped inside a line, which SQLite cannot see, would be sent."""
+    """Run the same check without the digest: a flipped bit inside a line, which SQLite cannot see, would be sent."""
     path.parent.mkdir()
     lines, _ = _queue(path, rng)
     with Buffer(path) as buffer:

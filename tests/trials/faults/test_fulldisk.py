@@ -21,7 +21,7 @@ COLLECTOR = "https://collector.example/"
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Provide a file system of 2 MB, made for this test and taken away after it."""
+    """Provide a file system of 2 MB."""
     place = tmp_path / "small"
     place.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "sigprobe-test", str(place)], check=True)
@@ -30,7 +30,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def _fill(path: Path) -> None:
-    """Take every block that is left."""
+    """Use every free block."""
     with path.open("ab", buffering=0) as file:
         for size in (65536, 4096):
             try:
@@ -130,7 +130,7 @@ def test_full_disk_refuses_loudly(small_disk: Path, trial: Callable[..., Trial])
 
 
 def _put_few(buffer: Buffer, count: int, saved: set[str], size: int) -> int:
-    """Put so many; returns how many were refused. What is refused is not there, what is not refused is."""
+    """Put so many records; returns how many were refused. Exactly the others are stored."""
     refused = 0
     for _ in range(count):
         result = record(rtts=size)
@@ -144,7 +144,7 @@ def _put_few(buffer: Buffer, count: int, saved: set[str], size: int) -> int:
 
 
 def _upload(queue: Path, saved: set[str], acked: set[str], most: int) -> None:
-    """Another process sends what waits, and keeps the answer."""
+    """Upload pending records in another process, and store the answers."""
     with Buffer(queue) as other:
         hold(not other.set_aside_now, "corrupt")
         batch = [row.id for row in other.peek(most, 1 << 22)]

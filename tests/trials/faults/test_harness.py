@@ -1,4 +1,4 @@
-"""The harness itself: a test of promises is only as good as its control and its record."""
+"""Check the test harness: negative controls and the record of findings."""
 
 from __future__ import annotations
 

@@ -87,13 +87,13 @@ class Queue(RuleBasedStateMachine):
 
     @rule()
     def crash(self) -> None:
-        """The object is dropped, as the process that had it; another one opens what lies there."""
+        """Drop the object, as a crash of its process does; another one opens the files."""
         old, self.buffer = self.buffer, self.open()
         old.close()
 
     @rule()
     def power_off(self) -> None:
-        """Everything is gone but the files, as they lie."""
+        """Keep only the files, as they are."""
         copy = Path(tempfile.mkdtemp(prefix="sigprobe-model-"))
         shutil.rmtree(copy)
         shutil.copytree(self.home, copy, ignore=shutil.ignore_patterns("*-shm"))
@@ -119,7 +119,7 @@ class Queue(RuleBasedStateMachine):
         self.undone -= set(refused)
 
     def collect(self, sent: list[Row]) -> list[str]:
-        """Return the collector's own way from lines to a receipt; returns the ids that it takes or has taken before."""
+        """Store lines with the collector's own code; returns the ids that it accepts or has accepted before."""
         self.told = True
         batch = sort_lines(row.line for row in sent)
         stored = self.add(self.engine, batch.rows, carrier="model", token_id=None, now=datetime.now(UTC))
@@ -155,7 +155,7 @@ class Queue(RuleBasedStateMachine):
     @precondition(lambda self: not self.spoiled)
     @rule(most=st.integers(1, 3), by_another=st.booleans())
     def undo(self, most: int, by_another: bool) -> None:
-        """Bits flip in proofs of acks: pruning, here or in another process, finds out, and the records wait again."""
+        """Flip bits in checksums of acks: pruning, here or elsewhere, finds them, and the records are pending again."""
         acked = list(self.buffer.rows(State.ACKED))[:most]
         self.undone |= {row.id for row in acked}
         for row in acked:
@@ -171,7 +171,7 @@ class Queue(RuleBasedStateMachine):
 
     @rule(fresh=st.integers(0, 3))
     def take_in(self, fresh: int) -> None:
-        """Records of another device, one that is here already, and one with a known id but other bytes."""
+        """Import records of another device, one that is stored already, and one with a known id but other bytes."""
         lines = []
         for _ in range(fresh):
             theirs = record(rtts=1).placed(probe_id=str(uuid4()), stream_id=new_id(), seq=1, boot_id=None)
@@ -198,7 +198,7 @@ class Queue(RuleBasedStateMachine):
 
     @rule()
     def late_receipt(self) -> None:
-        """A receipt over the network for what was carried or set aside."""
+        """Settle records that were carried or rejected by a receipt over the network."""
         rows = list(self.buffer.rows(State.CARRIED, State.REJECTED))[:2]
         # those that another device has carried there: what has been damaged here since is not what it carried
         names = self.collect([row for row in rows if self.lines[row.id] == row.line])
@@ -248,7 +248,7 @@ class Queue(RuleBasedStateMachine):
 
     @invariant()
     def the_collector_holds_each_once(self) -> None:
-        """By what its table has, not by what it has answered; and what it has acknowledged is there as it was put."""
+        """Check the rows of its table, not its answers; acknowledged records are stored unchanged."""
         if not self.told:
             return
         self.told = False
@@ -261,7 +261,7 @@ class Queue(RuleBasedStateMachine):
 
     @invariant()
     def what_waits_is_handed_out(self) -> None:
-        """All of it, by the object that has been open all the time, as a drain would ask for it."""
+        """Check that the open queue returns every pending record, as an upload asks for them."""
         file = self.buffer._file.generation
         handed: dict[int, str] = {}
         while page := self.buffer.peek(20, 1 << 20, handed.keys()):
@@ -295,7 +295,7 @@ class ForgetfulCollector(Queue):
 
 
 class ForwardQueue(Queue):
-    """The control: a queue whose search for what waits never goes back."""
+    """The control: a queue that never searches for pending records again."""
 
     def open(self) -> Buffer:
         buffer = super().open()

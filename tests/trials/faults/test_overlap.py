@@ -104,7 +104,7 @@ _AT_ONCE = 10
 
 
 def _taken_away(directory: Path, times: int) -> int:
-    """Set the file aside `times` times while three processes put; returns how many records they told of."""
+    """Set the file aside `times` times while three processes put; returns how many records they reported."""
     path = directory / "q" / "b.db"
     with Nursery() as nursery, Buffer(path) as buffer:
         pids = [nursery.start("put", path=str(path), out=str(directory / f"w{i}")) for i in range(3)]
@@ -128,7 +128,7 @@ def _set_aside(buffer: Buffer, *, locked: bool = True) -> None:
 
 
 def _in_the_middle(path: Path, *, locked: bool) -> None:
-    """Set the file aside while another one stands between BEGIN and COMMIT."""
+    """Set the file aside while another process is between BEGIN and COMMIT."""
     began, go = threading.Event(), threading.Event()
     names: list[str] = []
 

@@ -61,7 +61,7 @@ ingest_queries.store_batches = crash
 
 
 def disguises(secret: str) -> Iterator[bytes]:
-    """Yield the forms in which a secret could lie somewhere."""
+    """Yield the forms in which a secret may be stored."""
     raw = secret.encode()
     yield raw
     yield raw[8:].rstrip(b"=")  # without what all tokens begin with
@@ -73,7 +73,7 @@ def disguises(secret: str) -> Iterator[bytes]:
 
 
 class Watch:
-    """Everything a run says: outputs, answers, and the command lines of all processes while it goes on."""
+    """Collect everything a run shows: outputs, answers, and the command lines of all processes meanwhile."""
 
     def __init__(self) -> None:
         self.said: dict[str, bytes] = {}
@@ -96,7 +96,7 @@ class Watch:
                     self.command_lines.add(path.read_bytes())
 
     def hold_tight(self, secrets: Mapping[str, str], folder: Path, allowed: set[Path]) -> int:
-        """No secret in any output, command line or file below `folder`, but for the files that are to hold it."""
+        """Hold that no output, command line or file below `folder` has a secret, except the files meant to hold it."""
         files = [path for path in folder.rglob("*") if path.is_file() and path not in allowed]
         assert len(files) > 5, files
         for name, secret in secrets.items():
@@ -111,7 +111,7 @@ class Watch:
 
 
 def run_probe(watch: Watch, *args: str, patch: str = "", env: Mapping[str, str] | None = None) -> int:
-    """Run a verb in its own process and keep what it says; its exit code."""
+    """Run a command in its own process and keep its output; returns its exit code."""
     done = subprocess.run(
         [sys.executable, "-c", f"{hold_patch(patch)}\nfrom sigprobe.cli import main\nmain()", *args],
         env={**os.environ, **(env or {})},
@@ -125,7 +125,7 @@ def run_probe(watch: Watch, *args: str, patch: str = "", env: Mapping[str, str] 
 
 
 def ask(watch: Watch, site: Site, method: str, path: str, token: str | None, body: bytes = b"", **more: str) -> int:
-    """Ask the collector and keep its whole answer; the status."""
+    """Send a request to the collector and keep its whole answer; returns the status."""
     headers = {name.replace("_", "-"): value for name, value in more.items()}
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
@@ -141,7 +141,7 @@ def ask(watch: Watch, site: Site, method: str, path: str, token: str | None, bod
 
 
 def write_config(folder: Path, collector: str, token_file: Path, target: str) -> Path:
-    """Settings with this collector and a target whose address holds something private."""
+    """Write settings with this collector and a target whose address holds private data."""
     path = folder / "config.yaml"
     path.write_text(
         "probe: {site: test}\nlocation: {source: none}\nverdict: {references: []}\n"
@@ -165,7 +165,7 @@ def token_file(folder: Path, text: str, mode: int = 0o600) -> Iterator[Path]:
 
 
 def use_everything(watch: Watch, folder: Path, site: Site, key: str) -> None:
-    """All that a probe and a collector do with secrets at hand: the good, the refused, the broken."""
+    """Run everything that a probe and a collector do with secrets: valid, refused and broken ones."""
     target = f"{site.url}healthz?key={key}"
     with token_file(folder, site.token) as path:
         config = str(write_config(folder, site.url, path, target))
@@ -220,7 +220,7 @@ def test_no_canary_comes_out(trial: Callable[..., Trial], tmp_path: Path) -> Non
 
 
 def hold_controls(run: Trial, folder: Path) -> None:
-    """Each way of looking finds a token that is really there."""
+    """Hold that each search finds a token that is really there."""
     with Site(folder / "site") as site, token_file(folder, site.token) as path:
         config = write_config(folder, site.url, path, site.url)
         secrets = {"probe token": site.token}
@@ -338,6 +338,6 @@ def test_a_database_password_is_never_said(trial: Callable[..., Trial]) -> None:
 
 
 def hold_silent(words: list[str], text: str, where: str) -> None:
-    """None of these words in what was said."""
+    """Hold that none of these words is in a text."""
     for word in words:
         hold(word not in text, "output", f"{where}: {text[-300:]!r}")

@@ -1,4 +1,4 @@
-"""Promises 1 and 3 on a machine whose system calls fail: what was told is there, what was not is said."""
+"""Promises 1 and 3 while system calls fail: reported records are stored, others are refused with an error."""
 
 from __future__ import annotations
 

@@ -20,12 +20,12 @@ from tests.trials.faults.trial import Trial, hold
 
 
 def removed(buffer: Buffer, ids: list[str]) -> int:
-    """Return how many of these rows no longer wait."""
+    """Return how many of these rows are no longer pending."""
     return sum(row.id in set(ids) for row in buffer.rows(State.ACKED, State.REJECTED, State.CARRIED, State.DAMAGED))
 
 
 def hold_nothing_removed(buffer: Buffer, server: FalseServer, ids: list[str]) -> None:
-    """Two drains against a false_reply settle nothing, and really asked it."""
+    """Hold that two uploads to a server with a false reply settle nothing, and did reach it."""
     for _ in range(2):
         report = upload(buffer, Collector(server.url, "secret"))
         hold(report.stopped is not None, "success-claimed", str(report))
@@ -60,7 +60,7 @@ def test_no_false_reply_acknowledges_anything(trial: Callable[..., Trial], tmp_p
 
 
 def trusting(status: int, _type: str | None, _body: bytes, batch: batches.Batch) -> batches.Receipt:
-    """Return what a careless client takes for an ack: any 200."""
+    """Accept any 200 as a receipt, as a careless client does."""
     if status != 200:
         raise batches.NotAReceiptError(str(status))
     return batches.Receipt(
@@ -69,7 +69,7 @@ def trusting(status: int, _type: str | None, _body: bytes, batch: batches.Batch)
 
 
 def write_config(folder: Path, url: str) -> Path:
-    """Settings with this collector and a token file as it should be."""
+    """Write settings with this collector and a correct token file."""
     token = folder / "token"
     token.touch(mode=0o600)
     token.write_text("secret")

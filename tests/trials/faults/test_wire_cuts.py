@@ -38,7 +38,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 def cut_everywhere(run: Trial, site: Site, folder: Path, cuts: Iterator[Cut | None]) -> tuple[list[str], int]:
-    """One drain per cut, its first exchange cut there and the next left whole; the ids put and the number of cuts."""
+    """Upload once per cut of the first exchange; the next is complete. Returns the ids and the number of cuts."""
     ids: list[str] = []
     with queue(folder) as buffer, Proxy(site.port) as proxy:
         collector = Collector(proxy.url, site.token)

@@ -24,14 +24,14 @@ FASTER: Final = 10.0
 
 @pytest.fixture(scope="module")
 def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Site]]:
-    """Two running collectors with databases of their own."""
+    """Provide two running collectors, each with its database."""
     folder = tmp_path_factory.mktemp("sites")
     with Site(folder / "first") as first, Site(folder / "second") as second:
         yield first, second
 
 
 class Clock:
-    """The wall clock, which may be put forward: minutes of backoff pass without waiting."""
+    """A wall clock that can be advanced: minutes of backoff pass without waiting."""
 
     def __init__(self) -> None:
         self.ahead_s = 0.0
@@ -43,7 +43,7 @@ class Clock:
 def drain_within(
     buffer: Buffer, collectors: list[Collector], mode: Mode, clock: Clock, speed: float = 1.0
 ) -> tuple[Report, float]:
-    """Drain as often as cron would, until empty or `WITHIN_S` are over, in the drain's own seconds."""
+    """Upload as often as cron would, until nothing is pending or `WITHIN_S` of the upload's clock are over."""
 
     def scaled() -> float:
         return time.monotonic() * speed
@@ -65,7 +65,7 @@ def drain_within(
 
 
 def hold_each_once(ids: list[str], first: Counter[str], second: Counter[str]) -> None:
-    """No collector holds an id twice, and together they hold them all. Both may hold one: it is the same record."""
+    """Hold that no collector has an id twice and that together they have all. Both may have the same record."""
     for stored in (first, second):
         twice = [name for name, times in stored.items() if times > 1]
         hold(not twice, "duplicate", f"{len(twice)}")

@@ -80,7 +80,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 def drain_with(run: Trial, site: Site, folder: Path, bad: Sequence[Poison], count: int = RECORDS) -> int:
-    """Fill a queue with good records and these bad ones at random places, and drain it. Returns the requests it took.
+    """Upload a queue of good records with these bad ones at random places. Returns the number of requests.
 
     Holds: all good ones accepted, each bad one set aside with a reason, and no more requests than halving needs.
     """
@@ -124,7 +124,7 @@ def test_one_in_ten(trial: Callable[..., Trial], site: Site, tmp_path: Path) -> 
 
 
 def _condemn(drain: Upload, collector: Collector, *, said: bool) -> bool:
-    """Return what a probe does that takes each refusal for the record's own fault."""
+    """Quarantine each refused record, as a probe without further checks would."""
     aside = [(row.id, "refused") for row in drain._refused.of(collector.url)]
     drain.buffer.settle(Verdicts(rejected=aside), collector.url)
     drain._refused.release(collector.url)
