@@ -19,10 +19,10 @@ from starlette.types import ASGIApp
 
 from sigprobe.collector.speedtest.lent_connection import LendingProtocol
 from sigprobe.collector.web.http_protocol import Connections
+from sigprobe.collector.web.tls_handshake import Handshake
 from sigprobe.record.messages import N_, MessageError
 
 GRACE_S = 10
-HANDSHAKE_S = 15.0
 _ACCEPT_AT_ONCE = 128
 _MOST_FILES = 65_536
 _MOST_CONNECTIONS = 8192
@@ -140,7 +140,8 @@ def run(
         backlog=_ACCEPT_AT_ONCE,
         ssl_context_factory=None if tls is None else (lambda _config, _default: tls),
     )
-    config.connections = connection_limits(raise_file_limit())  # type: ignore[attr-defined] # read by GuardedProtocol
+    connections = connection_limits(raise_file_limit())
+    config.connections = connections  # type: ignore[attr-defined] # read by GuardedProtocol
     config.behind_proxy = behind_proxy  # type: ignore[attr-defined]
     config.early_refusal = getattr(getattr(app, "state", None), "early_refusal", None)  # type: ignore[attr-defined]
 
@@ -149,9 +150,15 @@ def run(
             loop = asyncio.get_running_loop()
             loop.set_exception_handler(_loop_fault)
             if tls is not None:
-                # a half-done handshake holds a file descriptor as a half-sent head does
-                handshake = functools.partial(loop.create_server, ssl_handshake_timeout=HANDSHAKE_S)
-                loop.create_server = handshake  # type: ignore[method-assign]
+                plain = loop.create_server
+
+                def create_server(make: Any, *, ssl: Any, **options: Any) -> Any:
+                    shake = functools.partial(
+                        Handshake, make, tls, connections=connections, behind_proxy=behind_proxy, loop=loop
+                    )
+                    return plain(shake, **options)
+
+                loop.create_server = create_server  # type: ignore[method-assign, assignment]
             await super().startup(sockets)
             if self.started:
                 # the kernel's own queue may be long: it holds no file descriptors of ours

@@ -289,6 +289,36 @@ def test_half_sent_heads_silence_nothing(spawn: Spawn, url: str, patch: str, saf
         assert sum(map(len, log)) < 20_000, log[:20]
 
 
+NO_CONNECTION_SHARE = """
+import sigprobe.collector.serve as serving
+import sigprobe.collector.web.http_protocol as http_protocol
+serving.connection_limits = lambda files: http_protocol.Connections(most=128, most_per_group=1000)
+"""
+"""So that making room alone is tried: else one network has a quarter of all connections."""
+
+NOTHING_GIVES_WAY = (
+    NO_CONNECTION_SHARE
+    + """
+http_protocol.Connections.wait = lambda self, connection, *, waits: None
+"""
+)
+
+
+@pytest.mark.parametrize(("patch", "safe"), [("", True), (NO_CONNECTION_SHARE, True), (NOTHING_GIVES_WAY, False)])
+def test_half_done_handshakes_silence_nothing(public: Callable[..., Public], url: str, patch: str, safe: bool) -> None:
+    """The same before TLS has begun: connections that never say hello give way, too."""
+    probe = new_token("probe", "laptop-1", url)
+    on = public(files=256, patch=patch)
+    with ExitStack() as held:
+        for number in range(300):
+            sock = held.enter_context(socket.socket(socket.AF_INET6))
+            sock.settimeout(10)
+            sock.bind((ATTACKER[number % 20], 0))
+            with suppress(OSError):
+                sock.connect((CENTRE, on.port))
+        assert passes(lambda: on.post(probe, ELSEWHERE), SOON_S if safe else NEVER_S) is safe
+
+
 LOCKS_EVERYBODY = """
 import sigprobe.collector.access.pages as pages
 import sigprobe.collector.access.reader as reader

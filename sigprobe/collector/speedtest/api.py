@@ -37,6 +37,12 @@ RETRY_LATER_S: Final = 3600
 STALL_S: Final = 30.0
 """A client that takes or sends nothing for so long loses its place."""
 
+LEAST_BPS: Final = 4096.0
+"""So does one whose body comes more slowly on average: a fifth of the slowest link that probes must work over."""
+
+BODY_S: Final = 150.0
+"""No body takes longer: a test lasts at most 120 s each way."""
+
 CORS: Final = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
@@ -277,11 +283,12 @@ async def _take(request: Request, allowance: Allowance, count: Callable[[int], N
     loan = _lend(request, allowance, count)
     response = Response(headers={**CORS, **UNCACHED, "Connection": "keep-alive"})
     try:
-        await (loan.finished(STALL_S) if loan else _discard(request, allowance, count))
+        async with asyncio.timeout(BODY_S):
+            await (loan.finished(STALL_S, LEAST_BPS) if loan else _discard(request, allowance, count))
     except RefusedError as refused:
         response = _refused(refused)
     except TimeoutError:
-        response = _refused(RefusedError(408, "nothing arrived for too long", 1))
+        response = _refused(RefusedError(408, "the body came too slowly", 1))
     finally:
         allowance.leave()
     if loan is not None:
@@ -309,13 +316,17 @@ def _lend(request: Request, allowance: Allowance, count: Callable[[int], None] |
 async def _discard(request: Request, allowance: Allowance, count: Callable[[int], None] | None) -> None:
     """Read the body to its end, or to where the client left: what arrived until then counts all the same."""
     body = request.stream()
+    began, total = time.monotonic(), 0
     with suppress(ClientDisconnect, StopAsyncIteration):
         while True:
             try:
                 async with asyncio.timeout(STALL_S):
                     chunk = await anext(body)
             except TimeoutError:
-                raise RefusedError(408, "nothing arrived for too long", 1) from None
+                raise RefusedError(408, "the body came too slowly", 1) from None
+            total += len(chunk)
+            if (passed := time.monotonic() - began) > STALL_S and total * 8 < LEAST_BPS * passed:
+                raise RefusedError(408, "the body came too slowly", 1)
             if count is not None and chunk:
                 count(len(chunk))
             allowance.spend(len(chunk))

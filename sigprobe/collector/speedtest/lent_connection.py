@@ -72,15 +72,19 @@ class Loan(asyncio.BufferedProtocol):
         if not self._done.done() and not self._transport.is_closing():
             self._transport.resume_reading()
 
-    async def finished(self, stall_s: float) -> None:
+    async def finished(self, stall_s: float, least_bps: float = 0.0) -> None:
         """Wait for the last byte or the end of the connection.
 
-        Raises TimeoutError when nothing comes for `stall_s`, and what `count` has raised.
+        Raises TimeoutError when nothing comes for `stall_s` or the body is slower than `least_bps`, and what `count`
+        has raised.
         """
+        loop, whole = self._lender.loop, self._left
+        began = loop.time()
         while not self._done.done():
             self._moved = False
             await asyncio.wait([self._done], timeout=stall_s)
-            if not self._done.done() and not self._moved:
+            behind = (whole - self._left) * 8 < least_bps * (loop.time() - began)
+            if not self._done.done() and (behind or not self._moved):
                 raise TimeoutError
         self._done.result()
 

@@ -10,7 +10,7 @@ import asyncio
 import re
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -33,20 +33,30 @@ MOST_LINGERING: Final = 256
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*(?:\r\n|$)", re.IGNORECASE)
 
 
+class Counted(Protocol):
+    """A connection as the book of connections knows it."""
+
+    group: str
+    limited: bool
+
+    def give_way(self) -> None:
+        """Close at once, to make room."""
+
+
 class Connections:
     """The open connections of one process: those that wait for a head can be closed to make room."""
 
     def __init__(self, *, most: int, most_per_group: int) -> None:
         self._most = most
         self._most_per_group = most_per_group
-        self._groups: dict[str, set[GuardedProtocol]] = {}
-        self._waiting: OrderedDict[GuardedProtocol, None] = OrderedDict()
+        self._groups: dict[str, set[Counted]] = {}
+        self._waiting: OrderedDict[Counted, None] = OrderedDict()
         self.open = 0
         self.refused = 0
         self.lingering = 0
         """Connections that are answered already, and whose request still comes."""
 
-    def enter(self, connection: GuardedProtocol) -> bool:
+    def enter(self, connection: Counted) -> bool:
         """Count a new connection; False when there is no room for it, even by closing one that waits."""
         group = self._groups.setdefault(connection.group, set())
         full = connection.limited and len(group) >= self._most_per_group
@@ -62,7 +72,7 @@ class Connections:
         self.open += 1
         return True
 
-    def leave(self, connection: GuardedProtocol) -> None:
+    def leave(self, connection: Counted) -> None:
         """Count a connection that has ended."""
         group = self._groups.get(connection.group)
         if group is None or connection not in group:
@@ -73,7 +83,7 @@ class Connections:
         self._waiting.pop(connection, None)
         self.open -= 1
 
-    def wait(self, connection: GuardedProtocol, *, waits: bool) -> None:
+    def wait(self, connection: Counted, *, waits: bool) -> None:
         """Note whether a connection waits for a head."""
         if waits:
             self._waiting.setdefault(connection)

@@ -8,7 +8,7 @@ import ssl
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -129,6 +129,31 @@ def test_a_silent_client_loses_its_place(monkeypatch: pytest.MonkeyPatch) -> Non
         sock.sendall(HEAD.format(query="", length=1000, more="").encode() + b"1")
         assert answer(sock)[0] == 408
         assert sock.recv(10) == b""
+
+
+@pytest.mark.parametrize("lending", [True, False])
+@pytest.mark.parametrize(("name", "value"), [("LEAST_BPS", 1e6), ("BODY_S", 1.0), ("", None)])
+def test_a_client_that_sends_a_byte_now_and_then_loses_its_place(
+    monkeypatch: pytest.MonkeyPatch, lending: bool, name: str, value: float | None
+) -> None:
+    """Silence alone must not be what ends a body: with neither a least rate nor a time for the whole it goes on."""
+    monkeypatch.setattr(endpoints, "STALL_S", 0.5)
+    monkeypatch.setattr(endpoints, "LEAST_BPS", 0.0)
+    monkeypatch.setattr(endpoints, "BODY_S", 3600.0)
+    if name:
+        monkeypatch.setattr(endpoints, name, value)
+    with collector(lending=lending) as url, connected(url) as sock:
+        sock.sendall(HEAD.format(query="", length=1000, more="").encode())
+        sock.settimeout(0.05)
+        heard = b""
+        for _ in range(400 if name else 60):
+            with suppress(TimeoutError, ConnectionError):
+                heard = heard or sock.recv(12)
+            if heard:
+                break
+            with suppress(OSError):
+                sock.sendall(b"1")
+    assert heard == (b"HTTP/1.1 408" if name else b""), "the control"
 
 
 def test_over_tls_too(tmp_path: Path) -> None:
