@@ -8,7 +8,10 @@ import math
 import random
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+SYNTHETIC: Final = "synthetic"
+"""The radio of traces that no radio carried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,5 +87,5 @@ def synthetic(seed: int, count: int = 24, seconds: int = 4200) -> list[Trace]:
                 dead_s = chance.expovariate(1 / 20)
             dead_s -= 1
             totals.append(totals[-1] + (0.0 if dead_s > 0 else math.exp(usual + sum(states))))
-        made.append(Trace(f"synthetic-{seed}-{number}", "synthetic", "up", 1.0, totals))
+        made.append(Trace(f"synthetic-{seed}-{number}", SYNTHETIC, "up", 1.0, totals))
     return made

@@ -6,8 +6,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from sigprobe.net.processor import ProcessorWatch
+
+OVERHEAD: Final = 1.08
+"""Bytes on the interface for each byte of payload: headers of Ethernet, IP, TCP and TLS, and acknowledgements."""
 
 
 class Deadline:
@@ -41,28 +45,38 @@ class DataBudget:
     """Payload bytes that checks may still use. Shared by the checks of a run, so it locks.
 
     `limit_bytes` None means no limit. It knows plain numbers only: days, months and interfaces are the caller's.
+    A check that knows its bytes on the wire, headers included, counts those; `OVERHEAD` converts between the two.
     """
 
     __slots__ = ("_lock", "_used", "limit_bytes")
 
     def __init__(self, limit_bytes: int | None = None) -> None:
         self.limit_bytes = limit_bytes
-        self._used = 0
+        self._used = 0.0
         self._lock = threading.Lock()
 
     @property
     def used_bytes(self) -> int:
         """Payload bytes spent so far, both directions."""
-        return self._used
+        return round(self._used)
 
     def spend(self, count: int) -> None:
         """Count bytes that went over the link."""
         with self._lock:
             self._used += count
 
+    def spend_wire(self, count: int) -> None:
+        """Count bytes on the wire, headers included."""
+        with self._lock:
+            self._used += count / OVERHEAD
+
     def left_bytes(self) -> int | None:
         """Return bytes left, never negative; None means no limit."""
-        return None if self.limit_bytes is None else max(0, self.limit_bytes - self._used)
+        return None if self.limit_bytes is None else max(0, int(self.limit_bytes - self._used))
+
+    def left_wire_bytes(self) -> int | None:
+        """Return the bytes on the wire that are left, never negative; None means no limit."""
+        return None if self.limit_bytes is None else max(0, int((self.limit_bytes - self._used) * OVERHEAD))
 
     def exhausted(self) -> bool:
         """Return True when nothing is left."""

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from sigprobe.net.limits import OVERHEAD
+
 MB: Final = 1_000_000
-OVERHEAD: Final = 1.08
-"""Bytes on the interface for each byte of payload: headers of Ethernet, IP, TCP and TLS, and acknowledgements."""
 LARGE_BYTES: Final = 5 * MB
 """A check that may use more than this is large: scheduled runs leave it out while the day's share is used up."""
 

@@ -81,6 +81,8 @@ OWN_RANGE: Final = (0.1, 4.0)
 """The place's own changes adjust the squared spread by a factor within these bounds."""
 ANY_RATE: Final = (math.log(1e6), 1.5)
 """Centre and spread of the logarithm of the rate where every upload failed."""
+HALVINGS: Final = 22
+"""Of the range of times, for an end that is exact to a few millionths."""
 FEW_TESTS: Final = 5
 """With fewer tests a range is given beside the probability."""
 DOUBT: Final = 1.6
@@ -159,10 +161,11 @@ def forecast(task: Task, measured: Sequence[Measurement]) -> Forecast:
     rtt_ms = None if newest is None else newest.rtt_ms
     needed = needed_bps(task, rtt_ms)
     measured = [m for m in measured if not (m.at_least and (m.upload_bps or 0.0) < needed)]
-    rates = predict(measured, task_s=task.minutes * 60)
-    if rates is None:
+    place = _prepare(measured, SPREAD)
+    if place is None:
         return Forecast(None, needed, None, 0, 0, None)
-    ends = [_minutes(task, rtt_ms, measured, share) for share in (0.1, 0.5, 0.9)]
+    rates = place.rates(task.minutes * 60)
+    ends = [_minutes(task, rtt_ms, place, share) for share in (0.1, 0.5, 0.9)]
     known = any(_rate(m) is not None for m in measured)
     return Forecast(
         _bounded(rates.above(needed)),
@@ -179,21 +182,58 @@ def forecast(task: Task, measured: Sequence[Measurement]) -> Forecast:
 
 def predict(measured: Sequence[Measurement], spread: Spread = SPREAD, task_s: float = 60.0) -> Rates | None:
     """Return the distribution of the mean rate over a task from now on; None when nothing was measured."""
+    place = _prepare(measured, spread)
+    return None if place is None else place.rates(task_s)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What the tests of a place say whatever the task; `inverse` is that of the kriging equations."""
+
+    dead_share: float
+    spread: Spread
+    own: float
+    ages_h: tuple[float, ...]
+    logs: tuple[float, ...]
+    least_noise: float
+    inverse: tuple[tuple[float, ...], ...]
+
+    def rates(self, task_s: float) -> Rates:
+        """Return the distribution of the mean rate over a task from now on (ordinary kriging)."""
+        if not self.ages_h:
+            return Rates(*ANY_RATE, self.dead_share)
+        ahead_h, own, spread = task_s * MIDDLE / 3600, self.own, self.spread
+        to_now = [own * _difference(max(0.0, age) + ahead_h, spread) / 2 for age in self.ages_h]
+        right = [*to_now, 1.0]
+        solved = [sum(a * b for a, b in zip(row, right, strict=True)) for row in self.inverse]
+        weights, multiplier = solved[:-1], solved[-1]
+        variance = sum(w * g for w, g in zip(weights, to_now, strict=True)) + multiplier
+        variance = max(variance, own * self.least_noise / len(to_now))
+        centre = sum(weight * log for weight, log in zip(weights, self.logs, strict=True))
+        # half of the base spread is the task's own and stays however many tests there are
+        return Rates(centre, math.sqrt(variance + own * spread.base**2 / 2), self.dead_share)
+
+
+def _prepare(measured: Sequence[Measurement], spread: Spread) -> _Place | None:
+    """Return what the tests say whatever the task; None when nothing was measured."""
     if not measured:
         return None
     dead = _dead_share(measured)
     tests = sorted((m for m in measured if _rate(m) is not None), key=lambda m: m.age_h)[:MOST_TESTS]
     if not tests:
-        return Rates(*ANY_RATE, dead)
+        return _Place(dead, spread, 1.0, (), (), 0.0, ())
     if tests[0].steady:
         spread = replace(spread, growth=spread.growth * STEADY_SHARE)
     own = _own_factor(tests, spread)
-    logs = [math.log(m.upload_bps or 1.0) + _rise(m, spread) for m in tests]
+    logs = tuple(math.log(m.upload_bps or 1.0) + _rise(m, spread) for m in tests)
     noises = [_noise(m, spread) for m in tests]
-    weights, variance = _krige([m.age_h for m in tests], noises, spread, own, task_s * MIDDLE / 3600)
-    centre = sum(weight * log for weight, log in zip(weights, logs, strict=True))
-    # half of the base spread is the task's own and stays however many tests there are
-    return Rates(centre, math.sqrt(variance + own * spread.base**2 / 2), dead)
+    ages_h = tuple(m.age_h for m in tests)
+    rows = [
+        [own * (_difference(a - b, spread) / 2 if i != j else -noises[i]) for j, b in enumerate(ages_h)] + [1.0]
+        for i, a in enumerate(ages_h)
+    ]
+    rows.append([1.0] * len(tests) + [0.0])
+    return _Place(dead, spread, own, ages_h, logs, min(noises), _inverse(rows))
 
 
 def student(at: float) -> float:
@@ -220,17 +260,17 @@ def _bounded(probability: float) -> float:
     return min(CERTAIN, max(1 - CERTAIN, probability))
 
 
-def _minutes(task: Task, rtt_ms: float | None, measured: Sequence[Measurement], share: float) -> float | None:
+def _minutes(task: Task, rtt_ms: float | None, place: _Place, share: float) -> float | None:
     """Return within how many minutes the task ends in `share` of the cases; None for more than a month."""
     low, high = math.log(1 / 60), math.log(MOST_MINUTES)
     found = None
-    for _ in range(30):
+    bits, waiting_s = _bits(task), _waiting_s(task, rtt_ms)
+    for _ in range(HALVINGS):
         middle = (low + high) / 2
-        minutes = math.exp(middle)
-        rates = predict(measured, task_s=minutes * 60)
-        needed = needed_bps(replace(task, minutes=minutes), rtt_ms)
-        if rates is not None and rates.above(needed) >= share:
-            high, found = middle, minutes
+        seconds = math.exp(middle) * 60
+        left_s = seconds - waiting_s
+        if left_s > 0 and place.rates(seconds).above(bits / left_s) >= share:
+            high, found = middle, seconds / 60
         else:
             low = middle
     return found
@@ -280,38 +320,20 @@ def _own_factor(tests: Sequence[Measurement], spread: Spread) -> float:
     return min(high, max(low, (OWN_TESTS + sum(ratios)) / (OWN_TESTS + len(ratios))))
 
 
-def _krige(
-    ages_h: Sequence[float], noises: Sequence[float], spread: Spread, own: float, ahead_h: float
-) -> tuple[list[float], float]:
-    """Return the weights of the tests and the variance of the prediction (ordinary kriging)."""
-    count = len(ages_h)
-    to_now = [own * _difference(max(0.0, age) + ahead_h, spread) / 2 for age in ages_h]
-    rows = [
-        [own * (_difference(a - b, spread) / 2 if i != j else -noises[i]) for j, b in enumerate(ages_h)]
-        + [1.0, to_now[i]]
-        for i, a in enumerate(ages_h)
-    ]
-    rows.append([1.0] * count + [0.0, 1.0])
-    solved = _solve(rows)
-    weights, multiplier = solved[:count], solved[count]
-    variance = sum(w * g for w, g in zip(weights, to_now, strict=True)) + multiplier
-    return weights, max(variance, own * min(noises) / count)
-
-
-def _solve(rows: list[list[float]]) -> list[float]:
-    """Solve linear equations, the right side in the last column, by elimination with pivots."""
-    count = len(rows)
+def _inverse(matrix: Sequence[Sequence[float]]) -> tuple[tuple[float, ...], ...]:
+    """Return the inverse of a matrix, by elimination with pivots."""
+    count = len(matrix)
+    rows = [[*row, *(float(i == j) for j in range(count))] for i, row in enumerate(matrix)]
     for at in range(count):
         best = max(range(at, count), key=lambda row: abs(rows[row][at]))
         rows[at], rows[best] = rows[best], rows[at]
-        for row in range(at + 1, count):
-            factor = rows[row][at] / rows[at][at]
-            rows[row] = [value - factor * above for value, above in zip(rows[row], rows[at], strict=True)]
-    found = [0.0] * count
-    for at in reversed(range(count)):
-        known = sum(rows[at][k] * found[k] for k in range(at + 1, count))
-        found[at] = (rows[at][count] - known) / rows[at][at]
-    return found
+        pivot = rows[at][at]
+        rows[at] = [value / pivot for value in rows[at]]
+        for row in range(count):
+            factor = rows[row][at]
+            if row != at and factor:
+                rows[row] = [value - factor * above for value, above in zip(rows[row], rows[at], strict=True)]
+    return tuple(tuple(row[count:]) for row in rows)
 
 
 def _dead_share(measured: Sequence[Measurement]) -> float:

@@ -83,7 +83,13 @@ _PARAMETERS: Final[dict[str, list[dict[str, Any]]]] = {
             "in": "query",
             "schema": {"type": "integer", "minimum": 1, "maximum": MAX_CHUNKS, "default": DEFAULT_CHUNKS},
             "description": "MiB to send; what is beyond the limits counts as the limit",
-        }
+        },
+        {
+            "name": "bytes",
+            "in": "query",
+            "schema": {"type": "integer", "minimum": 1, "maximum": MAX_CHUNKS * MIB},
+            "description": "bytes to send, in place of ckSize; LibreSpeed servers ignore it",
+        },
     ],
     "empty": [_SESSION],
     "received": [{**_SESSION, "required": True}],
@@ -139,12 +145,17 @@ def router(
         return limits.enter(group_of(address), free=not settings.behind_proxy and is_loopback(address))
 
     async def garbage(request: Request) -> Response:
-        """Random bytes: `ckSize` MiB, 4 unless told, at most 100; fewer when the day's allowance is nearly used."""
+        """Random bytes: `bytes`, else `ckSize` MiB, 4 unless told, at most 100 MiB.
+
+        Of MiB there are fewer when the day's allowance is nearly used.
+        """
         refusal = await admit(request)
         if refusal is not None:
             return refusal
         try:
-            return _Garbage(block, _chunk_count(request) * MIB, enter(request), headers=_AS_FILE)
+            size = _exact_size(request)
+            unit = size or MIB
+            return _Garbage(block, size or _chunk_count(request) * MIB, enter(request), unit=unit, headers=_AS_FILE)
         except RefusedError as refused:
             return _refused(refused)
 
@@ -339,6 +350,12 @@ def _chunk_count(request: Request) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) == 0:
         return DEFAULT_CHUNKS
     return min(int(text), MAX_CHUNKS)
+
+
+def _exact_size(request: Request) -> int:
+    """Return the number of bytes asked for; 0 where only MiB are."""
+    text = request.query_params.get("bytes", "")
+    return min(int(text), MAX_CHUNKS * MIB) if re.fullmatch(r"[0-9]{1,9}", text) else 0
 
 
 def _session(request: Request) -> str | None:

@@ -17,7 +17,9 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import Final
 
+from sigprobe.measure.throughput import tcp_info
 from sigprobe.net.http1 import ChunkParser, Head, HeadParser, ProtocolError
+from sigprobe.net.limits import DataBudget
 from sigprobe.net.sockets import Address, certificate_code, code_of, reason_of, tls_code
 
 READ: Final = selectors.EVENT_READ
@@ -173,6 +175,12 @@ class Connection:
     def fileno(self) -> int:
         """Return the file descriptor, -1 before `open` and after `close`."""
         return -1 if self.sock is None else self.sock.fileno()
+
+    def spend(self, budget: DataBudget) -> None:
+        """Count what has crossed the interface for it."""
+        info = tcp_info.read(self.sock) if self.sock is not None and self.sock.fileno() >= 0 else None
+        if info is not None:
+            budget.spend_wire(info.wire)
 
     def close(self) -> None:
         """Cut the connection at once: what waits in the buffers is thrown away, not sent at the user's cost."""

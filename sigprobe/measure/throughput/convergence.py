@@ -331,7 +331,7 @@ def _climb(series: Series, span_s: float) -> Speed | None:
     record = all(counts[0] >= CLIMBING * earlier for earlier in counts[1:])
     if not (grown and record and series.total() - edges[0] <= counts[0]):
         return None
-    return Speed(counts[0] * 8 / span_s, None, end_s - span_s, settled=False, at_least="data_cap")
+    return Speed(counts[0] * 8 / span_s, None, end_s - span_s, settled=False, at_least="time_cap")
 
 
 class Judge:

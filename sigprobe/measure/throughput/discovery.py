@@ -11,11 +11,12 @@ from itertools import pairwise
 from typing import Any, Final, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
+from sigprobe.measure.throughput import tcp_info
 from sigprobe.measure.throughput.connection import Connection, FaultError, Life, Loop
 from sigprobe.measure.throughput.server import Server, check_status
 from sigprobe.net.connect_race import STAGGER_S, by_turns
 from sigprobe.net.http1 import Head
-from sigprobe.net.limits import Context, Deadline
+from sigprobe.net.limits import Context, DataBudget, Deadline
 from sigprobe.net.sockets import (
     Address,
     GetAddrInfo,
@@ -155,7 +156,7 @@ def race(
         while not won:
             if waiting and (clock() >= next_start or not len(loop)):
                 address = waiting.pop(0)
-                _start_one(loop, address, host, won, faults, clock)
+                _start_one(loop, address, host, won, faults, clock, context.budget)
                 next_start = clock() + STAGGER_S
             elif not len(loop):
                 raise faults[0]
@@ -177,9 +178,12 @@ def _start_one(
     won: list[tuple[Address, float]],
     faults: list[FaultError],
     clock: Callable[[], float],
+    budget: DataBudget,
 ) -> None:
     connection = Connection(address, host)
     start = clock()
+
+    budget.spend_wire(tcp_info.PROBE_BYTES)
 
     def ended(fault: FaultError | None) -> None:
         if fault is None:
@@ -220,6 +224,7 @@ class Client:
     def close(self) -> None:
         """Close the connection."""
         if self._connection is not None:
+            self._connection.spend(self._context.budget)
             self._connection.close()
             self._connection = None
 

@@ -18,7 +18,7 @@ from sigprobe.measure.throughput.link_time import seconds
 from sigprobe.measure.throughput.plan import Ended, Transfer, TransferPlan
 from sigprobe.measure.throughput.server import Server
 from sigprobe.measure.throughput.transfer import Direction
-from sigprobe.net.limits import Context, Progress
+from sigprobe.net.limits import OVERHEAD, Context, Progress
 from sigprobe.net.sockets import GetAddrInfo, StoppedError
 from sigprobe.record.result import Failure, Outcome
 
@@ -36,6 +36,9 @@ LEAST_PART: Final = 0.5
 
 REPORT_S: Final = 3.0
 """Time left for the server's count of an upload."""
+
+REPORT_BYTES: Final = 15_000
+"""Kept for asking the server what has arrived."""
 
 DRAIN_S: Final = 5.0
 """The wait for a queue of the direction before, even where that shortens the next one."""
@@ -59,8 +62,9 @@ def measure(
 ) -> Measured:
     """Fill `data`, the kind's dict with every key already there, and say how it went.
 
-    `max_bytes` bounds both directions together; when both are asked for, each may take half of it.
+    `max_bytes` bounds both directions together, in bytes on the wire; when both are asked for, each may take half.
     """
+    begun = context.budget.used_bytes
     session = str(uuid.uuid4())
     data.update(server=origin(url), bytes_received=0, bytes_sent=0)
     context.progress(Progress("idle", None, None, 0.0))
@@ -80,12 +84,13 @@ def measure(
         if done:
             most_s = context.deadline.remaining() - max_s * (len(ways) - number) - REPORT_S
             _let_queue_drain(done[ways[number - 1]], found, context, max(DRAIN_S, most_s))
-        left = max_bytes - sum(transfer.bytes for transfer in done.values())
-        of_run = context.budget.left_bytes()
+        left = max_bytes - round((context.budget.used_bytes - begun) * OVERHEAD)
+        of_run = context.budget.left_wire_bytes()
         if of_run is not None:
             left = min(left, of_run)
+        left -= REPORT_BYTES
         plan = TransferPlan(
-            cap_bytes=min(left // (len(ways) - number), max_bytes // len(ways)),
+            cap_bytes=max(0, min(left // (len(ways) - number), max_bytes // len(ways))),
             max_s=max_s,
             rtt_s=rtt_s,
             rest_s=max(found.idle_rtts_s),
@@ -204,7 +209,7 @@ def _fill(data: dict[str, Any], way: Way, transfer: Transfer) -> None:
         data[f"{way}_interval_kind"] = None if speed.ci_bps is None else speed.kind
         data[f"{way}_window"] = transfer.window
         cut = transfer.ended == "data_cap" and speed.ci_bps is None
-        data[f"{way}_at_least"] = speed.at_least or ("data_cap" if cut else None)
+        data[f"{way}_at_least"] = "data_cap" if cut else speed.at_least
     elif transfer.fault is None:
         code = "data_budget" if transfer.ended == "data_cap" else "too_slow"
         transfer.fault = FaultError(code, f"{transfer.bytes} bytes in {transfer.elapsed_s:.1f} s")

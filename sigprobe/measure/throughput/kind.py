@@ -9,8 +9,11 @@ from typing import Any, Final
 from sigprobe.measure.kind import Kind, Measured
 from sigprobe.measure.throughput.data import ThroughputData, empty_data
 from sigprobe.measure.throughput.options import MB, Options
-from sigprobe.net.limits import Context
+from sigprobe.net.limits import OVERHEAD, Context
 from sigprobe.record.result import Failure, Outcome
+
+LEAST_WIRE_BYTES: Final = 40_000
+"""With less left for the run no rate could be stated."""
 
 
 def measure(options: Options, context: Context) -> Measured:
@@ -20,9 +23,15 @@ def measure(options: Options, context: Context) -> Measured:
     """
     watch = context.processor
     mark = None if watch is None else watch.mark()
+    used = context.budget.used_bytes
     measured = _measure(options, context)
+    wire = round((context.budget.used_bytes - used) * OVERHEAD)
     seen = None if watch is None or mark is None else watch.since(mark)
-    data = {**measured.data, "device_busy": None if seen is None else seen.busy}
+    data = {
+        **measured.data,
+        **({"wire_bytes": wire} if wire else {}),
+        "device_busy": None if seen is None else seen.busy,
+    }
     return replace(measured, data={**data, **(_whole_means(data) if data["device_busy"] else {})})
 
 
@@ -40,12 +49,15 @@ def _measure(options: Options, context: Context) -> Measured:
     data = empty_data(options.engine)
     if context.stop.is_set():
         return Measured(Outcome.SKIPPED, data, Failure("interrupted"))
-    if context.budget.exhausted():
+    left = context.budget.left_wire_bytes()
+    if left is not None and left < LEAST_WIRE_BYTES:
         return Measured(Outcome.SKIPPED, data, Failure("data_budget"))
+    # the other engines know payload only
+    wire_bytes = options.max_mb * MB
     limits: dict[str, Any] = {
         "direction": options.direction,
         "streams": options.streams,
-        "max_bytes": options.max_mb * MB,
+        "max_bytes": wire_bytes if options.engine == "http" else int(wire_bytes / OVERHEAD),
         "max_s": options.max_s,
     }
     if options.engine == "speedtest":

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import Field, model_validator
 
 from sigprobe.measure.kind import CommonOptions, Estimate
+from sigprobe.net.limits import OVERHEAD
 from sigprobe.record.messages import N_, MessageError
 
 MB: Final = 1_000_000
@@ -17,6 +18,8 @@ SPARE_S: Final = 10.0
 
 class Options(CommonOptions):
     """What a throughput target may say. `max_mb` is for both directions together, `max_s` for each.
+
+    `max_mb` counts bytes on the wire, headers included, as the data budget does.
 
     `url` is an http or https address for engine `http`, `host:port` for engine `iperf3`.
     """
@@ -62,4 +65,4 @@ class Options(CommonOptions):
     def estimate(self) -> Estimate:
         """Return all of `max_mb`; the seconds of the directions asked for, and two for the rest."""
         ways = 2 if self.direction == "both" else 1
-        return Estimate(min(self.timeout_s(), ways * self.max_s + 2), self.max_mb * MB)
+        return Estimate(min(self.timeout_s(), ways * self.max_s + 2), int(self.max_mb * MB / OVERHEAD))

@@ -17,6 +17,7 @@ Ended = Literal["converged", "data_cap", "time_cap"]
 class TransferPlan:
     """The bounds of one direction. `streams` None: as many as the beginning of the transfer shows to be useful.
 
+    `cap_bytes` counts bytes on the wire both ways, with headers.
     `rtt_s` is the shortest round trip at rest, `rest_s` the longest. A slow link may take up to `most_s`.
     """
 
@@ -32,9 +33,13 @@ class TransferPlan:
 
 @dataclass(slots=True)
 class Transfer:
-    """What one direction gave: payload bytes on the link, seconds, why it ended, the speed or what went wrong."""
+    """What one direction gave: payload bytes on the link, seconds, why it ended, the speed or what went wrong.
+
+    `wire_bytes` is all that has crossed the interface both ways, what was under way at the end included.
+    """
 
     bytes: int = 0
+    wire_bytes: int = 0
     elapsed_s: float = 0.0
     ended: Ended | None = None
     speed: Speed | None = None

@@ -51,6 +51,10 @@ class QueueTime:
         if begin_s < at_s:
             self._spans.append((begin_s, at_s))
 
+    def awaited_s(self, at_s: float) -> float:
+        """Return for how long the oldest round trip that has not ended is awaited; 0 for none."""
+        return max((at_s - begin_s for begin_s in self._awaited), default=0.0)
+
     def spans(self, end_s: float) -> list[Span]:
         """Return the times of a queue up to `end_s`, in order and apart."""
         late = [max(begin_s, self._quick_s) for begin_s in self._awaited if waited(end_s - begin_s, self.rest_s)]

@@ -14,6 +14,11 @@ MIB: Final = 1024 * 1024
 MOST_MIB: Final = 100
 """The most that LibreSpeed's servers send for one request."""
 
+NO_LIMIT: Final = 1 << 30
+"""A receive window beyond any."""
+
+LEAST_ASKED: Final = 65_536
+
 
 class Stream:
     """One connection of a transfer and what went over it. A held one is open, and asks for nothing yet.
@@ -29,6 +34,7 @@ class Stream:
         "connection",
         "held",
         "holes",
+        "limited",
         "lost_s",
         "owed",
         "parked",
@@ -44,6 +50,7 @@ class Stream:
         self.retries = retries
         self.held = False
         self.waiting = False
+        self.limited = False
         self.owed = 0
         self.parked = False
         self.written = 0
@@ -60,7 +67,7 @@ class Stream:
 class Numbers:
     """Of one stream: bytes acknowledged, bytes on the link, segments repeated, bytes got through in any order.
 
-    `lost` says that a packet has been found missing since the last look.
+    `lost` says that a packet has been found missing since the last look. `wire` is all that has crossed the interface.
     """
 
     acked: int = 0
@@ -68,22 +75,28 @@ class Numbers:
     repeated: int = 0
     reached: int = 0
     lost: bool = False
+    wire: int = 0
 
 
 NONE: Final = Numbers()
 
 
-def share_mib(room: int, streams: Sequence[Stream], *, done: bool) -> int:
-    """Return how many MiB a stream may ask for, where what is under way is a large part of the whole; 0 for none.
+def share_bytes(room: int, streams: Sequence[Stream], wanted: int, *, exact: bool, done: bool) -> int:
+    """Return how many bytes a stream may ask for; 0 for none.
 
-    All streams together never ask for more than there is `room` for, so that nothing is on its way when the last of
-    it has arrived. Less than one cannot be asked for: such a one is cut off, and left alone when the
-    transfer is as good as `done`.
+    All streams together never ask for more than there is `room` for, so that nothing is on its way when the last of it
+    has arrived. `wanted` streams share the room. Unless the server takes `exact` numbers they ask for whole MiB; the
+    last, smaller piece is asked for by one stream, which is cut off then, and left alone when the transfer is as good
+    as `done`.
     """
-    rest = (room - sum(stream.owed for stream in streams)) // MIB
-    if rest < 1:
-        return int(room > 0 and not done and not any(stream.owed for stream in streams))
-    return min(MOST_MIB, -(-rest // max(1, sum(not stream.owed for stream in streams))))
+    rest = room - sum(stream.owed for stream in streams)
+    owing = sum(stream.owed > 0 for stream in streams)
+    if rest < (LEAST_ASKED if exact else MIB):
+        return rest if rest > 0 and not done and not owing else 0
+    sharing = max(1, wanted - owing)
+    if exact:
+        return min(MOST_MIB * MIB, max(LEAST_ASKED, rest // sharing))
+    return min(MOST_MIB, -(-(rest // MIB) // sharing)) * MIB
 
 
 def look(stream: Stream, now: float, *, receiving: bool, rtt_s: float) -> Numbers:
@@ -105,8 +118,8 @@ def look(stream: Stream, now: float, *, receiving: bool, rtt_s: float) -> Number
         stream.holes = holes
     reached -= stream.reached_base
     if receiving or stream.base is None:
-        return Numbers(reached=reached, lost=lost)
+        return Numbers(reached=reached, lost=lost, wire=info.wire)
     stream.acked = min(stream.written, max(0, info.acked - stream.base))
     # the kernel counts the SYN among the acknowledged bytes, not among those sent
     sent = min(stream.written, max(0, info.sent + 1 - stream.base))
-    return Numbers(stream.acked, sent, info.retransmits, reached, lost)
+    return Numbers(stream.acked, sent, info.retransmits, reached, lost, info.wire)

@@ -15,9 +15,9 @@ under way before anything can be done about it, and that is seconds."""
 FAR_S: Final = 0.08
 """From this round trip on, all connections are opened at once: each doubling of them would cost a round trip."""
 
-QUICK_BYTES: Final = 24_000
-QUICK_S: Final = 0.025
-"""First windows that arrive within so long come over a link which is not slow."""
+QUICK_BYTES: Final = 12_000
+QUICK_S: Final = 0.015
+"""A first window that arrives within so long comes over a link which is not slow."""
 
 SLOW_BPS: Final = 8e6
 """A long way that carries less needs no further stream: they would only fill its queue."""

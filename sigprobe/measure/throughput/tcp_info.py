@@ -14,12 +14,24 @@ _SEGMENT_SIZES: Final = 16  # sending, receiving
 _RTT: Final = 68
 _TOTAL_RETRANS: Final = 100
 _BYTES_ACKED: Final = 120
+_BYTES_RECEIVED: Final = 128
+_SEGS_OUT: Final = 136
+_SEGS_IN: Final = 140
 _DATA_SEGS_IN: Final = 152
 _DELIVERED: Final = 192
 _BYTES_SENT: Final = 200
 _OUT_OF_ORDER: Final = 224
 _SIZE: Final = 216
 _SIOCOUTQ: Final = 0x5411
+_HEADERS: Final = {socket.AF_INET: 66, socket.AF_INET6: 86}
+"""Bytes of a segment beside its payload: Ethernet 14, IP 20 or 40, TCP 20 with 12 of time stamps."""
+
+
+_LATE_BYTES: Final = 65_536
+"""So much more than a quarter of what is complete may have come out of order; segments are counted at full size."""
+
+PROBE_BYTES: Final = 300
+"""A connection that is opened and closed: five segments without payload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +41,8 @@ class TcpInfo:
     `reached` is the payload that has got through in any order, in whole segments: what the other end holds of ours
     and is missing a piece before, too. `arrived` is the same of what came in here, and `out_of_order` the segments
     that came in with a piece missing before them (0 where the system does not count them). `rtt_s` is the running mean
-    of the last round trips, None before the first.
+    of the last round trips, None before the first. `wire` is all that has crossed the interface, both ways, with
+    headers, acknowledgements and repeats.
     """
 
     acked: int
@@ -39,6 +52,7 @@ class TcpInfo:
     arrived: int
     out_of_order: int
     rtt_s: float | None = None
+    wire: int = 0
 
 
 def read(sock: socket.socket) -> TcpInfo | None:
@@ -59,6 +73,10 @@ def read(sock: socket.socket) -> TcpInfo | None:
     (delivered,) = struct.unpack_from("=I", raw, _DELIVERED)
     sent, repeated = struct.unpack_from("=QQ", raw, _BYTES_SENT)
     out_of_order = struct.unpack_from("=I", raw, _OUT_OF_ORDER)[0] if len(raw) >= _OUT_OF_ORDER + 4 else 0
+    received, segs_out, segs_in = struct.unpack_from("=QII", raw, _BYTES_RECEIVED)
+    # what came twice, or is missing a piece before it, has crossed the interface, too
+    payload_in = max(received, min(came_in * receive_size, received + received // 4 + _LATE_BYTES))
+    wire = payload_in + sent + (segs_out + segs_in) * _HEADERS.get(sock.family, 86)
     return TcpInfo(
         acked,
         sent - repeated,
@@ -67,6 +85,7 @@ def read(sock: socket.socket) -> TcpInfo | None:
         came_in * receive_size,
         int(out_of_order),
         rtt_us / 1e6 if rtt_us else None,
+        wire,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from ipaddress import ip_address
 from statistics import median
 from typing import Final, Literal
 
@@ -13,9 +14,9 @@ from sigprobe.measure.throughput.connection import READ, WRITE, Connection, Faul
 from sigprobe.measure.throughput.convergence import Judge, conclude
 from sigprobe.measure.throughput.plan import Transfer, TransferPlan
 from sigprobe.measure.throughput.server import Server, check_status
-from sigprobe.measure.throughput.stream import MIB, MOST_MIB, RETRIES, Numbers, Stream, look, share_mib
-from sigprobe.measure.throughput.stream_ramp import FAR_S, Ramp, first_streams
-from sigprobe.net.limits import Context, Progress
+from sigprobe.measure.throughput.stream import MIB, NO_LIMIT, RETRIES, Numbers, Stream, look, share_bytes
+from sigprobe.measure.throughput.stream_ramp import FAR_S, MOST_STREAMS, Ramp, first_streams
+from sigprobe.net.limits import OVERHEAD, Context, Progress
 
 TICK_S: Final = 0.005
 JUDGE_S: Final = 0.03
@@ -35,12 +36,20 @@ MOSTLY: Final = 3 / 4
 """With so much of what there was room for moved, less than one MiB of it is left alone; while so many of the streams
 still carry what they asked for, their sum is the link's pace."""
 
+MOST_OVERHEAD: Final = 1.1
+"""Bytes on the wire for each byte of payload where every packet is acknowledged by itself."""
+
+NOT_REPEATED: Final = 0.92
+"""Only this share of the room is asked for: a server may have to send some of it twice."""
+
+TRAILER: Final = 16
+"""What may follow the payload of an answer: the last chunk's length."""
+
 SLOW_BPS: Final = 400_000.0
 SLOW_FROM_S: Final = 0.4
 SLOW_LOOK_S: Final = 1.0
 SLOW_AHEAD_S: Final = 0.6
 LEAST_WINDOW: Final = 6_000
-NO_LIMIT: Final = 1 << 30
 """Below this rate a download may have so many seconds of data under way."""
 
 SLOW_BYTES: Final = 40_000
@@ -74,6 +83,13 @@ class Direction:
         self._piece = 4 * MIN_PIECE
         self._body_most = OURS_BODY if server.ours else FOREIGN_BODY
         self._moved = 0
+        self._wire = 0
+        self._probes = 0
+        self._moved_then = 0
+        self._unsent = 0
+        self._exact = server.ours
+        self._endless = False
+        self._loopback = ip_address(str(server.address.sockaddr[0]).partition("%")[0]).is_loopback
         self._asking = 0
         self._window = NO_LIMIT
         self._asked_again = False
@@ -99,20 +115,21 @@ class Direction:
         finally:
             self._sample(self._elapsed())
             out.elapsed_s = self._elapsed()
+            self._leave_under_way()
             for stream in list(self._streams):
                 self._retire(stream)
             self._loop.close()
+            self._count_wire(self._gone)
+            out.wire_bytes = self._wire
         if self._way == "download":
             out.bytes = self._moved
         else:
             out.bytes = sum(one.sent for one in self._gone) if self._tells else self._moved
-            self._context.budget.spend(out.bytes - self._moved)
             out.retransmits = sum(one.repeated for one in self._gone) if self._tells else None
             out.counted_by = "tcp_info" if self._tells else None
         if out.fault is None and out.ended != "converged":
             series, losses_s = out.series, out.series.governing(out.elapsed_s)
-            cut = out.ended == "data_cap"
-            out.speed = conclude(series.best(), plan.rtt_s, losses_s, series.streams, series.standing_s, cut=cut)
+            out.speed = conclude(series.best(), plan.rtt_s, losses_s, series.streams, series.standing_s, cut=True)
         if out.fault is None:
             out.speed = link_time.over_busy_time(out.series, out.speed, out.elapsed_s, plan.rtt_s)
             out.speed = under_loss.settle(out.series, out.speed, out.elapsed_s, plan.rtt_s)
@@ -136,7 +153,8 @@ class Direction:
             next_tick = now + TICK_S
             spent = spent or (self._way == "download" and self._is_thin())
             total = self._sample(now)
-            if spent and (self._way == "download" or not self._tells or total >= self._moved):
+            over = self._wire >= self._plan.cap_bytes and not self._loopback  # packets sent again cost, too
+            if spent and (self._way == "download" or not self._tells or total >= self._moved or over):
                 out.ended = "data_cap"
                 return
             if out.fault is not None:
@@ -182,16 +200,45 @@ class Direction:
         return self._clock() - self._began
 
     def _room(self) -> int:
-        left = self._context.budget.left_bytes()
-        room = self._plan.cap_bytes - self._moved
-        return room if left is None else min(room, left)
+        """Return the payload that may still be moved."""
+        left = self._context.budget.left_wire_bytes()
+        room = self._plan.cap_bytes - self._wire
+        room = room if left is None else min(room, left)
+        return int(room / MOST_OVERHEAD) - self._unsent - (self._moved - self._moved_then)
+
+    def _under_way(self) -> int:
+        """Return the bytes of a download that arrived in the last round trip, queues included."""
+        awaited_s = self._out.series.queues.awaited_s(self._elapsed())
+        trip_s = max(self._plan.rtt_s, TICK_S, awaited_s, *self._out.loaded_rtts_s[-2:])
+        series = self._out.series.ordered
+        return int(self._moved - series.at(self._elapsed() - trip_s))
 
     def _share(self) -> int:
-        """Return how many MiB of a download the next stream may ask for; 0 when nothing is left to be asked for."""
-        room = self._room()
-        if self._plan.rtt_s < FAR_S:
-            return min(MOST_MIB, -(-room // (MIB * max(1, len(self._streams))))) if room > 0 else 0
-        return share_mib(room, self._streams, done=self._moved >= MOSTLY * (self._moved + room))
+        """Return how many bytes of a download the next stream may ask for; 0 when nothing is left to be asked for."""
+        room = int(self._room() * NOT_REPEATED)
+        done = self._moved >= MOSTLY * (self._moved + room)
+        wanted = max(self._plan.streams or MOST_STREAMS, len(self._streams))
+        if self._exact and self._plan.rtt_s < FAR_S:
+            wanted += MOST_STREAMS  # smaller pieces: a quick stream can ask again while the others are busy
+        return share_bytes(room, self._streams, wanted, exact=self._exact, done=done)
+
+    def _leave_under_way(self) -> None:
+        """Count what still arrives after a download is cut off, and the answers to it."""
+        if self._way == "download" and self._moved:
+            owed = sum(stream.owed for stream in self._streams)
+            # a window that grows sends twice as much in a round trip as arrived in the one before
+            self._probes += round(min(owed, 2 * self._under_way()) * OVERHEAD)
+
+    def _count_wire(self, looks: list[Numbers]) -> None:
+        """Count what has crossed the interface since the last look; estimated where the system does not tell."""
+        # loopback costs nothing, and its kernel holds more than was ever asked for
+        told = 0 if self._loopback else sum(one.wire for one in looks)
+        wire = max(self._wire, (told or round(self._moved * OVERHEAD)) + self._probes)
+        self._context.budget.spend_wire(wire - self._wire)
+        self._wire = wire
+        self._moved_then = self._moved
+        if self._way == "upload" and told:
+            self._unsent = max(0, self._moved - sum(one.sent for one in looks))
 
     def _is_thin(self) -> bool:
         """Whether all has been asked for and too few streams carry the rest: their sum is no link's pace any more."""
@@ -211,11 +258,11 @@ class Direction:
             if self._moved == 0 and self._way == "download":
                 self._out.series.add(self._elapsed(), 0, 0)
             self._moved += count
-            self._context.budget.spend(count)
         return self._room()
 
     def _sample(self, now: float) -> int:
         looks = [*self._gone, *(self._numbers(stream, now) for stream in self._streams)]
+        self._count_wire(looks)
         told = self._way == "upload" and self._tells
         total = sum(one.acked for one in looks) if told else self._moved
         self._out.series.add(now, total, sum(one.reached for one in looks))
@@ -237,19 +284,30 @@ class Direction:
 
     def _limit_queue(self, now: float) -> None:
         """Let a slow link queue less than a second of a download: the rest would keep the upload waiting."""
-        if self._way != "download" or now < SLOW_FROM_S:
+        if self._way != "download":
             return
         rate_bps = self._out.series.ordered.rate(SLOW_LOOK_S)
         window = NO_LIMIT
-        if rate_bps < SLOW_BPS:
+        if now >= SLOW_FROM_S and rate_bps < SLOW_BPS:
             ahead_s = max(SLOW_AHEAD_S, 2 * self._plan.rtt_s)
             window = max(LEAST_WINDOW, int(rate_bps / 8 * ahead_s / max(1, self._out.streams)))
-        if window == self._window or (window != NO_LIMIT and self._window * 0.75 <= window <= self._window * 1.3):
-            return
-        self._window = window
+        if window == NO_LIMIT or not self._window * 0.75 <= window <= self._window * 1.3:
+            self._window = window
         for stream in self._streams:
-            if stream.connection.sock is not None and stream.connection.fileno() >= 0:
-                tcp_info.limit_window(stream.connection.sock, window)
+            self._fit_window(stream)
+
+    def _fit_window(self, stream: Stream) -> None:
+        """Let a server that cannot be asked for exact numbers have no more under way than is wanted of it."""
+        window = self._window
+        if not self._exact:
+            wanted = self._room() // max(1, len(self._streams)) if self._endless else stream.owed or NO_LIMIT
+            window = min(window, max(LEAST_WINDOW, wanted))
+        sock = stream.connection.sock
+        # the system raises a limit by itself while it sees much arrive, so it is set again and again
+        limited = window != NO_LIMIT or stream.limited
+        if sock is not None and limited and stream.connection.fileno() >= 0:
+            stream.limited = window != NO_LIMIT
+            tcp_info.limit_window(sock, window)
 
     def _tell(self, now: float, total: int) -> None:
         begin, end = self._plan.fraction
@@ -327,8 +385,14 @@ class Direction:
 
         def got(count: int) -> int:
             stream.written += count
+            self._endless = self._endless or count > stream.owed
             stream.owed = max(0, stream.owed - count)
-            return self._count(count)
+            room = self._count(count)
+            if not self._exact:
+                self._fit_window(stream)
+            if self._endless:
+                return room
+            return min(room, max(TRAILER, stream.owed))
 
         while self._room() > 0:
             share = self._share()
@@ -336,10 +400,14 @@ class Direction:
                 stream.parked = True
                 yield from self._wait_for_turn(stream)
                 continue
-            stream.owed = share * MIB
-            yield from connection.send_all(self._server.request("GET", "garbage", f"ckSize={share}"))
+            stream.owed = share
+            self._fit_window(stream)
+            query = f"ckSize={-(-share // MIB)}" + (f"&bytes={share}" if self._exact else "")
+            yield from connection.send_all(self._server.request("GET", "garbage", query))
             head = yield from connection.head()
             check_status(head)
+            if self._exact and head.length is not None and head.length > share:
+                self._exact = False  # a collector of an earlier version knows whole MiB only
             encoding = head.headers.get("content-encoding", "identity")
             if encoding.lower() != "identity":
                 raise FaultError("bad_response", f"compressed on the way: Content-Encoding {encoding[:40]}")
@@ -451,6 +519,7 @@ class Direction:
     def _probe(self) -> None:
         connection = Connection(self._server.address, self._server.host)
         queues, begin_s = self._out.series.queues, self._elapsed()
+        self._probes += tcp_info.PROBE_BYTES
 
         def ended(fault: FaultError | None) -> None:
             now = self._elapsed()

@@ -173,7 +173,7 @@ def test_a_slow_long_way_is_not_flooded() -> None:
     assert [late.more(0.1 + number * 0.1, 1_500 * number, 1) for number in range(40)] == [0] * 40, "120 kbit/s"
     quick, slow = Ramp(0.3), Ramp(0.3)
     assert quick.more(0.6, 3_000, 2) == 0
-    assert quick.more(0.62, 29_000, 2) == MOST_STREAMS - 2
+    assert quick.more(0.61, 14_480, 2) == MOST_STREAMS - 2
     total = 0
     for number in range(200):
         total += 600  # 480 kbit/s
