@@ -73,7 +73,7 @@ def test_all_together_ask_for_no_more_than_the_cap() -> None:
 def test_one_slow_stream_is_not_the_speed() -> None:
     """What one slow stream still carries after all others are done is neither waited for nor taken for the link."""
     done, asked, took_s = download(paced(lambda number: 0.5e6 if number == 3 else 16e6), 8_500_000)
-    assert sum(asked) == 8
+    assert 7 <= sum(asked) <= 8, "some is kept for packets that are sent twice"
     assert took_s < 4
     assert done.fault is None and done.speed is not None
     assert done.speed.bps > 60e6
