@@ -17,7 +17,7 @@ from sigprobe import __version__
 from sigprobe.collector.access import pages as access_pages
 from sigprobe.collector.access import reader
 from sigprobe.collector.health import api as health_api
-from sigprobe.collector.health import readiness
+from sigprobe.collector.health import circumstances, readiness
 from sigprobe.collector.ingest import api as ingest_api
 from sigprobe.collector.ingest import state as ingest_state
 from sigprobe.collector.results import api as results_api
@@ -62,6 +62,7 @@ def create_app(settings: Settings, engine: Engine, worker: Worker | None = None)
     app.add_exception_handler(reader.LoginNeededError, _to_login)
     reader.install(app, state)
     readiness.install(app, state)
+    circumstances.install(app, state)
     app.include_router(health_api.router)
     if settings.only != "throughput":
         ingest_state.install(app, state)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from sigprobe.commands import collector_backup, collector_merge, collector_site
+from sigprobe.commands import collector_backup, collector_distribute, collector_merge, collector_site
 from sigprobe.commands.support import collector_database, options, sentences, signals, terminal, transfer_ui
 from sigprobe.commands.support.collector_database import DatabaseOption
 from sigprobe.commands.support.collector_database import database_text as _database_text
@@ -43,6 +43,7 @@ token_app = typer.Typer(
 )
 app.add_typer(token_app, name="token")
 app.add_typer(collector_site.app, name="site")
+app.add_typer(collector_distribute.app, name="database")
 app.command("backup", cls=Command)(collector_backup.backup)
 app.command("restore", cls=Command)(collector_backup.restore)
 app.command("merge", cls=Command)(collector_merge.merge)

@@ -206,6 +206,18 @@ INNER: Final[dict[str, Inner]] = {
         N_("Promote the standby of this site, so that it takes writes."),
         ("sigprobe collector site promote --database postgresql://sigprobe@127.0.0.1/sigprobe",),
     ),
+    "collector database": Inner(
+        N_("Change how the database is laid out."),
+        ("sigprobe collector database distribute --database postgresql://sigprobe@coordinator/sigprobe",),
+    ),
+    "collector database distribute": Inner(
+        N_("Spread the large tables over several machines with Citus."),
+        ("sigprobe collector database distribute --database postgresql://sigprobe@coordinator/sigprobe",),
+    ),
+    "collector work": Inner(
+        N_("Do the background work: order for readers, sums, corrections, partitions."),
+        ("sigprobe collector work --database postgresql://sigprobe@db1/sigprobe",),
+    ),
     "collector import": Inner(
         N_("Import results that were carried here in a file."),
         ("sigprobe collector import results.ndjson.gz",),

@@ -15,8 +15,12 @@ from sigprobe.collector.access import queries as access_queries
 from sigprobe.collector.app import create_app
 from sigprobe.collector.web.settings import Settings
 from sigprobe.collector.worker.loop import Worker
+from tests.support import citus
 from tests.support.collector_client import Collector
 from tests.support.postgres import Postgres
+
+_CITUS = [pytest.param("citus", marks=[pytest.mark.citus, pytest.mark.process])] if citus.URL else []
+"""Where a cluster is given, every test of a database runs on it, too."""
 
 
 @pytest.fixture
@@ -71,11 +75,13 @@ def postgres() -> Iterator[Postgres]:
         server.close()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", *_CITUS])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Return the URL of an empty database, once on each engine."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/store.db"
+    if request.param == "citus":
+        return citus.new_distributed_database()
     return str(request.getfixturevalue("postgres").new_database())
 
 

@@ -25,6 +25,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from sigprobe.collector.backup.copy import BackupError, Copy, Progress, no_progress, size_of
+from sigprobe.collector.store import epochs
 from sigprobe.collector.store.engine import open_unchanged
 
 _PROGRESS: Final = re.compile(rb"(\d+)/(\d+) kB")
@@ -125,6 +126,8 @@ def _replay(data: Path, scratch: Path, goal: Goal, progress: Progress) -> Copy:
         parts = f"host={scratch} port=5432 user={goal.user} dbname={goal.database}"
         engine = open_unchanged("postgresql://?" + "&".join(part.replace("/", "%2F") for part in parts.split()))
         try:
+            # its own timeline would show it, but a server may keep that to itself
+            epochs.begin_if_known(engine)
             found = _contents(engine)
         except SQLAlchemyError as error:
             raise BackupError("failed", _first_line(error)) from error

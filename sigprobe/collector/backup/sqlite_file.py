@@ -16,7 +16,8 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from sigprobe.collector.backup.copy import BackupError, Copy, Progress, no_progress, put_in_place
-from sigprobe.collector.store.engine import BUSY_S, sqlite_driver
+from sigprobe.collector.store import epochs
+from sigprobe.collector.store.engine import BUSY_S, open_unchanged, sqlite_driver
 from sigprobe.files.atomic import sync_directory
 
 _PAGES_A_STEP: Final = 2_000
@@ -37,7 +38,7 @@ def back_up(source: Path, place: Path, progress: Progress = no_progress) -> Copy
 
 
 def restore(source: Path, place: Path, progress: Progress = no_progress) -> Copy:
-    """Make a new database from a copy. Raises BackupError."""
+    """Make a new database from a copy; readers of `/v1/results` begin a new history. Raises BackupError."""
     if not source.is_file():
         raise BackupError("no_source", str(source))
     for ending in _BESIDE:
@@ -48,6 +49,12 @@ def restore(source: Path, place: Path, progress: Progress = no_progress) -> Copy
     with _draft(place) as draft:
         _copy(source, draft, progress)
         results = _verify(draft)
+        engine = open_unchanged(f"sqlite:///{draft}")
+        try:
+            epochs.begin_if_known(engine)
+        finally:
+            engine.dispose()
+        _single_file(draft)
         return _finish(draft, place, results)
 
 

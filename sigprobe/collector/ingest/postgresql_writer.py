@@ -45,6 +45,9 @@ _COPY_BATCHES: Final = (
     "FROM STDIN (FORMAT BINARY)"
 )
 _STAGED: Final = "sigprobe_staging"
+_COUNTS: Final = "sigprobe_counts"
+"""Whether the merge tells how many rows are new: over several machines, Citus counts those that were there too."""
+_IS_SPREAD: Final = "SELECT 1 FROM pg_extension WHERE extname = 'citus'"
 _PIECE: Final = 1 << 20
 _BEGAN: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _GRAIN: Final = timedelta(microseconds=64)
@@ -64,7 +67,7 @@ def write(engine: Engine, group: Sequence[NewBatch]) -> dict[str, bytes | None]:
     try:
         for last_try in (False, True):
             try:
-                known = _write(raw.driver_connection, group, staged=_STAGED in raw.info)
+                known = _write(raw.driver_connection, group, raw.info, staged=_STAGED in raw.info)
             except psycopg.Error as error:
                 with suppress(psycopg.Error):
                     raw.rollback()
@@ -88,16 +91,19 @@ def _wrapped(engine: Engine, error: Exception) -> BaseException:
     return DBAPIError.instance(None, None, error, psycopg.Error, dialect=engine.dialect)
 
 
-def _write(connection: Any, group: Sequence[NewBatch], *, staged: bool) -> dict[str, bytes | None]:
+def _write(
+    connection: Any, group: Sequence[NewBatch], info: dict[Any, Any], *, staged: bool
+) -> dict[str, bytes | None]:
     names = [new_id() for _ in group]
     cursor = connection.cursor()
     if not staged:
         for statement in _MAKE:
             cursor.execute(statement)
+        info[_COUNTS] = cursor.execute(_IS_SPREAD).fetchone() is None
     _copy(cursor, _COPY, pack.rows(_results(group, names)))
     cursor.execute(_MERGE)
     total = sum(len(batch.rows) for batch in group)
-    known = {} if cursor.rowcount == total else _stored_before(cursor, group, names)
+    known = {} if info[_COUNTS] and cursor.rowcount == total else _stored_before(cursor, group, names)
     rows = [
         (name, batch, [row for row in batch.rows if row.id not in known] if known else batch.rows)
         for name, batch in zip(names, group, strict=True)

@@ -20,7 +20,7 @@ from sqlalchemy import Engine, insert, select, update
 
 from sigprobe.collector.ingest import queries as ingest_queries
 from sigprobe.collector.ingest.records import sort_lines
-from sigprobe.collector.ingest.rows import NewResult
+from sigprobe.collector.ingest.rows import NewBatch, NewResult
 from sigprobe.collector.merge.other import Other, OtherResult
 from sigprobe.collector.store.schema import results, tokens
 from sigprobe.collector.web.problems import ProblemError
@@ -94,8 +94,8 @@ def _store(engine: Engine, part: Iterable[OtherResult], digests: Mapping[str, by
         row = _row(stored, digests[stored.id], found)
         if row is not None:
             batches.setdefault((stored.received_at, stored.carrier), []).append(row)
-    for (received_at, carrier), rows in sorted(batches.items()):
-        statuses = ingest_queries.add_results(engine, rows, carrier=carrier, token_id=None, now=received_at)
+    group = [NewBatch(rows, carrier, None, received_at) for (received_at, carrier), rows in sorted(batches.items())]
+    for statuses in ingest_queries.store_batches(engine, group):
         for name, status in statuses.items():
             if status in (ACCEPTED, RETRY):
                 found.note(name, status)

@@ -10,7 +10,7 @@ import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, select, text
+from sqlalchemy import Connection, Engine, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
 from sigprobe.collector.store.schema import epochs, receive_order, upsert
@@ -41,6 +41,12 @@ def begin(engine: Engine) -> None:
     """Begin a new epoch in any case: a restore that leaves no trace in the database calls this."""
     with engine.execution_options(write=True).begin() as connection:
         _begin(connection, fingerprint(connection))
+
+
+def begin_if_known(engine: Engine) -> None:
+    """Begin a new epoch where the schema has them; migrating an older one begins the first."""
+    if inspect(engine).has_table(epochs.name):
+        begin(engine)
 
 
 def fingerprint(connection: Connection) -> str:

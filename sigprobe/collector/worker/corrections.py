@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Row, bindparam, exists, select, tuple_, update
+from sqlalchemy import Connection, Row, bindparam, select, tuple_, update
 
 from sigprobe.collector.rollups.sums import Sums
 from sigprobe.collector.store.clocks import Anchor
@@ -157,14 +157,20 @@ def _keep(connection: Connection, anchors: Anchors) -> None:
         ],
     )
     # most boots have nothing to walk through, and a list of those would keep others waiting
-    waiting = exists().where(
-        results.c.probe_id == boot_clocks.c.probe_id,
-        results.c.boot_id == boot_clocks.c.boot_id,
-        results.c.carrier == boot_clocks.c.carrier,
-        results.c.since_boot_s.is_not(None),
-    )
     for part in _chunks(sorted(anchors)):
-        connection.execute(update(boot_clocks).where(_KEY.in_(part), ~waiting).values(walk_to=None))
+        # two statements: where results lie on several machines, one cannot name both tables
+        waiting = connection.execute(
+            select(results.c.probe_id, results.c.boot_id, results.c.carrier)
+            .where(
+                tuple_(results.c.probe_id, results.c.boot_id, results.c.carrier).in_(part),
+                results.c.since_boot_s.is_not(None),
+            )
+            .distinct()
+        ).all()
+        found = {(row.probe_id, row.boot_id, row.carrier) for row in waiting}
+        nothing = [boot for boot in part if tuple(boot) not in found]
+        if nothing:
+            connection.execute(update(boot_clocks).where(_KEY.in_(nothing)).values(walk_to=None))
 
 
 def _behind(connection: Connection) -> Sequence[Row[Any]]:

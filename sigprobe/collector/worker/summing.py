@@ -88,6 +88,9 @@ def add_batches(connection: Connection) -> bool:
 def add_single_rows(connection: Connection, most: int = _CHUNK) -> int:
     """Add rows that a program from before batches stored, and fill their columns. Returns how many."""
     with connection.begin():
+        # without a lock first: rows that lie on several machines cannot be locked, and there are none of these
+        if connection.execute(select(results.c.id).where(results.c.batch_id.is_(None)).limit(1)).first() is None:
+            return 0
         rows = connection.execute(
             select(*COLUMNS, results.c.line)
             .where(results.c.batch_id.is_(None))

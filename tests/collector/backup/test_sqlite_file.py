@@ -22,6 +22,7 @@ from sigprobe.collector.backup.copy import BackupError
 from sigprobe.collector.ingest import queries as ingest_queries
 from sigprobe.collector.ingest.records import sort_lines
 from sigprobe.collector.results import queries as results_queries
+from sigprobe.collector.store import epochs
 from tests.support.collector_client import make_result
 from tests.support.collector_process import run
 
@@ -175,3 +176,21 @@ def test_the_commands(tmp_path: Path) -> None:
     assert run("restore", copy, "--until", "yesterday", database=new).returncode == 2
     missing = run("backup", copy + "2", database=f"sqlite:///{tmp_path}/absent.db")
     assert missing.returncode == 1 and not (tmp_path / "absent.db").exists()
+
+
+def test_readers_begin_a_new_history(tmp_path: Path) -> None:
+    """A restored copy gives numbers out again: its epoch is another one, even in the same place of the disk."""
+
+    def epoch(path: Path) -> str | None:
+        engine = store.open_store(f"sqlite:///{path}")
+        try:
+            with engine.connect() as connection:
+                return epochs.current(connection)
+        finally:
+            engine.dispose()
+
+    before = epoch(tmp_path / "c.db")
+    assert before is not None and epoch(tmp_path / "c.db") == before, "the control: opening it again changes nothing"
+    sqlite_file.back_up(tmp_path / "c.db", tmp_path / "copy.db")
+    sqlite_file.restore(tmp_path / "copy.db", tmp_path / "new.db")
+    assert epoch(tmp_path / "new.db") not in (before, None)

@@ -90,7 +90,7 @@ def test_a_leader_that_lost_its_lock_commits_nothing(worked: Engine) -> None:
     connection = lead.connection()
     with worked.connect() as other:
         pid = other.scalar(text("SELECT backend FROM worker_leader"))
-        other.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+        other.execute(text("SELECT pg_terminate_backend(CAST(:pid AS integer))"), {"pid": pid})
         other.commit()
     with pytest.raises(LostError):
         lead.beat()
