@@ -112,7 +112,9 @@ class Carried(CommandResult):
     def text(self, screen: Screen) -> str:
         """Return how many results are new, how many were known, and where the receipts are."""
         counts = self._counts()
-        if counts["duplicate"] and not counts["accepted"]:
+        if not self.done.lines:
+            text = _("This file contains no results.")
+        elif counts["duplicate"] and not counts["accepted"]:
             text = ngettext(
                 "Nothing new: the {n} result of this file is already here.",
                 "Nothing new: the {n} results of this file are already here.",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from sigprobe.commands.support import options
-from sigprobe.commands.support.collector_database import DatabaseOption, database_url
+from sigprobe.commands.support.collector_database import DatabaseOption, database_url, store_failed
 from sigprobe.commands.support.command_result import CommandError, CommandResult, Json, Message, Screen
 from sigprobe.commands.support.exit_codes import FAILED
 from sigprobe.commands.support.typer_shell import Command
@@ -86,4 +86,4 @@ def promote(database: DatabaseOption = None, as_json: options.JsonOption = False
         }
         raise CommandError(texts[error.code].format(detail=error.detail), exit_code=FAILED) from None
     except StoreError as error:
-        raise CommandError(str(error), exit_code=FAILED) from None
+        raise store_failed(error) from None

@@ -56,6 +56,8 @@ class ImportedResults(CommandResult):
 
     def text(self, screen: Screen) -> str:
         """Return how many results are new and how many were already there."""
+        if not self.done.records:
+            return _("This file contains no results.")
         if self.done.known and not self.done.new:
             text = ngettext(
                 "Nothing new: the {n} result of this file is already here.",

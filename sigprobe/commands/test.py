@@ -227,13 +227,10 @@ def _first_line(
 ) -> None:
     """Print what will happen, within half a second; nothing heavy is loaded yet."""
     from sigprobe import places
-    from sigprobe.measure import KINDS
     from sigprobe.render.first_line import first_line
     from sigprobe.render.words import target_name
     from sigprobe.runs.data_budget import on_the_wire
 
-    together = [t.estimate().seconds for t in targets if not KINDS[t.kind].exclusive]
-    alone = [t.estimate().seconds for t in targets if KINDS[t.kind].exclusive]
     count = sum(t.estimate().bytes for t in targets)
     limit = max_bytes
     if limit is None and loaded.config.data_budget.per_run_mb is not None:
@@ -245,12 +242,21 @@ def _first_line(
             sentences.place_name(tps_id),
             None if named is None else named.name,
             [target_name(t.kind, t.name) for t in targets],
-            max(together, default=0.0) + sum(alone),
+            _expected_s(targets),
             on_the_wire(count) if limit is None else min(on_the_wire(count), limit),
             width=terminal.current().err_width,
             ascii=terminal.current().err_ascii,
         )
     )
+
+
+def _expected_s(targets: Sequence[CommonOptions]) -> float:
+    """Return about how long the checks take: those that run together once, and each that runs alone."""
+    from sigprobe.measure import KINDS
+
+    together = [t.estimate().seconds for t in targets if not KINDS[t.kind].exclusive]
+    alone = [t.estimate().seconds for t in targets if KINDS[t.kind].exclusive]
+    return max(together, default=0.0) + sum(alone)
 
 
 # --- doing it -----------------------------------------------------------------------------------------------
@@ -262,7 +268,8 @@ def _measure(loaded: Loaded, plan: RunPlan, buffer: Buffer, where: tuple[float, 
     from sigprobe.runs.session import Hooks
 
     out = terminal.current()
-    with Live(seconds=plan.max_time_s, profile=plan.profile, quiet=bool(out.quiet)) as live:
+    expected_s = _expected_s(plan.targets)
+    with Live(seconds=plan.max_time_s, expected_s=expected_s, profile=plan.profile, quiet=bool(out.quiet)) as live:
 
         def stored(saved: Saved) -> None:
             live.finished(saved.result)

@@ -26,7 +26,7 @@ VERBS: Final[dict[str, Verb]] = {
         "sigprobe.commands.init",
         "init",
         N_("Create the settings file (asks a few questions; every answer also has a flag)."),
-        ("sigprobe init", "sigprobe init --no-input --tps 3273011001005 --collector https://collector.example/"),
+        ("sigprobe init", "sigprobe init --no-input --tps 3273011001005 --collector https://c.example/"),
     ),
     "test": Verb(
         "sigprobe.commands.test",

@@ -42,7 +42,8 @@ class _Step:
 class Live:
     """Progress of one run; a context manager whose methods may be called from any thread.
 
-    `seconds` is the time limit, counted down on the screen. `quiet` draws nothing.
+    `seconds` is the time limit, counted down on the screen; without one, `expected_s` is counted down as an estimate.
+    `quiet` draws nothing.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Live:
         stream: TextIO | None = None,
         look: Traits | None = None,
         seconds: float | None = None,
+        expected_s: float | None = None,
         profile: Profile | None = None,
         quiet: bool = False,
         clock: Callable[[], float] = time.monotonic,
@@ -61,6 +63,7 @@ class Live:
         self._quiet = quiet
         self._clock = clock
         self._end_s = None if seconds is None else clock() + seconds
+        self._expected_end_s = None if expected_s is None else clock() + expected_s
         self._steps: dict[str, _Step] = {}
         self._lock = threading.Lock()
         self._display: Any = None
@@ -139,6 +142,10 @@ class Live:
         if self._end_s is not None:
             left = max(0.0, self._end_s - self._clock())
             drawn.append(self._show(_("at most {time} left").format(time=duration(left))))
+        elif self._expected_end_s is not None and drawn:
+            left = self._expected_end_s - self._clock()
+            text = _("about {time} left").format(time=duration(left)) if left >= 1 else _("finishing")
+            drawn.append(self._show(text))
         return drawn
 
     def _show(self, text: str) -> str:

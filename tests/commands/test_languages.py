@@ -112,8 +112,15 @@ CASES: dict[str, list[tuple[str, ...]]] = {
     "collector merge": [("{folder}/there.db", "--database", "{here}")],
     "collector import": [("{folder}/stick.gz", "--receipts", "{folder}/r.gz", "--database", "{here}")],
     "collector token list": [("--database", "{here}")],
+    "collector site promote": [("--database", "{postgres}")],
 }
-"""For every command with `--json` the ways to call it; `{here}` is a database, `{folder}` the folder of the test."""
+"""For every command with `--json` the ways to call it; `{here}` and `{postgres}` are databases."""
+
+
+def fill(words: tuple[str, ...], folder: Path, request: pytest.FixtureRequest) -> list[str]:
+    """Fill a way to call a command; a PostgreSQL is started only where one is named."""
+    server = request.getfixturevalue("postgres").new_database() if "{postgres}" in words else ""
+    return [word.format(folder=folder, here=f"sqlite:///{folder}/here.db", postgres=server) for word in words]
 
 
 def commands_with_json() -> set[str]:
@@ -134,11 +141,20 @@ def test_every_command_with_json_has_its_case() -> None:
     assert commands_with_json() == set(CASES)
 
 
+def _marks(words: tuple[str, ...]) -> list[pytest.MarkDecorator]:
+    """A case that needs PostgreSQL starts a program."""
+    return [pytest.mark.process] if "{postgres}" in words else []
+
+
+def _case(command: str, words: tuple[str, ...]) -> Any:
+    return pytest.param(command, words, marks=_marks(words), id=" ".join((command, *words)))
+
+
 @pytest.mark.parametrize(
-    ("command", "words"), [(command, words) for command, ways in CASES.items() for words in ways], ids=str
+    ("command", "words"), [_case(command, words) for command, ways in CASES.items() for words in ways]
 )
 def test_json_is_the_same_in_both_languages(
-    command: str, words: tuple[str, ...], tmp_path: Path, sigprobe: Run
+    command: str, words: tuple[str, ...], tmp_path: Path, sigprobe: Run, request: pytest.FixtureRequest
 ) -> None:
     """Keys and values of `--json` do not depend on `--lang`."""
     documents = []
@@ -146,12 +162,25 @@ def test_json_is_the_same_in_both_languages(
         folder = tmp_path / language
         folder.mkdir()
         world = a_world(folder, sigprobe)
-        filled = [word.format(folder=folder, here=f"sqlite:///{folder}/here.db") for word in words]
+        filled = fill(words, folder, request)
         config = [] if command.startswith("collector ") else ["--config", world.config]
         done = sigprobe(*command.split(), *filled, "--json", "--lang", language, *config)
         assert done.returncode in (0, 1, 4), done.stderr
         documents.append(told(json.loads(done.stdout), str(folder)))
     assert documents[0] == documents[1]
+
+
+@pytest.mark.parametrize("command", [pytest.param(name, marks=_marks(CASES[name][0])) for name in sorted(CASES)])
+def test_json_is_one_versioned_document(
+    command: str, tmp_path: Path, sigprobe: Run, request: pytest.FixtureRequest
+) -> None:
+    """An object names the version of its shape first; a list of records has the version in each record."""
+    world = a_world(tmp_path, sigprobe)
+    words = fill(CASES[command][0], tmp_path, request)
+    config = [] if command.startswith("collector ") else ["--config", world.config]
+    document = json.loads(sigprobe(*command.split(), *words, "--json", *config).stdout)
+    if isinstance(document, dict):
+        assert next(iter(document)) in ("schema", "report") and next(iter(document.values())) == 1
 
 
 @pytest.mark.parametrize("form", ["--csv", "--ndjson"])
@@ -223,6 +252,7 @@ def test_explain_a_kind_of_check(sigprobe: Run) -> None:
     for language, word in (("en", "A speed varies when"), ("id", "berubah-ubah")):
         assert word in sigprobe("explain", "throughput", "--lang", language).stdout
     assert json.loads(sigprobe("explain", "throughput", "--json").stdout) == {
+        "schema": 1,
         "kind": "throughput",
         "configurable": True,
     }

@@ -167,6 +167,16 @@ def test_receipts_are_imported_twice(laptop: Laptops, tmp_path: Path, sigprobe: 
     assert stranger.stdout == "This file confirms no result of this device.\n"
 
 
+def test_an_empty_file_is_said_to_be_empty(laptop: Laptops, tmp_path: Path, sigprobe: Run) -> None:
+    """No zeros are counted where there is nothing to import, here and at the collector."""
+    stick = str(tmp_path / "empty.gz")
+    assert sigprobe("export", stick, "--config", str(laptop("one", 0).config())).returncode == 0
+    done = sigprobe("import", stick, "--config", str(laptop("two", 1).config()), "--lang", "en")
+    assert (done.returncode, done.stdout) == (0, "This file contains no results.\n")
+    done = sigprobe("collector", "import", stick, "--database", f"sqlite:///{tmp_path}/c.db", "--lang", "en")
+    assert (done.returncode, done.stdout) == (0, "This file contains no results.\n")
+
+
 def test_any_command_ends_with_the_code_of_the_signal(
     settings: Settings, sigprobe: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -484,3 +484,21 @@ def test_results_on_a_narrow_terminal(speak: Speak) -> None:
     speak("en")
     text = results_text([ListedResult(ping().to_dict(), "pending")], width=40)
     assert text == "27 Nov 2026 14:05 WIB  ✓ ok\n  ping gateway · waiting\n"
+
+
+def test_a_countdown_without_a_limit(speak: Speak) -> None:
+    """What the first line promised is counted down as an estimate; once it is over, no time is claimed."""
+    from sigprobe.render.console import Traits
+    from sigprobe.render.live import Live
+
+    speak("en")
+    now = [100.0]
+    live = Live(look=Traits(80, True, False, False), expected_s=23, stream=io.StringIO(), clock=lambda: now[0])
+    live.started("gateway", "ping")
+    assert live.lines()[-1].strip() == "about 23 s left"
+    now[0] += 20
+    assert live.lines()[-1].strip() == "about 3 s left"
+    now[0] += 20
+    assert live.lines()[-1].strip() == "finishing"
+    live.cleared("gateway")
+    assert live.lines() == []

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar, Final, Literal, TypeAlias
 
 from sigprobe.commands.support.exit_codes import USAGE
 
 Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | int | float | bool | None"
 Dialect = Literal["plain", "excel-id"]
+DOCUMENT_SCHEMA: Final = 1
+"""Version of the shape of JSON documents; additive changes never raise it."""
 
 
 class Form(StrEnum):
@@ -64,7 +66,7 @@ class CommandResult:
     compact: ClassVar[bool] = False
     """True for a JSON document on one line."""
     prose: ClassVar[bool] = False
-    """True for text that is wrapped at words; tables and texts to be copied are not."""
+    """True for text that is wrapped at words on a terminal; tables and texts to be copied are not."""
     always: ClassVar[bool] = False
     """True where `-q` prints the text too, because the text is all that was asked for."""
 
@@ -89,7 +91,10 @@ class CommandResult:
         """Yield the JSON document in pieces; a long one is never held in memory as a whole."""
         import json
 
-        yield json.dumps(self.document(), ensure_ascii=True, indent=None if self.compact else 2)
+        document = self.document()
+        if isinstance(document, Mapping) and not document.keys() & {"schema", "report"}:
+            document = {"schema": DOCUMENT_SCHEMA, **document}
+        yield json.dumps(document, ensure_ascii=True, indent=None if self.compact else 2)
 
     def lines(self) -> Iterable[str]:
         """Return the result as NDJSON, one line a piece; what was streamed already is left out."""

@@ -35,7 +35,7 @@ def result(returned: CommandResult) -> int:
         message(note)
     if output.form is Form.TEXT:
         text = returned.text(screen)
-        if returned.prose and not screen.plain:
+        if returned.prose and out.out_tty and not screen.plain:
             from sigprobe.render.words import fold
 
             text = fold(text, screen.width)
