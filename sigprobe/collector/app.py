@@ -9,6 +9,7 @@ from typing import Any, Final
 from fastapi import Depends, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from sqlalchemy import Engine
+from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,6 +25,7 @@ from sigprobe.collector.results import api as results_api
 from sigprobe.collector.results import pages as results_pages
 from sigprobe.collector.speedtest import api as speedtest_api
 from sigprobe.collector.web import problems
+from sigprobe.collector.web.log import REQUEST, request_id
 from sigprobe.collector.web.settings import Settings
 from sigprobe.collector.web.state import Worker, make_state
 from sigprobe.collector.web.templates_env import error_page
@@ -100,14 +102,20 @@ def _throughput_settings(settings: Settings) -> speedtest_api.ThroughputSettings
 
 
 class _Guard:
-    """Refuse secrets over plain HTTP, and set headers that keep hostile content inactive."""
+    """Refuse secrets over plain HTTP, give each request an id, and set headers that keep hostile content inactive."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
         self._plain_public = settings.plain_public
+        self._behind_proxy = settings.behind_proxy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
+        request = None
+        if scope["type"] == "http":
+            told = Headers(scope=scope).get("x-request-id") if self._behind_proxy else None
+            request = request_id(told)
+            REQUEST.set(request)
         if scope["type"] != "http" or path.startswith("/backend/"):
             # the speed test sets its own headers: other origins may use it
             await self._app(scope, receive, send)
@@ -115,7 +123,8 @@ class _Guard:
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *_SECURITY_HEADERS]
+                own = (b"x-request-id", str(request).encode("ascii"))
+                message["headers"] = [*message.get("headers", ()), *_SECURITY_HEADERS, own]
             await send(message)
 
         if self._plain_public and not path.startswith(_FREE_WITHOUT_TLS):

@@ -169,12 +169,13 @@ async def _store(state: State, ingest: Ingest, token: Token, batch: Sorted) -> l
     """Store with whatever else waits. All returned statuses are committed."""
     stored: Statuses = {}
     if batch.rows:
-        if not state.clock.is_fresh():
-            await in_thread(state.clock.refresh, limiter=ingest.threads, deadline_s=STORE_S)
-        new = NewBatch(batch.rows, token.name, token.id, state.clock.now())
-        future = ingest.group.submit(new, len(new.rows))
         try:
+            # one deadline for both: a sender is promised an answer within 20 s
             async with asyncio.timeout(STORE_S):
+                if not state.clock.is_fresh():
+                    await in_thread(state.clock.refresh, limiter=ingest.threads, deadline_s=STORE_S)
+                new = NewBatch(batch.rows, token.name, token.id, state.clock.now())
+                future = ingest.group.submit(new, len(new.rows))
                 stored = await asyncio.wrap_future(future)
         except TimeoutError as error:
             raise DatabaseSilentError from error

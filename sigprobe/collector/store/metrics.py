@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sigprobe.collector.store.schema import LOWER_BOUNDS, METRICS
 from sigprobe.record import kinds
-from sigprobe.record.result import is_at_least
+from sigprobe.record.result import is_at_least, is_to_proxy
 
 _NUMBERS: Final = {
     kind: tuple((number.metric, number.keys) for number in info.numbers if number.metric in METRICS)
@@ -24,6 +24,8 @@ def read_metrics(kind: str, data: Mapping[str, Any]) -> tuple[dict[str, float], 
     found: dict[str, float] = {}
     for metric, keys in _NUMBERS.get(kind, ()):
         value = kinds.first_number(data, keys)
+        if is_to_proxy(data, metric):
+            continue  # it holds only as far as the proxy: no rate of the link
         if value is not None and 0 <= value <= _MOST:
             found[metric] = float(value)
     if not found:

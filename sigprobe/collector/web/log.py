@@ -6,8 +6,11 @@ import json
 import logging
 import logging.handlers
 import queue
+import re
+import secrets
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -15,6 +18,11 @@ LogFormat = Literal["text", "json"]
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 _MOST_WAITING: Final = 10_000
+_OTHERS_ID: Final = re.compile(r"[A-Za-z0-9._-]{8,64}")
+
+
+REQUEST: Final[ContextVar[str | None]] = ContextVar("request", default=None)
+"""The id of the request that this code works for."""
 
 
 class RateLimit(logging.Filter):
@@ -64,6 +72,11 @@ class LineFormatter(logging.Formatter):
         return f"{when} {record.levelname} {_plain(event['event'], quoted=False)} {shown}".rstrip()
 
 
+def request_id(told: str | None) -> str:
+    """Return the id of a request: what a proxy told in `X-Request-Id`, where that is sound, or a new one."""
+    return told if told is not None and _OTHERS_ID.fullmatch(told) else secrets.token_hex(8)
+
+
 def _plain(value: object, *, quoted: bool = True) -> str:
     text = json.dumps(str(value))
     bare = text[1:-1]
@@ -78,6 +91,9 @@ class _Dropping(logging.handlers.QueueHandler):
             return
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        # it is formatted in another thread, which knows of no request
+        if (request := REQUEST.get()) is not None:
+            record.request = request
         return record
 
 
@@ -89,14 +105,17 @@ def start(style: LogFormat, level: str) -> Callable[[], None]:
     entry = _Dropping(waiting)
     entry.addFilter(RateLimit())
     listener = logging.handlers.QueueListener(waiting, target)
-    root = logging.getLogger()
+    root, ours = logging.getLogger(), logging.getLogger("sigprobe")
+    before = root.level, ours.level
     root.setLevel(logging.WARNING)
-    logging.getLogger("sigprobe").setLevel(level.upper())
+    ours.setLevel(level.upper())
     root.addHandler(entry)
     listener.start()
 
     def stop() -> None:
         root.removeHandler(entry)
+        root.setLevel(before[0])
+        ours.setLevel(before[1])
         listener.stop()
 
     return stop

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 
-from sigprobe.collector.web.log import LineFormatter, RateLimit
+import pytest
+
+from sigprobe.collector.web.log import LineFormatter, RateLimit, start
+from tests.support.collector_client import Collector, batch_of, make_result
 
 
 def record(message: str, level: int = logging.WARNING, **fields: object) -> logging.LogRecord:
@@ -62,3 +66,32 @@ def test_invented_kinds_do_not_fill_the_memory() -> None:
     for number in range(5000):
         limit.filter(record(f"kind {number}"))
     assert len(limit._kinds) <= 1001
+
+
+def test_each_line_names_its_request(
+    make_collector: Callable[..., Collector], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The id stands in the answer and in the lines of the log; a proxy of ours may tell one, if it is sound."""
+    stop = start("json", "info")
+    try:
+        for behind_proxy, told, kept in (
+            (True, "from-nginx-0001", True),
+            (True, "x\ty", False),
+            (False, "from-anybody-1", False),
+        ):
+            collector = make_collector(behind_proxy=behind_proxy)
+            answer = collector.post(batch_of(make_result()), X_Request_Id=told)
+            assert (answer.headers["x-request-id"] == told) is kept
+            wrong = collector.post(batch_of(make_result()), token="wrong")
+            assert wrong.headers["x-request-id"] not in (told, answer.headers["x-request-id"])
+            ids = [answer.headers["x-request-id"], wrong.headers["x-request-id"]]
+            logging.getLogger("sigprobe.test").warning("an end")
+            stop()
+            lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+            events = {line["event"]: line.get("request") for line in lines}
+            assert events["batch stored"] == ids[0]
+            assert (events["token refused: not valid"], events["batch refused"]) == (ids[1], ids[1])
+            assert events["an end"] is None
+            stop = start("json", "info")
+    finally:
+        stop()
