@@ -125,12 +125,14 @@ def test_no_chain_of_kinds() -> None:
 
 
 def tracked() -> list[Path]:
-    """Every text file under version control; all files of the folder where there is none (an unpacked archive)."""
-    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
+    """Return every file under version control; without git or in an unpacked archive, every file."""
+    listed = ""
+    if (git := shutil.which("git")) is not None:
+        listed = subprocess.run([git, "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    if not listed:
         skipped = {".venv", ".git", "__pycache__", "build", "dist"}
         return [path for path in ROOT.rglob("*") if path.is_file() and not skipped & set(path.parts)]
-    return [path for name in done.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+    return [path for name in listed.split("\0") if name and (path := ROOT / name).is_file()]
 
 
 FOREIGN = re.compile(

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 
 from tests.commands.conftest import PING, Settings
 from tests.support.running_site import Run, Site
-from tests.support.servers.tcp import http_server, page
+from tests.support.servers.tcp import Peer, http_server, page, tcp_server
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = Draft202012Validator(json.loads((ROOT / "docs/schema/result.json").read_text(encoding="utf-8")))
@@ -32,7 +32,13 @@ def run_test(sigprobe: Run, config: Path, *arguments: str) -> list[dict[str, Any
 def test_they_run_alone_after_the_latency_checks(site: Site, settings: Settings, sigprobe: Run) -> None:
     """Neither begins before the pings have ended, nor while the other runs; both are kept and say what they used."""
     body = b"<img src=/a><img src=/b>"
-    with http_server(page(body, "200 OK", "Content-Type: text/html"), page(b"x" * 1000)) as server:
+
+    def answer(peer: Peer) -> None:
+        # by path: on a device with a network, the check of the path asks this server, too
+        first = peer.head().startswith(b"GET / ")
+        peer.send(page(body, "200 OK", "Content-Type: text/html") if first else page(b"x" * 1000))
+
+    with tcp_server(answer) as server:
         config = settings({"kind": "web", "name": "front", "url": server.url("/")}, {**VIDEO, "url": site.url}, PING)
         results = run_test(sigprobe, config)
     by_name = {record["target"]["name"]: record for record in results}

@@ -125,7 +125,7 @@ def test_max_time_ends_the_whole_test(settings: Settings, sigprobe: Run) -> None
     document = json.loads(done.stdout)
     silent_one, speed, _path = document["results"]
     assert (silent_one["outcome"], silent_one["failure"]["code"]) == ("failed", "timeout")
-    assert silent_one["duration_ms"] < 10_000
+    assert silent_one["duration_ms"] < 30_000
     assert (speed["outcome"], speed["failure"]["code"]) == ("skipped", "time_up")
     assert document["saved"] == 4
 

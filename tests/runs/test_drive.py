@@ -328,7 +328,7 @@ def test_an_early_end_leaves_whole_files(how: signal.Signals, settings: Settings
         drive.row()
     drive.process.send_signal(how)
     drive.process.communicate(timeout=30)
-    assert drive.process.returncode == (-9 if how is signal.SIGKILL else 130)
+    assert drive.process.returncode == (-9 if how is signal.SIGKILL else 128 + how)
     shown = [row["run_id"] for row in drive.rows]
     assert [row["run_id"] for row in drive.csv()][:3] == shown
     features = shapes(drive.geojson(), None)

@@ -10,7 +10,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 
 from alembic import op
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, DateTime, bindparam, text
 
 from sigprobe.collector.store.migrations.column_types import column_types
 
@@ -86,9 +86,11 @@ def upgrade() -> None:
     now = datetime.now(UTC)
     if connection.dialect.name == "postgresql":
         _partition(connection, now)
+    # a typed parameter: Python 3.12 deprecates that its own sqlite3 converts times
     connection.execute(
-        text("INSERT INTO schema_version (version, title, applied_at) VALUES (4, 'batches and rollups', :now)"),
-        {"now": now.replace(tzinfo=None) if connection.dialect.name == "sqlite" else now},
+        text(
+            "INSERT INTO schema_version (version, title, applied_at) VALUES (4, 'batches and rollups', :now)"
+        ).bindparams(bindparam("now", now, DateTime(timezone=True)))
     )
 
 
