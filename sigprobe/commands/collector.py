@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from sigprobe.commands import collector_backup, collector_distribute, collector_merge, collector_site
+from sigprobe.commands import (
+    collector_backup,
+    collector_check,
+    collector_distribute,
+    collector_merge,
+    collector_migrate,
+    collector_site,
+)
 from sigprobe.commands.support import collector_database, options, sentences, signals, terminal, transfer_ui
 from sigprobe.commands.support.collector_database import DatabaseOption
 from sigprobe.commands.support.collector_database import database_text as _database_text
@@ -47,6 +54,9 @@ app.add_typer(collector_distribute.app, name="database")
 app.command("backup", cls=Command)(collector_backup.backup)
 app.command("restore", cls=Command)(collector_backup.restore)
 app.command("merge", cls=Command)(collector_merge.merge)
+app.command("check", cls=Command)(collector_check.check)
+app.command("erase", cls=Command)(collector_check.erase)
+app.command("migrate", cls=Command)(collector_migrate.migrate)
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 

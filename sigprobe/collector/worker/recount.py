@@ -127,6 +127,12 @@ def _members(connection: Connection, keys: list[MemberKey]) -> dict[MemberKey, t
     return found
 
 
+def count(engine: Engine) -> int:
+    """Return how many results are stored."""
+    with engine.connect() as connection:
+        return int(connection.execute(select(func.count()).select_from(results)).scalar_one())
+
+
 def behind(engine: Engine) -> int:
     """Return how many batches are not part of the rollups yet: they are in no comparison."""
     with engine.connect() as connection:

@@ -38,10 +38,7 @@ def migrate(engine: Engine, *, to: str = HEAD) -> None:
     """
     if _is_at(engine, to):
         return
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent))
-    config.set_main_option("path_separator", "os")
-    script = ScriptDirectory.from_config(config)
+    config, script = _scripts()
     with engine.execution_options(write=True).begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
@@ -58,6 +55,29 @@ def migrate(engine: Engine, *, to: str = HEAD) -> None:
                 environment.run_migrations()
             except CommandError as error:
                 raise NewerSchemaError(f"version {_revision(connection)}, this program knows {HEAD}") from error
+
+
+def pending(engine: Engine) -> list[tuple[str, str]]:
+    """Return the steps that `migrate` would take, each with its first sentence, without changing anything."""
+    with engine.connect() as connection:
+        tables = inspect(connection)
+        current = _revision(connection) if tables.has_table(_TABLE) else None
+        if current is None and tables.has_table("schema_version"):
+            noted = connection.execute(text("SELECT max(version) FROM schema_version")).scalar()
+            current = None if noted is None else f"{int(noted):04d}"
+    steps = reversed(list(_scripts()[1].walk_revisions()))
+    return [
+        (str(step.revision), (step.doc or "").partition("\n")[0])
+        for step in steps
+        if current is None or str(step.revision) > current
+    ]
+
+
+def _scripts() -> tuple[Config, ScriptDirectory]:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.set_main_option("path_separator", "os")
+    return config, ScriptDirectory.from_config(config)
 
 
 def _is_at(engine: Engine, revision: str) -> bool:
