@@ -1,8 +1,10 @@
 """Measure how often the verdict is right: every scenario, many seeds, goals beside figures.
 
-    python bench/verdict.py --seeds 20 [--first 1] [--only NAME ...] [--group PART] [--jobs 5] [--json FILE]
+    python bench/verdict.py --seeds 20 [--first 1] [--only NAME ...] [--group PART] [--jobs 24] [--json FILE]
+    python bench/verdict.py --read FILE ... [--write docs/verdict.md]
 
-Root only: each scenario is built in network namespaces. Exits 1 when a goal is missed.
+Root only: each scenario is built in network namespaces. Exits 1 when a goal is missed. `--read` reports verdicts that
+`--json` has written, without running any. `--write` puts the tables between the marks of a page.
 """
 
 from __future__ import annotations
@@ -10,10 +12,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -24,6 +28,7 @@ from tests.trials.scenarios.judging import Judged, judge_all
 OWNERS = ("none", "local", "operator", "service", "collector", "uncertain")
 CONFIDENCE_BOUNDS = (0.0, 0.5, 0.7, 0.8, 0.9)
 SCENARIOS_WANTED = 80
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,15 @@ def main() -> int:
     options.add_argument("--group", help="part of a group's name, such as 'mobile' or '5 whose'")
     options.add_argument("--jobs", type=int, default=24, help="scenarios at once; each mostly waits")
     options.add_argument("--json", type=Path, help="write each verdict with its results to this file, one per line")
+    options.add_argument("--read", type=Path, nargs="+", help="report these files of --json instead of running")
+    options.add_argument("--write", type=Path, help="put the tables between the marks of this page")
     wanted = options.parse_args()
+    if wanted.read:
+        done = [judged for path in wanted.read for judged in read(path)]
+        print(report(done))
+        if wanted.write is not None:
+            write(wanted.write, done)
+        return 0 if all(goal.met for goal in goals(done)) else 1
     unknown = set(wanted.only) - {s.name for s in SCENARIOS}
     if unknown:
         options.error(f"no scenario is called {', '.join(sorted(unknown))}")
@@ -53,7 +66,7 @@ def main() -> int:
     chosen = [s for s in chosen if not wanted.group or wanted.group in s.kind]
     seeds = range(wanted.first, wanted.first + wanted.seeds)
     began = time.monotonic()
-    done: list[Judged] = []
+    done = []
     for judged in judge_all([(s, seed) for seed in seeds for s in chosen], wanted.jobs):
         done.append(judged)
         if judged.fault is not None:
@@ -66,7 +79,63 @@ def main() -> int:
     print(report(done))
     print(f"\n{len(done)} runs of {len(chosen)} scenarios, seeds {seeds[0]} to {seeds[-1]}, ", end="")
     print(f"{time.monotonic() - began:.0f} s.")
+    if wanted.write is not None:
+        write(wanted.write, done)
     return 0 if all(goal.met for goal in goals(done)) else 1
+
+
+def read(path: Path) -> list[Judged]:
+    """Return the verdicts of a file of `--json`. Raises ValueError for a scenario that does not exist."""
+    known = {scenario.name: scenario for scenario in SCENARIOS}
+    found = []
+    for row in map(json.loads, path.read_text().splitlines()):
+        if row["scenario"] not in known:
+            raise ValueError(f"{path}: no scenario is called {row['scenario']}")
+        found.append(
+            Judged(
+                known[row["scenario"]],
+                row["seed"],
+                row["owner"],
+                row["cause"],
+                row["confidence"],
+                row["candidates"],
+                trouble=row["trouble"],
+                late=tuple(row.get("late") or ()),
+            )
+        )
+    return found
+
+
+def write(page: Path, done: Sequence[Judged]) -> None:
+    """Put the figures between the marks of a page. Raises ValueError without them."""
+    text = page.read_text()
+    before, begin, rest = text.partition(BEGIN)
+    _old, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{page} has no {BEGIN} and {END}")
+    page.write_text(before + BEGIN + "\n" + figures(done) + "\n" + END + after)
+
+
+def figures(done: Sequence[Judged]) -> str:
+    """Return the tables of the page: owners, calibration, goals, and the scenarios that were not right each time."""
+    ran = [j for j in done if j.trouble is None]
+    seeds, names = sorted({j.seed for j in done}), {j.scenario.name for j in done}
+    late = sum(bool(j.late) for j in done)
+    head = (
+        f"State of {datetime.now(UTC):%d %B %Y}: {len(done)} runs of {len(names)} scenarios, seeds {seeds[0]} to "
+        f"{seeds[-1]}. In {late} of them this machine was late itself (by the clocks of the link and of the servers); "
+        "they count all the same."
+    )
+    missed = [line for line in _scenarios(done)[2:] if not _always_right(line)]
+    parts = [textwrap.fill(head, 120), *("\n".join(part) for part in (_owners(ran), _calibration(ran), _goals(done)))]
+    if missed:
+        parts.append("Not right each time:\n\n" + "\n".join([*_scenarios(done)[:2], *missed]))
+    return "\n\n".join(parts)
+
+
+def _always_right(line: str) -> bool:
+    right, runs = line.split("|")[5].split("/")
+    return int(right) == int(runs)
 
 
 def _line(judged: Judged) -> str:

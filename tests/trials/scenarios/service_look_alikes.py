@@ -170,11 +170,21 @@ def one_host_inspected(world: World) -> None:
     victim["cert"] = world.cert("inspected", victim["fqdn"], trustme.CA(organization_name="School Inspection"))
 
 
-@tellable("service", "service_error", accepts=("service/*", "none/*", "uncertain/*"), kind="2 own word")
-def redirect_without_end(world: World) -> None:
-    """The service redirects to itself for ever, over TLS that is verified for its name."""
+def _endless(world: World, **options: Any) -> None:
     victim = victim_of(world)
-    victim.update(status=302, location=f"https://{victim['fqdn']}/again", times=1)
+    victim.update(status=302, location=f"https://{victim['fqdn']}/again", times=1, **options)
+
+
+@tellable("service", "service_error", kind="2 own word")
+def redirect_without_end(world: World) -> None:
+    """The service redirects to itself for ever, over TLS that is verified for its name; the check follows."""
+    _endless(world, follow=True)
+
+
+@tellable("none", "healthy", accepts=("none/*",), kind="2 own word")
+def redirect_that_is_not_followed(world: World) -> None:
+    """The same for a check that is not asked to follow redirects: the answer is what it expects."""
+    _endless(world)
 
 
 @tellable("service", "service_error", kind="2 own word")

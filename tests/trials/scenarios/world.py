@@ -297,7 +297,7 @@ def _peers(world: World) -> dict[str, dict[str, Any]]:
     for name, service in world.services.items():
         if service.get("off") or (name == "collector" and not world.collector_on):
             continue
-        row = {k: v for k, v in service.items() if k not in ("fqdn", "tls", "off", "mute", "cert", "plain")}
+        row = {k: v for k, v in service.items() if k not in ("fqdn", "tls", "off", "mute", "cert", "plain", "follow")}
         if service.get("mute"):
             net["mute"].append(row)
             continue
@@ -412,7 +412,8 @@ def write_config(world: World) -> Path:
         scheme, usual = ("https", 443) if service["tls"] else ("http", 80)
         port = "" if service["port"] == usual else f":{service['port']}"
         url = f"{scheme}://{service['fqdn']}{port}/"
-        targets.append({"kind": "http", "name": name, "url": url, "timeout_ms": 7000})
+        follow = {"follow_redirects": True} if service.get("follow") else {}
+        targets.append({"kind": "http", "name": name, "url": url, "timeout_ms": 7000, **follow})
     if world.throughput:
         url = f"http://{world.host(60)}/"
         targets.append({"kind": "throughput", "name": "speed", "url": url, "max_mb": 4, "max_s": 2})
