@@ -27,8 +27,8 @@ def dead(facts: Facts) -> Verdict | None:
     rows = _own_servers(facts)
     if not rows or any(row.get("answers") for row in rows) or not facts.beyond or _forwarder_is_fine(facts):
         return None
-    if facts.lossy:
-        return None  # its packets may be lost as others are
+    if facts.lossy or facts.device_freezes:
+        return None  # its packets may be lost as others are, or were never sent
     nameless = [
         r for r in facts.failed if code(r) in ("name_not_found", "timeout", "dns_timeout") or way(r.kind) is Way.NAME
     ]

@@ -37,6 +37,8 @@ _NEAR_NETWORKS: Final = tuple(
 )
 HEAVY_LOSS: Final = 0.06
 """The share of echoes beyond the gateway that must be lost before loss is suspected."""
+LEAST_ECHOES: Final = 3
+"""So many of the walk's ten echoes must have been sent to a point before its silence counts."""
 FREEZE_MS: Final = 100.0
 """A device whose sleeping thread wakes so late on average misses what others send it."""
 HEAVY_QUESTIONS: Final = 0.08
@@ -287,8 +289,17 @@ class Facts:
     @cached_property
     def device_freezes(self) -> bool:
         """Return whether this device stood still again and again: then echoes are lost and late by its own fault."""
+        if self._walk_could_not_send:
+            return True
         states = [r.tags.processor for r in (*self.walks, *self.seen) if way(r.kind) in (Way.WALK, Way.ECHO)]
         return any(s is not None and (s.wake_late_ms or 0.0) >= FREEZE_MS for s in states)
+
+    @cached_property
+    def _walk_could_not_send(self) -> bool:
+        """Return whether the walk's time was over before it had sent its echoes: what did not answer was not asked."""
+        rows = [row for row in (self.part("gateway"), *self.rows("references")) if is_number(row.get("sent"))]
+        silent = [row for row in rows if not row.get("answers") and row.get("failure") in ("no_reply", "timeout")]
+        return any(int(row["sent"]) < LEAST_ECHOES for row in silent)
 
     @cached_property
     def missed_questions(self) -> float | None:

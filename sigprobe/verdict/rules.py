@@ -229,7 +229,7 @@ def _all_web_failed(facts: Facts) -> bool:
 
 
 def _gateway_dead(facts: Facts) -> Verdict | None:
-    if facts.gateway_answers is not False or facts.beyond or facts.hop_beyond:
+    if facts.gateway_answers is not False or facts.beyond or facts.hop_beyond or facts.device_freezes:
         return None
     if facts.second.get("gateway_answers"):
         return say(UNCERTAIN, "recovered", 0.3, facts.failed, facts.walks, candidates=candidates.NOTHING_BEYOND)
@@ -277,6 +277,8 @@ def _nothing_beyond(facts: Facts) -> Verdict | None:
         front = [candidates.OUTAGE, candidates.QUOTA] if facts.hop_beyond else []
         if not facts.own_modem and not facts.hop_beyond:
             front = [candidates.QUOTA, candidates.OUTAGE, candidates.SITE_UPLINK]
+        if facts.device_freezes:
+            front = [candidates.DEVICE_BUSY, *front]
         return say(
             UNCERTAIN,
             "no_way_beyond",
@@ -349,9 +351,11 @@ def _collector(facts: Facts) -> Verdict | None:
     if not here and not (facts.beyond and (facts.tls_fine or facts.points)):
         return None
     again = facts.collectors_again
-    if again and all(row.get("failure") is None for row in again) and _only_late(rows):
+    answered = [row for row in again if row.get("failure") is None]
+    wrong = any(_is_error(row.get("status_code")) for row in answered)
+    if again and len(answered) == len(again) and _only_late(rows) and not wrong:
         return None  # our own deadline was too short for this link
-    if again and any(row.get("failure") is None for row in again):
+    if answered and not wrong:
         return say(UNCERTAIN, "recovered", 0.3, facts.failed or facts.walks, facts.walks, candidates=candidates.MIXED)
     if not facts.beyond:
         return say(

@@ -71,7 +71,8 @@ def one(facts: Facts) -> Verdict | None:
             UNCERTAIN, "internet_not_tested", 0.3, failed, facts.answered, facts.walks, candidates=candidates.ONE_HOST
         )
     codes = {code(r) for r in failed}
-    if codes <= NAMES:
+    spoke = any(row.get("tls_verified") and not _is_good(row) for r in failed for row in facts.again(host_of(r)))
+    if codes <= NAMES and not spoke:
         front: tuple[Candidate, ...] = candidates.NAME_SERVICE
     elif codes <= TOO_BIG:
         front = candidates.MTU

@@ -68,3 +68,41 @@ def test_a_page_that_fails_over_ipv4_is_not_explained_by_ipv6(used: str | None, 
     told = replace(told, data={**told.data, "families": families})
     failed = check("http", "a", "https://a.example/", "timeout", used=used)
     assert decide([ping(), web("b", "b.example"), failed, told], NEED).cause == cause
+
+
+def starved(**second: Any) -> Result:
+    """Return a walk whose time was over before it had sent anything."""
+    silent = {"answers": False, "sent": 0, "received": 0, "rtts_ms": [], "failure": "no_reply"}
+    data = {
+        "routed": True,
+        "gateway": {"address": GATEWAY, **silent, "neighbour": False},
+        "references": [{"address": "1.1.1.1", **silent}],
+        "resolvers": [{"address": "203.0.113.53:53", "place": "beyond", "answers": False, "failure": "dns_timeout"}],
+        "collectors": [{"host": "c.example", "place": None, "failure": "timeout"}],
+        "second": second,
+    }
+    return replace(check("path", "path", "default-gateway", "no_way_beyond"), data=data)
+
+
+def test_what_was_never_asked_is_not_silent() -> None:
+    """A walk without processor time accuses neither the gateway nor the resolver."""
+    failed = web("a", "a.example", "timeout")
+    assert decide([failed, starved()], NEED).owner == "uncertain"
+    assert decide([failed, starved()], NEED).candidates[0].cause == "device_busy"
+    told = decide([web("b", "b.example"), failed, starved()], NEED)
+    assert plain(told) == ("uncertain", "one_host_failed")
+    asked = starved()
+    gateway = {**asked.data["gateway"], "sent": 10}
+    points = [{**row, "sent": 10} for row in asked.data["references"]]
+    asked = replace(asked, data={**asked.data, "gateway": gateway, "references": points})
+    assert plain(decide([failed, asked], NEED)) == ("local", "gateway_dead"), "the control: it was asked"
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"), [(503, ("uncertain", "collector_unreached")), (200, ("none", "healthy"))]
+)
+def test_a_collector_that_came_late_with_an_error_is_no_all_clear(status: int, verdict: tuple[str, str]) -> None:
+    """Its own error counts in the second look, too; seen once, it names nobody."""
+    again = {"host": "c.example", "place": "beyond", "failure": None, "tls_verified": True, "status_code": status}
+    results = [ping(), web("b", "b.example"), starved(collectors=[again])]
+    assert plain(decide(results, NEED)) == (owner, cause)

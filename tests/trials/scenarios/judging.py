@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import traceback
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -88,7 +91,13 @@ class Judged:
 
 
 def judge(scenario: Scenario, seed: int, forks: Forks | None = None, nice: int = 0) -> Judged:
-    """Build a world, break it, run the probe, and compare."""
+    """Build a world, break it, run the probe, and compare.
+
+    With a priority below 0 this thread and the programs that build the world have it, too.
+    """
+    with suppress(OSError):
+        if nice < 0:
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
     try:
         with scratch() as folder:
             world = new_world(seed, folder)
