@@ -105,4 +105,4 @@ def test_a_collector_that_came_late_with_an_error_is_no_all_clear(status: int, v
     """Its own error counts in the second look, too; seen once, it names nobody."""
     again = {"host": "c.example", "place": "beyond", "failure": None, "tls_verified": True, "status_code": status}
     results = [ping(), web("b", "b.example"), starved(collectors=[again])]
-    assert plain(decide(results, NEED)) == (owner, cause)
+    assert plain(decide(results, NEED)) == verdict
