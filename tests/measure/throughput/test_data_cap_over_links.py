@@ -28,7 +28,7 @@ def passed(wire: Link) -> int:
 def at_rest(wire: Link) -> int:
     """The same once nothing more is on its way: a cut transfer's packets still cross the link, and are paid for."""
     before = passed(wire)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 25
     while time.monotonic() < deadline:
         time.sleep(SETTLED_S)
         now = passed(wire)
