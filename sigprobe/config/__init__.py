@@ -26,6 +26,7 @@ from sigprobe.places.position_messages import position_doubt
 from sigprobe.places.position_slips import slip
 from sigprobe.places.tps_messages import doubt, site_doubt
 from sigprobe.words.i18n import _
+from sigprobe.words.system_errors import reason_text
 
 __all__ = ["Config", "ConfigError", "Loaded", "Origin", "Problem", "load", "parse", "report"]
 
@@ -104,8 +105,7 @@ def _read_file(path: Path, *, named: bool, by_flag: bool) -> bytes:
         message = _("you are not allowed to read this file.")
         raise ConfigError([Problem(name, None, None, "", message, hint)]) from None
     except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        message = _("this file cannot be read ({reason}).").format(reason=reason)
+        message = _("this file cannot be read ({reason}).").format(reason=reason_text(error))
         raise ConfigError([Problem(name, None, None, "", message, hint)]) from None
 
 

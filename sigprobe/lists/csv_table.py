@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sigprobe.lists.problems import Fault, ListError, shown
+from sigprobe.lists.problems import Fault, ListError
 from sigprobe.record import text_encoding
 from sigprobe.words.i18n import _
 
@@ -138,8 +138,9 @@ def _cells(text: str) -> list[tuple[int, list[str]]]:
             if any(cells):
                 found.append((begins, cells))
             begins = reader.line_num + 1 + skipped
-    except csv.Error as error:
-        message = _("this line cannot be read as CSV ({reason}).").format(reason=shown(str(error), 80))
+    except csv.Error:
+        # the library's reason is English, and is a quote without its end or a cell without one nearly always
+        message = _("this line cannot be read as CSV; look for a missing quotation mark.")
         raise ListError([Fault(begins, message)]) from None
     return found
 

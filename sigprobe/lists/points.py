@@ -73,7 +73,8 @@ def _from_json(text: str) -> Iterator[Found]:
         raise ListError([Fault(None, _("this file is nested too deeply to be GeoJSON."))]) from None
     except ValueError as error:
         line = getattr(error, "lineno", None)
-        raise ListError([Fault(line, _("this is not JSON ({reason}).").format(reason=shown(str(error), 80)))]) from None
+        text = _("this is not JSON; look for a missing bracket, comma or quotation mark, here or just before.")
+        raise ListError([Fault(line, text)]) from None
     features = document.get("features") if isinstance(document, dict) else document
     if isinstance(document, dict) and document.get("type") == "Feature":
         features = [document]

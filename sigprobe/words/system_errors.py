@@ -51,4 +51,6 @@ def reason_text(error: BaseException) -> str:
         return _("the name cannot be looked up")
     if number in _ERRNO:
         return _(_ERRNO[number])
+    if isinstance(error, ValueError) and "null byte" in str(error):
+        return _("the name contains a null byte")
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -179,3 +179,12 @@ def _loads_or_refuses(raw: bytes, tmp_path: Path) -> None:
         assert error.problems
         assert all(problem.path and problem.message for problem in error.problems)
         assert all((problem.line or 1) >= 1 for problem in error.problems)
+
+
+@pytest.mark.parametrize("language", ["id", "en"])
+def test_a_reason_of_the_system_is_in_words(language: str, tmp_path: Path) -> None:
+    """A path that the system refuses is told in the language in use, without the system's own English."""
+    with i18n.speaking(language), pytest.raises(ConfigError) as caught:
+        load(tmp_path / ("x" * 300), {})
+    wanted = {"id": "namanya terlalu panjang", "en": "the name is too long"}[language]
+    assert wanted in caught.value.render() and "File name" not in caught.value.render()
