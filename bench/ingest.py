@@ -2,6 +2,7 @@
 
     python bench/ingest.py                 # two minutes; exit 1 when a goal is missed
     python bench/ingest.py --seconds 10
+    python bench/ingest.py --citus postgresql://postgres@127.0.0.1:5501/postgres
 
 All figures are ratios within one run on the same machine. The bare figure is what PostgreSQL does with the same rows
 and no collector: binary COPY into a session's table, INSERT … SELECT, COMMIT, from packed rows; the better of one and
@@ -323,14 +324,27 @@ def bare(url: str, size: int, seconds: float, most: int) -> float:
     return best
 
 
+def spread() -> str:
+    """Return a fresh database whose large tables lie on several machines."""
+    from tests.support import citus
+
+    return citus.new_distributed_database()
+
+
 def main() -> int:
     """Measure, print, compare with the goals."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--most", type=int, default=40_000, help="records prepared for each measurement")
     parser.add_argument("--url", help="another PostgreSQL than one of our own")
+    parser.add_argument(
+        "--citus", metavar="URL", help="a database on the coordinator of a Citus cluster: each measurement gets its own"
+    )
     parser.add_argument("--only", choices=["postgresql", "sqlite"])
     given = parser.parse_args()
+    if given.citus:
+        os.environ["SIGPROBE_TEST_CITUS"] = given.citus
+        given.only = "postgresql"
     missed: list[str] = []
 
     def goal(name: str, value: float, least: float) -> None:
@@ -341,12 +355,12 @@ def main() -> int:
     server = None
     with tempfile.TemporaryDirectory(prefix="sigprobe-bench-") as folder:
         if given.only != "sqlite":
-            if given.url is None:
+            if given.url is None and not given.citus:
                 server = Postgres()
                 server.start()
             try:
                 for size in (500, 8):
-                    url = given.url or server.new_database()  # type: ignore[union-attr]
+                    url = given.url or (spread() if given.citus else server.new_database())  # type: ignore[union-attr]
                     alone = bare(url, size, given.seconds, given.most if size > 8 else given.most // 4)
                     print(f"PostgreSQL, batches of {size}: bare {alone:,.0f} records/s")
                     rates = {}

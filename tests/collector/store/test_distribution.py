@@ -63,6 +63,7 @@ def test_spread_with_what_is_there(cluster: Engine) -> None:
     assert again.new == () and again.shards == done.shards
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("engine_name", "told"), [("sqlite", "Only PostgreSQL"), ("postgresql", "CREATE EXTENSION")])
 def test_what_cannot_be_spread(engine_name: str, told: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """SQLite, and a PostgreSQL without the extension: said, and nothing is changed."""

@@ -380,6 +380,8 @@ def test_nor_does_it_on_either_engine(engine: Engine, seed: int, monkeypatch: py
 
 def test_rows_of_before_are_corrected_by_the_migration(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A database of version 1 comes up with the times that its lines tell, and goes on from there."""
+    if "sigprobe_" in database:
+        pytest.skip("tables are spread over several machines only once no earlier version writes any more")
     sent = [measured(n) for n in range(5)]
     foreign = measured(7)
     knows = [measured(600, error_ms=80), measured(700, error_ms=900, off_ms=5000)]
