@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -81,7 +82,9 @@ def test_who_waits_too_long_for_the_turn_leaves_out_the_speed_test(
         first = start(spawn, "test", "--json", "--max-time", "40", "--config", str(slow))
         wait_for(lambda: measures() or first.poll() is not None)
         assert first.poll() is None, "the first test must hold the turn"
+        first.send_signal(signal.SIGSTOP)  # it keeps the turn, however long the other takes to get there
         done = sigprobe("test", "--json", "--config", str(quick))
+        first.send_signal(signal.SIGCONT)
         first.terminate()
         first.communicate(timeout=30)
     assert done.returncode == 0, done.stderr
