@@ -128,7 +128,11 @@ GROWN = r"(results|results_first|tallies|batches)"
 
 
 def walks(found: str, statement: str) -> bool:
-    """Whether a plan reads a whole table, or a whole index of it without a limit."""
+    """Whether a plan reads a whole table, or a whole index of it without a limit.
+
+    The indexes of what waits for the worker are no such indexes: they hold nothing else.
+    """
+    found = re.sub(r"[^\n]*\bbatches_un(?:published|summed)\b[^\n]*", "", found)
     if re.search(rf"SCAN {GROWN}(?! USING)|Seq Scan on {GROWN}\b", found):
         return True
     whole = (
@@ -180,6 +184,12 @@ def test_no_query_walks_a_table_that_grows(engine: Engine, make_collector: Calla
     assert len(grown) > 12, "the control: statements were seen"
     with engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM results")).scalar_one() > ROWS
+        waiting = (
+            "SELECT id FROM batches WHERE NOT summed"
+            if engine.dialect.name != "sqlite"
+            else ("SELECT id FROM batches WHERE summed = 0 ORDER BY published_no")
+        )
+        assert "batches_unsummed" in plan(connection, waiting), "the worker would walk all batches"
         for control in ("SELECT id FROM results WHERE carrier = 'none'", "SELECT sum(count) FROM tallies"):
             assert walks(plan(connection, control), control), control
         for statement, parameters in grown.items():
