@@ -33,7 +33,7 @@ _FILE_BEAT_S: Final = 10.0
 _SUM_S: Final = 1.0
 _PARTITIONS_S: Final = 600.0
 _NOTE_S: Final = 60.0
-_REST: Final = 3.0
+_REST: Final = 9.0
 """On SQLite the worker rests so many times as long as a step took, while there is more to do."""
 _ROUND_S: Final = 2.0
 """A round ends after so long, so that the leader's beat never grows old while there is much to do."""

@@ -15,6 +15,8 @@ from typing import Final
 import pytest
 import requests
 
+from sigprobe.collector.store import open_store
+from sigprobe.collector.worker import recount
 from sigprobe.protocol import batches
 from tests.support.postgres import Postgres
 from tests.trials.faults.fault_site import Site, records
@@ -150,7 +152,18 @@ def kill_collector(site: Site, run: Trial, kills: int) -> int:
     print(f"{kills} kills: {len(acked)} acknowledged, {lost} lost, {twice} twice")
     hold(lost == 0, "acked-lost", f"{lost} of {len(acked)}")
     hold(twice == 0, "duplicate", f"{twice} of {len(stored)}")
+    hold_sums(site)
     return len(acked)
+
+
+def hold_sums(site: Site) -> None:
+    """The worker died with its collector at whatever line it was: its sums still equal a fresh count."""
+    engine = open_store(site.database)
+    try:
+        found = recount.check_whole(engine)
+    finally:
+        engine.dispose()
+    hold(found.different == 0, "sums-differ", "; ".join(found.examples[:3]))
 
 
 @pytest.mark.timeout(0)
