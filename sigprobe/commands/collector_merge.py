@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sigprobe.commands.support import options
+from sigprobe.commands.support import options, sentences
 from sigprobe.commands.support.collector_database import DatabaseOption, database_text, open_database
 from sigprobe.commands.support.command_result import CommandError, CommandResult, Json, Message, Output, Screen
 from sigprobe.commands.support.exit_codes import FAILED
@@ -90,7 +90,7 @@ def merge(
         with opened(other) as source, Bar(_("Merging"), 1) as bar:
             return Merged(merging.merge(engine, source, bar.show_of))
     except OtherError as error:
-        text = _("The other database cannot be read: {reason}").format(reason=error)
+        text = _("The other database cannot be read: {reason}").format(reason=sentences.message_text(error))
         raise CommandError(text, again, exit_code=FAILED) from None
     except SQLAlchemyError as error:
         raise CommandError(database_text(error), again, exit_code=FAILED) from None

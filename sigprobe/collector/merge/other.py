@@ -15,15 +15,17 @@ from sqlalchemy import Connection, Engine, Row, create_engine, func, inspect, se
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from sigprobe.collector.store.database_causes import cause
 from sigprobe.collector.store.engine import BUSY_S, StoreError, open_unchanged, sqlite_driver
 from sigprobe.collector.store.schema import results, tokens
+from sigprobe.record.messages import N_, MessageError
 
 _PAGE: Final = 2_000
 _LINES: Final = 250
 """Lines read at once: one may have 64 KiB."""
 
 
-class OtherError(Exception):
+class OtherError(MessageError):
     """Raised when the other database cannot be read; the message has the reason."""
 
 
@@ -47,7 +49,7 @@ class Other:
         """Raise OtherError unless this is a collector's database."""
         with self._reading() as connection:
             if not {"results", "tokens", "schema_version"} <= set(inspect(connection).get_table_names()):
-                raise OtherError("it is not a collector's database")
+                raise OtherError(N_("it is not a collector's database"))
 
     def count(self) -> int:
         """Return how many results it has now."""
@@ -87,9 +89,8 @@ class Other:
             with self._engine.connect() as connection:
                 yield connection
         except SQLAlchemyError as error:
-            original = getattr(error, "orig", None) or error
-            lines = str(original).strip().splitlines()
-            raise OtherError(lines[0] if lines else type(original).__name__) from error
+            reason = cause(error)
+            raise OtherError(reason.message, **reason.values) from error
 
 
 @contextmanager
@@ -109,7 +110,7 @@ def _engine(where: str) -> Engine:
         try:
             return open_unchanged(where)
         except StoreError as error:
-            raise OtherError(str(error)) from error
+            raise OtherError(error.message, **error.values) from error
     name: str | None = where
     if where.startswith("sqlite:"):
         try:
@@ -117,7 +118,7 @@ def _engine(where: str) -> Engine:
         except (ArgumentError, ValueError):
             name = None
     if not name or not Path(name).is_file():
-        raise OtherError("there is no such file")
+        raise OtherError(N_("there is no such file"))
     # read-only: not even the journal mode of another collector's file is changed
     address = f"file:{quote(str(Path(name).absolute()))}?mode=ro"
     driver = sqlite_driver()
