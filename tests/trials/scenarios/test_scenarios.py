@@ -29,7 +29,7 @@ SEED = int(os.environ.get("SIGPROBE_SCENARIO_SEED", "1"))
 CHOSEN = [s for s in SCENARIOS if s.core or os.environ.get("SIGPROBE_SCENARIOS") == "all"]
 
 
-SIDE_BY_SIDE = 32
+SIDE_BY_SIDE = 16
 NICE = -10
 
 
