@@ -10,6 +10,7 @@ import resource
 import signal
 import socket
 import ssl
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +24,7 @@ from sigprobe.collector.web.tls_handshake import Handshake
 from sigprobe.record.messages import N_, MessageError
 
 GRACE_S = 10
+SWITCH_S = 0.0005
 _ACCEPT_AT_ONCE = 128
 _MOST_FILES = 65_536
 _MOST_CONNECTIONS = 8192
@@ -165,6 +167,9 @@ def run(
                 bound.listen(2048)
                 ready()
 
+    # each call into the database gives the interpreter up; while the event loop is busy with refusals, the thread gets
+    # it back only after this time, which is ten times as long by default
+    sys.setswitchinterval(SWITCH_S)
     # uvicorn raises the signal again after its orderly stop; that must not end us with a traceback
     before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
