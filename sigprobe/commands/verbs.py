@@ -198,6 +198,18 @@ INNER: Final[dict[str, Inner]] = {
             "sigprobe collector merge postgresql://sigprobe@site1/sigprobe",
         ),
     ),
+    "collector check": Inner(
+        N_("Count the sums anew from the stored results, and report each difference."),
+        ("sigprobe collector check", "sigprobe collector check --sample 100 --json"),
+    ),
+    "collector erase": Inner(
+        N_("Erase all results of one device, and take them out of the sums."),
+        ("sigprobe collector erase 0190a5c0-0000-4000-8000-0000000000bb",),
+    ),
+    "collector migrate": Inner(
+        N_("Bring the database to the present version, and go through what is stored."),
+        ("sigprobe collector migrate --dry-run", "sigprobe collector migrate"),
+    ),
     "collector site": Inner(
         N_("Let a second site take over."),
         ("sigprobe collector site promote --database postgresql://sigprobe@127.0.0.1/sigprobe",),
