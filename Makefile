@@ -8,7 +8,9 @@ BIN := $(VENV)/bin
 WORKERS ?= 4
 # these measure milliseconds over emulated links, so they run alone
 TIMED := tests/measure/throughput/test_over_links.py tests/measure/video/test_video_over_links.py \
-  tests/measure/ping/test_ping_links.py tests/support/test_link_emulator.py tests/trials/faults/test_wire_slow.py
+  tests/measure/ping/test_ping_links.py tests/support/test_link_emulator.py tests/trials/faults/test_wire_slow.py \
+  tests/measure/throughput/test_over_traces.py tests/measure/throughput/test_data_cap_over_links.py \
+  tests/measure/throughput/test_under_loss.py tests/trials/scenarios/test_scenarios.py
 # for development: no root, no namespaces, no external programs, few examples of each property
 QUICK := -m "not root and not system and not process and not slow" --hypothesis-profile=quick
 DONE := $(VENV)/.done
