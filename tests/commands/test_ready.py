@@ -9,6 +9,7 @@ from tests.commands.conftest import CLOSED, PING, Settings
 from tests.support.running_site import Run, Site
 
 KEYS = {
+    "schema",
     *("photos", "photo_mb", "minutes", "probability", "needed_bps", "typical_minutes", "measurements", "failed"),
     *("newest_age_h", "interval_minutes", "probability_range", "dead_share", "unreachable", "reason"),
 }

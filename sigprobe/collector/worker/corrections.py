@@ -159,18 +159,21 @@ def _keep(connection: Connection, anchors: Anchors) -> None:
     # most boots have nothing to walk through, and a list of those would keep others waiting
     for part in _chunks(sorted(anchors)):
         # two statements: where results lie on several machines, one cannot name both tables
-        waiting = connection.execute(
-            select(results.c.probe_id, results.c.boot_id, results.c.carrier)
-            .where(
-                tuple_(results.c.probe_id, results.c.boot_id, results.c.carrier).in_(part),
-                results.c.since_boot_s.is_not(None),
-            )
-            .distinct()
-        ).all()
-        found = {(row.probe_id, row.boot_id, row.carrier) for row in waiting}
-        nothing = [boot for boot in part if tuple(boot) not in found]
+        nothing = [boot for boot in part if not _has_rows(connection, boot)]
         if nothing:
             connection.execute(update(boot_clocks).where(_KEY.in_(nothing)).values(walk_to=None))
+
+
+def _has_rows(connection: Connection, boot: tuple[str, str, str]) -> bool:
+    """Tell whether a boot has a result that can be corrected; reads one row of the index, however long the boot."""
+    wanted = select(results.c.id).where(
+        *(
+            column == value
+            for column, value in zip((results.c.probe_id, results.c.boot_id, results.c.carrier), boot, strict=True)
+        ),
+        results.c.since_boot_s.is_not(None),
+    )
+    return connection.execute(wanted.limit(1)).first() is not None
 
 
 def _behind(connection: Connection) -> Sequence[Row[Any]]:

@@ -50,7 +50,7 @@ def test_check_and_erase(database: str) -> None:
         connection.execute(text("UPDATE rollup_members SET n = n - 1"))
     engine.dispose()
     assert run("erase", "no-id", database=database).returncode == 2
-    assert asked("erase", PROBE_ID, database=database) == {"results": 10}
+    assert asked("erase", PROBE_ID, database=database) == {"schema": 1, "results": 10}
     left = asked("check", database=database)
     assert (left["results"], left["different"]) == (0, 0)
 
@@ -65,7 +65,7 @@ def test_migrate(database: str, version: int, monkeypatch: pytest.MonkeyPatch) -
     assert asked("migrate", "--dry-run", database=database) == said
     done = asked("migrate", database=database)
     assert (done["steps"], done["results"]) == (said["steps"], 6)
-    assert asked("migrate", database=database) == {"steps": [], "results": 0, "dry_run": False}
+    assert asked("migrate", database=database) == {"schema": 1, "steps": [], "results": 0, "dry_run": False}
     assert asked("check", database=database)["different"] == 0
 
 
