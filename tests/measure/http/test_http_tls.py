@@ -71,12 +71,12 @@ def test_the_handshake_is_timed_by_itself(ca: trustme.CA, ca_file: str) -> None:
 
     with tcp_server(answer, tls=server_context(ca), before_tls_s=0.1) as server:
         runs = [check(server.url(scheme="https"), ca_file).data for _ in range(3)]
-    assert min(data["tcp_ms"] for data in runs) < 5
+    assert min(data["tcp_ms"] for data in runs) < 45, "without either"
     # a client that is late to notice the end of one phase finds the next one shorter: the best of three again
     assert max(data["tls_ms"] for data in runs) >= 100
-    assert min(data["tls_ms"] for data in runs) < 125  # two sides' arithmetic in one process
+    assert min(data["tls_ms"] for data in runs) < 145, "without the 50 ms of the answer"
     assert max(data["ttfb_ms"] for data in runs) >= 48
-    assert min(data["ttfb_ms"] for data in runs) < 55
+    assert min(data["ttfb_ms"] for data in runs) < 95, "without the 100 ms of the handshake"
 
 
 @pytest.mark.parametrize(
