@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -135,8 +136,14 @@ def test_a_backlog_of_2009_gets_its_true_time(tmp_path: Path) -> None:
             assert done.returncode == 0, done.stderr
         engine = store.open_store(site.database)
         try:
-            with engine.connect() as connection:
-                rows = connection.execute(select(results).order_by(results.c.seq)).all()
+            # the worker corrects times a moment after the receipt
+            deadline = time.monotonic() + 60
+            while True:
+                with engine.connect() as connection:
+                    rows = connection.execute(select(results).order_by(results.c.seq)).all()
+                if all(row.corrected_at is not None for row in rows) or time.monotonic() > deadline:
+                    break
+                time.sleep(0.2)
         finally:
             engine.dispose()
     offsets = [json.loads(row.line)["tags"]["clock"]["offset_est_ms"] for row in rows]
