@@ -111,16 +111,20 @@ CASES: dict[str, list[tuple[str, ...]]] = {
     "collector restore": [("{folder}/copy.db", "--database", "sqlite:///{folder}/restored.db")],
     "collector merge": [("{folder}/there.db", "--database", "{here}")],
     "collector import": [("{folder}/stick.gz", "--receipts", "{folder}/r.gz", "--database", "{here}")],
+    "collector check": [("--database", "{there}")],
+    "collector migrate": [("--database", "{there}"), ("--dry-run", "--database", "{there}")],
+    "collector erase": [("00000000-0000-7000-8000-000000000000", "--database", "{there}")],
     "collector token list": [("--database", "{here}")],
     "collector site promote": [("--database", "{postgres}")],
 }
-"""For every command with `--json` the ways to call it; `{here}` and `{postgres}` are databases."""
+"""For every command with `--json` the ways to call it; `{here}`, `{there}` and `{postgres}` are databases."""
 
 
 def fill(words: tuple[str, ...], folder: Path, request: pytest.FixtureRequest) -> list[str]:
     """Fill a way to call a command; a PostgreSQL is started only where one is named."""
     server = request.getfixturevalue("postgres").new_database() if "{postgres}" in words else ""
-    return [word.format(folder=folder, here=f"sqlite:///{folder}/here.db", postgres=server) for word in words]
+    names = {name: f"sqlite:///{folder}/{name}.db" for name in ("here", "there")}
+    return [word.format(folder=folder, postgres=server, **names) for word in words]
 
 
 def commands_with_json() -> set[str]:
