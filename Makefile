@@ -73,7 +73,8 @@ format: setup
 	$(BIN)/ruff check --fix .
 
 soak: setup catalogues-compile
-	SIGPROBE_SOAK=1 $(BIN)/python -m pytest tests/trials/faults --timeout=0 -s
+	SIGPROBE_SOAK=1 $(BIN)/python -m pytest tests/trials/faults \
+	  tests/measure/throughput/test_data_cap_over_links.py --timeout=0 -s
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
