@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, update
 
 from sigprobe.collector.ingest.batch_rows import anchors_text, packed_ids, waits
 from sigprobe.collector.ingest.rows import NewBatch, NewResult
+from sigprobe.collector.store.chunks import chunks
 from sigprobe.collector.store.engine import write_turn
 from sigprobe.collector.store.schema import LOWER_BOUNDS, METRICS, receive_order
 from sigprobe.record.result import new_id
@@ -65,11 +66,10 @@ def _insert(connection: Connection, new: Sequence[tuple[NewBatch, list[NewResult
 def _stored_before(connection: Connection, ids: Sequence[str]) -> dict[str, bytes | None]:
     known: dict[str, bytes | None] = {}
     names = {_hex(name): name for name in ids}
-    keys = list(names)
-    for first in range(0, len(keys), _CHUNK):
-        part = tuple(keys[first : first + _CHUNK])
+    for part in chunks(names, _CHUNK):
         marks = ", ".join("?" * len(part))
-        rows = connection.exec_driver_sql(f"SELECT id, sha256 FROM results WHERE id IN ({marks})", part)  # noqa: S608
+        query = f"SELECT id, sha256 FROM results WHERE id IN ({marks})"  # noqa: S608
+        rows = connection.exec_driver_sql(query, tuple(part))
         known.update((names[row[0]], bytes(row[1])) for row in rows)
     return known
 

@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice
 from typing import Any, Final
 
 from sqlalchemy import Engine, insert, select, update
@@ -22,6 +21,7 @@ from sigprobe.collector.ingest import queries as ingest_queries
 from sigprobe.collector.ingest.records import sort_lines
 from sigprobe.collector.ingest.rows import NewBatch, NewResult
 from sigprobe.collector.merge.other import Other, OtherResult
+from sigprobe.collector.store.chunks import chunks
 from sigprobe.collector.store.schema import results, tokens
 from sigprobe.collector.web.problems import ProblemError
 from sigprobe.protocol.batches import ACCEPTED, CONFLICT, DUPLICATE, REJECTED, RETRY
@@ -81,8 +81,7 @@ def _note_known(found: Merged, name: str, *, same: bool) -> None:
 
 
 def _digests(engine: Engine, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    rest = iter(names)
-    while part := list(islice(rest, _CHUNK)):
+    for part in chunks(names, _CHUNK):
         with engine.connect() as connection:
             rows = connection.execute(select(results.c.id, results.c.sha256).where(results.c.id.in_(part))).all()
         yield from ((row.id, bytes(row.sha256)) for row in rows)

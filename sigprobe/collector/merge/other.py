@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -15,6 +14,7 @@ from sqlalchemy import Connection, Engine, Row, create_engine, func, inspect, se
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from sigprobe.collector.store.chunks import chunks
 from sigprobe.collector.store.database_causes import cause
 from sigprobe.collector.store.engine import BUSY_S, StoreError, open_unchanged, sqlite_driver
 from sigprobe.collector.store.schema import results, tokens
@@ -70,9 +70,8 @@ class Other:
 
     def read(self, names: Sequence[str]) -> Iterator[list[OtherResult]]:
         """Yield these results in portions."""
-        rest = iter(names)
         columns = (results.c.id, results.c.carrier, results.c.received_at, results.c.line)
-        while part := list(islice(rest, _LINES)):
+        for part in chunks(names, _LINES):
             with self._reading() as connection:
                 rows = connection.execute(select(*columns).where(results.c.id.in_(part))).all()
             yield [OtherResult(row.id, row.carrier, row.received_at, bytes(row.line)) for row in rows]

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Engine, Select, select
 
+from sigprobe.collector.store.chunks import chunks
 from sigprobe.collector.store.schema import FIRST_ARRIVAL, batches, results
 from sigprobe.collector.store.text import sound_text
 
@@ -97,8 +98,7 @@ def _of_batches(connection: Connection, after: int) -> Iterator[Line]:
         first = {row.id: row.published_no - row.n + 1 for row in group}
         ids = [str(UUID(bytes=bytes(row.ids[n : n + 16]))) for row in group for n in range(0, len(row.ids), 16)]
         lines = []
-        rest = iter(ids)
-        while part := list(islice(rest, _CHUNK)):
+        for part in chunks(ids, _CHUNK):
             query = select(results.c.id, results.c.batch_id, results.c.place, results.c.line)
             for row in connection.execute(query.where(results.c.id.in_(part))):
                 if row.batch_id in first:

@@ -14,6 +14,8 @@ from typing import Final
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from sigprobe.collector.store.database_causes import technical_text
+
 TABLES: Final = (
     ("results", "id", None),
     ("rollup_counts", "regency", None),
@@ -71,9 +73,7 @@ def distribute(
             )
             return Distributed(tuple(new), tuple(sorted(before)), machines, int(count or 0), version)
     except SQLAlchemyError as error:
-        original = getattr(error, "orig", None) or error
-        lines = str(original).strip().splitlines()
-        raise DistributionError("failed", lines[0] if lines else type(original).__name__) from error
+        raise DistributionError("failed", technical_text(error)) from error
 
 
 def _check(connection: Connection) -> tuple[str, int]:

@@ -13,13 +13,13 @@ A walk is bounded: one transaction visits at most `ROOM` rows. The rest stays ma
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
-from typing import Any, Final, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row, bindparam, select, tuple_, update
 
 from sigprobe.collector.rollups.sums import Sums
+from sigprobe.collector.store.chunks import chunks
 from sigprobe.collector.store.clocks import Anchor
 from sigprobe.collector.store.schema import SUMMED_ALONE, batches, boot_clocks, results, upsert
 from sigprobe.collector.worker.contributions import COLUMNS, contribution
@@ -28,8 +28,6 @@ Boot = tuple[str, str, str]
 """(probe_id, boot_id, carrier)"""
 
 Anchors = Mapping[Boot, Anchor]
-
-_T = TypeVar("_T")
 
 ROOM: Final = 2_000
 """Rows that one transaction may visit."""
@@ -53,7 +51,7 @@ def learn(connection: Connection, told: Anchors) -> None:
 def find(connection: Connection, boots: Sequence[Boot]) -> dict[Boot, Anchor]:
     """Return the best anchors of these boots, as far as there are any."""
     found: dict[Boot, Anchor] = {}
-    for part in _chunks(boots):
+    for part in chunks(boots, _CHUNK):
         for row in connection.execute(select(boot_clocks).where(_KEY.in_(part))):
             found[row.probe_id, row.boot_id, row.carrier] = Anchor(row.error_s, row.booted_at_s)
     return found
@@ -157,20 +155,20 @@ def _keep(connection: Connection, anchors: Anchors) -> None:
         ],
     )
     # most boots have nothing to walk through, and a list of those would keep others waiting
-    for part in _chunks(sorted(anchors)):
+    for part in chunks(sorted(anchors), _CHUNK):
         # two statements: where results lie on several machines, one cannot name both tables
         nothing = [boot for boot in part if not _has_rows(connection, boot)]
         if nothing:
             connection.execute(update(boot_clocks).where(_KEY.in_(nothing)).values(walk_to=None))
 
 
-def _has_rows(connection: Connection, boot: tuple[str, str, str]) -> bool:
+def _has_rows(connection: Connection, boot: Boot) -> bool:
     """Tell whether a boot has a result that can be corrected; reads one row of the index, however long the boot."""
+    probe, name, carrier = boot
     wanted = select(results.c.id).where(
-        *(
-            column == value
-            for column, value in zip((results.c.probe_id, results.c.boot_id, results.c.carrier), boot, strict=True)
-        ),
+        results.c.probe_id == probe,
+        results.c.boot_id == name,
+        results.c.carrier == carrier,
         results.c.since_boot_s.is_not(None),
     )
     return connection.execute(wanted.limit(1)).first() is not None
@@ -182,9 +180,3 @@ def _behind(connection: Connection) -> Sequence[Row[Any]]:
     return connection.execute(
         select(boot_clocks).where(boot_clocks.c.walk_to.is_not(None)).order_by(boot_clocks.c.walk_to).limit(most)
     ).all()
-
-
-def _chunks(items: Sequence[_T]) -> Iterator[list[_T]]:
-    rest = iter(items)
-    while part := list(islice(rest, _CHUNK)):
-        yield part

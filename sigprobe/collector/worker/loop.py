@@ -123,8 +123,7 @@ class Worker:
             try:
                 if not self._lead.try_to_lead():
                     return False
-                while publishing.publish(self._lead.connection()) >= publishing.MOST:
-                    pass
+                publishing.publish_all(self._lead.connection())
             except (LostError, SQLAlchemyError):
                 self._lead.give_up()
                 return False
@@ -203,8 +202,7 @@ class Worker:
 
 
 def _publish_all(connection: Connection) -> bool:
-    while publishing.publish(connection) >= publishing.MOST:
-        pass
+    publishing.publish_all(connection)
     return False
 
 

@@ -9,13 +9,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy import Connection, select, text, update
 
 from sigprobe.collector.store import epochs
 from sigprobe.collector.store.schema import batches, receive_order
 
 MOST: Final = 5_000
 """Batches that one transaction numbers."""
+
+
+def publish_all(connection: Connection) -> None:
+    """Number everything that is committed so far."""
+    while publish(connection) >= MOST:
+        pass
 
 
 def publish(connection: Connection) -> int:
@@ -50,9 +56,3 @@ def publish(connection: Connection) -> int:
             {"ids": [row.id for row in waiting], "numbers": numbers},
         )
     return len(waiting)
-
-
-def unpublished(connection: Connection) -> int:
-    """Return how many batches wait for a number."""
-    query = select(func.count()).select_from(batches).where(batches.c.published_no.is_(None))
-    return int(connection.execute(query).scalar_one())

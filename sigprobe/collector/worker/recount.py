@@ -16,7 +16,9 @@ from sqlalchemy import Connection, Engine, Row, func, or_, select, tuple_
 from sigprobe.collector.rollups import queries as rollups
 from sigprobe.collector.rollups.schema import members
 from sigprobe.collector.rollups.sums import MemberKey, Sums
+from sigprobe.collector.store.chunks import chunks
 from sigprobe.collector.store.schema import SUMMED_ALONE, batches, results, tallies
+from sigprobe.collector.worker import summing
 from sigprobe.collector.worker.contributions import COLUMNS, contribution
 
 _PAGE: Final = 2_000
@@ -116,8 +118,7 @@ def _of_station(name: str) -> Any:
 def _members(connection: Connection, keys: list[MemberKey]) -> dict[MemberKey, tuple[int, int]]:
     columns = list(members.primary_key.columns)
     found: dict[MemberKey, tuple[int, int]] = {}
-    for first in range(0, len(keys), _KEYS):
-        part = keys[first : first + _KEYS]
+    for part in chunks(keys, _KEYS):
         flat = [(*key.key, key.station, key.probe) for key in part]
         by_flat = dict(zip(flat, part, strict=True))
         for row in connection.execute(select(members).where(tuple_(*columns).in_(flat))):
@@ -136,4 +137,4 @@ def count(engine: Engine) -> int:
 def behind(engine: Engine) -> int:
     """Return how many batches are not part of the rollups yet: they are in no comparison."""
     with engine.connect() as connection:
-        return int(connection.execute(select(func.count()).select_from(batches).where(~batches.c.summed)).scalar_one())
+        return summing.unsummed(connection)

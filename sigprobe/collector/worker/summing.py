@@ -9,16 +9,16 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Connection, Row, bindparam, func, or_, select, update
 
 from sigprobe.collector.rollups import queries as rollups
 from sigprobe.collector.rollups.sums import Sums
+from sigprobe.collector.store.chunks import chunks
 from sigprobe.collector.store.clocks import Anchor
 from sigprobe.collector.store.metrics import read_metrics
 from sigprobe.collector.store.schema import (
@@ -48,8 +48,6 @@ _OUTCOMES: Final = frozenset(item.value for item in Outcome)
 OTHER_OUTCOME: Final = "other"
 """What invented outcomes count as, so that no sender can add rows to the tallies without end."""
 
-_T = TypeVar("_T")
-
 log = logging.getLogger(__name__)
 
 
@@ -64,7 +62,7 @@ def add_batches(connection: Connection) -> bool:
         names = {batch.id for batch in group}
         rows = [
             row
-            for part in _chunks(ids)
+            for part in chunks(ids, _CHUNK)
             for row in connection.execute(select(*COLUMNS).where(results.c.id.in_(part)))
             if row.batch_id in names
         ]
@@ -272,7 +270,7 @@ def _doubled(connection: Connection, rows: Sequence[Row[Any]]) -> list[Row[Any]]
         streams.setdefault((row.probe_id, row.stream_id), []).append(row)
     found = []
     for (probe_id, stream_id), members in streams.items():
-        for part in _chunks(members):
+        for part in chunks(members, _CHUNK):
             number = connection.execute(
                 select(results.c.seq)
                 .where(
@@ -288,9 +286,3 @@ def _doubled(connection: Connection, rows: Sequence[Row[Any]]) -> list[Row[Any]]
                 found.append(next(row for row in part if row.seq == number))
                 break
     return found
-
-
-def _chunks(items: Sequence[_T]) -> Iterator[list[_T]]:
-    rest = iter(items)
-    while part := list(islice(rest, _CHUNK)):
-        yield part

@@ -53,7 +53,7 @@ class Options(CommonOptions):
         return MAX_S + SECOND_LOOK_S
 
     def configured_address(self) -> str:
-        """Return the gateway of the moment is where every path begins."""
+        """Return the word for the gateway in use, where every path begins."""
         return "default-gateway"
 
     def estimate(self) -> Estimate:
