@@ -23,7 +23,7 @@ from sigprobe.commands import (
     collector_site,
 )
 from sigprobe.commands.support import collector_database, options, sentences, signals, terminal, transfer_ui
-from sigprobe.commands.support.collector_database import DatabaseOption
+from sigprobe.commands.support.collector_database import DatabaseOption, using_database
 from sigprobe.commands.support.collector_database import database_text as _database_text
 from sigprobe.commands.support.collector_database import open_database as _open
 from sigprobe.commands.support.command_result import CommandError, CommandResult, Json, Message, Output, Screen
@@ -474,44 +474,28 @@ def create_token(
     name = probe if probe is not None else admin or ""
     if not _NAME.fullmatch(name):
         raise CommandError(_("A name is 1 to 64 letters, digits, dots, dashes and underscores, for example laptop-1."))
-    engine = _open(database)
-    from sqlalchemy.exc import SQLAlchemyError
+    with using_database(database) as engine:
+        from sigprobe.collector.access import queries as access_queries
 
-    from sigprobe.collector.access import queries as access_queries
-
-    try:
-        secret = access_queries.create_token(
-            engine, name, access_queries.PROBE if probe is not None else access_queries.ADMIN
-        )
-    except access_queries.NameTakenError:
-        raise CommandError(
-            _(
-                "A token named {name} is in use. Choose another name, or revoke it first: "
-                "sigprobe collector token revoke {name}"
-            ).format(name=name)
-        ) from None
-    except SQLAlchemyError as error:
-        raise CommandError(_database_text(error), exit_code=FAILED) from None
-    finally:
-        engine.dispose()
-    return NewToken(secret)
+        role = access_queries.PROBE if probe is not None else access_queries.ADMIN
+        try:
+            return NewToken(access_queries.create_token(engine, name, role))
+        except access_queries.NameTakenError:
+            raise CommandError(
+                _(
+                    "A token named {name} is in use. Choose another name, or revoke it first: "
+                    "sigprobe collector token revoke {name}"
+                ).format(name=name)
+            ) from None
 
 
 @token_app.command("list", cls=Command)
 def list_tokens(database: DatabaseOption = None, as_json: options.JsonOption = False) -> CommandResult:
     """List all tokens, without their secrets."""
-    engine = _open(database)
-    from sqlalchemy.exc import SQLAlchemyError
+    with using_database(database) as engine:
+        from sigprobe.collector.access import queries as access_queries
 
-    from sigprobe.collector.access import queries as access_queries
-
-    try:
-        found = access_queries.list_tokens(engine)
-    except SQLAlchemyError as error:
-        raise CommandError(_database_text(error), exit_code=FAILED) from None
-    finally:
-        engine.dispose()
-    return Tokens(found)
+        return Tokens(access_queries.list_tokens(engine))
 
 
 @token_app.command("revoke", cls=Command)
@@ -520,17 +504,10 @@ def revoke_token(
     database: DatabaseOption = None,
 ) -> CommandResult:
     """Revoke a token; a running server refuses it within 20 seconds."""
-    engine = _open(database)
-    from sqlalchemy.exc import SQLAlchemyError
+    with using_database(database) as engine:
+        from sigprobe.collector.access import queries as access_queries
 
-    from sigprobe.collector.access import queries as access_queries
-
-    try:
         done = access_queries.revoke_token(engine, name)
-    except SQLAlchemyError as error:
-        raise CommandError(_database_text(error), exit_code=FAILED) from None
-    finally:
-        engine.dispose()
     if not done:
         raise CommandError(
             _("No token named {name} is in use. To list all: sigprobe collector token list").format(name=name)

@@ -178,18 +178,12 @@ def restore(
 
 
 def _sqlite_file(url: str) -> Path | None:
-    if not url.startswith("sqlite:"):
-        return None
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
+    from sigprobe.collector.store import file_of
 
-    try:
-        name = make_url(url).database
-    except (ArgumentError, ValueError):
-        name = None
-    if not name:
+    file = file_of(url)
+    if file is None and url.startswith("sqlite:"):
         raise CommandError(_("Give the database as sqlite:///FILE."), exit_code=FAILED)
-    return Path(name)
+    return file
 
 
 def _megabytes(copy: Copy) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sigprobe.commands.support import options
-from sigprobe.commands.support.collector_database import DatabaseOption, database_text, open_database
+from sigprobe.commands.support.collector_database import DatabaseOption, using_database
 from sigprobe.commands.support.command_result import CommandError, CommandResult, Json, Message, Output, Screen
 from sigprobe.commands.support.exit_codes import FAILED
 from sigprobe.commands.support.transfer_ui import Bar
@@ -91,21 +91,14 @@ def check(
     as_json: options.JsonOption = False,
 ) -> CommandResult:
     """Count the sums anew from the stored results and report each difference."""
-    engine = open_database(database)
-    from sqlalchemy.exc import SQLAlchemyError
+    with using_database(database) as engine:
+        from sigprobe.collector.worker import recount
 
-    from sigprobe.collector.worker import recount
-
-    try:
         waiting = recount.behind(engine)
         if sample is not None:
             return Checked(recount.check_sample(engine, sample), waiting)
         with Bar(_("Counting"), recount.count(engine)) as bar:
             return Checked(recount.check_whole(engine, bar.show), waiting)
-    except SQLAlchemyError as error:
-        raise CommandError(database_text(error), exit_code=FAILED) from None
-    finally:
-        engine.dispose()
 
 
 def erase(
@@ -118,15 +111,7 @@ def erase(
         name = str(uuid.UUID(probe))
     except ValueError:
         raise CommandError(_("{id} is not the id of a device.").format(id=probe)) from None
-    engine = open_database(database)
-    from sqlalchemy.exc import SQLAlchemyError
+    with using_database(database, _("Erase again when it works: what is gone stays gone.")) as engine:
+        from sigprobe.collector.worker.erasing import erase_probe
 
-    from sigprobe.collector.worker.erasing import erase_probe
-
-    try:
         return Erased(erase_probe(engine, name))
-    except SQLAlchemyError as error:
-        again = _("Erase again when it works: what is gone stays gone.")
-        raise CommandError(database_text(error), again, exit_code=FAILED) from None
-    finally:
-        engine.dispose()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sigprobe.commands.support import options, sentences
-from sigprobe.commands.support.collector_database import DatabaseOption, database_text, open_database
+from sigprobe.commands.support.collector_database import DatabaseOption, using_database
 from sigprobe.commands.support.command_result import CommandError, CommandResult, Json, Message, Output, Screen
 from sigprobe.commands.support.exit_codes import FAILED
 from sigprobe.commands.support.transfer_ui import Bar
@@ -79,20 +79,14 @@ def merge(
     as_json: options.JsonOption = False,
 ) -> CommandResult:
     """Take over results and tokens of another collector that this one lacks."""
-    engine = open_database(database)
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from sigprobe.collector.merge import merging
-    from sigprobe.collector.merge.other import OtherError, opened
-
     again = _("Merge again when it works: nothing is stored twice.")
-    try:
-        with opened(other) as source, Bar(_("Merging"), 1) as bar:
-            return Merged(merging.merge(engine, source, bar.show_of))
-    except OtherError as error:
-        text = _("The other database cannot be read: {reason}").format(reason=sentences.message_text(error))
-        raise CommandError(text, again, exit_code=FAILED) from None
-    except SQLAlchemyError as error:
-        raise CommandError(database_text(error), again, exit_code=FAILED) from None
-    finally:
-        engine.dispose()
+    with using_database(database, again) as engine:
+        from sigprobe.collector.merge import merging
+        from sigprobe.collector.merge.other import OtherError, opened
+
+        try:
+            with opened(other) as source, Bar(_("Merging"), 1) as bar:
+                return Merged(merging.merge(engine, source, bar.show_of))
+        except OtherError as error:
+            text = _("The other database cannot be read: {reason}").format(reason=sentences.message_text(error))
+            raise CommandError(text, again, exit_code=FAILED) from None

@@ -13,8 +13,8 @@ from sigprobe.commands.support.collector_database import (
     DatabaseOption,
     database_text,
     database_url,
-    open_database,
     store_failed,
+    using_database,
 )
 from sigprobe.commands.support.command_result import CommandError, CommandResult, Json, Screen
 from sigprobe.commands.support.exit_codes import FAILED
@@ -86,12 +86,6 @@ def migrate(
         raise CommandError(database_text(error), exit_code=FAILED) from None
     finally:
         engine.dispose()
-    engine = open_database(database)
-    try:
-        with Bar(_("Going through"), rows) as bar:
-            return Migrated(steps, backfill.run(engine, bar.show), dry_run=False)
-    except SQLAlchemyError as error:
-        again = _("Migrate again when it works: it goes on where it was.")
-        raise CommandError(database_text(error), again, exit_code=FAILED) from None
-    finally:
-        engine.dispose()
+    again = _("Migrate again when it works: it goes on where it was.")
+    with using_database(database, again) as current, Bar(_("Going through"), rows) as bar:
+        return Migrated(steps, backfill.run(current, bar.show), dry_run=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -60,6 +62,20 @@ def open_database(database: str | None) -> Engine:
     if is_new and file is not None:
         terminal.current().say(_("A new, empty database was created: {path}").format(path=file.absolute()))
     return engine
+
+
+@contextmanager
+def using_database(database: str | None, hint: str | None = None) -> Iterator[Engine]:
+    """Open the store for the block and close it after; a fault of the database is one sentence, `hint`, and exit 1."""
+    engine = open_database(database)
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield engine
+    except SQLAlchemyError as error:
+        raise CommandError(database_text(error), *([] if hint is None else [hint]), exit_code=FAILED) from None
+    finally:
+        engine.dispose()
 
 
 def store_failed(error: StoreError) -> CommandError:
