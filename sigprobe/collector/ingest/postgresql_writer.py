@@ -17,17 +17,11 @@ from sqlalchemy.exc import DBAPIError
 
 from sigprobe.collector.ingest import copy_rows as pack
 from sigprobe.collector.ingest.batch_rows import anchors_text, packed_ids, waits
-from sigprobe.collector.ingest.rows import NewBatch, NewResult
+from sigprobe.collector.ingest.rows import BATCH_COLUMNS, RESULT_COLUMNS, NewBatch, NewResult
 from sigprobe.collector.store.schema import FIRST_ARRIVAL, LOWER_BOUNDS, METRICS
 from sigprobe.record.result import new_id
 
-_COLUMNS: Final = (
-    *("id", "receive_no", "probe_id", "stream_id", "seq", "run_id", "kind", "kind_version", "schema", "tps_id"),
-    *("regency", "site", "operator_plmn", "operator_name", "outcome", "failure_code", "verdict_owner"),
-    *("verdict_cause", "lat", "lon", "started_at", "received_at", "corrected_at", "boot_id", "since_boot_s", "carrier"),
-    *("line", "sha256", "batch_id", "place", "target", *METRICS, *LOWER_BOUNDS.values()),
-)
-_LIST: Final = ", ".join(_COLUMNS)
+_LIST: Final = ", ".join(RESULT_COLUMNS)
 _MAKE: Final = (
     # an uncompressed copy within the page: compressing it for the length of a transaction costs more than the merge
     "CREATE TEMPORARY TABLE IF NOT EXISTS sigprobe_staging (LIKE results) "
@@ -40,10 +34,7 @@ _MERGE: Final = (
     "ORDER BY id ON CONFLICT (id) DO NOTHING"
 )
 _FIND: Final = "SELECT id, batch_id, sha256 FROM results WHERE id = ANY(%s::uuid[])"
-_COPY_BATCHES: Final = (
-    "COPY batches (id, carrier, token_id, received_at, n, ids, anchors, published_no, summed) "
-    "FROM STDIN (FORMAT BINARY)"
-)
+_COPY_BATCHES: Final = f"COPY batches ({', '.join(BATCH_COLUMNS)}) FROM STDIN (FORMAT BINARY)"
 _STAGED: Final = "sigprobe_staging"
 _COUNTS: Final = "sigprobe_counts"
 """Whether the merge tells how many rows are new: over several machines, Citus counts those that were there too."""

@@ -5,6 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
+
+from sigprobe.collector.store.schema import LOWER_BOUNDS, METRICS
+
+RESULT_COLUMNS: Final = (
+    *("id", "receive_no", "probe_id", "stream_id", "seq", "run_id", "kind", "kind_version", "schema", "tps_id"),
+    *("regency", "site", "operator_plmn", "operator_name", "outcome", "failure_code", "verdict_owner"),
+    *("verdict_cause", "lat", "lon", "started_at", "received_at", "corrected_at", "boot_id", "since_boot_s", "carrier"),
+    *("line", "sha256", "batch_id", "place", "target", *METRICS, *LOWER_BOUNDS.values()),
+)
+"""The columns of `results` in the order in which both writers give their values."""
+
+BATCH_COLUMNS: Final = ("id", "carrier", "token_id", "received_at", "n", "ids", "anchors", "published_no", "summed")
+"""The same of `batches`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,24 +9,21 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, update
 
 from sigprobe.collector.ingest.batch_rows import anchors_text, packed_ids, waits
-from sigprobe.collector.ingest.rows import NewBatch, NewResult
+from sigprobe.collector.ingest.rows import BATCH_COLUMNS, RESULT_COLUMNS, NewBatch, NewResult
 from sigprobe.collector.store.chunks import chunks
 from sigprobe.collector.store.engine import write_turn
 from sigprobe.collector.store.schema import LOWER_BOUNDS, METRICS, receive_order
 from sigprobe.record.result import new_id
 
 _CHUNK: Final = 500
-_COLUMNS: Final = (
-    *("id", "receive_no", "probe_id", "stream_id", "seq", "run_id", "kind", "kind_version", "schema", "tps_id"),
-    *("regency", "site", "operator_plmn", "operator_name", "outcome", "failure_code", "verdict_owner"),
-    *("verdict_cause", "lat", "lon", "started_at", "received_at", "corrected_at", "boot_id", "since_boot_s", "carrier"),
-    *("line", "sha256", "batch_id", "place", "target", *METRICS, *LOWER_BOUNDS.values()),
-)
-_INSERT: Final = f"INSERT INTO results ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
-_BATCH: Final = (
-    "INSERT INTO batches (id, carrier, token_id, received_at, n, ids, anchors, published_no, summed) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)"
-)
+
+
+def _insert_into(table: str, columns: Sequence[str]) -> str:
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
+
+
+_INSERT: Final = _insert_into("results", RESULT_COLUMNS)
+_BATCH: Final = _insert_into("batches", BATCH_COLUMNS)
 
 
 def write(engine: Engine, group: Sequence[NewBatch]) -> dict[str, bytes | None]:
@@ -58,7 +55,7 @@ def _insert(connection: Connection, new: Sequence[tuple[NewBatch, list[NewResult
             results.append(_result(row, number + place + 1, received, carrier, name, place))
         number += len(fresh)
         token = None if batch.token_id is None else _hex(batch.token_id)
-        batches.append((name, carrier, token, received, len(fresh), packed_ids(fresh), anchors_text(fresh), number))
+        batches.append((name, carrier, token, received, len(fresh), packed_ids(fresh), anchors_text(fresh), number, 0))
     connection.exec_driver_sql(_INSERT, results)
     connection.exec_driver_sql(_BATCH, batches)
 
