@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -42,6 +41,10 @@ class Rules:
     service_threshold: float = 9.0
     silent_threshold: float = 11.0
     district_more: float = 2.7
+
+    def more_for(self, cell: Cell) -> float:
+        """Return what a cell needs beyond the threshold: there are fifteen times as many districts as regencies."""
+        return self.district_more if len(cell.area) == 6 else 0.0
 
 
 @dataclass(slots=True)
@@ -106,7 +109,7 @@ class Detector:
         self._silence = Series()
         self._collector = Series()
         self._targets: dict[str, Series] = {}
-        self._rises: dict[tuple[str, Cell], Rise] = {}
+        self._rises: dict[str, dict[Cell, Rise]] = {}
         self._bad_until: dict[tuple[str, str], float] = {}
         self._forgotten = 0
         self._newest = 0.0
@@ -188,8 +191,8 @@ class Detector:
         for contact in self._schedule.overdue(now):
             self._contact(contact)
         last = bin_of(now)
-        self._live("tests", [self._tests], last, now, self.rules.threshold)
-        self._live("silence", [self._silence], last, now, self.rules.silent_threshold)
+        self._live("tests", self._tests, last, now, self.rules.threshold)
+        self._live("silence", self._silence, last, now, self.rules.silent_threshold)
         for target in sorted(self._targets):
             self._one_target(target, last, now)
         self._collector_away(last, now)
@@ -217,33 +220,31 @@ class Detector:
             }
             usual.learn(now, known)
 
-    def _standing(self, track: str, series: Series, view: View, threshold: float) -> dict[Cell, Rise]:
+    def _standing(self, track: str, series: Series, last: int, threshold: float) -> tuple[View, dict[Cell, Rise]]:
+        """Return the window of a series, and the cells whose evidence stands in it."""
+        view = View([series], last - _WINDOW_BINS, last)
+        rises = self._rises.setdefault(track, {})
         series.refresh()
         for cell, rising in series.touched.items():
-            key = (track, cell)
-            if not rising and key not in self._rises:
+            if not rising and cell not in rises:
                 continue
             present, _, _ = climb(view.bins(cell))
             if present.height >= self.rules.least:
-                self._rises[key] = present
+                rises[cell] = present
             else:
-                self._rises.pop(key, None)
+                rises.pop(cell, None)
         series.touched.clear()
         heights: dict[Cell, float] = {}
-        # there are fifteen times as many districts as regencies
-        for (name, cell), rise in list(self._rises.items()):
-            if name != track:
-                continue
+        for cell, rise in list(rises.items()):
             newest = max((number for number, _ in view.bins(cell)), default=0)
-            if newest < view.last - _FRESH_BINS:
-                del self._rises[(name, cell)]
+            if newest < last - _FRESH_BINS:
+                del rises[cell]
                 continue
-            heights[cell] = rise.height - (self.rules.district_more if len(cell.area) == 6 else 0.0)
-        return {cell: self._rises[(track, cell)] for cell in rejected(heights, threshold, self.rules.least)}
+            heights[cell] = rise.height - self.rules.more_for(cell)
+        return view, {cell: rises[cell] for cell in rejected(heights, threshold, self.rules.least)}
 
-    def _live(self, track: str, series: list[Series], last: int, now: float, threshold: float) -> None:
-        view = View(series, last - _WINDOW_BINS, last)
-        standing = self._standing(track, series[0], view, threshold)
+    def _live(self, track: str, series: Series, last: int, now: float, threshold: float) -> None:
+        view, standing = self._standing(track, series, last, threshold)
         if not standing:
             return
         silent = track == "silence"
@@ -286,8 +287,7 @@ class Detector:
 
     def _one_target(self, target: str, last: int, now: float) -> None:
         series = self._targets[target]
-        view = View([series], last - _WINDOW_BINS, last)
-        standing = self._standing(f"target {target}", series, view, self.rules.service_threshold)
+        view, standing = self._standing(f"target {target}", series, last, self.rules.service_threshold)
         nation = {cell: rise for cell, rise in standing.items() if cell.area == ""}
         everywhere = Cell(EVERY_OPERATOR, "")
         if everywhere in nation:
@@ -302,8 +302,7 @@ class Detector:
                 self._found("uncertain", unit, target, now)
 
     def _collector_away(self, last: int, now: float) -> None:
-        view = View([self._collector], last - _WINDOW_BINS, last)
-        standing = self._standing("collector", self._collector, view, self.rules.service_threshold)
+        view, standing = self._standing("collector", self._collector, last, self.rules.service_threshold)
         everywhere = Cell(EVERY_OPERATOR, "")
         rise = standing.get(everywhere)
         if rise is None:
@@ -324,8 +323,7 @@ class Detector:
             if not rising:
                 continue
             _, highest, at = climb(view.bins(cell))
-            needed = self.rules.threshold + (self.rules.district_more if len(cell.area) == 6 else 0.0)
-            if at is not None and highest.height >= needed:
+            if at is not None and highest.height >= self.rules.threshold + self.rules.more_for(cell):
                 standing[cell] = (highest, at)
         for cell, (rise, at) in sorted(standing.items(), key=lambda item: len(item[0].area)):
             assert rise.since is not None
@@ -414,16 +412,13 @@ class Detector:
         for incident in self.incidents:
             if incident.ended_at is not None:
                 continue
-            series: Iterable[Series]
             if incident.target is not None:
-                series = [self._targets[incident.target]]
+                series = self._targets[incident.target]
             elif incident.kind == "collector" and not incident.silent:
-                series = [self._collector]
+                series = self._collector
             else:
-                series = [self._silence] if incident.silent else [self._tests]
-            bins: list[tuple[int, list[float]]] = []
-            for part in series:
-                bins += list(part.bins(incident.cell, bin_of(incident.since), last))
+                series = self._silence if incident.silent else self._tests
+            bins = list(series.bins(incident.cell, bin_of(incident.since), last))
             fallen, peak = over(bins)
             newest = max((number for number, _ in bins), default=incident.last_bin)
             if fallen >= _ENDS_BELOW and peak is not None:

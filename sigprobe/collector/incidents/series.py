@@ -149,17 +149,19 @@ class Series:
                 if cell.operator in (EVERY_OPERATOR, operator):
                     yield operator, regency
 
-    def operators(self, area: str, first: int, last: int) -> dict[str, float]:
-        """Return the plain evidence of each operator in an area over the bins; without votes it is missing."""
+    def operators(self, areas: Iterable[str], first: int, last: int) -> dict[str, float]:
+        """Return the plain evidence of each operator in some areas over the bins; without votes it is missing."""
         found: dict[str, float] = {}
-        if len(area) == 10:
-            for village, operator, ratios in self.villages(Cell(EVERY_OPERATOR, area[:6]), first, last):
-                if village == area:
+        wanted = set(areas)
+        villages = {area for area in wanted if len(area) == 10}
+        for area in wanted - villages:
+            for number in range(first, last + 1):
+                for operator, ratios in (self._operators.get((area, number)) or {}).items():
                     found[operator] = found.get(operator, 0.0) + ratios[-1]
-            return found
-        for number in range(first, last + 1):
-            for operator, ratios in (self._operators.get((area, number)) or {}).items():
-                found[operator] = found.get(operator, 0.0) + ratios[-1]
+        for district in {village[:6] for village in villages}:
+            for village, operator, ratios in self.villages(Cell(EVERY_OPERATOR, district), first, last):
+                if village in villages:
+                    found[operator] = found.get(operator, 0.0) + ratios[-1]
         return found
 
     def villages(self, cell: Cell, first: int, last: int) -> Iterator[tuple[str, str, Ratios]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sigprobe.collector.incidents.evidence import COMPONENTS, SHARES, Ratios
@@ -28,13 +28,12 @@ class View:
                 total[number] = [before[i] + ratios[i] for i in range(COMPONENTS)] if before else ratios
         return sorted(total.items())
 
-    def operators(self, areas: Iterable[str], since: int) -> dict[str, float]:
+    def operators(self, areas: Collection[str], since: int) -> dict[str, float]:
         """Return the plain evidence of each operator in some areas (of any level) from bin `since` on."""
         found: dict[str, float] = {}
-        for area in areas:
-            for part in self.series:
-                for operator, plain in part.operators(area, since, self.last).items():
-                    found[operator] = found.get(operator, 0.0) + plain
+        for part in self.series:
+            for operator, plain in part.operators(areas, since, self.last).items():
+                found[operator] = found.get(operator, 0.0) + plain
         return found
 
     def parts(self, cell: Cell, since: int, share: float) -> dict[str, tuple[float, float]]:
