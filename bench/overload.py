@@ -29,7 +29,8 @@ import threading
 import time
 import uuid
 from collections import Counter, deque
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -294,6 +295,26 @@ def report(goals: Goals, found: Round, rated: float, seconds: float, reader: Rea
         goals.hold(f"/{path}, 95th percentile, s", usual, usual <= PAGE_S, f"<= {PAGE_S}")
 
 
+@contextmanager
+def running(
+    count: int, *, postgresql: bool, patch: str = ""
+) -> Iterator[tuple[str, subprocess.Popen[str], str, list[str], str]]:
+    """Run a collector with `count` tokens on a new database: database, process, its URL, tokens and an admin's."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sigprobe-bench-"))
+        database = f"sqlite:///{folder}/collector.db"
+        if postgresql:
+            server = Postgres()
+            stack.callback(server.close)
+            server.start()
+            database = server.new_database()
+        tokens, admin = make_tokens(database, count)
+        process, url = start(database, patch)
+        stack.callback(process.wait, 20)
+        stack.callback(process.terminate)
+        yield database, process, url, tokens, admin
+
+
 def main() -> int:
     """Run the bench; 1 when a goal was missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -301,24 +322,8 @@ def main() -> int:
     parser.add_argument("--probes", type=int, default=10_000, help="tokens")
     parser.add_argument("--postgresql", action="store_true", help="on a PostgreSQL of its own, not on SQLite")
     args = parser.parse_args()
-    server = None
-    with tempfile.TemporaryDirectory(prefix="sigprobe-overload-") as folder:
-        database = f"sqlite:///{folder}/collector.db"
-        if args.postgresql:
-            server = Postgres()
-            server.start()
-            database = server.new_database()
-        try:
-            tokens, admin = make_tokens(database, args.probes)
-            process, url = start(database)
-            try:
-                return 1 if asyncio.run(run(url, process, tokens, admin, args.seconds)) else 0
-            finally:
-                process.terminate()
-                process.wait(20)
-        finally:
-            if server is not None:
-                server.close()
+    with running(args.probes, postgresql=args.postgresql) as (_, process, url, tokens, admin):
+        return 1 if asyncio.run(run(url, process, tokens, admin, args.seconds)) else 0
 
 
 if __name__ == "__main__":

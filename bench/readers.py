@@ -17,7 +17,6 @@ import argparse
 import asyncio
 import statistics
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -30,12 +29,11 @@ sys.path.insert(0, str(ROOT))
 
 import requests  # noqa: E402
 
-from bench.overload import Goals, Load, make_tokens, start  # noqa: E402
+from bench.overload import Goals, Load, running  # noqa: E402
 from sigprobe.collector import store  # noqa: E402
 from sigprobe.protocol import batches  # noqa: E402
 from tests.collector.store.test_query_plans import ROWS, fill  # noqa: E402
 from tests.support.collector_client import batch_of, make_result  # noqa: E402
-from tests.support.postgres import Postgres  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,28 +141,13 @@ def main() -> int:
     args = parser.parse_args()
     if args.no_wal:
         exec(NO_WAL)
-    server = None
     goals = Goals()
-    with tempfile.TemporaryDirectory(prefix="sigprobe-readers-") as folder:
-        database = f"sqlite:///{folder}/collector.db"
-        if args.postgresql:
-            server = Postgres()
-            server.start()
-            database = server.new_database()
-        try:
-            tokens, admin = make_tokens(database, 20)
-            process, url = start(database, NO_WAL if args.no_wal else "")
-            try:
-                fill_database(database, url, tokens[0])
-                print(f"{ROWS} results stored, {'PostgreSQL' if args.postgresql else 'SQLite'}", flush=True)
-                beside_one(goals, Load(url, tokens), url, admin, args.seconds)
-                beside_eight(goals, url, tokens[1], admin, args.seconds * 2)
-            finally:
-                process.terminate()
-                process.wait(20)
-        finally:
-            if server is not None:
-                server.close()
+    patch = NO_WAL if args.no_wal else ""
+    with running(20, postgresql=args.postgresql, patch=patch) as (database, _, url, tokens, admin):
+        fill_database(database, url, tokens[0])
+        print(f"{ROWS} results stored, {'PostgreSQL' if args.postgresql else 'SQLite'}", flush=True)
+        beside_one(goals, Load(url, tokens), url, admin, args.seconds)
+        beside_eight(goals, url, tokens[1], admin, args.seconds * 2)
     return 1 if goals.missed else 0
 
 

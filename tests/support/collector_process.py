@@ -78,6 +78,11 @@ def serve(spawn: Spawn, database: str, *args: str, patch: str = "", files: int |
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+    return started(process)
+
+
+def started(process: subprocess.Popen[str]) -> Server:
+    """Wait until a collector reports its address on stderr."""
     assert process.stderr is not None
     said = []
     for line in process.stderr:

@@ -139,7 +139,7 @@ def badge(outcome: str, _: Translate, count: str | None = None) -> Badge:
 
 
 def _verdict_badge(owner: str | None, outcome: str, _: Translate) -> Badge:
-    """Return a run that went through is `ok`, whatever it found; what people look for here is what it found."""
+    """Return the badge of a run by its verdict: its outcome alone only says that the run took place."""
     if outcome != "ok" or owner in (None, "none"):
         return badge(outcome, _)
     if owner == "uncertain":

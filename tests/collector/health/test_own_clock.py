@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import time
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from sqlalchemy import select
 from sigprobe.collector import store
 from sigprobe.collector.store.schema import results
 from tests.support.collector_client import batch_of, make_result
-from tests.support.collector_process import COMMAND, Server, Spawn, new_token
+from tests.support.collector_process import COMMAND, Server, Spawn, new_token, started
 from tests.support.requirements import needs
 
 
@@ -31,14 +30,7 @@ def serve_at(spawn: Spawn, database: str, shift: str, *args: str) -> Server:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    assert process.stderr is not None
-    said = []
-    for line in process.stderr:
-        said.append(line.rstrip())
-        found = re.search(r"https?://\S+/$", said[-1])
-        if found is not None:
-            return Server(process, found[0], said)
-    raise AssertionError(f"did not start: {said}")
+    return started(process)
 
 
 def ready(server: Server, status: int) -> requests.Response:
