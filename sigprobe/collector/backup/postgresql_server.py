@@ -26,6 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sigprobe.collector.backup.copy import BackupError, Copy, Progress, no_progress, size_of
 from sigprobe.collector.store import epochs
+from sigprobe.collector.store.database_causes import technical_text
 from sigprobe.collector.store.engine import open_unchanged
 
 _PROGRESS: Final = re.compile(rb"(\d+)/(\d+) kB")
@@ -116,9 +117,10 @@ def _replay(data: Path, scratch: Path, goal: Goal, progress: Progress) -> Copy:
     (data / "recovery.signal").touch(mode=0o600)
     (scratch / "pg_hba.conf").write_text("local all all trust\n", encoding="utf-8")
     (scratch / "pg_ident.conf").touch()
-    shutil.copy(data / "postgresql.conf", scratch) if (data / "postgresql.conf").exists() else (
-        scratch / "postgresql.conf"
-    ).touch()
+    if (data / "postgresql.conf").exists():
+        shutil.copy(data / "postgresql.conf", scratch)
+    else:
+        (scratch / "postgresql.conf").touch()
     for folder in (data, scratch):
         _give(folder)
     with _running(data, scratch):
@@ -130,7 +132,7 @@ def _replay(data: Path, scratch: Path, goal: Goal, progress: Progress) -> Copy:
             epochs.begin_if_known(engine)
             found = _contents(engine)
         except SQLAlchemyError as error:
-            raise BackupError("failed", _first_line(error)) from error
+            raise BackupError("failed", technical_text(error)) from error
         finally:
             engine.dispose()
     own.write_text(before, encoding="utf-8")
@@ -204,7 +206,7 @@ def _ask(url: str) -> tuple[int, int | None]:
         with suppress(SQLAlchemyError), engine.connect() as connection:
             return version, int(connection.scalar(text("SELECT count(*) FROM results")) or 0)
     except SQLAlchemyError as error:
-        raise BackupError("failed", _first_line(error)) from error
+        raise BackupError("failed", technical_text(error)) from error
     finally:
         engine.dispose()
     return version, None
@@ -311,11 +313,6 @@ def _show(handle: int, progress: Progress) -> None:
 def _reason(told: str) -> str:
     lines = [line for line in told.splitlines() if "error" in line.lower() or "fatal" in line.lower()]
     return lines[0] if lines else (told.splitlines() or [""])[-1]
-
-
-def _first_line(error: SQLAlchemyError) -> str:
-    original = getattr(error, "orig", None) or error
-    return (str(original).strip().splitlines() or [type(original).__name__])[0]
 
 
 def _quoted(path: Path) -> str:
