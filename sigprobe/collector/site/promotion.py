@@ -14,6 +14,7 @@ from typing import Final
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from sigprobe.collector.store.database_causes import technical_text
 from sigprobe.collector.store.engine import StoreError, open_store, open_unchanged
 
 _WAIT_S: Final = 120
@@ -58,8 +59,7 @@ def promote(url: str) -> Promoted:
                 # every commit would wait without end
                 raise PromotionError("waits_for_standby", names)
     except SQLAlchemyError as error:
-        original = getattr(error, "orig", None) or error
-        raise PromotionError("failed", (str(original).strip().splitlines() or [type(original).__name__])[0]) from error
+        raise PromotionError("failed", technical_text(error)) from error
     finally:
         engine.dispose()
     _store(url)

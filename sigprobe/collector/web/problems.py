@@ -114,17 +114,24 @@ async def _database(request: Request, error: Exception) -> Response:
 def _is_slow_read(error: Exception) -> bool:
     if isinstance(error, PoolTimeoutError):
         return True
-    original = getattr(error, "orig", None)
-    code = getattr(original, "sqlstate", None) or getattr(original, "sqlite_errorname", None)
-    return code in ("57014", "SQLITE_INTERRUPT")
+    return _code(error) in ("57014", "SQLITE_INTERRUPT")
 
 
 def database_fault(error: BaseException) -> str:
     """The kind of a database's fault, with its SQLSTATE or SQLite code; never statement, parameters or address."""
-    original = getattr(error, "orig", None) or error
-    code = getattr(original, "sqlstate", None) or getattr(original, "sqlite_errorname", None)
-    name = type(original).__name__
+    name, code = type(_original(error)).__name__, _code(error)
     return f"{name} {code}" if code else name
+
+
+def _original(error: BaseException) -> BaseException:
+    """Return the driver's own error."""
+    return getattr(error, "orig", None) or error
+
+
+def _code(error: BaseException) -> str | None:
+    """Return the driver's SQLSTATE or SQLite code, if it gives one."""
+    original = _original(error)
+    return getattr(original, "sqlstate", None) or getattr(original, "sqlite_errorname", None)
 
 
 async def _unexpected(request: Request, _error: Exception) -> Response:
