@@ -170,10 +170,16 @@ def run(
     # each call into the database gives the interpreter up; while the event loop is busy with refusals, the thread gets
     # it back only after this time, which is ten times as long by default
     sys.setswitchinterval(SWITCH_S)
-    # uvicorn raises the signal again after its orderly stop; that must not end us with a traceback
-    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    server = Server(config)
+
+    def stop(_number: int, _frame: object) -> None:
+        server.should_exit = True
+
+    # uvicorn has handlers of its own only while it serves, and raises the signal again after its orderly stop: neither
+    # may a signal before that be lost, nor may the one after it end us with a traceback
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        Server(config).run(sockets=[bound])
+        server.run(sockets=[bound])
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

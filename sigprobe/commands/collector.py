@@ -365,13 +365,19 @@ def run_worker(
     Several may run; one leads, another takes over within ten seconds.
     """
     import signal
+    import threading
 
     engine = _open(database)
     from sigprobe.collector.web.log import start as start_log
     from sigprobe.collector.worker.loop import Worker
 
     worker = Worker(engine)
-    before = {n: signal.signal(n, lambda *_: worker.end()) for n in (signal.SIGINT, signal.SIGTERM)}
+
+    def end(*_: object) -> None:
+        # an Event is set by another thread: this one may be holding its lock right now
+        threading.Thread(target=worker.end, daemon=True).start()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     stop_log = start_log(log_format.value, log_level.value)
     if log_format is LogFormat.JSON:
         logging.getLogger("sigprobe.collector").warning("working")

@@ -10,6 +10,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -55,6 +56,50 @@ def test_interrupt_ends_in_order(spawn: Spawn, sqlite_url: str) -> None:
     _, err = server.process.communicate(timeout=20)
     assert server.process.returncode == 0
     assert err == ""
+
+
+_SIGNAL_BEFORE_THE_LOOP = """
+import os, signal, sys
+import uvicorn
+from sigprobe.cli import main
+
+plain = uvicorn.Server.run
+
+def run(server, sockets=None):
+    os.kill(os.getpid(), signal.SIGTERM)
+    plain(server, sockets)
+
+uvicorn.Server.run = run
+sys.argv = ["sigprobe", "collector", "serve", "--port", "0", "--database", sys.argv[1]]
+main()
+"""
+
+_SIGNAL_IN_A_WAIT = """
+import os, signal, sys
+from sigprobe.cli import main
+from sigprobe.collector.worker.loop import Worker
+
+plain = Worker.run
+
+def run(worker):
+    with worker._stopped._cond:  # what `wait` of an Event holds for moments
+        os.kill(os.getpid(), signal.SIGTERM)
+    plain(worker)
+
+Worker.run = run
+sys.argv = ["sigprobe", "collector", "work", "--database", sys.argv[1]]
+main()
+"""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("script", [_SIGNAL_BEFORE_THE_LOOP, _SIGNAL_IN_A_WAIT], ids=["serve", "work"])
+def test_no_signal_is_lost_at_the_start(spawn: Spawn, sqlite_url: str, script: str) -> None:
+    """A SIGTERM that comes before the server's loop, or inside a wait of the worker, ends the process all the same."""
+    process = spawn([sys.executable, "-c", script, sqlite_url], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
 
 
 def test_port_in_use(sqlite_url: str) -> None:
