@@ -9,12 +9,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 
+from tests.support import survivors
 from tests.support.command_line import Run, in_process, own_process
 from tests.support.process_state import StartedPrograms, unchanged
 from tests.support.requirements import ROOT, needs, needs_root
@@ -35,7 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
     `sigprobe test` looks at gateway and resolvers by itself; here there are none, so no test can reach another host
     even by mistake. Without root nothing can be promised that way, and tests leave the path check out where they can.
     """
-    del config
+    config.pluginmanager.register(survivors)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # a shell starts its background jobs so, and the programs that tests interrupt would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -88,6 +89,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         needs(*mark.args)
 
 
+_FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Note that a test has failed, also by its timeout: what it then leaves behind is no second failure."""
+    report = yield
+    if report.failed:  # type: ignore[attr-defined]
+        item.stash[_FAILED] = True
+    return report
+
+
 _started = StartedPrograms()
 
 
@@ -98,7 +111,7 @@ def unchanged_process(request: pytest.FixtureRequest) -> Iterator[list[str]]:
     Provides the programs started so far.
     """
     _started.seen.clear()
-    with unchanged():
+    with unchanged(failed=lambda: request.node.stash.get(_FAILED, False)):
         yield _started.seen
     marked = any(request.node.get_closest_marker(name) for name in ("process", "root", "system"))
     assert marked or not _started.seen, f"it starts a program, so mark it with `process`: {_started.seen}"
@@ -136,27 +149,19 @@ def free_port() -> Callable[[], int]:
 
 @pytest.fixture
 def spawn() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start processes that are stopped, by their pid, when the test ends."""
+    """Start programs, each in a session of its own; all its processes are ended when the test ends."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(command: Sequence[str], **options: object) -> subprocess.Popen[str]:
-        process = subprocess.Popen(command, text=True, **options)  # type: ignore[call-overload]
+    def start(command: Sequence[str], **options: Any) -> subprocess.Popen[str]:
+        if options.get("env") is not None:
+            options["env"] = survivors.marked(options["env"])
+        process = subprocess.Popen(command, text=True, **{"start_new_session": True, **options})
         started.append(process)
         return process  # type: ignore[no-any-return]
 
     yield start
     for process in reversed(started):
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(10)
-        for stream in (process.stdin, process.stdout, process.stderr):
-            if stream is not None:
-                with suppress(OSError):
-                    stream.close()
+        survivors.end(process)
 
 
 @pytest.fixture

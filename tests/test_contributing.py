@@ -21,6 +21,7 @@ import jsonschema
 import pytest
 
 from tests.support.requirements import ROOT
+from tests.support.survivors import end
 
 pytestmark = pytest.mark.process
 
@@ -216,10 +217,7 @@ def _page(copy: Copy, path: str, before: Callable[[str], None] = lambda url: Non
         with opener.open(f"{url}{path}?lang=en", timeout=10) as answer:
             return str(answer.read().decode())
     finally:
-        process.terminate()
-        process.wait(15)
-        assert process.stdout is not None
-        process.stdout.close()
+        end(process)
 
 
 def _hold_login(url: str) -> None:
@@ -235,6 +233,7 @@ def test_a_cause_is_added_as_contributing_says(follow: Callable[[str], Copy]) ->
     program = """
 import sys
 from tests.support.records import record
+from tests.support.survivors import end
 from dataclasses import replace
 from sigprobe.record.result import Failure, Network, Outcome, Tags
 from sigprobe.verdict import decide

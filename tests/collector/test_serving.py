@@ -25,6 +25,7 @@ from sigprobe.protocol import batches
 from tests.support.collector_client import batch_of, make_result, page_lines
 from tests.support.collector_process import COMMAND, Server, Spawn, new_token, run, serve
 from tests.support.postgres import Postgres
+from tests.support.survivors import end
 
 
 @pytest.fixture
@@ -211,8 +212,7 @@ def test_one_time_link_on_a_terminal(sqlite_url: str) -> None:
             assert browser.get(link[0].partition("login")[0], timeout=10, allow_redirects=False).status_code == 200
         assert requests.get(link[0], timeout=10).status_code == 403
     finally:
-        process.terminate()
-        process.wait(20)
+        end(process)
         os.close(terminal)
 
 

@@ -17,6 +17,7 @@ from sigprobe.collector import store
 from tests.collector.backup.test_sqlite_file import add
 from tests.support.postgres import Postgres
 from tests.support.requirements import ROOT, needs
+from tests.support.survivors import marked
 
 pytestmark = [pytest.mark.process, pytest.mark.system("pgbackrest", "pgbackrest")]
 DEPLOY = ROOT / "deploy" / "postgresql"
@@ -47,7 +48,7 @@ class Backed(Postgres):
         done = subprocess.run(
             [needs("pgbackrest", "pgbackrest"), f"--config={self.config}", "--stanza=sigprobe", *args],
             cwd=self.dir,
-            env={"PATH": os.environ["PATH"], "LC_ALL": "C"},
+            env=marked({"PATH": os.environ["PATH"], "LC_ALL": "C"}),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -13,6 +13,8 @@ from typing import Any
 import jeepney
 from jeepney.io.blocking import open_dbus_connection
 
+from tests.support.survivors import end
+
 SERVICE = "org.freedesktop.ModemManager1"
 MODEM = SERVICE + ".Modem"
 CANARIES = ("490154203237518", "510109876543210", "8962101234567890123", "+6281234567890")
@@ -156,7 +158,4 @@ def private_bus(daemon: str, folder: Path) -> Iterator[str]:
             assert address, (folder / "bus.err").read_text()
             yield address.partition(",guid")[0]
         finally:
-            process.terminate()
-            process.wait(10)
-            assert process.stdout is not None
-            process.stdout.close()
+            end(process)

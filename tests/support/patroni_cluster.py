@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.support.requirements import ROOT, needs
+from tests.support.survivors import marked
 
 DEPLOY: Final = ROOT / "deploy" / "postgresql"
 NODES: Final = ("db1", "db2", "db3")
@@ -90,7 +91,7 @@ class PatroniCluster:
             self.processes[node][what] = subprocess.Popen(
                 command,
                 cwd=self.folder,
-                env=env,
+                env=marked(env),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -179,7 +180,7 @@ class PatroniCluster:
                 with suppress(ProcessLookupError):
                     process.kill()
                 process.wait(30)
-            for pid in pids:
+            for pid in {*pids, *self._server_pids(node)}:  # Patroni may have started one meanwhile
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self.folder, ignore_errors=True)

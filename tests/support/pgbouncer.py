@@ -14,6 +14,7 @@ from types import TracebackType
 
 from tests.support.postgres import Postgres
 from tests.support.requirements import needs
+from tests.support.survivors import end
 
 
 class PgBouncer:
@@ -69,6 +70,5 @@ class PgBouncer:
             time.sleep(0.05)
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self._process.terminate()
-        self._process.wait(30)
+        end(self._process)
         shutil.rmtree(self.dir, ignore_errors=True)

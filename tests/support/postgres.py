@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from tests.support.requirements import needs
+from tests.support.survivors import marked
 
 
 class Postgres:
@@ -35,7 +36,7 @@ class Postgres:
         return subprocess.run(
             [str(self.bin / program), *args],
             cwd=self.dir,
-            env={"PATH": os.environ["PATH"], "LC_ALL": "C", "HOME": str(self.dir)},
+            env=marked({"PATH": os.environ["PATH"], "LC_ALL": "C", "HOME": str(self.dir)}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if program != "pg_ctl" else subprocess.DEVNULL,
             stderr=subprocess.STDOUT,

@@ -76,8 +76,11 @@ STATE: Final[dict[str, tuple[Callable[[], Any], Callable[[Any], object]]]] = {
 
 
 @contextmanager
-def unchanged() -> Iterator[None]:
-    """Restore the process state after the block, and fail if the block left anything changed or a thread running."""
+def unchanged(failed: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """Restore the process state after the block, and fail if the block left anything changed or a thread running.
+
+    Of a test that has `failed` already, as by its timeout, nothing is reported: it had no chance to clear up.
+    """
     before = {name: read() for name, (read, _restore) in STATE.items()}
     threads = set(threading.enumerate())
     yield
@@ -87,6 +90,8 @@ def unchanged() -> Iterator[None]:
         if after != before[name]:
             left.append(f"{name}: {_difference(before[name], after)}")
             restore(before[name])
+    if failed():
+        return
     left += [f"thread {name}" for name in _still_running(threads)]
     assert not left, "the test left something changed for its neighbours: " + "; ".join(left)
 

@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tests.support.survivors import end
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -49,12 +51,12 @@ class Site:
                 return
             assert self._process.poll() is None, (self.folder / "collector.log").read_text()
             time.sleep(0.05)
-        raise AssertionError("the collector did not start")
+        self.stop()
+        raise AssertionError(f"the collector did not start: {(self.folder / 'collector.log').read_text()}")
 
     def stop(self) -> None:
         if self._process is not None:
-            self._process.terminate()
-            self._process.wait(15)
+            end(self._process)
             self._process = None
 
     def stored(self) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.support.requirements import ROOT, needs
+from tests.support.survivors import marked
 
 DEPLOY: Final = ROOT / "deploy" / "second-site"
 
@@ -57,7 +58,7 @@ class SecondSite:
                 check=True,
                 timeout=300,
                 cwd=self.folder,
-                env={"PATH": os.environ["PATH"], "LC_ALL": "C", **env},
+                env=marked({"PATH": os.environ["PATH"], "LC_ALL": "C", **env}),
                 stdin=subprocess.DEVNULL,
                 stdout=told,
                 stderr=told,

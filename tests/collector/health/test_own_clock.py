@@ -15,17 +15,16 @@ from sqlalchemy import select
 
 from sigprobe.collector import store
 from sigprobe.collector.store.schema import results
+from tests.support.clock_shift import shifted_clock
 from tests.support.collector_client import batch_of, make_result
 from tests.support.collector_process import COMMAND, Server, Spawn, new_token, started
-from tests.support.requirements import needs
 
 
 def serve_at(spawn: Spawn, database: str, shift: str, *args: str) -> Server:
     """Start a collector whose clock is shifted."""
-    faketime = needs("faketime", "faketime")
     process = spawn(
-        [faketime, "-f", shift, *COMMAND, "serve", "--port", "0", "--log-level", "error", *args],
-        env={**os.environ, "SIGPROBE_DATABASE": database, "FAKETIME_DONT_FAKE_MONOTONIC": "1"},
+        [*COMMAND, "serve", "--port", "0", "--log-level", "error", *args],
+        env={**os.environ, "SIGPROBE_DATABASE": database, **shifted_clock(shift)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

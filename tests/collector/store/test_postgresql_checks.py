@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from sigprobe.collector import store
 from tests.collector.backup.test_sqlite_file import add
+from tests.support import survivors
 from tests.support.collector_process import run
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import Postgres
@@ -104,8 +105,7 @@ def test_several_servers_need_a_synchronous_standby(server: Synchronous) -> None
         assert source.setting == "on"
         engine.dispose()
     finally:
-        keeper.terminate()
-        keeper.wait(30)
+        survivors.end(keeper)
 
 
 @pytest.mark.process

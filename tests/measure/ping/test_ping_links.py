@@ -19,6 +19,7 @@ from sigprobe.measure.ping.kind import Options, measure
 from sigprobe.net.limits import Context, Deadline
 from sigprobe.net.rtt_stats import jitter_ms
 from sigprobe.record.result import Outcome
+from tests.support.clock_shift import shifted_clock
 from tests.support.link_emulator import Link, Way, both_ways, join_by_relay, link
 from tests.support.netns import MARKS, Namespace, namespace
 
@@ -162,16 +163,13 @@ def test_a_clock_step_in_the_middle_changes_nothing(
     step: str, tmp_path: Path, spawn: Callable[..., subprocess.Popen[str]]
 ) -> None:
     """While the packets fly the wall clock is set back, or far ahead: no negative, no absurd time, nothing lost."""
-    shown = subprocess.run(["faketime", "-f", "+0", "env"], capture_output=True, text=True, check=True).stdout
-    library = next(line.partition("=")[2] for line in shown.splitlines() if line.startswith("LD_PRELOAD="))
     file = tmp_path / "offset"
     file.write_text("+0\n")
     environment = {
         **os.environ,
-        "LD_PRELOAD": library,
+        **{name: value for name, value in shifted_clock("+0").items() if name != "FAKETIME"},
         "FAKETIME_TIMESTAMP_FILE": str(file),
         "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
     process = spawn([sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE, env=environment)
     assert process.stdout is not None

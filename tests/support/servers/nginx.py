@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support import survivors
 from tests.support.netns import Namespace
 from tests.support.requirements import needs
 
@@ -52,5 +53,4 @@ def nginx(
             time.sleep(0.02)
         yield f"http://{host}:{port}/"
     finally:
-        process.terminate()
-        process.wait(10)
+        survivors.end(process)

@@ -21,6 +21,7 @@ from sigprobe.buffer import Buffer
 from sigprobe.collector import store
 from sigprobe.collector.access import queries as access_queries
 from sigprobe.upload import Backoff, Collector, Mode, Report, drain
+from tests.support import survivors
 from tests.support.collector_client import make_result
 from tests.support.taken_away import hold_patch
 from tests.trials.faults.trial import hold
@@ -82,6 +83,7 @@ class Site:
                 return
             assert self.process.poll() is None, self.log.read_text()
             time.sleep(0.02)
+        self.kill()
         raise AssertionError(f"the collector did not start: {self.log.read_text()}")
 
     def kill(self) -> None:
@@ -96,11 +98,9 @@ class Site:
         if self.process is not None:
             self.process.send_signal(signal.SIGCONT)
             self.process.send_signal(number)
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 self.process.wait(20)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait(20)
+            survivors.end(self.process)
             self.process = None
 
     def __enter__(self) -> Site:

@@ -17,6 +17,7 @@ from sqlalchemy import select
 from sigprobe.buffer import Buffer, State
 from sigprobe.collector import store
 from sigprobe.collector.store.schema import results
+from tests.support.clock_shift import shifted_clock
 from tests.support.requirements import ROOT
 from tests.trials.faults.fault_site import Site
 from tests.trials.faults.trial import Trial, hold
@@ -28,6 +29,7 @@ import json, sys, time
 sys.path[:0] = [{tests!r}]
 from pathlib import Path
 from tests.support.records import record
+from tests.support.clock_shift import shifted_clock
 from sigprobe.buffer import Buffer, Verdicts
 step = [0.0]
 with Buffer(Path(sys.argv[1]), now=lambda: time.time() + step[0]) as buffer:
@@ -57,7 +59,8 @@ def test_wrong_clocks_lose_and_reorder_nothing(tmp_path: Path, trial: Callable[.
         step = t.random.choice([-20, -1, 1, 20]) * 365 * 86400
         with t.attempt():
             done = subprocess.run(
-                ["faketime", "-f", f"@{start}", sys.executable, str(script), str(path), str(step)],
+                [sys.executable, str(script), str(path), str(step)],
+                env={**os.environ, **shifted_clock(f"@{start}")},
                 capture_output=True,
                 text=True,
                 timeout=60,
@@ -125,8 +128,8 @@ def test_a_backlog_of_2009_gets_its_true_time(tmp_path: Path) -> None:
         for args in (test, test, ("upload",), test, ("upload",)):
             # the time since boot is the machine's own: a dead battery does not touch it
             done = subprocess.run(
-                ["faketime", "-f", "@2009-01-01 00:00:00", *run, *args, "--config", str(config)],
-                env={**os.environ, "FAKETIME_DONT_FAKE_MONOTONIC": "1"},
+                [*run, *args, "--config", str(config)],
+                env={**os.environ, **shifted_clock("@2009-01-01 00:00:00")},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,

@@ -11,11 +11,11 @@ from typing import Any
 
 import trustme
 
+from tests.support.clock_shift import shifted_clock
 from tests.trials.scenarios.breakage import (
     answer_errors_often,
     as_modem,
     dated_certificate,
-    fake_clock,
     flood,
     later,
     lose,
@@ -109,7 +109,7 @@ def walled_garden(world: World) -> None:
 def clock_wrong(world: World) -> None:
     """The device believes to be in another year."""
     shift = world.rng.choice(("-9y", "-2y", "+3y", "+11y", "-3d"))
-    world.env |= fake_clock(shift)
+    world.env |= shifted_clock(shift)
     now = datetime.datetime.now(datetime.UTC)
     for name, service in world.services.items():
         begin, end = now - datetime.timedelta(days=60), now + datetime.timedelta(days=300)

@@ -96,17 +96,6 @@ def as_modem(world: World, registration: str = "home", rsrp_dbm: float | None = 
     world.modem = {**told, "rsrp_dbm": rsrp_dbm} if rsrp_dbm is not None else told
 
 
-def fake_clock(shift: str) -> dict[str, str]:
-    """Return the environment in which a process sees another time of day; monotonic clocks stay as they are."""
-    return {
-        "LD_PRELOAD": "/usr/$LIB/faketime/libfaketimeMT.so.1",
-        "FAKETIME": shift,
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "FAKETIME_FORCE_MONOTONIC_FIX": "0",
-        "DONT_FAKE_MONOTONIC": "1",
-    }
-
-
 def dated_certificate(world: World, name: str, host: str, begin: datetime.datetime, end: datetime.datetime) -> str:
     """Return a certificate of our CA with both its dates set, which trustme alone cannot do."""
     from cryptography import x509

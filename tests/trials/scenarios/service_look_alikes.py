@@ -11,11 +11,11 @@ from typing import Any, Final
 
 import trustme
 
+from tests.support.clock_shift import shifted_clock
 from tests.trials.scenarios.breakage import (
     HELLO,
     both_at,
     dated_certificate,
-    fake_clock,
     filter_packets,
     later,
     victim_of,
@@ -408,7 +408,7 @@ def expired_beside_cached_dates(world: World) -> None:
 @tellable("local", "clock_wrong", kind="10 clock")
 def clock_some_minutes_off(world: World) -> None:
     """The device's clock is 20 minutes off; every server agrees on another time."""
-    world.env |= fake_clock(world.rng.choice(("-20m", "+20m")))
+    world.env |= shifted_clock(world.rng.choice(("-20m", "+20m")))
 
 
 # --- 11: words without a verified certificate, and once is not always ----------------------------------------
