@@ -19,13 +19,14 @@ import os
 import resource
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,10 +38,9 @@ sys.path.insert(0, str(ROOT))
 
 from sigprobe.collector import store  # noqa: E402
 from sigprobe.collector.access import queries as access_queries  # noqa: E402
-from sigprobe.collector.ingest import copy_rows as pack  # noqa: E402
 from sigprobe.collector.ingest import postgresql_writer, sqlite_writer  # noqa: E402
 from sigprobe.collector.ingest.records import sort_lines  # noqa: E402
-from sigprobe.collector.ingest.rows import NewBatch  # noqa: E402
+from sigprobe.collector.ingest.rows import RESULT_COLUMNS, NewBatch  # noqa: E402
 from sigprobe.protocol import batches  # noqa: E402
 from sigprobe.record.result import new_id  # noqa: E402
 from tests.support.collector_client import make_result  # noqa: E402
@@ -50,6 +50,7 @@ GOAL = 0.4
 SQLITE_GOAL = 0.5
 CPU_GOAL_MS = 2.0
 LINE_BYTES = 1900
+PIECE = 1 << 20
 SERVE = (
     *(sys.executable, "-m", "sigprobe", "collector", "serve", "--port", "0", "--log-level", "error"),
     *("--throughput", "off"),
@@ -248,25 +249,44 @@ def group_of(template: list[tuple[str, bytes]]) -> NewBatch:
     return NewBatch(list(rows), "bench", None, datetime.now(UTC))
 
 
+COLUMNS = ", ".join(RESULT_COLUMNS)
+MAKE = (
+    # an uncompressed copy within the page: compressing it for the length of a transaction costs more than the merge
+    "CREATE TEMPORARY TABLE staging (LIKE results) WITH (toast_tuple_target = 8160) ON COMMIT DELETE ROWS",
+    "ALTER TABLE staging ALTER COLUMN line SET STORAGE EXTERNAL",
+)
+COPY = f"COPY staging ({COLUMNS}) FROM STDIN (FORMAT BINARY)"
+MERGE = f"INSERT INTO results ({COLUMNS}) SELECT {COLUMNS} FROM staging ORDER BY id ON CONFLICT (id) DO NOTHING"
+
+
+def copy_body(rows: Iterable[Sequence[bytes]]) -> bytes:
+    """Return the body of a binary COPY: each row a sequence of packed fields."""
+    count = struct.pack("!h", len(RESULT_COLUMNS))
+    head = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+    return head + b"".join(count + b"".join(fields) for fields in rows) + struct.pack("!h", -1)
+
+
 def bare_postgresql(url: str, size: int, seconds: float, most: int, start: Any, counted: Any) -> None:
     """Copy packed rows into a session's table, merge them, commit; again and again."""
     import psycopg
 
     template = lines(size, 1)
     work = [
-        pack.rows(postgresql_writer._results([group_of(template)], [new_id()])) for _ in range(max(2, most // size))
+        copy_body(postgresql_writer._results([group_of(template)], [new_id()])) for _ in range(max(2, most // size))
     ]
     with psycopg.connect(url) as connection:
         cursor = connection.cursor()
-        for statement in postgresql_writer._MAKE:
+        for statement in MAKE:
             cursor.execute(statement)
         connection.commit()
         counted.put(None)
         start.wait()
         began, done = time.perf_counter(), 0
         for body in work:
-            postgresql_writer._copy(cursor, postgresql_writer._COPY, body)
-            cursor.execute(postgresql_writer._MERGE)
+            with cursor.copy(COPY) as copy:
+                for first in range(0, len(body), PIECE):
+                    copy.write(body[first : first + PIECE])
+            cursor.execute(MERGE)
             connection.commit()
             done += size
             if time.perf_counter() - began > seconds:

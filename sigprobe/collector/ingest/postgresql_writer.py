@@ -1,7 +1,8 @@
-"""Write a group of batches to PostgreSQL: binary COPY into a table of the session, then one INSERT … SELECT.
+"""Write a group of batches to PostgreSQL: one INSERT for the rows of all of them, one for the batches.
 
-Nothing that all writers share is locked: there is no counter, and no row is updated. Rows go in by rising id, so two
-writers that bring the same records wait for each other in one order and never in a circle.
+Each column is one parameter, an array in binary form; so the statement is short, prepared once, and costs the server no
+table of its own. Nothing that all writers share is locked: there is no counter, and no row is updated. Rows go in by
+rising id, so two writers that bring the same records wait for each other in one order and never in a circle.
 """
 
 from __future__ import annotations
@@ -10,38 +11,37 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Any, Final
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from sigprobe.collector.ingest import copy_rows as pack
+from sigprobe.collector.ingest import packed_values as pack
 from sigprobe.collector.ingest.batch_rows import anchors_text, packed_ids, waits
 from sigprobe.collector.ingest.rows import BATCH_COLUMNS, RESULT_COLUMNS, NewBatch, NewResult
-from sigprobe.collector.store.schema import FIRST_ARRIVAL, LOWER_BOUNDS, METRICS
+from sigprobe.collector.store.schema import FIRST_ARRIVAL, LOWER_BOUNDS, METRICS, batches, results
 from sigprobe.record.result import new_id
 
-_LIST: Final = ", ".join(RESULT_COLUMNS)
-_MAKE: Final = (
-    # an uncompressed copy within the page: compressing it for the length of a transaction costs more than the merge
-    "CREATE TEMPORARY TABLE IF NOT EXISTS sigprobe_staging (LIKE results) "
-    "WITH (toast_tuple_target = 8160) ON COMMIT DELETE ROWS",
-    "ALTER TABLE sigprobe_staging ALTER COLUMN line SET STORAGE EXTERNAL",
-)
-_COPY: Final = f"COPY sigprobe_staging ({_LIST}) FROM STDIN (FORMAT BINARY)"
-_MERGE: Final = (
-    f"INSERT INTO results ({_LIST}) SELECT {_LIST} FROM sigprobe_staging "  # noqa: S608 - our own names
-    "ORDER BY id ON CONFLICT (id) DO NOTHING"
-)
+
+def _insert_into(table: str, columns: Sequence[str], more: str = "") -> str:
+    values = ", ".join(["%b"] * len(columns))
+    return f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM unnest({values}){more}"  # noqa: S608 - our own names
+
+
+_INSERT: Final = _insert_into("results", RESULT_COLUMNS, " ON CONFLICT (id) DO NOTHING")
+_INSERT_BATCHES: Final = _insert_into("batches", BATCH_COLUMNS)
 _FIND: Final = "SELECT id, batch_id, sha256 FROM results WHERE id = ANY(%s::uuid[])"
-_COPY_BATCHES: Final = f"COPY batches ({', '.join(BATCH_COLUMNS)}) FROM STDIN (FORMAT BINARY)"
-_STAGED: Final = "sigprobe_staging"
 _COUNTS: Final = "sigprobe_counts"
-"""Whether the merge tells how many rows are new: over several machines, Citus counts those that were there too."""
+"""Whether the insert tells how many rows are new: over several machines, Citus counts those that were there too."""
 _IS_SPREAD: Final = "SELECT 1 FROM pg_extension WHERE extname = 'citus'"
-_PIECE: Final = 1 << 20
+_STATEMENT_BYTES: Final = 2 << 20
+"""Rows of so many bytes go into one statement: more than half of its `work_mem` would go through a temporary file."""
 _BEGAN: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _GRAIN: Final = timedelta(microseconds=64)
+
+_RESULT_TYPES: Final = tuple(pack.element_of(results.c[name].type) for name in RESULT_COLUMNS)
+_BATCH_TYPES: Final = tuple(pack.element_of(batches.c[name].type) for name in BATCH_COLUMNS)
 
 
 def write(engine: Engine, group: Sequence[NewBatch]) -> dict[str, bytes | None]:
@@ -56,21 +56,13 @@ def write(engine: Engine, group: Sequence[NewBatch]) -> dict[str, bytes | None]:
     except psycopg.Error as error:
         raise _wrapped(engine, error) from error
     try:
-        for last_try in (False, True):
-            try:
-                known = _write(raw.driver_connection, group, raw.info, staged=_STAGED in raw.info)
-            except psycopg.Error as error:
-                with suppress(psycopg.Error):
-                    raw.rollback()
-                raw.info.pop(_STAGED, None)
-                if isinstance(error, psycopg.errors.UndefinedTable) and not last_try:
-                    continue  # behind a pooler the session is another one than last time
-                if raw.driver_connection.closed:  # type: ignore[union-attr]
-                    raw.invalidate()
-                raise _wrapped(engine, error) from error
-            raw.info[_STAGED] = True
-            return known
-        raise AssertionError
+        return _write(raw.driver_connection, group, raw.info)
+    except psycopg.Error as error:
+        with suppress(psycopg.Error):
+            raw.rollback()
+        if raw.driver_connection.closed:  # type: ignore[union-attr]
+            raw.invalidate()
+        raise _wrapped(engine, error) from error
     finally:
         raw.close()
 
@@ -82,33 +74,46 @@ def _wrapped(engine: Engine, error: Exception) -> BaseException:
     return DBAPIError.instance(None, None, error, psycopg.Error, dialect=engine.dialect)
 
 
-def _write(
-    connection: Any, group: Sequence[NewBatch], info: dict[Any, Any], *, staged: bool
-) -> dict[str, bytes | None]:
+def _write(connection: Any, group: Sequence[NewBatch], info: dict[Any, Any]) -> dict[str, bytes | None]:
     names = [new_id() for _ in group]
+    if _COUNTS not in info:
+        pack.register(connection)
+        info[_COUNTS] = connection.execute(_IS_SPREAD).fetchone() is None
     cursor = connection.cursor()
-    if not staged:
-        for statement in _MAKE:
-            cursor.execute(statement)
-        info[_COUNTS] = cursor.execute(_IS_SPREAD).fetchone() is None
-    _copy(cursor, _COPY, pack.rows(_results(group, names)))
-    cursor.execute(_MERGE)
+    stored = sum(_insert(cursor, _INSERT, _RESULT_TYPES, part) for part in _parts(_results(group, names)))
     total = sum(len(batch.rows) for batch in group)
-    known = {} if info[_COUNTS] and cursor.rowcount == total else _stored_before(cursor, group, names)
+    known = {} if info[_COUNTS] and stored == total else _stored_before(cursor, group, names)
     rows = [
         (name, batch, [row for row in batch.rows if row.id not in known] if known else batch.rows)
         for name, batch in zip(names, group, strict=True)
     ]
     if any(fresh for _, _, fresh in rows):
-        _copy(cursor, _COPY_BATCHES, pack.rows(_batch(*row) for row in rows if row[2]))
+        _insert(cursor, _INSERT_BATCHES, _BATCH_TYPES, [_batch(*row) for row in rows if row[2]])
     connection.commit()
     return known
 
 
-def _copy(cursor: Any, statement: str, body: bytes) -> None:
-    with cursor.copy(statement) as copy:
-        for first in range(0, len(body), _PIECE):
-            copy.write(body[first : first + _PIECE])
+def _insert(cursor: Any, statement: str, types: Sequence[int], rows: Sequence[Sequence[bytes]]) -> int:
+    """Insert rows of packed fields. Returns how many the server counts."""
+    columns = zip(*rows, strict=True)
+    arrays = [pack.array(element, column) for element, column in zip(types, columns, strict=True)]
+    cursor.execute(statement, arrays, prepare=True)
+    return int(cursor.rowcount)
+
+
+def _parts(rows: Iterator[list[bytes]]) -> Iterator[list[list[bytes]]]:
+    """Yield all rows by rising id, as many at a time as go into one statement."""
+    part: list[list[bytes]] = []
+    size = 0
+    for row in sorted(rows, key=itemgetter(0)):
+        length = sum(map(len, row))
+        if part and size + length > _STATEMENT_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(row)
+        size += length
+    if part:
+        yield part
 
 
 def _stored_before(cursor: Any, group: Sequence[NewBatch], names: Sequence[str]) -> dict[str, bytes | None]:

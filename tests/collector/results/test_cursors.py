@@ -6,8 +6,9 @@ import base64
 import random
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
@@ -43,14 +44,15 @@ def test_the_order_has_no_gaps_beside_writers_that_hang(postgres: Postgres, monk
     engine = store.open_store(postgres.new_database())
     rng = random.Random(13)
     total, writers = 90, 3
-    real = postgresql_writer._copy
+    real = postgresql_writer._insert
 
-    def slow(cursor: object, statement: str, body: bytes) -> None:
-        real(cursor, statement, body)
-        if "batches" in statement:  # the batch has its time of receipt and is not committed
+    def slow(cursor: Any, statement: str, types: Sequence[int], rows: Sequence[Sequence[bytes]]) -> int:
+        count = real(cursor, statement, types, rows)
+        if "INTO batches" in statement:  # the batch has its time of receipt and is not committed
             threading.Event().wait(rng.uniform(0, 0.05))
+        return count
 
-    monkeypatch.setattr(postgresql_writer, "_copy", slow)
+    monkeypatch.setattr(postgresql_writer, "_insert", slow)
 
     def write(worker: int) -> None:
         for n in range(total // writers):
