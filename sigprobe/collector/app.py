@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +25,7 @@ from sigprobe.collector.ingest import state as ingest_state
 from sigprobe.collector.results import api as results_api
 from sigprobe.collector.results import pages as results_pages
 from sigprobe.collector.speedtest import api as speedtest_api
+from sigprobe.collector.speedtest.shared_books import SharedBooks
 from sigprobe.collector.web import problems
 from sigprobe.collector.web.log import REQUEST, request_id
 from sigprobe.collector.web.settings import Settings
@@ -74,7 +76,7 @@ def create_app(settings: Settings, engine: Engine, worker: Worker | None = None)
         app.include_router(results_pages.router)
         app.mount("/static", StaticFiles(directory=STATIC_DIR), name="static")
     if settings.only != "ingest":
-        app.include_router(speedtest_api.router(_throughput_settings(settings)))
+        app.include_router(speedtest_api.router(_throughput_settings(settings), books=_books(settings, engine)))
     reader.check_closed(app)
     app.add_middleware(_Guard, settings=settings)
     _describe(app)
@@ -88,6 +90,13 @@ async def _to_login(_request: Request, _error: Exception) -> Response:
 async def _account(request: Request, secret: str) -> str | None:
     token = await reader.find_token(request, secret)
     return None if token is None else token.id
+
+
+def _books(settings: Settings, engine: Engine) -> SharedBooks | None:
+    """Return the books that the processes of one PostgreSQL share; SQLite has one process, with books of its own."""
+    if engine.dialect.name == "sqlite":
+        return None
+    return SharedBooks(engine, daily_bytes=settings.throughput_daily_mb * 1_000_000, clock=time.monotonic)
 
 
 def _throughput_settings(settings: Settings) -> speedtest_api.ThroughputSettings:

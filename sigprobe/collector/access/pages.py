@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from sigprobe.collector.access import queries as access_queries
-from sigprobe.collector.access.reader import access_of, find_token
+from sigprobe.collector.access.reader import access_of, find_token, note_wrong
 from sigprobe.collector.web.problems import ProblemError
 from sigprobe.collector.web.state import State, client, state_of
 from sigprobe.collector.web.templates_env import SESSION_COOKIE, page_language, render
@@ -46,7 +46,7 @@ async def get_login(request: Request) -> Response:
     )
     if secret is None:
         _ = _text(request)
-        return _refuse(request, 403, _("This link was already used, or it is too old."))
+        return await _refuse(request, 403, _("This link was already used, or it is too old."))
     log.info("signed in by one-time link", extra={"client": client(request).address})
     # a page that moves on by itself, not a redirect: after a redirect from another site's link the browser would
     # hold back the SameSite=Strict cookie, and the reader would stand before the form again
@@ -69,7 +69,7 @@ async def post_login(request: Request) -> Response:
             if token is None
             else _("This is a probe's token. The page needs the token of an administrator.")
         )
-        return _refuse(request, 401, fault)
+        return await _refuse(request, 401, fault)
     session = await in_thread(
         access_queries.open_session,
         state.engine,
@@ -105,11 +105,11 @@ def _text(request: Request) -> Callable[[str], str]:
     return i18n.load(page_language(request)).gettext
 
 
-def _refuse(request: Request, status: int, fault: str) -> HTMLResponse:
+async def _refuse(request: Request, status: int, fault: str) -> HTMLResponse:
     """Answer a wrong secret: 429 once the client's group has sent too many. A right one never reaches this code."""
     wrong = access_of(request).wrong
     where = client(request)
-    wrong.note(where.group)
+    await note_wrong(request, where.group)
     log.warning("sign-in refused", extra={"client": where.address})
     wait_s = wrong.wait_s(where.group)
     if wait_s is None:

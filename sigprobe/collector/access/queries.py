@@ -10,10 +10,11 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Row, delete, or_, select, update
+from sqlalchemy import Connection, Engine, Row, case, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from sigprobe.collector.store.schema import sessions, tokens
+from sigprobe.collector.store.schema import sessions, tokens, upsert
+from sigprobe.collector.store.shared_state import wrong_tries
 
 PROBE: Final = "probe"
 ADMIN: Final = "admin"
@@ -151,6 +152,23 @@ def close_session(engine: Engine, secret: str) -> None:
             return
     with engine.execution_options(write=True).begin() as connection:
         connection.execute(delete(sessions).where(sessions.c.hash == digest(secret)))
+
+
+def note_wrong_try(engine: Engine, group: str, window_s: float) -> tuple[int, float]:
+    """Count a wrong secret for all processes; how many there were in the group's window, and for how long it lasts."""
+    with engine.begin() as connection:
+        statement = upsert(connection, wrong_tries).values(client=group, began_at=func.now(), wrong=1)
+        over = wrong_tries.c.began_at <= func.now() - timedelta(seconds=window_s)
+        found = connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["client"],
+                set_={
+                    "began_at": case((over, func.now()), else_=wrong_tries.c.began_at),
+                    "wrong": case((over, 1), else_=wrong_tries.c.wrong + 1),
+                },
+            ).returning(wrong_tries.c.wrong, func.extract("epoch", func.now() - wrong_tries.c.began_at))
+        ).one()
+    return int(found[0]), float(found[1])
 
 
 def _open(connection: Connection, use: str, token_id: str | None, expires_at: datetime) -> str:

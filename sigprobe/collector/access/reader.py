@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, cast
 
@@ -14,13 +15,14 @@ from anyio import CapacityLimiter
 from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
 from prometheus_client import Counter
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import HTTPConnection, Request
 
 from sigprobe.collector.access import queries
 from sigprobe.collector.access.queries import ADMIN, Token
 from sigprobe.collector.access.throttle import WrongTries
 from sigprobe.collector.access.token_check import TokenCheck, bearer_secret
-from sigprobe.collector.web.problems import ProblemError
+from sigprobe.collector.web.problems import DatabaseSilentError, ProblemError
 from sigprobe.collector.web.state import State, client, state_of
 from sigprobe.collector.web.templates_env import SESSION_COOKIE
 from sigprobe.collector.web.threads import TOKEN_S, in_thread
@@ -86,6 +88,28 @@ async def find_token(request: Request, secret: str) -> Token | None:
     )
 
 
+async def note_wrong(request: Request, group: str) -> None:
+    """Count a wrong secret, with the other processes of a PostgreSQL.
+
+    A group that is throttled already is counted here alone, so that a flood does not reach the database.
+    """
+    access, engine = access_of(request), state_of(request).engine
+    throttled = access.wrong.wait_s(group) is not None
+    access.wrong.note(group)
+    if throttled or engine.dialect.name == "sqlite":
+        return
+    with suppress(SQLAlchemyError, DatabaseSilentError):
+        wrong, age_s = await in_thread(
+            queries.note_wrong_try,
+            engine,
+            group,
+            access.wrong.window_s,
+            limiter=access.threads,
+            deadline_s=TOKEN_S,
+        )
+        access.wrong.learn(group, wrong, age_s)
+
+
 async def require_token(request: Request, role: str) -> Token:
     """Return the request's bearer token. Raises ProblemError 401 without a valid one, 403 in another role."""
     access = access_of(request)
@@ -100,7 +124,7 @@ async def require_token(request: Request, role: str) -> Token:
         raise ProblemError(403, f"this needs a token of role {role}", f"the token is of role {token.role}")
     headers = {"WWW-Authenticate": "Bearer"}
     if secret is not None:
-        access.wrong.note(where.group)
+        await note_wrong(request, where.group)
         log.warning("token refused: not valid", extra={"client": where.address})
         wait_s = access.wrong.wait_s(where.group)
         if wait_s is not None:

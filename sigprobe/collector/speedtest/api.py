@@ -23,9 +23,9 @@ from starlette.types import Receive, Scope, Send
 
 from sigprobe.collector.access.token_check import bearer_secret
 from sigprobe.collector.speedtest import video
+from sigprobe.collector.speedtest.books import Books, LocalBooks
 from sigprobe.collector.speedtest.lent_connection import KEY, Loan
-from sigprobe.collector.speedtest.limits import Allowance, Limits, RefusedError
-from sigprobe.collector.speedtest.upload_sessions import Sessions
+from sigprobe.collector.speedtest.limits import Allowance, RefusedError
 from sigprobe.collector.web.client_address import ForwardedHeader, client_of, group_of
 from sigprobe.protocol import batches
 from sigprobe.record.addresses import is_loopback
@@ -117,10 +117,12 @@ def router(
     *,
     address_of: Callable[[Request], str] | None = None,
     clock: Callable[[], float] = time.monotonic,
+    books: Books | None = None,
 ) -> APIRouter:
     """Return the routes of `/backend/…`; none at all when the mode is `off`.
 
-    `address_of` names the client that limits go by. Refusals are problem+json: 401 without a valid token, 429 over
+    `address_of` names the client that limits go by. `books` are those that this process shares with others, or its own
+    where none are given. Refusals are problem+json: 401 without a valid token, 429 over
     an address's own limit, 503 over the global one, the last two with `Retry-After`.
     """
     routes = APIRouter(prefix="/backend", tags=["throughput"])
@@ -129,20 +131,16 @@ def router(
     name_client = address_of or (
         lambda r: client_of(r, behind_proxy=settings.behind_proxy, header=settings.forwarded_header).address
     )
-    limits = Limits(daily_bytes=settings.daily_mb * 1_000_000, clock=clock)
-    sessions = Sessions(clock=clock)
+    kept: Books = books or LocalBooks(daily_bytes=settings.daily_mb * 1_000_000, clock=clock)
     # one block for everybody: random, so that nothing on the way can compress it
     block = os.urandom(MIB)
 
     async def admit(request: Request) -> Response | None:
         return await _refusal(request, settings)
 
-    def enter(request: Request) -> Allowance:
-        account = request.scope.get(_ACCOUNT)
-        if account is not None:
-            return limits.enter(f"token {account}", free=False)
-        address = name_client(request)
-        return limits.enter(group_of(address), free=not settings.behind_proxy and is_loopback(address))
+    async def blocks(request: Request, size: int, unit: int, headers: Mapping[str, str]) -> Response:
+        allowance = await _enter(request, kept, settings, name_client(request), size, unit)
+        return _Garbage(block, size, allowance, unit=unit, headers=headers, leave=kept.leave)
 
     async def garbage(request: Request) -> Response:
         """Random bytes: `bytes`, else `ckSize` MiB, 4 unless told, at most 100 MiB.
@@ -154,8 +152,7 @@ def router(
             return refusal
         try:
             size = _exact_size(request)
-            unit = size or MIB
-            return _Garbage(block, size or _chunk_count(request) * MIB, enter(request), unit=unit, headers=_AS_FILE)
+            return await blocks(request, size or _chunk_count(request) * MIB, size or MIB, _AS_FILE)
         except RefusedError as refused:
             return _refused(refused)
 
@@ -165,11 +162,13 @@ def router(
         if refusal is not None:
             return refusal
         if request.method == "POST":
+            session = _session(request)
             try:
-                allowance = enter(request)
+                wanted = _length(request) or MAX_CHUNKS * MIB
+                allowance = await _enter(request, kept, settings, name_client(request), wanted, session=session)
             except RefusedError as refused:
                 return _refused(refused)
-            return await _take(request, allowance, sessions.counter(_session(request)))
+            return await _take(request, allowance, kept.counter(session), lambda: kept.leave(allowance, session))
         return Response(headers={**CORS, **UNCACHED, "Connection": "keep-alive"})
 
     async def get_ip(request: Request) -> Response:
@@ -188,12 +187,16 @@ def router(
         session = _session(request)
         if session is None:
             return _problem(400, "session must be a UUID")
-        return JSONResponse({"session": session, **sessions.report(session)}, headers={**CORS, **UNCACHED})
+        try:
+            report = await kept.report(session)
+        except RefusedError as refused:
+            return _refused(refused)
+        return JSONResponse({"session": session, **report}, headers={**CORS, **UNCACHED})
 
     async def segment(request: Request, size: int) -> Response:
         """Return a video segment of exactly so many random bytes, or a refusal: half a segment would be of no use."""
         try:
-            return _Garbage(block, size, enter(request), unit=size, headers={"Content-Type": video.SEGMENT_TYPE})
+            return await blocks(request, size, size, {"Content-Type": video.SEGMENT_TYPE})
         except RefusedError as refused:
             return _refused(refused)
 
@@ -239,6 +242,22 @@ async def _refusal(request: Request, settings: ThroughputSettings) -> Response |
     return _problem(401, "a valid token is needed", {"WWW-Authenticate": "Bearer"})
 
 
+async def _enter(
+    request: Request,
+    books: Books,
+    settings: ThroughputSettings,
+    address: str,
+    wanted: int,
+    unit: int = 1,
+    session: str | None = None,
+) -> Allowance:
+    """Reserve a place for a stream: in the name of its token, else of its address; loopback has no limits."""
+    account = request.scope.get(_ACCOUNT)
+    client = group_of(address) if account is None else f"token {account}"
+    free = account is None and not settings.behind_proxy and is_loopback(address)
+    return await books.enter(client, free=free, wanted=wanted, unit=unit, session=session)
+
+
 class _Garbage(Response):
     """The block over and over, straight to the server: a generator in between costs a good part of the rate.
 
@@ -248,11 +267,19 @@ class _Garbage(Response):
     media_type = "application/octet-stream"
 
     def __init__(
-        self, block: bytes, size: int, allowance: Allowance, *, unit: int = MIB, headers: Mapping[str, str]
+        self,
+        block: bytes,
+        size: int,
+        allowance: Allowance,
+        *,
+        unit: int,
+        headers: Mapping[str, str],
+        leave: Callable[[Allowance], Awaitable[None]],
     ) -> None:
         super().__init__(headers={**CORS, **UNCACHED, **headers}, media_type=headers.get("Content-Type"))
         self._block = memoryview(block)
         self._allowance = allowance
+        self._leave = leave
         booked = allowance.reserve(size)
         self._size = booked // unit * unit
         allowance.refund(booked - self._size)
@@ -281,7 +308,7 @@ class _Garbage(Response):
         finally:
             gone.cancel()
             self._allowance.refund(self._size - sent)
-            self._allowance.leave()
+            await self._leave(self._allowance)
 
 
 async def _disconnected(receive: Receive) -> None:
@@ -289,7 +316,12 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-async def _take(request: Request, allowance: Allowance, count: Callable[[int], None] | None) -> Response:
+async def _take(
+    request: Request,
+    allowance: Allowance,
+    count: Callable[[int], None] | None,
+    leave: Callable[[], Awaitable[None]],
+) -> Response:
     """Read a body in the fastest way this server has, and answer."""
     loan = _lend(request, allowance, count)
     response = Response(headers={**CORS, **UNCACHED, "Connection": "keep-alive"})
@@ -301,7 +333,7 @@ async def _take(request: Request, allowance: Allowance, count: Callable[[int], N
     except TimeoutError:
         response = _refused(RefusedError(408, "the body came too slowly", 1))
     finally:
-        allowance.leave()
+        await leave()
     if loan is not None:
         # a lent connection is answered at once; what is then sent the usual way goes nowhere
         loan.answer(response)
@@ -311,8 +343,8 @@ async def _take(request: Request, allowance: Allowance, count: Callable[[int], N
 def _lend(request: Request, allowance: Allowance, count: Callable[[int], None] | None) -> Loan | None:
     """Take the connection over for the body, where the server can lend it and the length is known."""
     lend = request.scope.get(KEY)
-    text = request.headers.get("content-length", "")
-    if lend is None or not re.fullmatch(r"[0-9]{1,15}", text):
+    length = _length(request)
+    if lend is None or length is None:
         return None
 
     def arrived(size: int) -> None:
@@ -320,7 +352,7 @@ def _lend(request: Request, allowance: Allowance, count: Callable[[int], None] |
             count(size)
         allowance.spend(size)
 
-    loan: Loan | None = lend(int(text), arrived)
+    loan: Loan | None = lend(length, arrived)
     return loan
 
 
@@ -356,6 +388,12 @@ def _exact_size(request: Request) -> int:
     """Return the number of bytes asked for; 0 where only MiB are."""
     text = request.query_params.get("bytes", "")
     return min(int(text), MAX_CHUNKS * MIB) if re.fullmatch(r"[0-9]{1,9}", text) else 0
+
+
+def _length(request: Request) -> int | None:
+    """Return the announced length of the body; None where there is none."""
+    text = request.headers.get("content-length", "")
+    return int(text) if re.fullmatch(r"[0-9]{1,15}", text) else None
 
 
 def _session(request: Request) -> str | None:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sigprobe.collector.store import partitions
 from sigprobe.collector.store.engine import write_turn
 from sigprobe.collector.store.schema import upsert
-from sigprobe.collector.worker import publishing, summing
+from sigprobe.collector.worker import pruning, publishing, summing
 from sigprobe.collector.worker.leader import Leadership, LostError
 from sigprobe.collector.worker.schema import jobs
 
@@ -32,6 +32,7 @@ _BEAT_S: Final = 2.0
 _FILE_BEAT_S: Final = 10.0
 _SUM_S: Final = 1.0
 _PARTITIONS_S: Final = 600.0
+_FORGET_S: Final = 600.0
 _NOTE_S: Final = 60.0
 _REST: Final = 9.0
 """On SQLite the worker rests so many times as long as a step took, while there is more to do."""
@@ -157,6 +158,7 @@ class Worker:
             self._done.pop("sum", None)
         if connection.dialect.name == "postgresql":
             self._due("partitions", _PARTITIONS_S, lambda: self._job("partitions", connection, _make_partitions))
+            self._due("forget", _FORGET_S, lambda: self._job("forget", connection, pruning.forget_shared_state))
 
     def _job(self, name: str, connection: Connection, step: Callable[[Connection], bool]) -> bool:
         """Run one step of a job. A fault of its own does not keep the others from running."""
