@@ -22,6 +22,8 @@ from sigprobe.collector.store.shared_state import speedtest_sessions, speedtest_
 STALE_S: Final = 20.0
 """A process that has not written for so long has ended, and its streams with it. It writes every quarter second."""
 
+LEAST_SLICE: Final = 65_536
+
 _LOCK_CLASS: Final = 0x51670003
 
 
@@ -29,7 +31,8 @@ _LOCK_CLASS: Final = 0x51670003
 class Ask:
     """A client's books in one process, under the name of their row, and what it wants beyond them.
 
-    `held`: bytes that were granted here and are used or still needed. `place`: one stream more.
+    `held`: bytes that were granted here and are used or still needed. `place`: one stream more. `slice`: fewer bytes
+    will do for now, so that other streams of the client have theirs.
     """
 
     client: str
@@ -39,6 +42,7 @@ class Ask:
     wanted: int = 0
     unit: int = 1
     place: bool = False
+    slice: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +144,8 @@ def _grant(
         left = daily_bytes - mine["granted"] - sum(row.granted for row in others)
         alive = [row for row in others if (now - row.seen_at).total_seconds() < STALE_S]
         place = mine["active"] + sum(row.active for row in alive) < most_places
-        granted = max(0, min(ask.wanted, left)) // ask.unit * ask.unit
+        wanted = min(ask.wanted, max(LEAST_SLICE, left // most_places)) if ask.slice else ask.wanted
+        granted = max(0, min(wanted, left)) // ask.unit * ask.unit
         if ask.place and (not place or left <= 0):
             granted = 0
         elif ask.place:

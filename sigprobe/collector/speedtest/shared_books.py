@@ -160,8 +160,7 @@ class SharedBooks:
                 self._dirty_sessions.add(session)
             if not free:
                 account = self._account(client)
-                # an upload's length is no reason to take all of it from the others at once
-                await self._place(account, min(wanted, SLICE) if unit == 1 else wanted, unit)
+                await self._place(account, wanted, unit)
             elif session is not None and not await self._exchange():
                 raise RefusedError(503, _DATABASE, RETRY_SOON_S)
         except BaseException:
@@ -223,7 +222,8 @@ class SharedBooks:
     async def _place(self, account: _Account, wanted: int, unit: int) -> None:
         until = self._clock() + PLACE_S
         while True:
-            wish = _Wish(account, wanted, unit, place=True)
+            # an upload gets more as it goes on, so its length takes nothing from others at once
+            wish = _Wish(account, min(wanted, SLICE) if unit == 1 else wanted, unit, place=True)
             self._wishes.append(wish)
             self._start()
             grant = await wish.done
@@ -299,7 +299,9 @@ class SharedBooks:
         held = {row: account.held() for row, account in touched.items()}
 
         def ask(account: _Account, wanted: int = 0, unit: int = 1, place: bool = False) -> queries.Ask:
-            return queries.Ask(account.client, account.row, held[account.row], account.active, wanted, unit, place)
+            return queries.Ask(
+                account.client, account.row, held[account.row], account.active, wanted, unit, place, slice=unit == 1
+            )
 
         waiting = {wish.account.row for wish in wishes}
         asks = [ask(wish.account, wish.wanted, wish.unit, wish.place) for wish in wishes]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sigprobe.collector.speedtest.limits import DAY_S, Limits, RefusedError
-from sigprobe.collector.speedtest.upload_sessions import MAX_SAMPLES, Arrivals, Sessions
+from sigprobe.collector.speedtest.upload_sessions import MAX_SAMPLES, Arrivals, Series, Sessions, merged_report
 from sigprobe.collector.web.client_address import group_of
 
 
@@ -47,6 +47,42 @@ def test_a_long_upload_keeps_a_bounded_and_true_timeline() -> None:
     assert samples[-1] == [pytest.approx(49_999 * 0.003), 5_000_000]
     # each sample lies on the true line: 100 bytes every 3 ms, counted at its arrival
     assert all(total == pytest.approx(100 + at_s / 0.003 * 100, abs=1) for at_s, total in samples)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_processes_that_share_an_upload_tell_one_rate(processes: int) -> None:
+    """Streams that begin one after the other, over any number of processes: bytes are whole, and the rate is true."""
+    parts = [Arrivals() for _ in range(processes)]
+    for step in range(20_000):
+        for stream in range(8):
+            # 1 kB every ms and stream; the streams begin 50 ms apart
+            if step >= 50 * stream:
+                parts[stream % processes].add(1000, 7.0 + step * 0.001 + stream * 1e-5, 7.0)
+    # another process's times come over the database's clock, through JSON
+    moved = [Series.from_json(part.series().moved(1_860_000_000.25).to_json()) for part in parts]
+    report = merged_report(moved)
+    samples = report["samples"]
+    assert report["bytes"] == samples[-1][1] == sum(1000 * (20_000 - 50 * stream) for stream in range(8))
+    assert len(samples) <= MAX_SAMPLES and samples[0][0] == 0
+    assert samples == sorted(samples) and [n for _, n in samples] == sorted(n for _, n in samples)
+    assert report["elapsed_s"] == pytest.approx(19.999, abs=0.001)
+    assert not report["buffered"]
+    middle = [sample for sample in samples if 2 <= sample[0] <= 18]
+    (from_s, low), (to_s, high) = middle[0], middle[-1]
+    assert 8 * (high - low) / (to_s - from_s) == pytest.approx(64_000_000, rel=0.01)
+    # the control: what one of several processes would tell alone is its part of the rate
+    assert parts[0].report()["bytes"] <= report["bytes"] / processes * 1.05
+
+
+def test_bodies_that_came_whole_are_known_over_processes() -> None:
+    """A proxy that keeps bodies passes each on at once, to whichever process; bodies in turns are open all the time."""
+    whole, turns = [Arrivals(), Arrivals()], [Arrivals(), Arrivals()]
+    for body in range(10):
+        for step in range(10):
+            whole[body % 2].add(65_536, body + step * 0.001, body * 1.0)
+            turns[body % 2].add(65_536, body + step * 0.1, body * 1.0)
+    assert merged_report([one.series() for one in whole])["buffered"]
+    assert not merged_report([one.series() for one in turns])["buffered"]
 
 
 def test_a_day_ends() -> None:
