@@ -30,12 +30,16 @@ PATTERN = "sigprobe/words/locale/*/LC_MESSAGES/sigprobe.po"
 def compile_all(root: Path = ROOT) -> list[Path]:
     """Compile every catalogue below `root` beside its source; returns what was written.
 
-    Each file is replaced in one step, since another process may be reading it.
+    Each file is replaced in one step, since another process may be reading it. A translation that repeats its message
+    is left out, which is nearly all of English: reading them takes a tenth of the time of `sigprobe --help`.
     """
     written = []
     for source in sorted(root.glob(PATTERN)):
         with source.open("rb") as file:
             catalogue = read_po(file, locale=source.parts[-3], abort_invalid=True)
+        for message in list(catalogue):
+            if message.id and message.id == message.string:
+                catalogue.delete(message.id, message.context)
         target = source.with_suffix(".mo")
         draft = target.with_suffix(f".{os.getpid()}.tmp")
         with draft.open("wb") as file:
