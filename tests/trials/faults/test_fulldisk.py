@@ -158,9 +158,7 @@ def _upload(queue: Path, saved: set[str], acked: set[str], most: int) -> None:
         acked.update(batch)
 
 
-def _by_cron(
-    queue: Path, filler: Path, t: Trial, *, backlog: int, agent: bool, sizes: tuple[int, ...] = SIZES
-) -> int:
+def _by_cron(queue: Path, filler: Path, t: Trial, *, backlog: int, agent: bool, sizes: tuple[int, ...] = SIZES) -> int:
     """On a full disk a new process for every few puts, uploads between, and with `agent` one that stays; in the end
     everything saved must be acknowledged. Returns how many were acknowledged."""
     saved: set[str] = set()
