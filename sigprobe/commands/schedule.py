@@ -89,7 +89,7 @@ def install(
     dry_run: DryOption = False,
 ) -> CommandResult:
     """Install the timer, the crontab line or the agent and remove the others."""
-    from sigprobe.device import timers
+    from sigprobe.device import service_account, timers
 
     loaded = opening.settings(config)
     whole = _whole_device(loaded, system)
@@ -105,11 +105,17 @@ def install(
     try:
         kept = CRON if cron else AGENT if agent else TIMER
         if not cron and timers.has_systemd(system=whole):
+            if whole:
+                service_account.check(loaded.path, _token_files(loaded))
             _install_units(_setup(loaded, whole, agent=agent), done, dry_run=dry_run)
         elif agent:
+            if timers.has_systemd(system=True):
+                return done.fail(_no_user_manager())
             return done.fail(_("The agent as a service needs systemd. Start it in another way with: sigprobe agent"))
         elif shutil.which("crontab") is None:
             line = _cron_line(loaded)
+            if timers.has_systemd(system=True):
+                return done.fail(_no_user_manager())
             return done.fail(_("This device has neither systemd nor cron. Use another scheduler for this line:"), line)
         else:
             kept = CRON
@@ -117,6 +123,8 @@ def install(
         _replace(loaded, whole, kept, done, dry_run=dry_run)
         every = wanted if kept == AGENT else timers.even(wanted)
         done.show(sentences.data_plan(loaded, every))
+    except service_account.AccountError as error:
+        done.fail(sentences.message_text(error))
     except (timers.ScheduleError, OSError) as error:
         _fail(done, error)
     return done
@@ -198,7 +206,12 @@ def remove(
         _fail(done, error)
         return done
     text = _("Would be removed: {names}") if dry_run else _("Removed: {names}")
-    done.show(text.format(names=", ".join(gone)) if gone else _("Nothing was installed."))
+    if gone:
+        done.show(text.format(names=", ".join(gone)))
+    elif not _other_side(loaded, whole):
+        done.show(_("Nothing was installed."))
+    if _other_side(loaded, whole):
+        done.warn(_other_too(whole) if gone else _only_there(whole), error=False)
     return done
 
 
@@ -225,8 +238,26 @@ def _replace(loaded: Loaded, whole: bool, kept: str, done: Scheduled, *, dry_run
     if gone:
         text = _("Would be removed: {names}") if dry_run else _("Removed, because one is enough: {names}")
         done.show(text.format(names=", ".join(gone)))
-    if any(p.exists() for agent in (False, True) for p in _setup(loaded, not whole, agent=agent).units):
+    if _other_side(loaded, whole):
         done.warn(_other_too(whole))
+
+
+def _other_side(loaded: Loaded, whole: bool) -> bool:
+    """Return whether units are installed on the other side: this user's own, or those of the whole device."""
+    return any(p.exists() for agent in (False, True) for p in _setup(loaded, not whole, agent=agent).units)
+
+
+def _only_there(whole: bool) -> str:
+    if whole:
+        text = _("Nothing is installed for the whole device, but for this user. To remove that: {command}")
+        return text.format(command="sigprobe schedule remove --user")
+    text = _("Nothing is installed for this user, but for the whole device. To remove that: {command}")
+    return text.format(command="sudo sigprobe schedule remove --system")
+
+
+def _no_user_manager() -> str:
+    text = _("systemd runs here, but no manager of this user. For the whole device, use: {command}")
+    return text.format(command="sudo sigprobe schedule install --system")
 
 
 def _other_too(whole: bool) -> str:
@@ -266,12 +297,23 @@ def _whole_device(loaded: Loaded, asked: bool | None) -> bool:
     return locations.is_system(loaded.path) if asked is None else asked
 
 
-def _config(loaded: Loaded) -> Path | None:
-    """Return the settings file to name on the command line; None where it is found by itself."""
+def _config(loaded: Loaded, *, whole: bool = False) -> Path | None:
+    """Return the settings file to name on the command line; None where it is found by itself.
+
+    The service of the whole device runs as a user of its own, which finds none in this user's home.
+    """
     from sigprobe.files import locations
 
     path = loaded.path.absolute()
-    return None if path in (locations.system_file(), locations.user_file()) else path
+    found = (locations.system_file(),) if whole else (locations.system_file(), locations.user_file())
+    return None if path in found else path
+
+
+def _token_files(loaded: Loaded) -> list[Path]:
+    from sigprobe.files import locations
+
+    named = (collector.token_file for collector in loaded.config.upload.collectors)
+    return [locations.expand(file) for file in named if file is not None]
 
 
 def _setup(loaded: Loaded, whole: bool, *, agent: bool) -> Setup:
@@ -282,7 +324,7 @@ def _setup(loaded: Loaded, whole: bool, *, agent: bool) -> Setup:
         agent=agent,
         every_min=loaded.config.schedule.every_min,
         command=timers.program(),
-        config=_config(loaded),
+        config=_config(loaded, whole=whole),
         directory=timers.unit_directory(system=whole),
     )
 

@@ -10,7 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -139,13 +139,33 @@ def even(every_min: int) -> int:
 
 
 def install(setup: Setup, run: Run = run) -> None:
-    """Write the units and enable them. Raises ScheduleError or OSError; existing identical files are not written."""
+    """Write the units and enable them. Raises ScheduleError or OSError; existing identical files are not written.
+
+    If systemd does not start them, the files are as they were before.
+    """
+    before = {path: _text(path) for path in setup.units}
     for path, text in setup.units.items():
-        if _text(path) != text:
+        if before[path] != text:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, text, 0o644, durable=False)
-    for command in setup.commands():
-        _must(run(command, None), command)
+    try:
+        for command in setup.commands():
+            _must(run(command, None), command)
+    except ScheduleError:
+        _put_back(setup, before, run)
+        raise
+
+
+def _put_back(setup: Setup, before: Mapping[Path, str | None], run: Run) -> None:
+    """Disable a unit that is new and does not start, and restore the files. What fails here is not reported."""
+    if all(text is None for text in before.values()):
+        run((*setup.systemctl, "disable", "--now", setup.enable), None)
+    for path, text in before.items():
+        if text is None:
+            path.unlink(missing_ok=True)
+        else:
+            write_whole(path, text, 0o644, durable=False)
+    run((*setup.systemctl, "daemon-reload"), None)
 
 
 def remove(setup: Setup, run: Run = run) -> list[Path]:

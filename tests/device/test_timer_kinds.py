@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import pwd
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from sigprobe import cli
-from sigprobe.device import timers
+from sigprobe.device import service_account, timers
 
 CONFIG = (
     "probe: {{site: test}}\nlanguage: en\ntargets: [{{kind: ping, name: device, address: 127.0.0.1}}]\n"
@@ -67,6 +69,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     (tmp_path / "config.yaml").write_text(CONFIG.format(folder=tmp_path))
     monkeypatch.setattr(timers, "RUNNING_SYSTEMD", tmp_path)
     monkeypatch.setattr(timers, "SYSTEM_UNITS", made.device)
+    monkeypatch.setattr(service_account, "USER", pwd.getpwuid(os.geteuid()).pw_name)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     return made
@@ -167,3 +170,75 @@ def test_a_way_that_cannot_be_taken_away_is_an_error(place: Place, do: Do) -> No
     place.code.write_text("0")
     assert do("install", "--cron")[0] == 0
     assert place.ways() == {"cron"}
+
+
+@pytest.mark.process
+def test_a_service_that_does_not_start_leaves_what_was_there(place: Place, do: Do) -> None:
+    """systemctl fails at the agent: its unit is gone again, the timer is as it was, and the exit code is 1."""
+    assert do("install")[0] == 0
+    before = {path: path.read_text() for path in place.user.iterdir()}
+    place.code.write_text("1")
+    assert do("install", "--agent")[0] == 1
+    assert {path: path.read_text() for path in place.user.iterdir()} == before
+    assert "--user disable --now sigprobe-agent.service" in place.log.read_text()
+
+
+@pytest.mark.process
+def test_remove_tells_where_it_is_installed(place: Place, do: Do) -> None:
+    """Nothing of this user, but of the device: that is said with the command, and nothing is touched."""
+    place.device.mkdir()
+    assert do("install", "--system")[0] == 0
+    code, out, err = do("remove", "--user")
+    assert (code, place.ways(place.device)) == (0, {"timer"})
+    assert "Nothing was installed" not in out
+    assert "sudo sigprobe schedule remove --system" in err
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("words", [(), ("--agent",)])
+def test_without_a_manager_of_this_user_the_device_is_offered(
+    place: Place, do: Do, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """systemd runs, this user has no manager and no cron: the command for the whole device is named."""
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
+    (place.folder / "bin" / "crontab").unlink()
+    monkeypatch.setenv("PATH", str(place.folder / "bin"))
+    code, _out, err = do("install", *words)
+    assert code == 1
+    assert "sudo sigprobe schedule install --system" in err
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("hidden", "words"), [("user", "adduser"), ("settings", "install -D"), ("token", "chown root:nobody")]
+)
+def test_a_service_that_could_not_run_is_not_installed(
+    place: Place, do: Do, monkeypatch: pytest.MonkeyPatch, hidden: str, words: str
+) -> None:
+    """Without its user, or with settings or a token that it cannot read, nothing is written; the mend is named."""
+    monkeypatch.setattr(service_account, "USER", "no-such-user" if hidden == "user" else "nobody")
+    monkeypatch.setattr(service_account, "_can_read", lambda _account, path: path.name != names[hidden])
+    names = {"user": "", "settings": "config.yaml", "token": "token"}
+    token = place.folder / "token"
+    token.write_text("x")
+    with (place.folder / "config.yaml").open("a") as file:
+        file.write(f"upload: {{collectors: [{{url: 'http://127.0.0.1:9/', token_file: {token}}}]}}\n")
+    code, _out, err = do("install", "--system")
+    assert code == 1
+    assert words in " ".join(err.split())
+    assert not place.device.exists()
+
+
+@pytest.mark.root
+def test_the_services_user_itself_tries_to_read() -> None:
+    """A closed directory above the file counts, as for the service."""
+    account = pwd.getpwnam("nobody")
+    with tempfile.TemporaryDirectory() as name:
+        folder, file = Path(name), Path(name, "file")
+        file.write_text("x")
+        file.chmod(0o644)
+        folder.chmod(0o755)
+        assert service_account._can_read(account, file)
+        folder.chmod(0o700)
+        assert not service_account._can_read(account, file)
