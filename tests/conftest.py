@@ -30,8 +30,9 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("untimed")
 
 
+@pytest.hookimpl(trylast=True)  # pytest-rerunfailures has then connected each worker to the process that started it
 def pytest_configure(config: pytest.Config) -> None:
-    """As root, run the whole session in a network namespace that holds nothing but loopback.
+    """As root, run the whole session in a network namespace that holds nothing but loopback; each worker in its own.
 
     `sigprobe test` looks at gateway and resolvers by itself; here there are none, so no test can reach another host
     even by mistake. Without root nothing can be promised that way, and tests leave the path check out where they can.
@@ -40,6 +41,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # a shell starts its background jobs so, and the programs that tests interrupt would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    starts_workers = getattr(config.option, "dist", "no") != "no" and not hasattr(config, "workerinput")
+    if starts_workers:
+        return  # it runs no test itself, and its workers have to reach it
     if os.geteuid() != 0 or not sys.platform.startswith("linux") or os.environ.get("SIGPROBE_TESTS_NET") == "host":
         return
     libc = ctypes.CDLL(None, use_errno=True)
@@ -81,14 +85,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=turn)  # stable: files stay whole, and their tests in order
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Apply the `root` and `system` markers."""
-    if item.get_closest_marker("root"):
-        needs_root()
-    for mark in item.iter_markers("system"):
-        needs(*mark.args)
-
-
 _FAILED = pytest.StashKey[bool]()
 
 
@@ -99,6 +95,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     if report.failed:  # type: ignore[attr-defined]
         item.stash[_FAILED] = True
     return report
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Apply the `root` and `system` markers."""
+    item.stash[_FAILED] = False
+    if item.get_closest_marker("root"):
+        needs_root()
+    for mark in item.iter_markers("system"):
+        needs(*mark.args)
 
 
 _started = StartedPrograms()
