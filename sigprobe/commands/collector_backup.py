@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sigprobe.commands.support import options
+from sigprobe.commands.support import options, sentences
 from sigprobe.commands.support.collector_database import DatabaseOption, database_url, store_failed
 from sigprobe.commands.support.command_result import CommandError, CommandResult, Json, Message, Screen
 from sigprobe.commands.support.exit_codes import FAILED
@@ -124,6 +124,8 @@ def backup(
         raise _command_error(error, dest) from None
     except StoreError as error:
         raise store_failed(error) from None
+    except OSError as error:
+        raise _command_error(BackupError("failed", error, str(error)), dest) from None
 
 
 def restore(
@@ -175,6 +177,8 @@ def restore(
         raise _command_error(error, source) from None
     except StoreError as error:
         raise store_failed(error) from None
+    except OSError as error:
+        raise _command_error(BackupError("failed", error, str(error)), source) from None
 
 
 def _sqlite_file(url: str) -> Path | None:
@@ -195,19 +199,22 @@ def _results(count: int) -> str:
 
 
 def _command_error(error: BackupError, path: Path) -> CommandError:
-    """Return the reason in the user's language with what to do."""
+    """Return the reason in the language in use with what to do; technical details only under `-v`."""
+    from sigprobe.record.messages import MessageError
+
     texts = {
-        "exists": _("{detail} exists already and is not replaced. Choose another name, or move it away first."),
-        "no_source": _("{detail} does not exist."),
-        "not_ours": _("{path} is not a backup of a collector."),
-        "damaged": _("The copy of {path} is damaged: {detail}"),
-        "unwritable": _("{path} cannot be written: {detail}"),
-        "no_program": _("{detail} is not installed. On Debian: apt-get install postgresql"),
-        "no_account": _(
+        "exists": N_("{detail} exists already and is not replaced. Choose another name, or move it away first."),
+        "no_source": N_("{detail} does not exist."),
+        "not_ours": N_("{path} is not a backup of a collector."),
+        "damaged": N_("The copy of {path} is damaged: {detail}."),
+        "unwritable": N_("{path} cannot be written: {detail}."),
+        "no_program": N_("{detail} is not installed. On Debian: apt-get install postgresql"),
+        "no_account": N_(
             "There is no account {detail} to run PostgreSQL's programs. Run this as the owner of its data."
         ),
-        "path": _("The path {detail} has characters that PostgreSQL's restore_command cannot hold."),
-        "replay": _("The WAL cannot be replayed so far: {detail}"),
-        "failed": _("Nothing was copied: {detail}"),
+        "path": N_("The path {detail} has characters that PostgreSQL's restore_command cannot hold."),
+        "replay": N_("The WAL cannot be replayed so far: {detail}."),
+        "failed": N_("Nothing was copied: {detail}."),
     }
-    return CommandError(texts[error.code].format(path=path, detail=error.detail), exit_code=FAILED)
+    told = MessageError(texts[error.code], path=path, detail=error.detail)
+    return CommandError(sentences.message_text(told, error.technical), exit_code=FAILED)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sigprobe.commands.support import options
+from sigprobe.commands.support import options, sentences
 from sigprobe.commands.support.collector_database import DatabaseOption, open_database
 from sigprobe.commands.support.command_result import CommandError, CommandResult, Json, Screen
 from sigprobe.commands.support.exit_codes import FAILED
@@ -64,18 +64,22 @@ def distribute(
     """Spread the large tables over several machines with Citus."""
     engine = open_database(database)
     from sigprobe.collector.store import distribution
+    from sigprobe.record.messages import MessageError
 
     try:
         with Bar(_("Spreading"), len(distribution.TABLES)) as bar:
             return Distributed(distribution.distribute(engine, shards, bar.show_of))
     except distribution.DistributionError as error:
         texts = {
-            "no_postgresql": _("Only PostgreSQL with the extension Citus can be spread over several machines."),
-            "no_citus": _("This database lacks the extension Citus. Create it on all machines: CREATE EXTENSION citus"),
-            "no_machines": _("Citus knows no machine yet. Add each one: SELECT citus_add_node('HOST', 5432)"),
-            "backfill": _("The worker is not done with results of an earlier version yet. Try again when it is."),
-            "failed": _("The tables were not spread: {detail}"),
+            "no_postgresql": N_("Only PostgreSQL with the extension Citus can be spread over several machines."),
+            "no_citus": N_(
+                "This database lacks the extension Citus. Create it on all machines: CREATE EXTENSION citus"
+            ),
+            "no_machines": N_("Citus knows no machine yet. Add each one: SELECT citus_add_node('HOST', 5432)"),
+            "backfill": N_("The worker is not done with results of an earlier version yet. Try again when it is."),
+            "failed": N_("The tables were not spread: {detail}."),
         }
-        raise CommandError(texts[error.code].format(detail=error.detail), exit_code=FAILED) from None
+        told = MessageError(texts[error.code], detail=error.detail)
+        raise CommandError(sentences.message_text(told, error.technical), exit_code=FAILED) from None
     finally:
         engine.dispose()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from sigprobe.commands.support import options
+from sigprobe.commands.support import options, sentences
 from sigprobe.commands.support.collector_database import DatabaseOption, database_url, store_failed
 from sigprobe.commands.support.command_result import CommandError, CommandResult, Json, Message, Screen
 from sigprobe.commands.support.exit_codes import FAILED
@@ -70,6 +70,7 @@ def promote(database: DatabaseOption = None, as_json: options.JsonOption = False
     from sigprobe.collector.site.promotion import PromotionError
     from sigprobe.collector.site.promotion import promote as promote_standby
     from sigprobe.collector.store import StoreError
+    from sigprobe.record.messages import MessageError
 
     if not url.startswith("postgres"):
         raise CommandError(_("A second site needs PostgreSQL: give the standby's URL as --database."))
@@ -77,13 +78,14 @@ def promote(database: DatabaseOption = None, as_json: options.JsonOption = False
         return Promoted(promote_standby(url))
     except PromotionError as error:
         texts = {
-            "too_slow": _("The server did not take over within {detail} s; see its log."),
-            "waits_for_standby": _(
+            "too_slow": N_("The server did not take over within {detail} s; see its log."),
+            "waits_for_standby": N_(
                 "The server takes writes, but waits for standbys that are not here ({detail}). Set "
                 "synchronous_standby_names = '' in its configuration and reload it."
             ),
-            "failed": _("The server could not be promoted: {detail}"),
+            "failed": N_("The server could not be promoted: {detail}."),
         }
-        raise CommandError(texts[error.code].format(detail=error.detail), exit_code=FAILED) from None
+        told = MessageError(texts[error.code], detail=error.detail)
+        raise CommandError(sentences.message_text(told, error.technical), exit_code=FAILED) from None
     except StoreError as error:
         raise store_failed(error) from None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import re
+import shlex
 from collections.abc import Iterator
 
 import pytest
 
+from sigprobe.cli import run
 from sigprobe.commands.verbs import INNER, VERBS
 from tests.support.running_site import Run
 
@@ -18,14 +21,83 @@ ENGLISH = re.compile(
 )
 ALLOWED = re.compile(
     r"sigprobe .*|--?[a-z-]+|<[^>]*>|\bpermanen\b|"  # examples, options and choices stay in every language
-    r"plain\|excel-id|KIND\|NAME|only"
+    r"plain\|excel-id|KIND\|NAME|only|[\w-]+(?:\|[\w-]+)+"
 )
+
+
+RAW = re.compile(r"\bx\s*[<>]=|<=x|<(?:str|int|float|path|datetime)\b|range>|<[\w-]+(?:\|[\w-]+)+>|\d\.0[\];]|\]  \[")
+"""What Typer writes for ranges, types, choices and whole numbers."""
+
+
+class Narrow(io.StringIO):
+    """A terminal in memory; its width is COLUMNS."""
+
+    def isatty(self) -> bool:
+        """Return True."""
+        return True
+
+
+def help_at(width: int, command: str, language: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return a help text as a terminal of this width shows it."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    shown = Narrow()
+    assert run([*command.split(), "--help", "--lang", language], out=shown, err=shown) == 0
+    return shown.getvalue()
+
+
+@pytest.mark.parametrize("language", ["en", "id"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_on_narrow_terminals(command: str, language: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 40 and 60 columns no line is too wide unless it is one word, no word is broken, and nothing is lost."""
+    words = help_at(80, command, language, monkeypatch).replace(" \\\n", " ").split()
+    for width in (40, 60):
+        text = help_at(width, command, language, monkeypatch)
+        assert text.replace(" \\\n", " ").split() == words
+        assert [line for line in text.splitlines() if len(line) > width and len(line.strip(" \\").split()) > 1] == []
+
+
+def test_an_example_can_be_copied_from_any_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folded example ends its lines with backslashes, and an option stays with its value: a shell reads the same."""
+    text = help_at(40, "collector restore", "en", monkeypatch)
+    block = text.partition("Examples:\n")[2].partition("\n\n")[0]
+    commands = [shlex.split(command) for command in block.replace("\\\n", "").splitlines()]
+    assert commands == [shlex.split(example) for example in INNER["collector restore"].examples]
+    wide = help_at(80, "collector restore", "en", monkeypatch)
+    assert "\\\n" in wide and not re.search(r"--\w+ \\\n", wide)
+
+
+def test_ranges_are_words(sigprobe: Run) -> None:
+    """Limits and defaults are said in the language in use."""
+    english, indonesian = (sigprobe("nearest", "--help", "--lang", language).stdout for language in ("en", "id"))
+    assert "[default: 5; from 1 to 1000]" in english and "[bawaan: 5; 1 sampai 1000]" in indonesian
+    assert "[default: 10; at least 1]" in sigprobe("drive", "--help", "--lang", "en").stdout
+    assert "[minimal 10]" in sigprobe("drive", "--help", "--lang", "id").stdout
+
+
+@pytest.mark.parametrize(
+    "raw", ["[x>=10]", "[default: 5; 1<=x<=9]", "<text|json>", "<str>", "[default: 3.0]", "a]  [b"]
+)
+def test_raw_notation_is_found(raw: str) -> None:
+    """The check above can fail."""
+    assert RAW.search(raw)
+
+
+@pytest.mark.parametrize("language", ["en", "id"])
+def test_plain_help_has_one_line_for_each_option(language: str, sigprobe: Run) -> None:
+    """A screen reader reads each option with its whole text."""
+    lines = sigprobe("drive", "--help", "--plain", "--lang", language).stdout.splitlines()
+    options = [line for line in lines if line.startswith("  -")]
+    assert len(options) > 15 and all(": " in line for line in options)
+    assert not [line for line in lines if line.startswith("   ")]
 
 
 def pieces(text: str) -> Iterator[tuple[str, str]]:
     """The rows of a help text as (what, its description), continued lines joined."""
     what, words = "", ""
-    for line in text.splitlines():
+    _before, _usage, rows = text.partition(
+        next(line for line in text.splitlines() if " sigprobe" in line and ":" in line)
+    )
+    for line in rows.splitlines():
         found = re.match(r"^  (\S.*?)(?:  +(\S.*))?$", line)
         if found:
             if words:
@@ -51,9 +123,9 @@ def test_help(command: str, sigprobe: Run) -> None:
         assert 0 < text.index(title) < text.index(usage), "examples come before everything else"
         example = text.split(title)[1].splitlines()[1].strip()
         assert example.startswith(f"sigprobe {command}".strip())
-        assert all(len(line) <= 80 or "sigprobe" in line for line in text.splitlines())
+        assert [line for line in text.splitlines() if len(line) > 80] == []
         assert "..." not in re.sub(r"\[?ARG\S*", "", text), "no description is cut short"
-        assert "<str>" not in text and "<float>" not in text and "range>" not in text
+        assert RAW.search(text) is None, "no piece of the parser's own notation"
     english, indonesian = (dict(pieces(texts[language])) for language in ("en", "id"))
     assert {what for what in english if what.startswith("-")} and len(english) == len(indonesian)
     for here, there in zip(english.items(), indonesian.items(), strict=True):

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from sigprobe.record.messages import MessageError
+
 Progress = Callable[[int, int], None]
 """Called with what is done and the whole, in any unit."""
 
@@ -28,12 +30,18 @@ class Copy:
 
 
 class BackupError(Exception):
-    """Raised when no copy was made; nothing is left at its place. `code` is one of a few words, `detail` is data."""
+    """Raised when no copy was made; nothing is left at its place.
 
-    def __init__(self, code: str, detail: str = "") -> None:
-        super().__init__(f"{code}: {detail}" if detail else code)
+    `code` is one of a few words. `detail` is data, or a cause that the screen puts into words. `technical` is what a
+    program or library said, for `-v`.
+    """
+
+    def __init__(self, code: str, detail: str | MessageError | OSError = "", technical: str = "") -> None:
+        shown = ": ".join(part for part in (code, str(detail)) if part)
+        super().__init__(f"{shown} ({technical})" if technical else shown)
         self.code = code
         self.detail = detail
+        self.technical = technical
 
 
 def put_in_place(draft: Path, place: Path) -> None:

@@ -26,8 +26,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sigprobe.collector.backup.copy import BackupError, Copy, Progress, no_progress, size_of
 from sigprobe.collector.store import epochs
-from sigprobe.collector.store.database_causes import technical_text
+from sigprobe.collector.store.database_causes import cause, cause_in, technical_text
 from sigprobe.collector.store.engine import open_unchanged
+from sigprobe.record.messages import N_, MessageError
 
 _PROGRESS: Final = re.compile(rb"(\d+)/(\d+) kB")
 _FATAL: Final = re.compile(r"^.*?\b(?:FATAL|PANIC):\s+(.*)$", re.MULTILINE)
@@ -132,7 +133,7 @@ def _replay(data: Path, scratch: Path, goal: Goal, progress: Progress) -> Copy:
             epochs.begin_if_known(engine)
             found = _contents(engine)
         except SQLAlchemyError as error:
-            raise BackupError("failed", technical_text(error)) from error
+            raise BackupError("failed", cause(error), technical_text(error)) from error
         finally:
             engine.dispose()
     own.write_text(before, encoding="utf-8")
@@ -169,7 +170,8 @@ def _running(data: Path, scratch: Path) -> Iterator[None]:
             time.sleep(0.2)
     except BackupError as error:
         told = _FATAL.findall(log.read_text(encoding="utf-8", errors="replace")) if log.exists() else []
-        raise BackupError("replay", told[-1] if told else error.detail) from error
+        said = told[-1] if told else error.technical
+        raise BackupError("replay", cause_in(said), said) from error
     try:
         yield
     finally:
@@ -206,7 +208,7 @@ def _ask(url: str) -> tuple[int, int | None]:
         with suppress(SQLAlchemyError), engine.connect() as connection:
             return version, int(connection.scalar(text("SELECT count(*) FROM results")) or 0)
     except SQLAlchemyError as error:
-        raise BackupError("failed", technical_text(error)) from error
+        raise BackupError("failed", cause(error), technical_text(error)) from error
     finally:
         engine.dispose()
     return version, None
@@ -219,7 +221,7 @@ def _parts(url: str) -> dict[str, Any]:
     try:
         return dict(conninfo_to_dict(re.sub(r"^postgres(?:ql)?(?:\+psycopg)?://", "postgresql://", url)))
     except ProgrammingError as error:
-        raise BackupError("failed", "the database URL cannot be read") from error
+        raise BackupError("failed", MessageError(N_("the database URL cannot be read"))) from error
 
 
 def _without_password(url: str) -> tuple[str, dict[str, str]]:
@@ -300,7 +302,8 @@ def _run(
         told.seek(0)
         text_ = told.read()[-4_000:].decode(errors="replace").replace("\r", "\n").strip()
     if process.returncode != 0:
-        raise BackupError(failed, _reason(text_) or f"{Path(command[0]).name}: {process.returncode}")
+        said = _reason(text_) or f"{Path(command[0]).name}: {process.returncode}"
+        raise BackupError(failed, _damage(said) if failed == "damaged" else cause_in(said), said)
 
 
 def _show(handle: int, progress: Progress) -> None:
@@ -313,6 +316,17 @@ def _show(handle: int, progress: Progress) -> None:
 def _reason(told: str) -> str:
     lines = [line for line in told.splitlines() if "error" in line.lower() or "fatal" in line.lower()]
     return lines[0] if lines else (told.splitlines() or [""])[-1]
+
+
+def _damage(said: str) -> MessageError:
+    """Return what pg_verifybackup found, in words."""
+    if "not on disk" in said:
+        return MessageError(N_("a file is missing"))
+    if "not in the manifest" in said:
+        return MessageError(N_("it has a file that does not belong to it"))
+    if "WAL" in said:
+        return MessageError(N_("its WAL cannot be read"))
+    return MessageError(N_("a file differs from what was copied"))
 
 
 def _quoted(path: Path) -> str:
@@ -328,11 +342,11 @@ def _draft(place: Path) -> Iterator[Path]:
         place.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{place.name}-", suffix=".partial", dir=place.parent))
     except OSError as error:
-        raise BackupError("unwritable", error.strerror or str(error)) from error
+        raise BackupError("unwritable", error, str(error)) from error
     try:
         yield draft
     except OSError as error:
-        raise BackupError("failed", error.strerror or str(error)) from error
+        raise BackupError("failed", error, str(error)) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 

@@ -17,8 +17,10 @@ from urllib.parse import quote
 
 from sigprobe.collector.backup.copy import BackupError, Copy, Progress, no_progress, put_in_place
 from sigprobe.collector.store import epochs
+from sigprobe.collector.store.database_causes import cause
 from sigprobe.collector.store.engine import BUSY_S, open_unchanged, sqlite_driver
 from sigprobe.files.atomic import sync_directory
+from sigprobe.record.messages import N_, MessageError
 
 _PAGES_A_STEP: Final = 2_000
 _BESIDE: Final = ("", "-wal", "-shm", "-journal")
@@ -65,7 +67,7 @@ def _draft(place: Path) -> Iterator[Path]:
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{place.name}-", suffix=".partial", dir=place.parent)
     except OSError as error:
-        raise BackupError("unwritable", error.strerror or str(error)) from error
+        raise BackupError("unwritable", error, str(error)) from error
     os.close(handle)
     draft = Path(name)
     try:
@@ -78,12 +80,15 @@ def _draft(place: Path) -> Iterator[Path]:
                 draft.with_name(draft.name + ending).unlink(missing_ok=True)
 
 
-def _reason(error: Exception) -> tuple[str, str]:
+def _reason(error: Exception) -> tuple[str, str | MessageError | OSError, str]:
+    if isinstance(error, OSError):
+        return "failed", error, str(error)
     kind = getattr(error, "sqlite_errorname", "")
     if kind == "SQLITE_NOTADB":
-        return "not_ours", ""
-    code = "damaged" if kind.startswith("SQLITE_CORRUPT") else "failed"
-    return code, getattr(error, "strerror", None) or str(error)
+        return "not_ours", "", str(error)
+    if kind.startswith("SQLITE_CORRUPT"):
+        return "damaged", MessageError(N_("some of its pages cannot be read")), str(error)
+    return "failed", cause(error), str(error)
 
 
 def _connect(path: Path, mode: str) -> Any:
@@ -115,7 +120,9 @@ def _verify(path: Path) -> int:
     with closing(_connect(path, "ro")) as connection:
         found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if found != "ok":
-            raise BackupError("damaged", str(found).splitlines()[-1])
+            raise BackupError(
+                "damaged", MessageError(N_("some of its pages cannot be read")), str(found).splitlines()[-1]
+            )
         tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if "results" not in tables or "schema_version" not in tables:
             raise BackupError("not_ours")

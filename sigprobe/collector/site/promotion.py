@@ -14,19 +14,25 @@ from typing import Final
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from sigprobe.collector.store.database_causes import technical_text
+from sigprobe.collector.store.database_causes import cause, technical_text
 from sigprobe.collector.store.engine import StoreError, open_store, open_unchanged
+from sigprobe.record.messages import N_, MessageError
 
 _WAIT_S: Final = 120
 
 
 class PromotionError(Exception):
-    """Raised when the server did not take over; `code` is one of a few words, `detail` is data."""
+    """Raised when the server did not take over.
 
-    def __init__(self, code: str, detail: str = "") -> None:
-        super().__init__(f"{code}: {detail}" if detail else code)
+    `code` is one of a few words. `detail` is data, or a cause that the screen puts into words. `technical` is what the
+    driver said, for `-v`.
+    """
+
+    def __init__(self, code: str, detail: str | MessageError = "", technical: str = "") -> None:
+        super().__init__(": ".join(part for part in (code, str(detail), technical) if part))
         self.code = code
         self.detail = detail
+        self.technical = technical
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,7 @@ def promote(url: str) -> Promoted:
                 # every commit would wait without end
                 raise PromotionError("waits_for_standby", names)
     except SQLAlchemyError as error:
-        raise PromotionError("failed", technical_text(error)) from error
+        raise PromotionError("failed", cause(error), technical_text(error)) from error
     finally:
         engine.dispose()
     _store(url)
@@ -84,6 +90,8 @@ def _store(url: str) -> None:
     try:
         write_beat(engine)
     except SQLAlchemyError as error:
-        raise StoreError(f"the promoted server does not store: {type(error).__name__}") from error
+        raise StoreError(
+            N_("The server takes writes, but stores nothing: {reason}."), technical_text(error), reason=cause(error)
+        ) from error
     finally:
         engine.dispose()

@@ -33,6 +33,22 @@ _TEXTS: Final = (
     ("too many clients", N_("the server has too many connections")),
     ("starting up", N_("the server is starting or stopping")),
     ("shutting down", N_("the server is starting or stopping")),
+    (
+        "must be superuser or replication role",
+        N_("this user may not copy the server: it lacks the attribute REPLICATION"),
+    ),
+    (
+        "permission denied to start WAL sender",
+        N_("this user may not copy the server: it lacks the attribute REPLICATION"),
+    ),
+    ("max_wal_senders", N_("the server has too many connections")),
+    ("before configured recovery target", N_("the archived WAL does not reach that time")),
+    ("checkpoint record", N_("the archived WAL lacks a needed part")),
+    ("requested timeline", N_("the archived WAL belongs to another history of the server")),
+    ("insufficient parameter settings", N_("the limits of this server are smaller than those of the former one")),
+    ("incompatible with server", N_("the backup is of another version of PostgreSQL")),
+    ("No space left on device", N_("the disk is full")),
+    ("Permission denied", N_("permission denied")),
     ("Connection refused", N_("the server refuses the connection; check that it is running")),
     ("No such file or directory", N_("the server refuses the connection; check that it is running")),
     ("could not translate host name", N_("the name of the server is not known")),
@@ -53,7 +69,7 @@ _TEXTS: Final = (
     ("database is locked", N_("another program holds a lock for too long")),
     ("disk I/O error", N_("the disk reports an error")),
 )
-"""Parts of the texts of libpq, psycopg and SQLite, which give no code where no connection was made."""
+"""Parts of the texts of libpq, psycopg, SQLite and PostgreSQL's programs, which give no code."""
 
 
 def cause(error: Exception) -> MessageError:
@@ -63,7 +79,12 @@ def cause(error: Exception) -> MessageError:
         return original
     state = str(getattr(original, "sqlstate", None) or "")
     known = [text for code, text in _STATES if state and state.startswith(code)]
-    known += [text for part, text in _TEXTS if part in str(original)]
+    return MessageError(known[0]) if known else cause_in(str(original))
+
+
+def cause_in(said: str) -> MessageError:
+    """Return the cause that a text of a driver, or of PostgreSQL's own programs, names."""
+    known = [text for part, text in _TEXTS if part in said]
     return MessageError(known[0] if known else N_("the database reports an unexpected error"))
 
 

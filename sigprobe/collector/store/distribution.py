@@ -14,7 +14,8 @@ from typing import Final
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from sigprobe.collector.store.database_causes import technical_text
+from sigprobe.collector.store.database_causes import cause, technical_text
+from sigprobe.record.messages import MessageError
 
 TABLES: Final = (
     ("results", "id", None),
@@ -26,12 +27,17 @@ TABLES: Final = (
 
 
 class DistributionError(Exception):
-    """Raised when the tables cannot be spread; `code` is one of a few words, `detail` is data."""
+    """Raised when the tables cannot be spread.
 
-    def __init__(self, code: str, detail: str = "") -> None:
-        super().__init__(f"{code}: {detail}" if detail else code)
+    `code` is one of a few words. `detail` is a cause that the screen puts into words. `technical` is what the driver
+    said, for `-v`.
+    """
+
+    def __init__(self, code: str, detail: str | MessageError = "", technical: str = "") -> None:
+        super().__init__(": ".join(part for part in (code, str(detail), technical) if part))
         self.code = code
         self.detail = detail
+        self.technical = technical
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,7 @@ def distribute(
             )
             return Distributed(tuple(new), tuple(sorted(before)), machines, int(count or 0), version)
     except SQLAlchemyError as error:
-        raise DistributionError("failed", technical_text(error)) from error
+        raise DistributionError("failed", cause(error), technical_text(error)) from error
 
 
 def _check(connection: Connection) -> tuple[str, int]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import gettext
 import importlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
@@ -18,7 +19,7 @@ from typer import TyperException
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command as build_command
 
-from sigprobe.commands.support import draw, signals, terminal
+from sigprobe.commands.support import draw, help_layout, signals, terminal
 from sigprobe.commands.support.command_result import CommandError, CommandResult
 from sigprobe.commands.verbs import INNER, VERBS, Inner, Verb
 from sigprobe.words.i18n import DOMAIN, LOCALE_DIR, N_, _
@@ -66,17 +67,30 @@ def _write_usage(command: Any, ctx: Context, formatter: HelpFormatter) -> None:
     pieces = " ".join(command.collect_usage_pieces(ctx))
     pieces = pieces.replace("[OPTIONS]", _("[OPTIONS]")).replace("COMMAND [ARGS]...", _("COMMAND [ARGS]..."))
     pieces = pieces.translate({ord("{"): None, ord("}"): None})
-    formatter.write_usage(ctx.command_path, pieces, prefix=_("Usage: "))
+    formatter.write(help_layout.usage(_("Usage: "), ctx.command_path, pieces, terminal.current().width) + "\n")
 
 
 def _write_help(command: Any, ctx: Context, formatter: HelpFormatter) -> None:
     """What it does and examples first, then the usage line, what it takes, and what every command takes."""
-    formatter.write_text(command.help or "")
-    formatter.write_paragraph()
+    formatter.write(help_layout.opening(command.help or "", terminal.current().width) + "\n\n")
     command.format_usage(ctx, formatter)
     command.format_options(ctx, formatter)
-    with formatter.section(_("Global options")):
-        formatter.write_dl([(names, _(text)) for names, text in EVERYWHERE])
+    _write_section(formatter, _("Global options"), [(names, _(text)) for names, text in EVERYWHERE])
+
+
+def _write_options(command: Any, ctx: Context, formatter: HelpFormatter) -> None:
+    """Write the arguments and the options of a command."""
+    titles = {"argument": _("Arguments"), "option": _("Options")}
+    params = command.get_params(ctx)
+    for kind, title in titles.items():
+        records = [param.get_help_record(ctx) for param in params if param.param_type_name == kind]
+        _write_section(formatter, title, [record for record in records if record is not None])
+
+
+def _write_section(formatter: HelpFormatter, title: str, rows: Sequence[tuple[str, str]]) -> None:
+    if rows:
+        out = terminal.current()
+        formatter.write(f"\n{help_layout.section(title, rows, out.width, plain=out.plain)}\n")
 
 
 @contextmanager
@@ -105,6 +119,10 @@ class Command(TyperCommand):
     def format_usage(self, ctx: Context, formatter: HelpFormatter) -> None:
         """The usage line, in the language in use."""
         _write_usage(self, ctx, formatter)
+
+    def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
+        """Write the arguments and options."""
+        _write_options(self, ctx, formatter)
 
     def format_help(self, ctx: Context, formatter: HelpFormatter) -> None:
         """Examples first."""
@@ -143,6 +161,11 @@ class Group(TyperGroup):
         """The usage line, in the language in use."""
         _write_usage(self, ctx, formatter)
 
+    def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
+        """Write the options, then the commands below."""
+        _write_options(self, ctx, formatter)
+        self.format_commands(ctx, formatter)
+
     def format_help(self, ctx: Context, formatter: HelpFormatter) -> None:
         """Examples first."""
         _write_help(self, ctx, formatter)
@@ -150,8 +173,8 @@ class Group(TyperGroup):
     def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
         """The commands below, each with its whole summary."""
         path = ctx.command_path.partition(" ")[2]
-        with formatter.section(_("Commands")):
-            formatter.write_dl([(name, _(_inner(f"{path} {name}", None).summary)) for name in self.list_commands(ctx)])
+        rows = [(name, _(_inner(f"{path} {name}", None).summary)) for name in self.list_commands(ctx)]
+        _write_section(formatter, _("Commands"), rows)
 
 
 class Root(Group):
@@ -168,16 +191,15 @@ class Root(Group):
 
     def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
         """The list of verbs, without importing any of them."""
-        with formatter.section(_("Commands")):
-            formatter.write_dl([(name, _(verb.summary)) for name, verb in VERBS.items()])
+        _write_section(formatter, _("Commands"), [(name, _(verb.summary)) for name, verb in VERBS.items()])
 
 
 def help_text(summary: str, examples: tuple[str, ...]) -> str:
-    """Return a help text that begins with its examples; `\\b` keeps the parser from folding their lines."""
+    """Return a help text that begins with its examples; `help_layout` wraps it when it is shown."""
     if not examples:
         return summary
     lines = "\n".join(f"  {example}" for example in examples)
-    return f"{summary}\n\n\b\n{_('Examples:')}\n{lines}"
+    return f"{summary}\n\n{_('Examples:')}\n{lines}"
 
 
 def load(name: str, verb: Verb) -> Any:
@@ -230,12 +252,15 @@ def _name_values(command: Any) -> None:
     for param in command.params:
         param.help = _(param.help) if getattr(param, "help", None) else None
         kind = param.type_descriptor
-        if param.metavar is None and param.param_type_name == "option" and not (param.is_flag or kind.is_choice):
+        if param.metavar is None and kind.is_choice and not getattr(param, "is_flag", False):
+            param.metavar = "|".join(str(getattr(choice, "value", choice)) for choice in kind.choices or ())
+        elif param.metavar is None and param.param_type_name == "option" and not param.is_flag:
             param.metavar = "N" if param.min is not None or param.bare_type() in ("int", "float") else _("TEXT")
         elif param.metavar is None and param.param_type_name == "argument":
             param.metavar = param.name.upper()
-        if param.param_type_name == "argument" and not kind.is_choice:
+        if param.param_type_name == "argument":
             param.display_type = lambda ctx: ""
+        param._get_number_range_help_str = partial(help_layout.number_range, param.min, param.max)
     for below in getattr(command, "commands", {}).values():
         _name_values(below)
 

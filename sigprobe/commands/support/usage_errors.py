@@ -36,7 +36,7 @@ def explain_usage(error: Any) -> str:
 
 def _name(param: Any) -> str:
     if getattr(param, "param_type_name", "") == "argument":
-        return str(param.metavar or param.name).upper()
+        return str(param.metavar or param.name.upper())
     return str(param.opts[0] if getattr(param, "opts", None) else param.name)
 
 
