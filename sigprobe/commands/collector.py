@@ -480,7 +480,7 @@ def create_token(
     name = probe if probe is not None else admin or ""
     if not _NAME.fullmatch(name):
         raise CommandError(_("A name is 1 to 64 letters, digits, dots, dashes and underscores, for example laptop-1."))
-    with using_database(database) as engine:
+    with using_database(database, creates=True) as engine:
         from sigprobe.collector.access import queries as access_queries
 
         role = access_queries.PROBE if probe is not None else access_queries.ADMIN

@@ -121,7 +121,7 @@ def backup(
                 return BackedUp(sqlite_file.back_up(file, dest, bar.show_of), running_server=False)
             return BackedUp(postgresql_server.back_up(url, dest, bar.show_of), running_server=True)
     except BackupError as error:
-        raise _command_error(error, dest) from None
+        raise _command_error(error, dest, copied=file) from None
     except StoreError as error:
         raise store_failed(error) from None
     except OSError as error:
@@ -187,6 +187,9 @@ def _sqlite_file(url: str) -> Path | None:
     file = file_of(url)
     if file is None and url.startswith("sqlite:"):
         raise CommandError(_("Give the database as sqlite:///FILE."), exit_code=FAILED)
+    if file is None and not url.startswith("postgres"):
+        text = _("Give the database as sqlite:///FILE or postgresql://USER@HOST/NAME.")
+        raise CommandError(text, exit_code=FAILED)
     return file
 
 
@@ -198,13 +201,18 @@ def _results(count: int) -> str:
     return ngettext("It has {n} result.", "It has {n} results.", count).format(n=number(count))
 
 
-def _command_error(error: BackupError, path: Path) -> CommandError:
-    """Return the reason in the language in use with what to do; technical details only under `-v`."""
+def _command_error(error: BackupError, path: Path, *, copied: Path | None = None) -> CommandError:
+    """Return the reason in the language in use with what to do; technical details only under `-v`.
+
+    `path` is the copy. `copied` is the SQLite database it was to be made of: a fault of its content is that file's.
+    """
     from sigprobe.record.messages import MessageError
 
     texts = {
         "exists": N_("{detail} exists already and is not replaced. Choose another name, or move it away first."),
         "no_source": N_("{detail} does not exist."),
+        "directory": N_("{detail} is a folder. An SQLite database, and each backup of one, is a file."),
+        "file": N_("{detail} is a file. A backup of PostgreSQL is a folder."),
         "not_ours": N_("{path} is not a backup of a collector."),
         "damaged": N_("The copy of {path} is damaged: {detail}."),
         "unwritable": N_("{path} cannot be written: {detail}."),
@@ -216,5 +224,9 @@ def _command_error(error: BackupError, path: Path) -> CommandError:
         "replay": N_("The WAL cannot be replayed so far: {detail}."),
         "failed": N_("Nothing was copied: {detail}."),
     }
+    if copied is not None and error.code in ("not_ours", "damaged"):
+        path = copied
+        texts["not_ours"] = N_("{path} is not the database of a collector.")
+        texts["damaged"] = N_("The database {path} is damaged: {detail}. Nothing was copied.")
     told = MessageError(texts[error.code], path=path, detail=error.detail)
     return CommandError(sentences.message_text(told, error.technical), exit_code=FAILED)

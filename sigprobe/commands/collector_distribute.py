@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from sigprobe.commands.support import options, sentences
-from sigprobe.commands.support.collector_database import DatabaseOption, open_database
+from sigprobe.commands.support.collector_database import DatabaseOption, database_url, open_database
 from sigprobe.commands.support.command_result import CommandError, CommandResult, Json, Screen
 from sigprobe.commands.support.exit_codes import FAILED
 from sigprobe.commands.support.transfer_ui import Bar
@@ -17,6 +17,8 @@ from sigprobe.words.i18n import N_, _, number
 
 if TYPE_CHECKING:
     from sigprobe.collector.store.distribution import Distributed as Done
+
+_NO_POSTGRESQL: Final = N_("Only PostgreSQL with the extension Citus can be spread over several machines.")
 
 app = typer.Typer(
     help=N_("Change how the database is laid out."),
@@ -62,7 +64,10 @@ def distribute(
     as_json: options.JsonOption = False,
 ) -> CommandResult:
     """Spread the large tables over several machines with Citus."""
-    engine = open_database(database)
+    url = database_url(database)
+    if url.startswith("sqlite:"):
+        raise CommandError(_(_NO_POSTGRESQL), exit_code=FAILED)
+    engine = open_database(url)
     from sigprobe.collector.store import distribution
     from sigprobe.record.messages import MessageError
 
@@ -71,7 +76,7 @@ def distribute(
             return Distributed(distribution.distribute(engine, shards, bar.show_of))
     except distribution.DistributionError as error:
         texts = {
-            "no_postgresql": N_("Only PostgreSQL with the extension Citus can be spread over several machines."),
+            "no_postgresql": _NO_POSTGRESQL,
             "no_citus": N_(
                 "This database lacks the extension Citus. Create it on all machines: CREATE EXTENSION citus"
             ),

@@ -80,7 +80,7 @@ def merge(
 ) -> CommandResult:
     """Take over results and tokens of another collector that this one lacks."""
     again = _("Merge again when it works: nothing is stored twice.")
-    with using_database(database, again) as engine:
+    with using_database(database, again, creates=True) as engine:
         from sigprobe.collector.merge import merging
         from sigprobe.collector.merge.other import OtherError, opened
 

@@ -12,7 +12,7 @@ from sigprobe.commands.support import options
 from sigprobe.commands.support.collector_database import (
     DatabaseOption,
     database_text,
-    database_url,
+    require_database,
     store_failed,
     using_database,
 )
@@ -62,7 +62,7 @@ def migrate(
 
     Collectors may serve meanwhile. Interrupted, it goes on where it was.
     """
-    url = database_url(database)
+    url = require_database(database)
     from sqlalchemy.exc import SQLAlchemyError
 
     from sigprobe.collector import store
@@ -70,9 +70,6 @@ def migrate(
     from sigprobe.collector.store.migrations import pending
     from sigprobe.collector.worker import backfill
 
-    file = store.file_of(url)
-    if dry_run and file is not None and not file.exists():
-        raise CommandError(_("There is no database {path}.").format(path=file), exit_code=FAILED)
     try:
         engine = open_unchanged(url)
     except store.StoreError as error:

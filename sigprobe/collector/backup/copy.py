@@ -44,6 +44,22 @@ class BackupError(Exception):
         self.technical = technical
 
 
+def require_file(source: Path) -> None:
+    """Raise BackupError unless the source is a file, as every SQLite database is."""
+    if source.is_dir():
+        raise BackupError("directory", str(source))
+    if not source.is_file():
+        raise BackupError("no_source", str(source))
+
+
+def require_folder(source: Path) -> None:
+    """Raise BackupError unless the source is a folder, as every backup of PostgreSQL is."""
+    if source.is_file():
+        raise BackupError("file", str(source))
+    if not source.is_dir():
+        raise BackupError("no_source", str(source))
+
+
 def put_in_place(draft: Path, place: Path) -> None:
     """Give a finished file its name, durably, and never replace another. Raises BackupError `exists`."""
     try:

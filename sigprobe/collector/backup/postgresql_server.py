@@ -24,7 +24,7 @@ from typing import Any, Final
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from sigprobe.collector.backup.copy import BackupError, Copy, Progress, no_progress, size_of
+from sigprobe.collector.backup.copy import BackupError, Copy, Progress, no_progress, require_folder, size_of
 from sigprobe.collector.store import epochs
 from sigprobe.collector.store.database_causes import cause, cause_in, technical_text
 from sigprobe.collector.store.engine import open_unchanged
@@ -87,8 +87,7 @@ def restore(source: Path, place: Path, goal: Goal, progress: Progress = no_progr
     """
     if os.path.lexists(place) and (not place.is_dir() or any(place.iterdir())):
         raise BackupError("exists", str(place))
-    if not source.is_dir():
-        raise BackupError("no_source", str(source))
+    require_folder(source)
     verify(source)
     progress(0, 3)
     with _draft(place) as draft:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from sigprobe.collector.backup.copy import BackupError, Copy, Progress, no_progress, put_in_place
+from sigprobe.collector.backup.copy import BackupError, Copy, Progress, no_progress, put_in_place, require_file
 from sigprobe.collector.store import epochs
 from sigprobe.collector.store.database_causes import cause
 from sigprobe.collector.store.engine import BUSY_S, open_unchanged, sqlite_driver
@@ -29,8 +29,7 @@ _BESIDE: Final = ("", "-wal", "-shm", "-journal")
 
 def back_up(source: Path, place: Path, progress: Progress = no_progress) -> Copy:
     """Copy a database that may be in use to a new file. Raises BackupError."""
-    if not source.is_file():
-        raise BackupError("no_source", str(source))
+    require_file(source)
     if os.path.lexists(place):
         raise BackupError("exists", str(place))
     with _draft(place) as draft:
@@ -41,8 +40,7 @@ def back_up(source: Path, place: Path, progress: Progress = no_progress) -> Copy
 
 def restore(source: Path, place: Path, progress: Progress = no_progress) -> Copy:
     """Make a new database from a copy; readers of `/v1/results` begin a new history. Raises BackupError."""
-    if not source.is_file():
-        raise BackupError("no_source", str(source))
+    require_file(source)
     for ending in _BESIDE:
         beside = place.with_name(place.name + ending)
         if os.path.lexists(beside):

@@ -27,7 +27,7 @@ _TEXTS: Final = (
     ("password authentication failed", N_("the user name or password is wrong")),
     ("no password supplied", N_("the server asks for a password")),
     ("no pg_hba.conf entry", N_("the server does not admit this user")),
-    ("role ", N_("the server does not admit this user")),
+    ('role "', N_("the server does not admit this user")),
     ('database "', N_("the server has no database of this name")),
     ("too many connections", N_("the server has too many connections")),
     ("too many clients", N_("the server has too many connections")),

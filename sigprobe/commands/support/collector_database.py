@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -48,6 +49,18 @@ def database_url(database: str | None) -> str:
     return database or _default_url()
 
 
+def require_database(database: str | None) -> str:
+    """Return the address of a database that is there: a command that adds nothing must not create an empty one."""
+    url = database_url(database)
+    from sigprobe.collector import store
+
+    file = store.file_of(url)
+    if file is not None and not os.path.lexists(file):
+        text = _("There is no database {path}. Check --database, or SIGPROBE_DATABASE.").format(path=file.absolute())
+        raise CommandError(text, exit_code=FAILED)
+    return url
+
+
 def open_database(database: str | None) -> Engine:
     """Return the open store, or one sentence and exit 1; say where a new database was created."""
     url = database_url(database)
@@ -65,9 +78,12 @@ def open_database(database: str | None) -> Engine:
 
 
 @contextmanager
-def using_database(database: str | None, hint: str | None = None) -> Iterator[Engine]:
-    """Open the store for the block and close it after; a fault of the database is one sentence, `hint`, and exit 1."""
-    engine = open_database(database)
+def using_database(database: str | None, hint: str | None = None, *, creates: bool = False) -> Iterator[Engine]:
+    """Open the store for the block and close it after; a fault of the database is one sentence, `hint`, and exit 1.
+
+    Only a command that `creates` what it needs makes a new database where there is none.
+    """
+    engine = open_database(database if creates else require_database(database))
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
