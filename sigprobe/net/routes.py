@@ -130,6 +130,12 @@ def access(interface: str, sys: Path = SYS) -> Literal["wifi", "cellular", "ethe
     return "ethernet" if devtype in ("", "vlan", "bond") and _text(home / "type") == _ARPHRD_ETHER else None
 
 
+def is_tunnel(interface: str, sys: Path = SYS) -> bool:
+    """Return whether an interface is one of a VPN program: a TUN or TAP device, or WireGuard."""
+    home = sys / "class" / "net" / interface
+    return (home / "tun_flags").exists() or "DEVTYPE=wireguard" in _lines(home / "uevent")
+
+
 def counters(interface: str, sys: Path = SYS) -> Counters | None:
     """Return the byte counters of an interface, or None."""
     home = sys / "class" / "net" / interface / "statistics"

@@ -8,6 +8,7 @@ from sigprobe.record.kinds import Way, way
 from sigprobe.record.result import Result
 from sigprobe.verdict import candidates, dns_consistency
 from sigprobe.verdict.evidence import Facts, WalkEntry, beyond_the_site, code, host_of, ip
+from sigprobe.verdict.failure_codes import NAMES
 from sigprobe.verdict.verdict import LOCAL, OPERATOR, UNCERTAIN, Verdict, say
 
 # Why an answer is called tampered, where nothing else fits: a private address may be an inner view of the name, and one
@@ -40,6 +41,20 @@ def dead(facts: Facts) -> Verdict | None:
     if _operators(facts, rows):
         return say(OPERATOR, "resolver_dead", 0.9, [*nameless, *half], facts.walks)
     return say(UNCERTAIN, "resolver_silent", 0.5, [*nameless, *half], facts.walks, candidates=candidates.NAMES)
+
+
+def on_this_device(facts: Facts) -> Verdict | None:
+    """The only name server of this system is this device itself, and nothing runs there: its kernel refuses.
+
+    A forwarder that runs and is silent, or says SERVFAIL, may lack an answer from farther away.
+    """
+    rows = facts.rows("resolvers")
+    if not rows or not facts.beyond or any(row.get("answers") for row in rows):
+        return None
+    if any(row.get("place") != "self" or row.get("failure") != "refused" for row in rows):
+        return None
+    nameless = [r for r in facts.failed if code(r) in NAMES or (code(r) == "timeout" and r.target.address_used is None)]
+    return say(LOCAL, "device_resolver", 0.9, nameless, facts.walks) if nameless else None
 
 
 def lying(facts: Facts) -> Verdict | None:

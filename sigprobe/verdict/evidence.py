@@ -43,6 +43,8 @@ FREEZE_MS: Final = 100.0
 """A device whose sleeping thread wakes so late on average misses what others send it."""
 HEAVY_QUESTIONS: Final = 0.08
 """The share of small questions that must be lost, too, before loss counts."""
+REPEATED_MS: Final = 900.0
+"""A first packet is repeated after one second; what opens later than this was not the first try."""
 PAGE_TIMES: Final = frozenset({"http_total_ms", "web_total_ms"})
 SILENT: Final = frozenset({"no_reply", "timeout", "packet_loss", "host_unreachable", "filtered"})
 
@@ -191,9 +193,28 @@ class Facts:
         return [row for row in found if isinstance(row, Mapping)] if isinstance(found, list | tuple) else []
 
     @cached_property
+    def plain_again(self) -> list[WalkEntry]:
+        """Return plain pages of silent references at the second look: a login page that came in the middle of a run."""
+        found = self.second.get("plain")
+        return [row for row in found if isinstance(row, Mapping)] if isinstance(found, list | tuple) else []
+
+    @cached_property
+    def lost_midway(self) -> bool:
+        """Return whether references were silent in both looks, though a check of this run had been answered before."""
+        asked, second = self.rows("references"), self.second
+        silent = bool(asked) and not any(row.get("answers") for row in asked)
+        return silent and bool(second.get("references_asked")) and not second.get("references_answered")
+
+    @cached_property
+    def own_traffic_again(self) -> WalkEntry:
+        """Return this device's own traffic at the second look; empty where it was not measured."""
+        found = self.second.get("own_load")
+        return found if isinstance(found, Mapping) else {}
+
+    @cached_property
     def own_modem(self) -> bool:
         """Return whether the device is itself the modem of the link: then everything beyond it is the operator's."""
-        return self.network.access == "cellular"
+        return self.network.access == "cellular" and not self.tunnel
 
     @cached_property
     def told_no_route(self) -> set[str]:
@@ -205,7 +226,7 @@ class Facts:
     def operator_has_no_route(self) -> bool:
         """Return whether a router that is certainly the operator's reported that there is no route."""
         found = [ip(text) for text in self.told_no_route]
-        return any(a is not None and (self.own_modem or beyond_the_site(a)) for a in found)
+        return not self.tunnel and any(a is not None and (self.own_modem or beyond_the_site(a)) for a in found)
 
     # --- names ----------------------------------------------------------------------------------------------
 
@@ -300,6 +321,33 @@ class Facts:
         rows = [row for row in (self.part("gateway"), *self.rows("references")) if is_number(row.get("sent"))]
         silent = [row for row in rows if not row.get("answers") and row.get("failure") in ("no_reply", "timeout")]
         return any(int(row["sent"]) < LEAST_ECHOES for row in silent)
+
+    @cached_property
+    def opened_late(self) -> list[Result]:
+        """Pages whose connection opened only with a repeated first packet (RFC 6298: after one second)."""
+        pages = [(r, r.data.get("tcp_ms")) for r in self.answered if way(r.kind) is Way.PAGE]
+        limit = self._repeated_from_ms
+        return [r for r, ms in pages if limit is not None and is_number(ms) and float(ms or 0) > limit]
+
+    @cached_property
+    def opened_late_in_all(self) -> int:
+        """Return how many pages and references answered a repeated first packet only."""
+        times, limit = [row.get("tcp_ms") for row in self.rows("references")], self._repeated_from_ms
+        late = 0 if limit is None else sum(1 for ms in times if is_number(ms) and float(ms or 0) > limit)
+        return late + len(self.opened_late)
+
+    @cached_property
+    def _repeated_from_ms(self) -> float | None:
+        """Return the time from which on a connection was not opened by its first packet; None without a round trip."""
+        usual = [statistics.median(row.seen_ms) for row in self.far_rtts]
+        pages = [r.data.get("tcp_ms") for r in self.answered if way(r.kind) is Way.PAGE]
+        usual += [float(ms) for ms in pages if is_number(ms) and ms is not None]
+        return REPEATED_MS + 2 * min(usual) if usual else None
+
+    @cached_property
+    def tunnel(self) -> bool:
+        """Return whether packets leave through a VPN: then what stands beyond it is not this place's operator."""
+        return bool(self.path.get("tunnel"))
 
     @cached_property
     def missed_questions(self) -> float | None:

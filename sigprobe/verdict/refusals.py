@@ -66,7 +66,9 @@ def _of_silence(facts: Facts, failed: Sequence[WalkEntry], rows: Sequence[WalkEn
     """Return where packets to the host vanish, beside packets that are answered."""
     heard = max((int(a["ttl"]) for a in _of(failed)), default=0)
     beside = [*facts.steps(), *(row for row in rows if row not in failed and row.get("what") != "udp")]
-    others = {int(a["ttl"]) for a in _of(beside)}
+    # where nothing works on that port, routers that reported small UDP packets stand in for it
+    expired = [a for a in facts.rows("hops") if a.get("said") == "ttl_exceeded" and isinstance(a.get("ttl"), int)]
+    others = {int(a["ttl"]) for a in _of(beside) or expired}
     if not failed or not others:
         return None
     if heard == 0:

@@ -10,8 +10,8 @@ the candidates that remain.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from sigprobe.record.clock_limits import CLOCK_WRONG_S, SERVER_DATE_ERROR_S
@@ -21,6 +21,7 @@ from sigprobe.record.result import Outcome, Result
 from sigprobe.verdict import candidates, dns_rules, service_rules, speed_rules
 from sigprobe.verdict.evidence import (
     PAGE_TIMES,
+    Address,
     Distance,
     Facts,
     WalkEntry,
@@ -35,6 +36,8 @@ from sigprobe.verdict.verdict import COLLECTOR, LOCAL, NONE, OPERATOR, UNCERTAIN
 
 Rule = Callable[[Facts], Verdict | None]
 
+LATE_MS: Final = 1500.0
+"""From this round trip on, the walk's first deadlines are too short for the link."""
 _FAR_OFF_S: Final = CLOCK_WRONG_S + SERVER_DATE_ERROR_S
 
 # Signals too weak to carry data by any operator's own planning (see the profile's bounds for `poor`).
@@ -53,8 +56,17 @@ def decide(results: Sequence[Result], profile: Profile | None) -> Verdict:
     for rule in _RULES:
         verdict = rule(facts)
         if verdict is not None:
-            return verdict
+            return _through_a_tunnel(facts, verdict)
     return say(UNCERTAIN, "uncertain", 0.0, facts.failed, facts.answered, facts.walks, candidates=candidates.MIXED)
+
+
+def _through_a_tunnel(facts: Facts, verdict: Verdict) -> Verdict:
+    """Put the VPN among the candidates where packets leave through one: first where it carries nothing."""
+    if not facts.tunnel or not verdict.candidates:
+        return verdict
+    front = 0 if facts.beyond is False else 1
+    order = [*verdict.candidates[:front], candidates.VPN, *verdict.candidates[front:]]
+    return replace(verdict, candidates=tuple(order))
 
 
 def _nothing_measured(facts: Facts) -> Verdict | None:
@@ -86,11 +98,26 @@ def _modem_silent(facts: Facts) -> Verdict | None:
         return say(UNCERTAIN, "registration_denied", 0.5, everything, candidates=candidates.DENIED)
     if not registration.startswith(("home", "roaming", "registered")):
         return None  # idle, unknown: as well a card, a setting or airplane mode
+    if facts.second.get("references_answered"):
+        return _late_or_over(facts)
     if _weak(facts):
         # the signal alone may explain it; a used-up package at such a place looks the same
         return say(UNCERTAIN, "weak_signal", 0.6, everything, candidates=candidates.WEAK)
     # a used-up package, a wrong APN and an expired card look the same as a fault of the operator
-    return say(UNCERTAIN, "modem_no_data", 0.5, everything, candidates=candidates.MODEM_SILENT)
+    named = any(row.get("answers") and row.get("place") == "beyond" for row in facts.rows("resolvers"))
+    order = candidates.MODEM_NAMES_ONLY if named else candidates.MODEM_SILENT
+    return say(UNCERTAIN, "modem_no_data", 0.5, everything, candidates=order)
+
+
+def _late_or_over(facts: Facts) -> Verdict:
+    """Nothing answered at first, and something did at the second look: late by nature of the link, or a passing fault.
+
+    Our own deadlines are no evidence of a fault.
+    """
+    rtt_ms = facts.second.get("references_rtt_ms")
+    if is_number(rtt_ms) and float(rtt_ms or 0) >= LATE_MS:
+        return say(UNCERTAIN, "slow_here", 0.4, facts.failed, facts.walks, candidates=candidates.SLOW_RADIO)
+    return say(UNCERTAIN, "recovered", 0.3, facts.failed, facts.walks, candidates=candidates.MIXED)
 
 
 def _weak_signal(facts: Facts) -> Verdict | None:
@@ -177,8 +204,12 @@ _QUOTA_WORDS: Final = (
 
 def _portal(facts: Facts) -> Verdict | None:
     """Somebody answers for everybody: a login page nearby, or the operator's top-up page."""
-    plain = [row for row in facts.rows("web") if not row.get("tls") and row.get("status_code") is not None]
+    looks = [*facts.rows("web"), *facts.plain_again]
+    plain = [row for row in looks if not row.get("tls") and row.get("status_code") is not None]
+    again = facts.second.get("one_address")
     shared = facts.part("one_address")
+    if shared.get("status_code") is None and isinstance(again, dict):
+        shared = again  # one silence may be one lost packet
     if shared.get("status_code") is not None and not verified_anywhere(facts):
         plain = [*plain, shared]
         if shared.get("redirect_host") or shared.get("status_code") == 511:
@@ -258,9 +289,7 @@ def _interception(facts: Facts) -> Verdict | None:
     }
     if len(issuers) > 1:
         return None
-    return say(
-        UNCERTAIN, "interception", 0.5, strange, facts.walks, candidates=[candidates.SITE_FIREWALL, candidates.FILTER]
-    )
+    return say(UNCERTAIN, "interception", 0.5, strange, facts.walks, candidates=candidates.INTERCEPTED)
 
 
 def _nothing_beyond(facts: Facts) -> Verdict | None:
@@ -269,7 +298,7 @@ def _nothing_beyond(facts: Facts) -> Verdict | None:
     if facts.answered and any(distance(r) is not Distance.LINK and way(r.kind) is not Way.NAME for r in facts.answered):
         return None
     if facts.second.get("references_answered"):
-        return say(UNCERTAIN, "recovered", 0.3, facts.failed, facts.walks, candidates=candidates.MIXED)
+        return _late_or_over(facts)
     if facts.operator_has_no_route and facts.second.get("references_asked"):
         return say(OPERATOR, "dead_after_hop", 0.9, facts.failed, facts.walks)
     if facts.hop_beyond or facts.gateway_answers or facts.path.get("routed"):
@@ -277,6 +306,11 @@ def _nothing_beyond(facts: Facts) -> Verdict | None:
         front = [candidates.OUTAGE, candidates.QUOTA] if facts.hop_beyond else []
         if not facts.own_modem and not facts.hop_beyond:
             front = [candidates.QUOTA, candidates.OUTAGE, candidates.SITE_UPLINK]
+        shared = ip(str(facts.part("one_address").get("address") or ""))
+        if shared is not None:
+            # every name leads to one address: a page for everybody was meant
+            here = shared.is_private and not facts.own_modem
+            front = [*(candidates.ONE_ADDRESS_HERE if here else candidates.ONE_ADDRESS_BEYOND), *front]
         if facts.device_freezes:
             front = [candidates.DEVICE_BUSY, *front]
         return say(
@@ -312,27 +346,35 @@ def _stalled(result: Result) -> bool:
     return connected and code(result) in ("timeout", "reset", "http_truncated", "too_slow", "tls_failed")
 
 
-def _ipv6(facts: Facts) -> Verdict | None:
-    """IPv6 is there and reaches nothing while IPv4 does."""
+def _one_family(facts: Facts) -> Verdict | None:
+    """One of IPv4 and IPv6 is there and reaches nothing while the other does."""
     six, four = facts.part("families").get("ipv6"), facts.part("families").get("ipv4")
-    if not isinstance(six, dict) or not isinstance(four, dict):
+    if not isinstance(six, dict) or not isinstance(four, dict) or facts.device_freezes:
         return None
-    if not six.get("routed") or not six.get("asked") or six.get("answered") or not four.get("answered"):
-        return None
-    if facts.device_freezes:
-        return None
-    used = [(r, ip(r.target.address_used)) for r in facts.failed if not only_icmp_silent(r)]
-    others = [r for r, address in used if address is None or address.version == 4]
-    if [r for r in others if code(r) != "network_unreachable"]:
-        return None
-    return say(
-        UNCERTAIN,
-        "ipv6_broken",
-        0.5,
-        facts.failed,
-        facts.walks,
-        candidates=[candidates.SITE_UPLINK, candidates.OUTAGE, candidates.FILTER],
-    )
+    for version, this, other in ((6, six, four), (4, four, six)):
+        if not this.get("routed") or not this.get("asked") or this.get("answered") or not other.get("answered"):
+            continue
+        used = [(r, ip(r.target.address_used)) for r in facts.failed]
+        loud = [(r, address) for r, address in used if not only_icmp_silent(r)]
+        others = [r for r, address in loud if address is None or address.version != version]
+        if [r for r in others if code(r) != "network_unreachable"]:
+            continue
+        if version == 6:
+            order = [candidates.SITE_UPLINK, candidates.OUTAGE, candidates.FILTER]
+            return say(UNCERTAIN, "ipv6_broken", 0.5, facts.failed, facts.walks, candidates=order)
+        if len(facts.rows("references")) < 2 or any(
+            address is not None and address.version == 4 for r in facts.answered if (address := _far(r))
+        ):
+            continue
+        order = [candidates.OUTAGE, candidates.SITE_UPLINK, candidates.FILTER]
+        return say(UNCERTAIN, "ipv4_broken", 0.5, facts.failed, facts.walks, candidates=order)
+    return None
+
+
+def _far(result: Result) -> Address | None:
+    """Return the address of a target beyond this network that answered itself."""
+    near = distance(result) in (Distance.SELF, Distance.LINK) or way(result.kind) is Way.NAME
+    return None if near else ip(result.target.address_used)
 
 
 # --- one end alone ------------------------------------------------------------------------------------------
@@ -357,10 +399,21 @@ def _collector(facts: Facts) -> Verdict | None:
         return None  # our own deadline was too short for this link
     if answered and not wrong:
         return say(UNCERTAIN, "recovered", 0.3, facts.failed or facts.walks, facts.walks, candidates=candidates.MIXED)
+    if facts.lost_midway:
+        return say(
+            UNCERTAIN,
+            "no_way_beyond",
+            0.5,
+            facts.failed,
+            facts.walks,
+            facts.answered,
+            candidates=candidates.LOST_MIDWAY,
+        )
     if not facts.beyond:
         return say(
             UNCERTAIN, "internet_not_tested", 0.3, facts.failed, facts.walks, candidates=candidates.ONE_COLLECTOR
         )
+    nameless = all(row.get("phase") == "dns" for row in (*rows, *again))
     return say(
         UNCERTAIN,
         "collector_unreached",
@@ -368,7 +421,7 @@ def _collector(facts: Facts) -> Verdict | None:
         facts.failed,
         facts.walks,
         facts.answered,
-        candidates=candidates.ONE_COLLECTOR,
+        candidates=candidates.COLLECTOR_NAME if nameless else candidates.ONE_COLLECTOR,
     )
 
 
@@ -421,8 +474,8 @@ def _all_answered(facts: Facts) -> Verdict | None:
         return say(UNCERTAIN, "below_need", 0.3, half, candidates=order)
     if short or half:
         return say(UNCERTAIN, "below_need", 0.3, [*short, *half], candidates=_slow(facts))
-    late = _opened_late(facts)
-    if len(late) + _references_opened_late(facts) > 1:
+    late = facts.opened_late
+    if facts.opened_late_in_all > 1:
         busy = [candidates.DEVICE_BUSY] if all(was_busy(r) for r in (*late, *facts.walks)) else []
         order = candidates.first(busy, candidates.LOST_OPENINGS)
         return say(UNCERTAIN, "packets_lost", 0.5, late or facts.walks, facts.walks, candidates=order)
@@ -450,31 +503,11 @@ def _is_half(result: Result) -> bool:
 
 def _slow(facts: Facts) -> Sequence[Candidate]:
     front = [candidates.DEVICE_BUSY] if facts.device_busy or facts.device_freezes else []
+    rates = [s.result for s in facts.short if measures_rate(s.result.kind)]
+    if rates and len(rates) == len(facts.short) and all(speed_rules.stays_empty(r) for r in rates):
+        # nothing waited on the link: its server sent little, or what was too much was dropped
+        front += [candidates.SERVICE_BUSY, candidates.PLAN_LIMIT]
     return candidates.first(front, candidates.SLOW)
-
-
-def _opened_late(facts: Facts) -> list[Result]:
-    """Pages whose connection opened only with a repeated first packet (RFC 6298: after one second)."""
-    pages = [(r, r.data.get("tcp_ms")) for r in facts.answered if way(r.kind) is Way.PAGE]
-    limit = _repeated_from_ms(facts)
-    return [r for r, ms in pages if limit is not None and is_number(ms) and float(ms or 0) > limit]
-
-
-def _references_opened_late(facts: Facts) -> int:
-    """Return how many references answered a repeated first packet only."""
-    times, limit = [row.get("tcp_ms") for row in facts.rows("references")], _repeated_from_ms(facts)
-    return 0 if limit is None else sum(1 for ms in times if is_number(ms) and float(ms or 0) > limit)
-
-
-def _repeated_from_ms(facts: Facts) -> float | None:
-    """Return the time from which on a connection was not opened by its first packet; None without a round trip."""
-    usual = [statistics.median(row.seen_ms) for row in facts.far_rtts]
-    usual += [r.data["tcp_ms"] for r in facts.answered if way(r.kind) is Way.PAGE and is_number(r.data.get("tcp_ms"))]
-    return REPEATED_MS + 2 * min(usual) if usual else None
-
-
-REPEATED_MS: Final = 900.0
-"""A first packet is repeated after one second; what opens later than this was not the first try."""
 
 
 _RULES: Final[tuple[Rule, ...]] = (
@@ -487,15 +520,17 @@ _RULES: Final[tuple[Rule, ...]] = (
     _interception,
     dns_rules.hosts_file,
     dns_rules.lying,
+    dns_rules.on_this_device,
     dns_rules.dead,
     _nothing_beyond,
     speed_rules.own_traffic,
     speed_rules.queue_by_others,  # a full queue drops large packets first
     _mtu,
     _weak_signal,
+    speed_rules.near_loss,
     speed_rules.loss,
     speed_rules.small_rate,
-    _ipv6,
+    _one_family,
     _collector_speaks,
     _collector,
     _ping_unanswered,

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from sigprobe.record.clock_limits import CLOCK_WRONG_S
-from sigprobe.record.kinds import Way, way
+from sigprobe.record.kinds import Way, is_number, way
 from sigprobe.record.result import Result
 from sigprobe.verdict import candidates, dns_rules, refusals
 from sigprobe.verdict.evidence import (
     PAGE_TIMES,
+    SILENT,
     Distance,
     Facts,
     WalkEntry,
@@ -24,7 +25,7 @@ from sigprobe.verdict.evidence import (
     only_icmp_silent,
     proves,
 )
-from sigprobe.verdict.failure_codes import LOOP, NAMES, REPLACED, TOO_BIG
+from sigprobe.verdict.failure_codes import DATED, LOOP, NAMES, REPLACED, TOO_BIG
 from sigprobe.verdict.verdict import SERVICE, UNCERTAIN, Candidate, Verdict, say
 
 __all__ = ["host_of", "is_over", "one", "several", "slow"]
@@ -42,8 +43,6 @@ def several(facts: Facts) -> Verdict | None:
     proof = [r for r in facts.answered if proves(r) and distance(r) is Distance.FAR and way(r.kind) is not Way.ECHO]
     if all(is_over(facts, r) for r in failed):
         return say(UNCERTAIN, "recovered", 0.3, failed, facts.walks, candidates=candidates.MIXED)
-    replaced = {code(r) for r in failed} <= REPLACED and not facts.tls_fine and not facts.collector_fine
-    order = candidates.ALL_REPLACED if replaced else candidates.SEVERAL
     return say(
         UNCERTAIN,
         "several_targets_failed" if proof and facts.walked else "uncertain",
@@ -51,8 +50,23 @@ def several(facts: Facts) -> Verdict | None:
         failed,
         facts.answered,
         facts.walks,
-        candidates=order,
+        candidates=_order_of_several(facts, failed),
     )
+
+
+def _order_of_several(facts: Facts, failed: Sequence[Result]) -> tuple[Candidate, ...]:
+    """Return what remains possible for hosts that fail together, the likeliest first."""
+    codes = {code(r) for r in failed}
+    works = bool(facts.tls_fine or facts.collector_fine)
+    if codes <= REPLACED:
+        return candidates.SOME_REPLACED if works else candidates.ALL_REPLACED
+    if works:
+        order = candidates.SEVERAL
+    else:
+        # several services that are down at once are rare
+        order = candidates.ALL_REFUSED if codes <= {"refused", "reset"} else candidates.ALL_SILENT
+    origins = {refusals.origin(facts, host_of(r)) for r in failed} - {None}
+    return candidates.after(origins.pop(), order) if len(origins) == 1 else order
 
 
 def one(facts: Facts) -> Verdict | None:
@@ -72,7 +86,7 @@ def one(facts: Facts) -> Verdict | None:
         )
     codes = {code(r) for r in failed}
     spoke = any(row.get("tls_verified") and not _is_good(row) for r in failed for row in facts.again(host_of(r)))
-    if codes <= NAMES and not spoke:
+    if (codes <= NAMES and not spoke) or _others_deny(facts, host_of(failed[0])):
         front: tuple[Candidate, ...] = candidates.NAME_SERVICE
     elif codes <= TOO_BIG:
         front = candidates.MTU
@@ -116,8 +130,8 @@ def _own_word(facts: Facts, failed: Sequence[Result]) -> str | None:
             if not said_again or not all(_is_no_page(row, code(result)) for row in said_again):
                 return None
             causes.add("service_error")
-        elif code(result) == "tls_expired" and _clock_is_known(facts) and dns_rules.agreed(facts, host_of(result)):
-            if not again or any(row.get("failure") != "tls_expired" for row in again):
+        elif code(result) in DATED and _clock_is_known(facts) and dns_rules.agreed(facts, host_of(result)):
+            if not again or any(row.get("failure") != code(result) for row in again):
                 return None
             causes.add("service_certificate")
         else:
@@ -134,8 +148,22 @@ def is_over(facts: Facts, result: Result) -> bool:
         for row in (tls or rows)
         if row.get("failure") is None and (row.get("tls_verified") or not row.get("tls")) and _is_good(row)
     ]
-    # an expected text cannot be looked for again by a request without a body, nor the end of many redirects
-    return bool(rows) and len(fine) == len(tls or rows) and code(result) not in ("http_text", "redirect_limit")
+    # a request without a body cannot look again for an expected text, the end of many redirects, or of a long body
+    unseen = code(result) in ("http_text", "redirect_limit", "http_truncated") or _began(result)
+    return bool(rows) and len(fine) == len(tls or rows) and not unseen
+
+
+def _began(result: Result) -> bool:
+    """Return whether an answer began and did not end."""
+    return way(result.kind) is Way.PAGE and is_number(result.data.get("ttfb_ms")) and code(result) in SILENT | {"reset"}
+
+
+def _others_deny(facts: Facts, host: str) -> bool:
+    """Return whether the system's resolver tells an address of a name that all others deny."""
+    others = facts.asked(host, system=False)
+    said = [row for row in others if row.get("rcode") is not None]
+    known = any(row.get("answers") for row in facts.asked(host, system=True))
+    return known and bool(said) and all(row.get("rcode") == "NXDOMAIN" for row in said)
 
 
 def _is_no_page(row: WalkEntry, what: str | None) -> bool:
@@ -160,6 +188,8 @@ def slow(facts: Facts) -> Verdict | None:
     others = [r for r in facts.tls_fine if host_of(r) not in hosts]
     if len(hosts) != 1 or not others or not {s.metric for s in facts.short} <= PAGE_TIMES:
         return None
+    if facts.opened_late_in_all > 1:
+        return None  # first packets are lost elsewhere, too
     busy = [candidates.DEVICE_BUSY] if facts.device_busy else []
     order = [*candidates.SLOW_HOST[:2], *busy, *candidates.SLOW_HOST[2:]]
     return say(UNCERTAIN, "slow_target", 0.5, late, others[:1], candidates=order)

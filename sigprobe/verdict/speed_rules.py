@@ -6,13 +6,14 @@ load. The device's own counters tell its own traffic from that of others.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from typing import Final
 
 from sigprobe.record.kinds import Way, is_number, measures_rate, way
-from sigprobe.record.result import Result, is_at_least, is_to_proxy
+from sigprobe.record.result import Result, is_at_least
 from sigprobe.verdict import candidates
-from sigprobe.verdict.evidence import HEAVY_LOSS, PAGE_TIMES, Facts, code, host_of
+from sigprobe.verdict.evidence import HEAVY_LOSS, PAGE_TIMES, Facts, WalkEntry, code, host_of
 from sigprobe.verdict.verdict import LOCAL, OPERATOR, UNCERTAIN, Candidate, Verdict, say
 
 OWN_TRAFFIC_BPS: Final = 300_000.0
@@ -21,9 +22,15 @@ QUEUE_MS: Final = 100.0
 QUEUE_SPREAD_MS: Final = 40.0
 LONG_WAY_MS: Final = 150.0
 """From here on, loss may also be caused by a full queue, so no owner is named for it."""
-OWN_SHARE: Final = 0.5
-"""The share of the link's capacity from which on this device's own traffic explains waiting."""
+OWN_SHARE: Final = 0.65
+"""The share of the link's capacity from which on this device's own traffic explains waiting. Capacities err by 20 %."""
+MOST_SHARE: Final = 1.4
+"""More than this does not fit: the capacity that was measured is that of the other direction, or packets are lost."""
+SMALL_SHARE: Final = 0.2
+"""Below this share of the capacity, a device's own traffic explains nothing."""
 NEAR_LOSS: Final = 0.03
+NEAR_HEAVY: Final = 0.1
+LEAST_NEAR: Final = 10
 SMALL_BPS: Final = 1_000_000.0
 SLOW_LINK_BPS: Final = 250_000.0
 NEAR_TIMES: Final = 8.0
@@ -31,17 +38,20 @@ NEAR_TIMES: Final = 8.0
 
 
 def own_traffic(facts: Facts) -> Verdict | None:
-    """This device moves a large share of what the link carries, and packets wait."""
+    """This device moves most of what the link carries while packets wait, at two moments."""
     rates = [facts.path.get("other_rx_bps"), facts.path.get("other_tx_bps")]
     busiest = max((float(rate) for rate in rates if is_number(rate)), default=0.0)
     if busiest < OWN_TRAFFIC_BPS or (facts.failed and facts.beyond is False):
         return None
-    waiting = (facts.excess_ms or 0.0) >= QUEUE_MS or _spread(facts) >= QUEUE_SPREAD_MS
-    if not waiting:
+    if (facts.excess_ms or 0.0) < QUEUE_MS and _spread(facts) < QUEUE_SPREAD_MS:
         return None  # loss without waiting is not explained by traffic of one's own
-    capacity = _capacity_bps(facts)
-    if capacity is not None and busiest >= OWN_SHARE * capacity:
-        return say(LOCAL, "own_traffic", 0.9, facts.walks, [s.result for s in facts.short])
+    again = facts.own_traffic_again
+    capacity = again.get("capacity_bps")
+    if is_number(capacity) and capacity:
+        if _fills(facts, again, float(capacity)) and _still_waits(facts, again):
+            return say(LOCAL, "own_traffic", 0.9, facts.walks, [s.result for s in facts.short])
+        if busiest < SMALL_SHARE * float(capacity):
+            return None  # a call on a fast link
     return say(
         UNCERTAIN,
         "queue_by_others",
@@ -52,16 +62,30 @@ def own_traffic(facts: Facts) -> Verdict | None:
     )
 
 
-def _capacity_bps(facts: Facts) -> float | None:
-    """Return what the link carries: the best of a speed test and of a train of packets; None when neither is known."""
-    found = [facts.part("whole").get("far_bps")]
-    for result in facts.answered:
-        if measures_rate(result.kind):
-            # a proxy may be near, on this side of the link
-            names = (name for name in ("download_bps", "upload_bps") if not is_to_proxy(result.data, name))
-            found += [result.data.get(name) for name in names]
-    known = [float(rate) for rate in found if is_number(rate) and rate]
-    return max(known) if known else None
+def _fills(facts: Facts, again: WalkEntry, capacity: float) -> bool:
+    """Return whether this device alone fills one direction of the link, at both moments.
+
+    The capacity is that of the narrower direction. A rate far above it belongs to the other direction, which may have
+    room, unless as much is lost as does not fit.
+    """
+    for first, second in (("other_tx_bps", "tx_bps"), ("other_rx_bps", "rx_bps")):
+        rates = [facts.path.get(first), again.get(second)]
+        known = [float(rate) for rate in rates if is_number(rate)]
+        if len(known) < 2 or min(known) < max(OWN_TRAFFIC_BPS, OWN_SHARE * capacity):
+            continue
+        if max(known) <= MOST_SHARE * capacity:
+            return True
+        if first == "other_tx_bps" and _loss(facts) >= 0.5 * (1 - capacity / max(known)):
+            return True
+    return False
+
+
+def _still_waits(facts: Facts, again: WalkEntry) -> bool:
+    seen = sorted(float(ms) for ms in again.get("rtts_ms") or () if is_number(ms))
+    if not seen:
+        return False
+    near = statistics.median(facts.near_rtts.seen_ms) if facts.near_rtts.seen_ms else 0.0
+    return seen[len(seen) // 2] - near >= QUEUE_MS or seen[-1] - seen[0] >= QUEUE_SPREAD_MS
 
 
 def queue_by_others(facts: Facts) -> Verdict | None:
@@ -78,6 +102,24 @@ def queue_by_others(facts: Facts) -> Verdict | None:
         )
     return say(
         UNCERTAIN, "queue_by_others", 0.5, facts.walks, _pings(facts), candidates=_device_first(facts, candidates.QUEUE)
+    )
+
+
+def near_loss(facts: Facts) -> Verdict | None:
+    """Many packets are lost already on the way to the gateway, and beyond it as well."""
+    near = facts.near_rtts
+    if near.sent < LEAST_NEAR or near.lost < max(2, HEAVY_LOSS * near.sent) or not near.seen_ms:
+        return None
+    if not facts.lossy and (near.lost < NEAR_HEAVY * near.sent or facts.opened_late_in_all < 2):
+        return None  # a gateway may limit echoes to itself
+    return say(
+        UNCERTAIN,
+        "packets_lost",
+        0.5,
+        facts.walks,
+        _pings(facts),
+        facts.failed,
+        candidates=_device_first(facts, candidates.NEAR_LOSS),
     )
 
 
@@ -126,7 +168,7 @@ def small_rate(facts: Facts) -> Verdict | None:
             facts.walks,
             candidates=_device_first(facts, candidates.SLOW),
         )
-    queued = [r for r in slow if _queues_under_load(r)]
+    queued = [r for r in slow if queues_under_load(r)]
     if queued and float(near) >= NEAR_TIMES * SMALL_BPS and facts.network.access != "wifi":
         return say(UNCERTAIN, "slow_here", 0.5, queued, facts.walks, candidates=_device_first(facts, candidates.SLOW))
     return None
@@ -143,10 +185,16 @@ def _small(result: Result) -> bool:
     return bool(known) and min(known) < SMALL_BPS
 
 
-def _queues_under_load(result: Result) -> bool:
+def queues_under_load(result: Result) -> bool:
     """Return whether a link and not a server is the bottleneck: its queue fills while the test runs."""
     idle, loaded = result.data.get("idle_rtt_ms"), result.data.get("loaded_rtt_ms")
     return is_number(idle) and is_number(loaded) and float(loaded or 0) - float(idle or 0) >= QUEUE_MS
+
+
+def stays_empty(result: Result) -> bool:
+    """Return whether round trips under load are known, and no queue filled."""
+    known = all(is_number(result.data.get(name)) for name in ("idle_rtt_ms", "loaded_rtt_ms"))
+    return known and not queues_under_load(result)
 
 
 def _near_is_fine(facts: Facts) -> bool:

@@ -21,7 +21,7 @@ CONNECTED: Final = frozenset(
     {
         "below_need", "one_host_failed", "slow_target", "recovered", "collector_unreached", "several_targets_failed",
         "packets_lost", "slow_here", "large_packets_lost", "queue_by_others", "names_disagree", "resolver_silent",
-        "ipv6_broken",
+        "ipv6_broken", "ipv4_broken",
     }
 )  # fmt: skip
 """Uncertain causes of runs in which something beyond the gateway answered: there was a connection."""

@@ -60,6 +60,12 @@ ROWS: Final[tuple[tuple[str, str, str, str], ...]] = (
         N_("The hosts file of this device gives {names} another address than the DNS servers do."),
         N_("Remove that line from the hosts file, then test again."),
     ),
+    (
+        "device_resolver",
+        "SP-VER-17",
+        N_("This device asks itself for names, but no DNS server runs on it."),
+        N_("Set 1.1.1.1 as the DNS server of this device, or restart the device."),
+    ),
     # --- the operator
     (
         "resolver_dead",
@@ -222,6 +228,12 @@ ROWS: Final[tuple[tuple[str, str, str, str], ...]] = (
         "SP-VER-55",
         N_("IPv6 does not work here, but IPv4 does."),
         N_("Restart the modem or router; if the problem continues, switch off IPv6 on this device."),
+    ),
+    (
+        "ipv4_broken",
+        "SP-VER-69",
+        N_("IPv4 does not work here, but IPv6 does. Services without IPv6 cannot be reached."),
+        N_("Restart the modem or router; if the problem continues, report it to the operator."),
     ),
     (
         "several_targets_failed",

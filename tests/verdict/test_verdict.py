@@ -748,12 +748,83 @@ def test_a_gateway_that_is_told_by_a_router_farther_out_is_no_missing_network() 
     assert decide([*results, walk], NEED).owner == "uncertain"
 
 
-@pytest.mark.parametrize(("share", "owner"), [(0.8, "local"), (0.03, "uncertain")])
-def test_own_traffic_explains_waiting_only_as_a_share(share: float, owner: str) -> None:
-    """A call on a fast link is no cause of its queue."""
+def busy_link(first: float, second: float, capacity: float | None, key: str = "tx", lost: int = 0) -> Result:
+    """A walk with waiting, this device's own traffic in both looks, and the link's capacity, in Mbit/s."""
     slow = [{**point(a), "rtts_ms": [30.0, 300.0] * 5} for a in ("1.1.1.1", "9.9.9.9")]
-    walk = outwards(references=slow, other_tx_bps=share * 20e6, whole={"far_bps": 20_000_000, "far_received": 3})
-    assert decide([web(), walk], NEED).owner == owner
+    for row in slow:
+        row["rtts_ms"] = [None] * lost + row["rtts_ms"][lost:]
+    load = {
+        f"{key}_bps": second * 1e6,
+        "rtts_ms": [40.0, 280.0] * 5,
+        "capacity_bps": None if capacity is None else capacity * 1e6,
+    }
+    return outwards(references=slow, **{f"other_{key}_bps": first * 1e6}, second=looked_again(own_load=load))
+
+
+@pytest.mark.parametrize(
+    ("walk", "cause"),
+    [
+        pytest.param(busy_link(3.9, 4.0, 4.2), "own_traffic", id="fills the link twice"),
+        pytest.param(busy_link(3.9, 4.0, 4.2, "rx"), "own_traffic", id="fills it downwards"),
+        pytest.param(busy_link(6.0, 6.0, 4.0, lost=4), "own_traffic", id="sends more than fits, and it is lost"),
+        pytest.param(busy_link(3.9, 4.0, None), "queue_by_others", id="the capacity is not known"),
+        pytest.param(busy_link(2.0, 2.0, 4.0), "queue_by_others", id="half of the link"),
+        pytest.param(busy_link(4.0, 0.1, 4.0), "queue_by_others", id="over at the second look"),
+        pytest.param(busy_link(6.0, 6.0, 2.0, "rx"), "queue_by_others", id="more than the other direction carries"),
+        pytest.param(busy_link(6.0, 6.0, 2.0), "queue_by_others", id="more than fits, and nothing is lost"),
+    ],
+)
+def test_own_traffic_is_named_only_where_it_fills_the_link_at_two_moments(walk: Result, cause: str) -> None:
+    """Its share of a measured capacity, twice; else it is only the first candidate."""
+    verdict = decide([web(), walk], NEED)
+    assert verdict.cause == cause
+    assert verdict.owner == ("local" if cause == "own_traffic" else "uncertain")
+    assert cause == "own_traffic" or verdict.candidates[0].cause == "own_traffic"
+
+
+def test_a_call_on_a_fast_link_is_no_cause_of_its_queue() -> None:
+    """A known small share puts others first."""
+    verdict = decide([web(), busy_link(0.6, 0.6, 20.0)], NEED)
+    assert verdict.owner == "uncertain" and verdict.candidates[0].cause != "own_traffic"
+
+
+@pytest.mark.parametrize(("lost_near", "first"), [(3, "site_loss"), (0, "operator_loss")])
+def test_loss_that_begins_before_the_gateway_points_to_this_network(lost_near: int, first: str) -> None:
+    """The same loss beyond: packets to the gateway are lost as well, or none is."""
+    rtts = [None] * lost_near + [2.0] * (10 - lost_near)
+    gateway = {"address": GATEWAY, "answers": True, "sent": 10, "rtts_ms": rtts}
+    far = [{**point(a), "rtts_ms": [None] * 3 + [30.0] * 7} for a in ("1.1.1.1", "9.9.9.9")]
+    walk = outwards(gateway=gateway, references=far, second=looked_again(questions={"sent": 60, "answered": 44}))
+    verdict = decide([web(), walk], NEED)
+    assert (verdict.cause, verdict.candidates[0].cause) == ("packets_lost", first)
+
+
+@pytest.mark.parametrize(("failure", "owner"), [("refused", "local"), ("dns_timeout", "uncertain")])
+def test_a_device_that_asks_itself_without_a_name_server(failure: str, owner: str) -> None:
+    """Its own kernel refuses: nothing else can. A forwarder that is silent may lack an answer from farther away."""
+    own = [{"address": "127.0.0.1:53", "place": "self", "forwarder": False, "answers": False, "failure": failure}]
+    verdict = decide([ping(), web(code="name_not_found"), outwards(resolvers=own)], NEED)
+    assert verdict.owner == owner
+    assert verdict.cause == ("device_resolver" if owner == "local" else "resolver_silent")
+
+
+def test_a_tunnel_hides_whose_the_way_is() -> None:
+    """Through a VPN a router of the shared range that knows no route is nobody's here; the VPN comes first."""
+    silent = [{**point(a), "answers": False, "told_by": "100.64.1.1"} for a in ("1.1.1.1", "9.9.9.9")]
+    second = looked_again(references_asked=2, references_answered=0)
+    walks = [outwards("dead_after_hop", references=silent, second=second, tunnel=name) for name in (None, "tun0")]
+    plainly, through = (decide([web(code="timeout"), walk], NEED) for walk in walks)
+    assert plainly.owner == "operator", "the control"
+    assert (through.owner, through.candidates[0].cause) == ("uncertain", "vpn")
+
+
+@pytest.mark.parametrize(("rtt_ms", "cause"), [(4800.0, "slow_here"), (80.0, "recovered")])
+def test_an_answer_after_our_deadline_is_no_silence(rtt_ms: float, cause: str) -> None:
+    """A slow radio answers after five seconds: our first deadline is no evidence."""
+    silent = [{**point(a), "answers": False} for a in ("1.1.1.1", "9.9.9.9")]
+    second = looked_again(references_asked=2, references_answered=2, references_rtt_ms=rtt_ms)
+    verdict = decide([web(code="timeout"), outwards("no_way_beyond", references=silent, second=second)], NEED)
+    assert plain(verdict) == ("uncertain", cause)
 
 
 def test_an_even_delay_is_no_queue() -> None:

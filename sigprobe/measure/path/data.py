@@ -161,12 +161,32 @@ class QuestionsData(TypedDict):
     answered: int
 
 
+class OwnTrafficData(TypedDict):
+    """This device's own traffic and the link at a second moment, without this check's packets. Rates in bit/s.
+
+    `rtts_ms` are round trips `toward` a point beyond the gateway meanwhile. `capacity_bps` is the rate at which
+    `trains` of packets, sent back to back, came through: that of the narrower direction, whatever else fills the link.
+    """
+
+    toward: str
+    rx_bps: int | None
+    tx_bps: int | None
+    sent: int
+    rtts_ms: list[float | None]
+    trains: int
+    train_packets_sent: int
+    train_packets_received: int
+    capacity_bps: int | None
+
+
 class SecondLookData(TypedDict):
     """What was looked at again, seconds after it had failed. Lists are empty where nothing had.
 
-    `references_answered` counts references that answered this time, `questions` slow UDP questions to them (None
-    where echoes were not lost), `padded` whether a request of several full packets was answered. `steps` holds how far
-    away the answers to failed connections came from.
+    `references_answered` counts references that answered this time, `references_rtt_ms` is their shortest round trip,
+    and `plain` holds looks at plain pages of those that were silent. `questions` counts slow UDP questions to them
+    (None where echoes were not lost), `padded` whether a request of several full packets was answered. `steps` holds
+    how far away the answers to failed connections came from. `one_address` is the plain page of an address to which
+    every name leads, where it was silent before. `own_load` is None where this device moved little, or nothing waited.
     """
 
     after_s: float
@@ -174,15 +194,20 @@ class SecondLookData(TypedDict):
     collectors: list[CollectorData]
     references_asked: int
     references_answered: int
+    references_rtt_ms: float | None
+    plain: list[PeekData]
     gateway_answers: bool | None
     questions: QuestionsData | None
     padded: bool | None
     steps: list[StepsData]
+    one_address: PeekData | None
+    own_load: OwnTrafficData | None
 
 
 class PathData(TypedDict):
     """The way from this device outwards. What could not be asked is null or an empty list.
 
+    `tunnel` is the interface by which packets to the references leave, where it is one of a VPN.
     `hop_beyond` is the last router beyond the gateway that said anything. `web` holds looks at web servers: at
     references without TLS, and again at targets that had failed. `fixed_names` stand in the hosts file,
     with `fixed_addresses`.
@@ -193,6 +218,7 @@ class PathData(TypedDict):
     """
 
     interface: str | None
+    tunnel: str | None
     connected: bool | None
     addressed: bool | None
     routed: bool | None

@@ -78,6 +78,6 @@ def median_ms(echoes: probes.Burst) -> float | None:
     return round(statistics.median(seen), 3) if seen else None
 
 
-def rate_bps(train: probes.Burst | None, size: int) -> int | None:
+def rate_bps(train: probes.Burst | None, packet_bytes: int) -> int | None:
     """Return the rate at which a train of packets was spread, in bit/s; None without a train."""
-    return None if train is None else probes.spread_rate_bps(train.arrivals_s, size + 28)
+    return None if train is None else probes.spread_rate_bps(train.arrivals_s, packet_bytes)

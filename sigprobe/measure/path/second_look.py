@@ -14,7 +14,7 @@ from contextlib import suppress
 from threading import Event
 from typing import Final
 
-from sigprobe.measure.path import probes, server_look, small_ttl
+from sigprobe.measure.path import own_traffic, probes, server_look, small_ttl
 from sigprobe.measure.path.data import (
     CollectorData,
     PathData,
@@ -56,10 +56,12 @@ def second_look(
     doubts: Sequence[tuple[str, int, bool, str | None, str | None]],
     look: Callable[[str, int, bool, str | None, str | None, float], PeekData | None],
     collector: Callable[[str, Deadline, int], CollectorData | None],
+    plain_look: Callable[[str, Deadline], PeekData | None],
     collectors: Sequence[str],
     started_s: float,
     clock: Callable[[], float],
     spend: Callable[[int], None],
+    used: Callable[[], int],
     lossy_pings: bool = False,
     works: Sequence[tuple[str, str, int]] = (),
 ) -> SecondLookData | None:
@@ -76,9 +78,10 @@ def second_look(
     whole = data["whole"]
     narrow = whole is not None and whole["far_received"] == 0 and bool(data["collectors"])
     failed = bool(doubts or failing or silent or dead)
-    if not (failed or lossy or narrow) or context.budget.exhausted() or context.stop.is_set():
+    suspect = own_traffic.is_suspect(data)
+    if not (failed or lossy or narrow or suspect) or context.budget.exhausted() or context.stop.is_set():
         return None
-    if failed or lossy:
+    if failed or lossy or suspect:
         pause = started_s + AFTER_S - clock()
         if context.deadline.remaining() < pause + 2.0:
             return None
@@ -87,26 +90,49 @@ def second_look(
     web = [pool.submit(look, *which, LOOK_S) for which in doubts]
     again = [pool.submit(collector, url, deadline, 0) for url in failing]
     points = [pool.submit(_answers, text, deadline, context, spend) for text in references] if silent else []
+    pages = [pool.submit(plain_look, text, deadline) for text in references[:2]] if silent else []
     near = pool.submit(_answers, gateway["address"], deadline, context, spend) if dead and gateway is not None else None
     asked = pool.submit(_questions, references, deadline, context, spend, clock) if lossy else None
     fine = next((u for u, row in zip(collectors, data["collectors"], strict=False) if row["failure"] is None), None)
     padded = pool.submit(collector, fine, deadline, PADDING) if narrow and fine is not None else None
+    shared = data["one_address"]
+    page = pool.submit(_page_again, shared, deadline, context, spend) if _was_silent(shared) else None
+    mine = pool.submit(own_traffic.look, data, deadline, context, spend, used, clock) if suspect else None
     named = {host for host, *_ in doubts}
     looks = [row for row in data["web"] if row["host"] in named]
     stepped = pool.submit(_steps, looks, works, deadline, context, spend) if looks else None
-    answered = [done(point) for point in points]
+    answered = [found for point in points if (found := done(point)) is not None]
+    rtts = [ms for ms in answered if ms is not None and ms > 0]
     filled = None if padded is None else done(padded)
     return {
         "after_s": round(clock() - started_s, 1),
         "web": [row for row in map(done, web) if row is not None],
         "collectors": [row for row in map(done, again) if row is not None],
         "references_asked": len(points),
-        "references_answered": sum(1 for a in answered if a),
-        "gateway_answers": None if near is None else done(near),
+        "references_answered": len(answered),
+        "references_rtt_ms": min(rtts, default=None),
+        "plain": [row for row in map(done, pages) if row is not None],
+        "gateway_answers": None if near is None else done(near) is not None,
         "questions": None if asked is None else done(asked),
         "padded": None if filled is None else filled["failure"] is None,
         "steps": (None if stepped is None else done(stepped)) or [],
+        "one_address": None if page is None else done(page),
+        "own_load": None if mine is None else done(mine),
     }
+
+
+def _was_silent(page: PeekData | None) -> bool:
+    return page is not None and page["status_code"] is None
+
+
+def _page_again(
+    page: PeekData | None, deadline: Deadline, context: Context, spend: Callable[[int], None]
+) -> PeekData | None:
+    if page is None:
+        return None
+    again, used = plain_page(page["host"], page["address"], deadline, context)
+    spend(used)
+    return again
 
 
 def _steps(
@@ -116,14 +142,14 @@ def _steps(
     context: Context,
     spend: Callable[[int], None],
 ) -> list[StepsData]:
-    """Return how far away the answers to failed connections came from, beside a connection that works on that port.
-
-    Where many fail, the fault is no single host's, and this would tell nothing more.
-    """
+    """Return how far away the answers to failed connections came from, beside a connection that works on that port."""
     unopened = [row for row in looks if row["failure"] in _UNOPENED and row["phase"] == "tcp"]
     unheard = [row for row in looks if row["failure"] in _UNHEARD and row["phase"] == "tls"]
-    if not (unopened or unheard) or len(unopened) + len(unheard) > MOST_STEPS:
+    if not (unopened or unheard):
         return []
+    if len(unopened) + len(unheard) > MOST_STEPS:
+        # where many fail the fault is no single host's: one tells for all how far such packets come
+        unopened, unheard = unopened[:1], [] if unopened else unheard[:1]
     found: list[StepsData | None] = []
     with ThreadPoolExecutor(3 * MOST_STEPS + 1) as pool:
         tasks = []
@@ -169,23 +195,23 @@ def _lossy(data: PathData) -> bool:
     return bool(sent) and sent - received >= 2 and sent - received >= HEAVY_LOSS * sent
 
 
-def _answers(text: str, deadline: Deadline, context: Context, spend: Callable[[int], None]) -> bool:
-    """Return whether an address answers echoes or a TCP handshake this time."""
+def _answers(text: str, deadline: Deadline, context: Context, spend: Callable[[int], None]) -> float | None:
+    """Return the shortest round trip of an address in ms, by echoes or a TCP handshake; None where it is silent.
+
+    It waits as long as the second look may last: on a slow radio link an answer takes over five seconds.
+    """
     at = probes.numeric(text, 443)
     if at is None:
-        return False
-    echoes = probes.burst(at, _ECHOES, 0.2, 2.0, deadline, context.stop)
-    spend(echoes.bytes)
-    if echoes.received:
-        return True
-    for port in (443, 53, 80):
-        at = probes.numeric(text, port)
-        if at is not None:
-            tried = probes.knock(at, deadline.within(2.0), context.stop)
-            spend(tried.bytes)
-            if tried.answered:
-                return True
-    return False
+        return None
+    ports = [place for port in (443, 53, 80) if (place := probes.numeric(text, port)) is not None]
+    with ThreadPoolExecutor(1 + len(ports)) as pool:
+        knocks = [pool.submit(probes.knock, place, deadline, context.stop) for place in ports]
+        echoes = probes.burst(at, _ECHOES, 0.2, LOOK_S, deadline, context.stop)
+        tried = [k for k in (done(future) for future in knocks) if k is not None]
+    spend(echoes.bytes + sum(k.bytes for k in tried))
+    seen = [ms for ms in echoes.rtts_ms if ms is not None]
+    seen += [k.ms or 0.001 for k in tried if k.answered]
+    return min(seen, default=None)
 
 
 def _questions(

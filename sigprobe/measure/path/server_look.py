@@ -62,22 +62,7 @@ def peek(
     With `known`, what an earlier check said against the certificate, it is read without being verified again.
     `padding` bytes in a header make the request so long that it fills whole packets on its way up.
     """
-    data: PeekData = {
-        "host": host,
-        "address": str(address.sockaddr[0]),
-        "port": int(address.sockaddr[1]),
-        "tls": tls,
-        "failure": known,
-        "phase": None,
-        "tls_verified": None,
-        "cert_issuer": None,
-        "cert_not_before": None,
-        "cert_not_after": None,
-        "status_code": None,
-        "redirect_host": None,
-        "clock_offset_s": None,
-        "digest": None,
-    }
+    data = _empty(host, str(address.sockaddr[0]), int(address.sockaddr[1]), tls=tls, failure=known)
     used = 200
     verify = tls and known is None
     while True:
@@ -106,6 +91,32 @@ def peek(
         except OSError as error:
             data["failure"] = data["failure"] or sockets.code_of(error) or "host_unreachable"
         return data, used
+
+
+def unnamed(host: str, port: int, *, tls: bool, failure: str) -> PeekData:
+    """Return the look at a server whose name had no answer. Its address is empty."""
+    data = _empty(host, "", port, tls=tls, failure=failure)
+    data["phase"] = "dns"
+    return data
+
+
+def _empty(host: str, address: str, port: int, *, tls: bool, failure: str | None) -> PeekData:
+    return {
+        "host": host,
+        "address": address,
+        "port": port,
+        "tls": tls,
+        "failure": failure,
+        "phase": None,
+        "tls_verified": None,
+        "cert_issuer": None,
+        "cert_not_before": None,
+        "cert_not_after": None,
+        "status_code": None,
+        "redirect_host": None,
+        "clock_offset_s": None,
+        "digest": None,
+    }
 
 
 def _padding(count: int) -> str:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from sigprobe.measure.dns.hosts_file import fixed_addresses
 from sigprobe.measure.dns.servers import RESOLV_CONF, parse_resolver
-from sigprobe.measure.path import probes, resolvers, second_look, server_look
+from sigprobe.measure.path import own_traffic, probes, resolvers, second_look, server_look
 from sigprobe.measure.path.data import (
     MAX_BYTES,
     MAX_S,
@@ -36,6 +36,7 @@ from sigprobe.measure.path.points import (
     told,
 )
 from sigprobe.net import interfaces, routes, sockets
+from sigprobe.net.icmp import ip_header_bytes
 from sigprobe.net.limits import Context, Deadline
 from sigprobe.net.urls import origin
 from sigprobe.record.addresses import is_loopback
@@ -141,10 +142,12 @@ class Walk:
             doubts=self._doubts(again=True),
             look=self._look,
             collector=self._collector,
+            plain_look=self._web,
             collectors=self.options.collectors[:MAX_COLLECTORS],
             started_s=begun,
             clock=self.clock,
             spend=self.spend,
+            used=lambda: self.used,
             lossy_pings=any(s.lossy for s in self.options.seen),
             works=self._working_pages(),
         )
@@ -223,6 +226,16 @@ class Walk:
             data["interface"] = name
         elif route is not None:
             data["interface"] = route.interface
+        data["tunnel"] = self._tunnel(found or [])
+
+    def _tunnel(self, found: Sequence[interfaces.Interface]) -> str | None:
+        """Return the interface of a VPN by which packets to the first reference leave; None for any other."""
+        for reference in self._references()[:1]:
+            source = routes.local_address(reference)
+            name = next((i.name for i in found if source is not None and source in (i.ipv4, i.ipv6)), None)
+            if name is not None and routes.is_tunnel(name):
+                return name
+        return None
 
     def _gateway(self, deadline: Deadline) -> GatewayData | None:
         address = routes.default_gateway()
@@ -435,7 +448,8 @@ class Walk:
         seen = {s.name: s for s in self.options.seen}
         room = (MAX_BYTES - self.used - _TRAIN_BYTES) // server_look.TLS_BYTES
         if again:
-            room = min(4, second_look.SECOND_BYTES // server_look.TLS_BYTES)
+            left = second_look.SECOND_BYTES - (own_traffic.BYTES if own_traffic.is_suspect(self.data) else 0)
+            room = min(4, left // server_look.TLS_BYTES)
         for aim in self.options.targets:
             mine = seen.get(aim.name)
             if way(aim.kind) not in (Way.PAGE, Way.STREAM) or not aim.port or (mine is not None and mine.code is None):
@@ -463,6 +477,9 @@ class Walk:
         if address is None:
             named = sockets.look_up(host, port, self.context.deadline.within(seconds), self.context.stop)
             at = next(iter(named.addresses), None)
+            if named.error is not None or at is None:
+                failure = "timeout" if named.error == "timeout" else "name_not_found"
+                return server_look.unnamed(host, port, tls=tls, failure=failure)
         else:
             at = probes.numeric(address, port)
         if at is None:
@@ -481,15 +498,20 @@ class Walk:
     def _whole_packets(self) -> WholeData | None:
         """A short train of the largest packets to the gateway and to a point beyond: what passes, and how fast."""
         points = [p for p in (*self.data["references"], *self.data["targets"]) if p["received"] and p["sent"]]
+        stalled = {bare(s.address) for s in self.options.seen if s.code in ("timeout", "http_truncated", "reset")}
+        if any(address and ":" in address for address in stalled):
+            # the family of the pages that hang comes first: their way may have another limit
+            points.sort(key=lambda p: ":" not in p["address"])
         gateway = self.data["gateway"]
         if not points or self.data["mtu"] is None or self.used > MAX_BYTES - _TRAIN_BYTES:
             return None
-        size = min(self.data["mtu"], 1500) - 28
+        whole = min(self.data["mtu"], 1500)
         far = points[0]["address"]
         near = gateway["address"] if gateway is not None and gateway["received"] else None
         rows = []
         for text, count in ((near, _NEAR_TRAIN), (far, _TRAIN)):
             at = None if text is None else probes.numeric(text, 0)
+            size = whole - (28 if at is None else ip_header_bytes(at.family) + 8)
             # a satellite and a slow link answer late; what our own deadline cut off was not lost
             slowest = max((ms for ms in points[0]["rtts_ms"] if ms is not None), default=0.0) if text == far else 0.0
             wait_s = max(0.9, 0.3 + 1.5 * slowest / 1000)
@@ -502,14 +524,14 @@ class Walk:
                     train = None
             rows.append(train)
         return {
-            "bytes": size + 28,
+            "bytes": whole,
             "far": far,
             "gateway_received": None if rows[0] is None else rows[0].received,
             "far_received": None if rows[1] is None else rows[1].received,
             "sent": _TRAIN,
             "far_failure": None if rows[1] is None else rows[1].failure,
-            "gateway_bps": rate_bps(rows[0], size),
-            "far_bps": rate_bps(rows[1], size),
+            "gateway_bps": rate_bps(rows[0], whole),
+            "far_bps": rate_bps(rows[1], whole),
         }
 
     def _families(self) -> None:

@@ -36,7 +36,7 @@ def test_there_are_enough_scenarios_with_names_of_their_own() -> None:
     for scenario in SCENARIOS:
         number = scenario.kind.split()[0]
         groups[number] = groups.get(number, 0) + 1
-    assert {str(n) for n in range(1, 15)} | {"basic", "mobile"} == set(groups)
+    assert {str(n) for n in range(1, 15)} | {"basic", "mobile", "unusual"} == set(groups)
     assert min(groups.values()) >= 2, groups
 
 

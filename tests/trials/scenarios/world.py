@@ -39,6 +39,7 @@ RELAY_LATE_S: Final = 0.06
 PEER_LATE_S: Final = 0.25
 TIMELINE_LATE_S: Final = 0.3
 TEST_S: Final = 180
+KERNEL_LATE_S: Final = 0.5
 PEER_LATE_MEAN_S: Final = 0.015
 """From here on, a machine without processor time looks like another network than the one that was made."""
 
@@ -352,6 +353,8 @@ def _serving(world: World, label: str, spec: dict[str, Any]) -> Iterator[None]:
         late = json.loads(said.readline() or "{}")
         if late.get("worst_s", 0) >= PEER_LATE_S or late.get("mean_s", 0) >= PEER_LATE_MEAN_S:
             world.late.append(f"peers of {label}: {late['worst_s']:.3f} s at worst, {late['mean_s']:.4f} s on average")
+        if late.get("kernel_s", 0) >= KERNEL_LATE_S:
+            world.late.append(f"kernel of {label}: {late['kernel_s']:.3f} s to tell its addresses")
 
 
 def _started(world: World, label: str, stdin: int, stdout: int) -> Callable[[], object]:
