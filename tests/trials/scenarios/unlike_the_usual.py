@@ -13,13 +13,13 @@ from typing import Final
 
 import trustme
 
+from tests.support.clock_shift import shifted_clock
 from tests.support.link_emulator import Way
 from tests.trials.scenarios.breakage import (
     NOISE,
     as_modem,
     at,
     dated_certificate,
-    fake_clock,
     filter_packets,
     flood,
     later,
@@ -349,7 +349,7 @@ def certificate_of_tomorrow(world: World) -> None:
 @tellable("local", "clock_wrong", kind=KIND)
 def clock_in_another_time_zone(world: World) -> None:
     """The clock is hours off, as when local time was set as UTC; certificates from today are not valid yet."""
-    world.env |= fake_clock(world.rng.choice(("-9h", "-8h", "-7h", "+7h", "+8h", "+9h")))
+    world.env |= shifted_clock(world.rng.choice(("-9h", "-8h", "-7h", "+7h", "+8h", "+9h")))
     now = datetime.datetime.now(datetime.UTC)
     for name, service in world.services.items():
         begin, end = now - datetime.timedelta(hours=2), now + datetime.timedelta(days=89)
