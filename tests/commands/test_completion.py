@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -75,3 +76,52 @@ def test_the_script_of_each_shell_is_printed(shell: str, registers: str) -> None
     done = printed_in(shell)
     assert (done.returncode, done.stderr) == (0, "")
     assert "_SIGPROBE_COMPLETE" in done.stdout and registers in done.stdout
+
+
+def installed_in(shell: str, home: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run `sigprobe --install-completion` as the child of a process named `shell`."""
+    return subprocess.run(
+        [shell, "-c", '"$0" -m sigprobe "$@"; exit $?', sys.executable, *words, "--install-completion"],
+        executable="/bin/sh",
+        env={**os.environ, "HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("shell", "file"), [("bash", ".bash_completions/sigprobe.sh"), ("fish", ".config/fish/completions/sigprobe.fish")]
+)
+def test_completion_is_installed_in_both_languages(shell: str, file: str, tmp_path: Path) -> None:
+    """The file and what to do are named in the language in use."""
+    english = installed_in(shell, tmp_path, "--lang", "en")
+    assert (english.returncode, english.stdout) == (0, "")
+    assert str(tmp_path / file) in english.stderr.replace("\n  ", "") and "Open a new terminal" in english.stderr
+    assert "_SIGPROBE_COMPLETE" in (tmp_path / file).read_text()
+    indonesian = installed_in(shell, tmp_path, "--lang", "id").stderr
+    assert "terpasang" in indonesian and "Open a new terminal" not in indonesian
+
+
+@pytest.mark.parametrize("command", ["--install-completion", "--show-completion"])
+def test_a_shell_without_completion_is_named(command: str) -> None:
+    """Another shell: exit code 2, the shells that have completion, and what to do."""
+    done = subprocess.run(
+        ["tcsh", "-c", f'"$0" -m sigprobe --lang en {command}; exit $?', sys.executable],
+        executable="/bin/sh",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "tcsh" in done.stderr and "bash, zsh, fish" in done.stderr and "Start one of them" in done.stderr
+
+
+def test_a_home_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """The reason in words, exit code 1, no traceback."""
+    (tmp_path / ".bash_completions").write_text("a file where a directory is needed")
+    done = installed_in("bash", tmp_path, "--lang", "en")
+    assert done.returncode == 1
+    assert "Completion could not be installed" in done.stderr and "Traceback" not in done.stderr

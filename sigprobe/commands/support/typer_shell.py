@@ -19,7 +19,7 @@ from typer import TyperException
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command as build_command
 
-from sigprobe.commands.support import draw, help_layout, signals, terminal
+from sigprobe.commands.support import completion, draw, help_layout, signals, terminal
 from sigprobe.commands.support.command_result import CommandError, CommandResult
 from sigprobe.commands.verbs import INNER, VERBS, Inner, Verb
 from sigprobe.words.i18n import DOMAIN, LOCALE_DIR, N_, _
@@ -292,6 +292,8 @@ def root() -> Any:
     for param in command.params:
         if param.name == "install_completion":
             param.help = _("Install completion for this shell (bash, zsh, fish, PowerShell).")
+            param.callback = completion.install
         elif param.name == "show_completion":
             param.help = _("Print the completion script of this shell.")
+            param.callback = completion.show
     return command
