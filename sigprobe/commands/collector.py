@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -133,8 +134,9 @@ class Carried(CommandResult):
         else:
             text = self._imported(counts)
         if self.receipts is not None:
-            more = _("The receipts are in {file}. On the device the results come from: sigprobe import {file}")
-            text += "\n" + more.format(file=self.receipts)
+            more = _("The receipts are in {file}. On the device the results come from: {command}")
+            command = shlex.join(["sigprobe", "import", str(self.receipts)])
+            text += "\n" + more.format(file=self.receipts, command=command)
         return text
 
     def _imported(self, counts: dict[str, int]) -> str:

@@ -88,5 +88,5 @@ def merge(
             with opened(other) as source, Bar(_("Merging"), 1) as bar:
                 return Merged(merging.merge(engine, source, bar.show_of))
         except OtherError as error:
-            text = _("The other database cannot be read: {reason}").format(reason=sentences.message_text(error))
+            text = _("The other database cannot be read: {reason}.").format(reason=sentences.message_text(error))
             raise CommandError(text, again, exit_code=FAILED) from None

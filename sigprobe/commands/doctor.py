@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -154,7 +155,7 @@ def _collectors(loaded: Loaded) -> Iterator[tuple[Finding, float | None, float]]
         try:
             token = read_token(entry.token_file)
         except TokenError as error:
-            fix = f"chmod 600 {error.path}" if error.reason == "lax" else f"ls -l {error.path}"
+            fix = shlex.join(["chmod", "600", error.path] if error.reason == "lax" else ["ls", "-ld", error.path])
             yield _token(entry.url, "fail", _why_not(error.reason, error.path), fix), None, 0.0
             continue
         if token is None:

@@ -122,6 +122,9 @@ def _checks(loaded: Loaded, only: list[str]) -> tuple[CommonOptions, ...]:
     return checks
 
 
+_LONGEST_S: Final = 7 * 86_400
+
+
 def _seconds(text: str) -> float:
     found = _SPAN.match(text.strip())
     hours, minutes, seconds = (0, 0, 0) if found is None else (int(part or 0) for part in found.groups())
@@ -130,6 +133,8 @@ def _seconds(text: str) -> float:
         cli_values.usage(
             _("--for {text}: write hours, minutes or seconds, for example 30m or 1h30m.").format(text=text)
         )
+    if total > _LONGEST_S:
+        cli_values.usage(_("--for {text}: a drive takes at most {most} days.").format(text=text, most=7))
     return float(total)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,10 +63,10 @@ class Written(CommandResult):
     def hints(self, screen: Screen) -> Iterable[Message]:
         """Yield the command for the other device."""
         if self.results is not None and self.results.records:
-            yield Message(_("Next, on another laptop: sigprobe import {file}").format(file=self.file))
+            yield Message(_("Next, on another laptop: sigprobe import {file}").format(file=shlex.quote(str(self.file))))
         if self.receipts is not None and self.receipts.records:
             text = _("Next, on the device they come from: sigprobe import {file}")
-            yield Message(text.format(file=self.receipts_file))
+            yield Message(text.format(file=shlex.quote(str(self.receipts_file))))
 
     def document(self) -> Json:
         """Return the same for programs."""

@@ -56,7 +56,10 @@ def report(
         str, typer.Option("--run", metavar="ID", help=N_("The run to report instead of the last one."))
     ] = "",
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="F", help=N_("HTML file to write; the JSON is saved next to it."))
+        Path | None,
+        typer.Option(
+            "--out", metavar="F", help=N_("HTML file to write, or a folder for it; the JSON is saved next to it.")
+        ),
     ] = None,
     force: options.ForceOption = False,
     as_json: options.JsonOption = False,
@@ -87,7 +90,8 @@ def report(
     made = Reported(view, Evidence(lines, earlier))
     if not terminal.current().output.for_people:
         return made
-    page = out or Path(f"sigprobe-{tps_id or 'report'}-{view.started_at:%Y%m%d-%H%M%S}.html")
+    name = f"sigprobe-{tps_id or 'report'}-{view.started_at:%Y%m%d-%H%M%S}.html"
+    page = Path(name) if out is None else out / name if out.is_dir() else out
     return _written(made, page, force=force)
 
 
@@ -104,6 +108,7 @@ def _written(made: Reported, page: Path, *, force: bool) -> Reported:
         write_whole(page, report_html(made.view, made.evidence), 0o644)
         write_whole(data, json.dumps(made.document(), indent=2) + "\n", 0o644)
     except OSError as error:
-        text = _("The report could not be written: {reason}")
-        raise CommandError(text.format(reason=sentences.system_reason(error)), exit_code=FAILED) from None
+        text = _("The report {path} could not be written: {reason}. Choose another place with --out.")
+        reason = sentences.system_reason(error)
+        raise CommandError(text.format(path=page, reason=reason), exit_code=FAILED) from None
     return Reported(made.view, made.evidence, page, data)

@@ -18,7 +18,7 @@ from sigprobe.config import cross_checks
 from sigprobe.config import environ as environment
 from sigprobe.config.model import Config
 from sigprobe.config.problems import ConfigError, Key, Problem, dotted, report
-from sigprobe.config.pydantic_errors import Places, odd_numbers, translate
+from sigprobe.config.pydantic_errors import Places, odd_numbers, tps_fault, translate
 from sigprobe.config.read import MAX_BYTES, Tree, read_bytes
 from sigprobe.files import locations
 from sigprobe.files.tokens import masked
@@ -28,7 +28,7 @@ from sigprobe.places.tps_messages import doubt, site_doubt
 from sigprobe.words.i18n import _
 from sigprobe.words.system_errors import reason_text
 
-__all__ = ["Config", "ConfigError", "Loaded", "Origin", "Problem", "load", "parse", "report"]
+__all__ = ["Config", "ConfigError", "Loaded", "Origin", "Problem", "load", "parse", "report", "tps_fault"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,12 @@ def report(error: ConfigError) -> str:
     code = CODES["config_missing" if error.missing else "config_invalid"]
     command = shlex.join(["sigprobe", "init", "--config", error.named]) if error.named else ""
     advice = _("Run: {command}").format(command=command) if command else _(code.advice)
-    summary = f"{_(code.sentence)} {advice} [{code.screen}]"
+    sentence = _(code.sentence)
+    if not error.missing and not any(problem.line or problem.key for problem in error.problems):
+        # the file as a whole: there is no line to correct
+        sentence = _("The settings cannot be read.")
+        advice = _("Give another file with --config, or create one: sigprobe init")
+    summary = f"{sentence} {advice} [{code.screen}]"
     return f"{summary}\n{error.render()}" if error.missing else f"{error.render()}\n{summary}"
 
 

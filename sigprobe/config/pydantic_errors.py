@@ -21,6 +21,7 @@ from sigprobe.measure import KINDS
 from sigprobe.places.position_messages import position_doubt
 from sigprobe.places.tps_messages import suggestion
 from sigprobe.record.messages import MessageError
+from sigprobe.tag.tps import TpsError
 from sigprobe.words.i18n import N_, _
 from sigprobe.words.similar import similar
 
@@ -48,6 +49,12 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "ip_address": N_("{value} is not an IP address."),
     "finite_number": N_("{value} is not a finite number."),
 }
+
+
+def tps_fault(error: TpsError) -> str:
+    """Return what is wrong with a TPS number, in the language in use."""
+    return _(_SENTENCES[f"tps_{error.reason}"]).format(value=shown(error.found))
+
 
 _PATTERNS: Final[Mapping[str, str]] = {
     r"^[A-Za-z0-9][A-Za-z0-9._-]*$": N_(

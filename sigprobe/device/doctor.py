@@ -15,6 +15,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Final, Literal
 
 from sigprobe import places
@@ -122,7 +123,7 @@ def _second_queue(path: Path) -> Finding:
         N_("Second queue"),
         "warn",
         lambda: _("another queue exists at {path}; its results are not sent from here").format(path=path),
-        f"SIGPROBE_BUFFER__PATH={path} sigprobe upload",
+        f"SIGPROBE_BUFFER__PATH={quote(str(path))} sigprobe upload",
     )
 
 
@@ -328,7 +329,7 @@ def check_disk(directory: Path) -> Finding:
             N_("Disk"),
             "fail",
             lambda: f"{directory}: {reason_text(reason)}",
-            f"ls -ld {directory}",
+            f"ls -ld {quote(str(directory))}",
             _raw(error),
         )
     state: State = "ok" if free >= LOW_DISK_BYTES else "fail" if free < 2_000_000 else "warn"
@@ -352,7 +353,7 @@ def check_queue(path: Path, max_mb: int) -> Iterator[Finding]:
             N_("Queue"),
             "fail",
             lambda: f"{path}: {_(code.sentence)}",
-            f"ls -ld {path.parent} && df -h {path.parent}",
+            f"ls -ld {quote(str(path.parent))} && df -h {quote(str(path.parent))}",
             str(error),
         )
         return
@@ -398,7 +399,7 @@ def check_queue(path: Path, max_mb: int) -> Iterator[Finding]:
             N_("Quarantine"),
             "warn",
             lambda: _("{n} damaged queue files were set aside").format(n=len(stats.set_aside_files)),
-            f"ls -l {path.parent / 'quarantine'}",
+            f"ls -l {quote(str(path.parent / 'quarantine'))}",
         )
     if stats.newer_files:
         newer = stats.newer_files[0]

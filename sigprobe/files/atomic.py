@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -17,7 +18,8 @@ def write_whole(path: Path, text: str, mode: int, *, durable: bool = True) -> No
     """Replace a file in one step by `text` in UTF-8, with the permissions of `mode`.
 
     It is written beside its place and renamed: a reader sees the old or the new content, never a part. `durable` syncs
-    it before the rename. Raises OSError, and then leaves no temporary file.
+    it before the rename. Raises OSError, and then leaves no temporary file: also for a directory, a device or a pipe,
+    which root could replace.
     """
     _replace(path, text, durable=durable, rights=lambda draft: draft.chmod(mode))
 
@@ -44,7 +46,16 @@ def read_state(path: Path) -> dict[str, Any]:
         return {}
 
 
+def require_replaceable(path: Path) -> None:
+    """Raise OSError if a path names something that is not a file, such as a directory, a device or a pipe."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.exists() and not path.is_file():
+        raise OSError(errno.ENODEV, "not a regular file", str(path))
+
+
 def _replace(path: Path, text: str, *, durable: bool, rights: Callable[[Path], None]) -> None:
+    require_replaceable(path)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     draft = Path(name)
     try:

@@ -23,7 +23,8 @@ _AROUND: Final = " \t\r\n\f\v\x00\u00a0\u200b\u2060\ufeff"
 
 
 class TokenError(Exception):
-    """Raised for an unusable token. `reason` is `missing`, `unreadable`, `lax`, `empty` or `malformed`."""
+    """Raised for an unusable token. `reason` is `missing`, `directory`, `unreadable`, `lax`, `empty` or
+    `malformed`."""
 
     def __init__(self, reason: str, path: str) -> None:
         self.reason = reason
@@ -121,6 +122,8 @@ def _from_file(path: Path, *, private: bool) -> str:
             raw = file.read(_MAX_FILE_BYTES)
     except FileNotFoundError:
         raise TokenError("missing", str(path)) from None
+    except IsADirectoryError:
+        raise TokenError("directory", str(path)) from None
     except OSError:
         raise TokenError("unreadable", str(path)) from None
     try:

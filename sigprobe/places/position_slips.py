@@ -13,6 +13,9 @@ LAT: Final = (-11.5, 6.5)
 LON: Final = (94.5, 141.5)
 """The rectangle around Indonesia. The two spans do not overlap, so a swapped pair is always seen."""
 
+_DIGITS: Final = 1000
+"""A number from here on has lost its decimal point; a smaller one that is no degree is another mistake."""
+
 Kind = Literal["swapped", "sign", "both", "point"]
 
 
@@ -53,7 +56,7 @@ def _candidates(lat: float, lon: float) -> Iterator[Slip]:
 
 def _with_point(lat: float, lon: float) -> Iterator[Slip]:
     """Return the position with its decimal point restored: -691474 and 10760981 are -6.91474 and 107.60981."""
-    if abs(lat) <= 90 and abs(lon) <= 180:
+    if not any(abs(value) >= _DIGITS for value in (lat, lon)):
         return
     lats = [lat] if abs(lat) <= 90 else [lat / 10**n for n in range(1, 9) if LAT[0] <= lat / 10**n <= LAT[1]]
     lons = [lon] if abs(lon) <= 180 else [lon / 10**n for n in range(1, 9) if LON[0] <= lon / 10**n <= LON[1]]

@@ -15,6 +15,7 @@ _ERRNO: Final = {
     errno.ENOTDIR: N_("a part of the path is not a directory"),
     errno.EISDIR: N_("it is a directory"),
     errno.EEXIST: N_("it already exists"),
+    errno.ENODEV: N_("it is not a regular file"),
     errno.ENOSPC: N_("the disk is full"),
     errno.EDQUOT: N_("the disk quota is used up"),
     errno.EROFS: N_("the file system is read-only"),

@@ -116,6 +116,10 @@ def _engine(where: str) -> Engine:
             name = make_url(where).database
         except (ArgumentError, ValueError):
             name = None
+    if name is not None and "://" in name:
+        raise OtherError(N_("give it as sqlite:///FILE, as the name of a file, or as postgresql://USER@HOST/NAME"))
+    if name and Path(name).is_dir():
+        raise OtherError(N_("it is a directory"))
     if not name or not Path(name).is_file():
         raise OtherError(N_("there is no such file"))
     # read-only: not even the journal mode of another collector's file is changed

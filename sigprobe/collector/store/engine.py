@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import shlex
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -149,9 +150,10 @@ def _create_private(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except FileNotFoundError as error:
         raise StoreError(
-            N_("There is no directory {path} for the database. Correct --database, or run: mkdir -p {path}"),
+            N_("There is no directory {path} for the database. Correct --database, or run: {command}"),
             str(error),
             path=path.absolute().parent,
+            command=shlex.join(["mkdir", "-p", str(path.absolute().parent)]),
         ) from error
     except OSError as error:
         raise StoreError(

@@ -64,8 +64,10 @@ def tps_id(text: str) -> str:
 
     try:
         tps_id = parse_tps(text)
-    except TpsError:
-        fault = f"--tps {text}: {words.sentence('tps_invalid')} {suggestion(text)}".rstrip()
+    except TpsError as error:
+        from sigprobe.config import tps_fault
+
+        fault = f"--tps: {tps_fault(error)} {suggestion(text)}".rstrip()
         usage(f"{fault} {words.screen_code('tps_invalid')}")
     unlisted = doubt(tps_id)
     if unlisted:

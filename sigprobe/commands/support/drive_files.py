@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from sigprobe.files.atomic import sync_directory, write_whole
+from sigprobe.files.atomic import require_replaceable, sync_directory, write_whole
 from sigprobe.record.profile import Profile
 from sigprobe.render import route_rows
 from sigprobe.render.machine import Dialect
@@ -64,6 +64,8 @@ class RouteFiles:
     def open(self, *, replace: bool = False) -> None:
         """Make the files, still without points; without `replace` a name that is taken is FileExistsError."""
         csv = self.paths[-1]
+        for path in self.paths:
+            require_replaceable(path)
         with csv.open("wb" if replace else "xb") as stream:
             stream.write(route_rows.csv_header(self.dialect).encode())
             stream.flush()

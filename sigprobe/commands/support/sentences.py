@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,17 +94,22 @@ def token_in_environment() -> str:
 
 def token_sentence(reason: str, path: str) -> str:
     """Return why a token cannot be used, and what to do."""
+    command = ""
     if reason == "lax":
-        text = _("other users can read or change the token file {path}, so it is not used. Run: chmod 600 {path}")
+        text = _("other users can read or change the token file {path}, so it is not used. Run: {command}")
+        command = shlex.join(["chmod", "600", path])
     elif reason == "missing":
         text = _("the token file {path} does not exist. Put the token from the monitoring centre there.")
+    elif reason == "directory":
+        text = _("{path} is a directory. Set token_file in the settings to a file with the token.")
     elif reason == "unreadable":
-        text = _("this user is not allowed to read the token file {path}. Run: ls -l {path}")
+        text = _("this user is not allowed to read the token file {path}. Run: {command}")
+        command = shlex.join(["ls", "-l", path])
     elif reason == "none":
         text = _("no token is configured. Set token_file in the settings to a file with the token.")
     else:
         text = _("the token in {path} is empty or malformed. Put the token there unchanged, on one line.")
-    return text.format(path=path)
+    return text.format(path=path, command=command)
 
 
 def stopped_text(report: Report, *, waiting: bool) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TextIO
+from typing import Final, TextIO
 
 from sigprobe.commands.support.command_result import Output
 from sigprobe.render.console import traits
@@ -65,7 +66,7 @@ class Terminal:
     def error(self, text: str) -> None:
         """Write an error to stderr: one line under `-q`, for a cron mail; `-qq` leaves it out."""
         if self.quiet < 2:
-            text = self._masked(text)
+            text = _CONTROL.sub("?", self._masked(text))
             _write(sys.stderr, " ".join(text.split("\n")).rstrip() if self.quiet else self._fitted(text))
 
     def _fitted(self, text: str) -> str:
@@ -80,6 +81,10 @@ class Terminal:
         for secret in self.secrets:
             text = text.replace(secret, "***")
         return text
+
+
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]")
+"""Characters that could control a terminal; an error may quote a file or a command line."""
 
 
 def _write(stream: TextIO, text: str) -> None:

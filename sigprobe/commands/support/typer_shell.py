@@ -8,6 +8,7 @@ from __future__ import annotations
 import gettext
 import importlib
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -35,6 +36,8 @@ EVERYWHERE: Final = (
     ("--plain", N_("Plain text for screen readers.")),
 )
 
+
+_DECIMAL_COMMA: Final = re.compile(r"^\s*([+-]?\d+),(\d+)\s*$")
 
 # what Typer's parser asks gettext for by itself; listed here so that the catalogues hold it
 _PARSERS_OWN: Final = (N_("Options"), N_("Arguments"), N_("Commands"), N_("default: {default}"), N_("required"))
@@ -260,9 +263,25 @@ def _name_values(command: Any) -> None:
             param.metavar = param.name.upper()
         if param.param_type_name == "argument":
             param.display_type = lambda ctx: ""
+        param.process_value = partial(_checked_value, param, param.process_value)
         param._get_number_range_help_str = partial(help_layout.number_range, param.min, param.max)
     for below in getattr(command, "commands", {}).values():
         _name_values(below)
+
+
+def _checked_value(param: Any, process: Callable[[Any, Any], Any], ctx: Context, value: Any) -> Any:
+    """Refuse an empty text, which a path would take for this directory, and read a decimal comma.
+
+    An empty operator is a value: it says that none is known.
+    """
+    source = ctx.get_parameter_source(param.name)
+    given = source is not None and source.name == "COMMANDLINE" and not ctx.resilient_parsing
+    words = value if isinstance(value, list | tuple) else (value,)
+    if given and param.name != "operator" and any(isinstance(word, str) and not word.strip() for word in words):
+        raise typer.BadParameter(_("it is empty."), ctx=ctx, param=param)
+    if given and isinstance(value, str) and param.bare_type() == "float":
+        value = _DECIMAL_COMMA.sub(r"\1.\2", value)
+    return process(ctx, value)
 
 
 def root() -> Any:
