@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Stopped(CommandResult):
-    """A stopped agent: everything it had to say was said while it ran."""
+    """A stopped agent; its messages were printed while it ran."""
 
     code: int
 
     @property
     def exit_code(self) -> int:
-        """130 after Ctrl-C, 0 after SIGTERM."""
+        """Return 130 after Ctrl-C, 0 after SIGTERM."""
         return self.code
 
 

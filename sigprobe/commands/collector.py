@@ -92,7 +92,7 @@ class LogLevel(StrEnum):
 
 
 class Throughput(StrEnum):
-    """Who may use the speed test."""
+    """The clients that may use the speed test."""
 
     OPEN = "open"
     TOKEN = "token"  # noqa: S105 - a word of the command line
@@ -180,7 +180,7 @@ class Tokens(CommandResult):
     tokens: Sequence[Token]
 
     def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
-        """What to do where there is no token yet."""
+        """Yield the next command if there is no token."""
         if not self.tokens and output.for_people:
             yield Message(_("There is no token yet. Create one: sigprobe collector token create --probe NAME"))
 
@@ -223,7 +223,7 @@ class Revoked(CommandResult):
     name: str
 
     def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
-        """When it stops working."""
+        """Yield when it stops working."""
         text = _("The token {name} is revoked; the server refuses it within 20 seconds.")
         yield Message(text.format(name=self.name))
 
@@ -305,7 +305,7 @@ def serve(
     stop_log = start_log(log_format.value, log_level.value)
 
     def say(message: str, event: str, **fields: str) -> None:
-        """Tell people, or programs that read the log: each of its lines must be JSON then."""
+        """Print a line for people, or one of JSON for programs that read the log."""
         if log_format is LogFormat.JSON:
             logging.getLogger("sigprobe.collector").warning(event, extra=fields)
         else:
@@ -362,7 +362,7 @@ def run_worker(
     log_format: Annotated[LogFormat, typer.Option(help=N_("Form of the log on stderr."))] = LogFormat.TEXT,
     log_level: Annotated[LogLevel, typer.Option(help=N_("Least important events to log."))] = LogLevel.INFO,
 ) -> CommandResult:
-    """Do the background work of a database: order for readers, sums, corrections, partitions.
+    """Run the background work of a database: publishing, sums, corrections, partitions.
 
     Several may run; one leads, another takes over within ten seconds.
     """

@@ -73,7 +73,7 @@ class Erased(CommandResult):
     prose = True
 
     def text(self, screen: Screen) -> str:
-        """Return how many."""
+        """Return how many results were erased."""
         return ngettext("{n} result erased.", "{n} results erased.", self.records).format(n=number(self.records))
 
     def document(self) -> Json:

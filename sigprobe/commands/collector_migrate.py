@@ -58,7 +58,7 @@ def migrate(
     database: DatabaseOption = None,
     as_json: options.JsonOption = False,
 ) -> CommandResult:
-    """Bring the database to the present schema, and go through what is stored.
+    """Migrate the database to the present schema, and the results stored in it.
 
     Collectors may serve meanwhile. Interrupted, it goes on where it was.
     """

@@ -58,7 +58,7 @@ class Promoted(CommandResult):
         }
 
     def hints(self, screen: Screen) -> Iterable[Message]:
-        """What is left to do once the first site is back."""
+        """Yield what to do once the first site is back."""
         if self.done.was_standby:
             yield Message(_("When the first site returns, fetch what is missing here: sigprobe collector merge URL"))
 

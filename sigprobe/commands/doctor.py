@@ -1,4 +1,4 @@
-"""`sigprobe doctor`: check this device; each fault comes with one command that fixes it."""
+"""`sigprobe doctor`: check this device, with a command that fixes each fault."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Examined(CommandResult):
 
     @property
     def exit_code(self) -> int:
-        """1 when a check failed, else 0."""
+        """Return 1 if a check failed, else 0."""
         return FAILED if any(finding.state == "fail" for finding in self.found) else 0
 
     def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
-        """Under `-q`, one line for each failed check."""
+        """Yield one line for each failed check under `-q`."""
         for finding in self.found if screen.quiet and output.for_people else ():
             if finding.state == "fail":
                 yield Message(f"{finding.name}: {finding.detail} > {finding.fix}", error=True)
@@ -120,7 +120,7 @@ def _receivers(source: str, nmea: str | None) -> Iterator[Finding]:
 
 
 def _host(loaded: Loaded) -> str:
-    """Return the first name that a target wants looked up; an address asks no resolver."""
+    """Return the first host name among the targets; an address needs no DNS server."""
     for target in loaded.config.targets:
         host = str(getattr(target, "hostname", None) or urlsplit(getattr(target, "url", "") or "").hostname or "")
         if host and not _is_address(host):

@@ -109,7 +109,7 @@ def init(
 
 
 def _ask_all(answers: Answers, path: Path) -> Answers:
-    """Ask for what no flag gave: place, collector, token file, operator, position."""
+    """Ask for values without a flag: place, collector, token file, operator, position."""
     if not answers.tps_id and not answers.site:
         answers = _ask(
             _("Number of the TPS (13 digits), or a name for a place without one"),
@@ -164,7 +164,7 @@ def _place(text: str) -> dict[str, str]:
 
 
 def _meant_tps(text: str, *, passes: bool) -> str | None:
-    """Return the TPS number that was meant by one with a mistake; None where more than one fits, or none."""
+    """Return the TPS number that an incorrect one stands for; None unless exactly one fits."""
     from sigprobe import places
 
     if passes:
@@ -175,14 +175,14 @@ def _meant_tps(text: str, *, passes: bool) -> str | None:
 
 
 def _meant_address(text: str, *, passes: bool) -> str | None:
-    """Return the address with the scheme that it lacks."""
+    """Return the address with its missing scheme."""
     from sigprobe.config.model import with_scheme
 
     return None if passes else with_scheme(_with_slash(text))
 
 
 def _meant_position(text: str, tps_id: str | None, *, passes: bool) -> str | None:
-    """Return the position that was meant by one that does not fit; None where nothing explains it."""
+    """Return the position that an unfitting one stands for; None if no mistake explains it."""
     from sigprobe.places.position_messages import position_doubt, shown
     from sigprobe.places.position_slips import slip
 
@@ -194,7 +194,7 @@ def _meant_position(text: str, tps_id: str | None, *, passes: bool) -> str | Non
 
 
 def _token_file(text: str, keep_at: Path) -> str:
-    """Return the path of the token file. A token pasted in its place is written to `keep_at`, and shown nowhere."""
+    """Return the path of the token file. A pasted token is written to `keep_at` and never shown."""
     from sigprobe.files import tokens
 
     token = tokens.bare_token(text)
@@ -275,7 +275,7 @@ def _line(prompt: str) -> str:
 
 
 def _position(text: str) -> dict[str, float] | None:
-    """Latitude and longitude; a decimal comma is read too when a space or ; stands between the two."""
+    """Return latitude and longitude; decimal commas are read too if a space or ; separates the two."""
     for separator in (";", None, ","):
         parts = [part.strip(" ,;") for part in text.split(separator) if part.strip(" ,;")]
         if len(parts) == 2:
@@ -295,7 +295,7 @@ def _may_replace(path: Path, asking: bool) -> None:
 
 
 def _by_flag(key: str, message: str, hint: str) -> str:
-    """Return a mistake with the flag that it came from; hints show YAML, so only the others' are kept."""
+    """Return a mistake with its flag; hints are kept unless they show YAML."""
     flags = {
         "tps_id": "--tps",
         "site": "--site",
@@ -311,7 +311,7 @@ def _by_flag(key: str, message: str, hint: str) -> str:
 
 
 def _with_question(message: str, hint: str) -> str:
-    """Return a mistake with its hint where that asks what was meant; other hints show YAML, which nobody types here."""
+    """Return a mistake with its hint if that is a question; other hints show YAML, which does not fit here."""
     return f"{message} {hint}" if hint.endswith("?") else message
 
 
@@ -337,7 +337,7 @@ def _plain_tps(text: str) -> str | None:
 
 
 def _read_back(text: str) -> None:
-    """Say which place the TPS number stands for; warn where its village is not listed."""
+    """Print the place of the TPS number; warn if its village is not listed."""
     from sigprobe import places
     from sigprobe.places.tps_messages import doubt
 
@@ -353,7 +353,7 @@ def _read_back(text: str) -> None:
 
 
 def _warn_of_position(answers: Answers) -> None:
-    """Warn of a position that does not fit, where it is not certain enough to refuse it."""
+    """Warn of a position that probably does not fit."""
     from sigprobe.places.position_messages import position_doubt
 
     if answers.lat is not None and answers.lon is not None:
@@ -363,7 +363,7 @@ def _warn_of_position(answers: Answers) -> None:
 
 
 def _warn_of_token(answers: Answers) -> None:
-    """Say at once that the token file is missing or cannot be used."""
+    """Warn of a token file that is missing or cannot be used."""
     from sigprobe.files.tokens import TokenError, read_token
 
     if not answers.token_file:
@@ -376,7 +376,7 @@ def _warn_of_token(answers: Answers) -> None:
 
 
 def _say_data_plan(path: Path) -> None:
-    """Say what automatic tests by the new settings cost a day, where the data budget limits large checks."""
+    """Print the daily data of automatic tests if the data budget limits large checks."""
     from sigprobe.config import load
     from sigprobe.runs.data_budget import LARGE_BYTES
 
@@ -389,7 +389,7 @@ def _say_data_plan(path: Path) -> None:
 
 
 def _hide_note(path: Path, config: Path | None) -> None:
-    """Say it when the new file takes the place of the system's, which is then not read at all."""
+    """Warn if the new file hides the system's settings, which are then not read."""
     from sigprobe.files import locations
 
     system = locations.system_file()
@@ -399,7 +399,7 @@ def _hide_note(path: Path, config: Path | None) -> None:
 
 
 def _finish(context: typer.Context, path: Path, config: Path | None, *, test: bool, asking: bool) -> Initialised:
-    """Run a first test when it is wanted, else name the next command."""
+    """Run a first test if wanted, else print the next command."""
     arguments = ["test", *(["--config", str(path)] if config is not None else [])]
     top = context.find_root()
     group = top.command
@@ -428,5 +428,5 @@ def _wrapped(text: str) -> str:
 
 
 def _refusal(*texts: str) -> CommandError:
-    """Return the error that says why there is no new file."""
+    """Return the error for settings that were not written."""
     return CommandError(*(_wrapped(f"sigprobe init: {text}") for text in texts))

@@ -42,7 +42,7 @@ class Nearest(CommandResult):
     now: datetime
 
     def text(self, screen: Screen) -> str:
-        """One entry a point, the nearest first."""
+        """Return one entry a point, the nearest first."""
         from sigprobe.render.nearest import nearest_text
 
         if self.here is None:
@@ -50,7 +50,7 @@ class Nearest(CommandResult):
         return nearest_text(self.here, self.found, self.now, width=screen.width, ascii=screen.ascii, plain=screen.plain)
 
     def document(self) -> Json:
-        """The same for programs."""
+        """Return the same for programs."""
         from sigprobe.render.nearest import nearest_json
 
         if self.here is None:

@@ -31,18 +31,18 @@ class Estimated(CommandResult):
 
     @property
     def exit_code(self) -> int:
-        """3 below the wanted probability, also where none is known."""
+        """Return 3 below the wanted probability, also if none is known."""
         if self.fail_below is None:
             return 0
         probability = self.found.probability
         return BELOW_THRESHOLD if probability is None or probability < self.fail_below else 0
 
     def text(self, screen: Screen) -> str:
-        """The question and its answer in words."""
+        """Return the question and its answer in words."""
         return _text(self.task, self.found, self.within_h, self.unreachable)
 
     def document(self) -> Json:
-        """The same for programs."""
+        """Return the same for programs."""
         from math import isinf
 
         task, found = self.task, self.found
@@ -65,7 +65,7 @@ class Estimated(CommandResult):
 
     @property
     def reason(self) -> str | None:
-        """Why there is no probability, as a code."""
+        """Return the code of the reason why there is no probability."""
         if self.found.probability is not None:
             return None
         return "service_unreachable" if self.unreachable else "no_upload_measured"

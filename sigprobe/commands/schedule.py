@@ -30,7 +30,7 @@ app = typer.Typer(no_args_is_help=True)
 
 @dataclass(slots=True)
 class Scheduled(CommandResult):
-    """What was installed, shown or removed, line by line, and what went wrong."""
+    """The result of a schedule command: its lines, warnings and errors."""
 
     shown: list[tuple[str, bool]] = field(default_factory=list)
     notes: list[Message] = field(default_factory=list)
@@ -38,7 +38,7 @@ class Scheduled(CommandResult):
 
     @property
     def exit_code(self) -> int:
-        """1 when the schedule could not be changed, else 0."""
+        """Return 1 if the schedule could not be changed, else 0."""
         return self.code
 
     def show(self, text: str) -> None:
@@ -54,13 +54,13 @@ class Scheduled(CommandResult):
         self.notes.append(Message(text, error=error))
 
     def fail(self, *texts: str) -> Scheduled:
-        """Add why the schedule could not be changed; the exit code is then 1."""
+        """Add the reason why the schedule could not be changed; the exit code is then 1."""
         self.notes += [Message(text, error=True) for text in texts]
         self.code = FAILED
         return self
 
     def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
-        """Warnings and errors."""
+        """Yield warnings and errors."""
         return self.notes
 
     def text(self, screen: Screen) -> str:
@@ -132,7 +132,7 @@ def install(
 
 @app.command(cls=Command)
 def show(*, config: options.ConfigOption = None, system: SystemOption = None) -> CommandResult:
-    """Show what is installed, and what would be."""
+    """Show the installed schedule, and the one that `install` would choose."""
     from sigprobe.device import timers
 
     loaded = opening.settings(config)
@@ -191,7 +191,7 @@ def _show_offer(loaded: Loaded, whole: bool, done: Scheduled) -> None:
 def remove(
     *, config: options.ConfigOption = None, system: SystemOption = None, dry_run: DryOption = False
 ) -> CommandResult:
-    """Remove what install wrote, and nothing else."""
+    """Remove only files and lines that `install` wrote."""
     from sigprobe.device import timers
 
     loaded = opening.settings(config)
@@ -291,7 +291,7 @@ def _remove_cron(*, dry_run: bool) -> Sequence[str]:
 
 
 def _whole_device(loaded: Loaded, asked: bool | None) -> bool:
-    """For the whole device when asked, or when the settings in use are the device's."""
+    """Return whether the whole device is meant: by the option, or because the settings in use are the device's."""
     from sigprobe.files import locations
 
     return locations.is_system(loaded.path) if asked is None else asked

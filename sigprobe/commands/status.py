@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Status(CommandResult):
-    """The queue and what surrounds it, as a screen and as a document."""
+    """The queue, the last upload and the data used, as a screen and as a document."""
 
     view: StatusView
     values: Mapping[str, Json]
 
     def text(self, screen: Screen) -> str:
-        """One line a value, and the next command."""
+        """Return one line a value, and the next command."""
         from sigprobe.render.status import status_text
 
         return status_text(self.view, width=screen.width, ascii=screen.ascii, plain=screen.plain)
 
     def document(self) -> Json:
-        """The same for programs."""
+        """Return the same for programs."""
         return self.values
 
 
@@ -118,7 +118,7 @@ def _document(loaded: Loaded, buffer: Buffer, scheduled: automation.Automation) 
 
 
 def other_queues(mine: Path) -> list[Path]:
-    """Queues of the two installs other than the one in use: results may be waiting there unseen."""
+    """Return the queues of the other two installs: results may be waiting there unnoticed."""
     from sigprobe.files import locations
 
     known = (locations.queue_file(), locations.SYSTEM_QUEUE)

@@ -51,7 +51,7 @@ class Tested(CommandResult):
 
     @property
     def exit_code(self) -> int:
-        """6 not saved, 143 after SIGTERM, 130 after Ctrl-C, 4 with --strict, 3 with --fail-below, else 0."""
+        """Return 6 not saved, 143 after SIGTERM, 130 after Ctrl-C, 4 with --strict, 3 with --fail-below, else 0."""
         from sigprobe.record.result import Outcome
         from sigprobe.verdict import shortfalls
 
@@ -68,7 +68,7 @@ class Tested(CommandResult):
         return BELOW_THRESHOLD if self.fail_below and (failed or shortfalls(results, self.profile)) else 0
 
     def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
-        """What could not be saved or sent, where the screen does not show it."""
+        """Yield what could not be saved or sent, if the screen does not show it."""
         shown = output.for_people and not screen.quiet
         error = self.report.storage_error
         if error is not None and not shown:
@@ -100,7 +100,7 @@ class Tested(CommandResult):
         )
 
     def lines(self) -> Iterable[str]:
-        """Nothing more: each record was printed as soon as it was on disk."""
+        """Return nothing: each record was printed as soon as it was on disk."""
         return ()
 
     def table(self, dialect: Dialect) -> Iterable[str]:

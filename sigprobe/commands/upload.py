@@ -41,13 +41,13 @@ class Uploaded(CommandResult):
 
     @property
     def exit_code(self) -> int:
-        """130 after Ctrl-C, 143 after SIGTERM, 4 when something is still pending for a reason, else 0."""
+        """Return 130 after Ctrl-C, 143 after SIGTERM, 4 if results stay pending for a reason, else 0."""
         if self.ended_by is not None:
             return self.ended_by
         return NOT_ACKNOWLEDGED if self.report.stopped is not None else 0
 
     def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
-        """Why it stopped, when the next try is allowed, and what the collector's answers showed."""
+        """Yield why it stopped, when the next attempt is allowed, and what the collector's answers showed."""
         report = self.report
         yield from stop_messages(report)
         when = None if report.stopped == "interrupted" else sentences.local_time(report.retry_at)
@@ -224,7 +224,7 @@ class _Bar:
             )
 
     def wait(self, report: Report, seconds: float) -> None:
-        """Report why nothing can be sent now and when it is tried again; once for each reason."""
+        """Report why nothing can be sent now and when the next attempt is; once for each reason."""
         self.last = report
         if report.stopped is None or report.stopped == self._said:
             return

@@ -1,4 +1,4 @@
-"""After a measurement: send pending results, and report how that went."""
+"""Send pending results after a measurement, and report the outcome."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find out what runs tests and uploads on this device: a running agent, a timer, a cron line, or nothing.
+"""Find what runs tests and uploads automatically on this device: an agent, a timer, a cron line, or nothing.
 
 A screen promises another attempt only where one of them is there to make it.
 """
@@ -17,7 +17,7 @@ Way = Literal["agent", "timer", "cron"]
 
 @dataclass(frozen=True, slots=True)
 class Automation:
-    """What runs tests automatically. `next_at` is when it runs next, as far as that is known."""
+    """The program that runs tests automatically. `next_at` is its next run, if known."""
 
     way: Way | None = None
     next_at: datetime | None = None

@@ -1,4 +1,4 @@
-"""What a command returns, and the error it raises; only `draw` prints either.
+"""Define what a command returns or raises; only `draw` prints it.
 
 A command neither formats nor prints: it returns a result that can describe itself as text, JSON, NDJSON or CSV.
 """
@@ -29,7 +29,7 @@ class Form(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """The form that the command line asks for; `dialect` matters for CSV alone."""
+    """The output form of the command line; `dialect` is for CSV alone."""
 
     form: Form = Form.TEXT
     dialect: Dialect = "plain"
@@ -76,7 +76,7 @@ class CommandResult:
         return 0
 
     def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
-        """Messages that stand before the result."""
+        """Yield messages before the result."""
         return ()
 
     def text(self, screen: Screen) -> str:
@@ -105,7 +105,7 @@ class CommandResult:
         raise NotImplementedError
 
     def hints(self, screen: Screen) -> Iterable[Message]:
-        """Messages that stand after the result, such as the next command."""
+        """Yield messages after the result, such as the next command."""
         return ()
 
 

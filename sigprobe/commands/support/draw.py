@@ -1,4 +1,4 @@
-"""The one place that prints what commands return, raise or stream."""
+"""Print what commands return, raise or stream; nothing else prints it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def output_of(parameters: Mapping[str, object]) -> Output:
 
 
 def result(returned: CommandResult) -> int:
-    """Print a result in the form that was asked for; returns its exit code."""
+    """Print a result in its output form; return its exit code."""
     out = terminal.current()
     output, screen = out.output, screen_of(out)
     for note in returned.messages(output, screen):
@@ -54,7 +54,7 @@ def result(returned: CommandResult) -> int:
 
 
 def error(raised: CommandError) -> int:
-    """Print why a command could not go on; returns its exit code."""
+    """Print the error of a command; return its exit code."""
     for text in raised.texts:
         terminal.current().error(text)
     return raised.exit_code

@@ -1,4 +1,4 @@
-"""The files of a drive: CSV grows by a line a point; GeoJSON and the map are replaced whole, so that none is ever half.
+"""Write the files of a drive: append to the CSV; replace GeoJSON and map as a whole, so that none is incomplete.
 
 After a power cut the CSV has every point but perhaps the last, the other two are as they were some points before.
 """
@@ -27,7 +27,7 @@ SELDOM_S: Final = 30.0
 
 
 def without_suffix(base: Path) -> Path:
-    """`a.csv`, `a.html` and `a` all name the same three files."""
+    """Return a path without `.csv`, `.html` or `.geojson`: all three name the same files."""
     return base.with_suffix("") if base.suffix.lower() in SUFFIXES else base
 
 
@@ -58,11 +58,11 @@ class RouteFiles:
         return tuple(beside(self.base, suffix) for suffix in SUFFIXES)
 
     def taken(self) -> Path | None:
-        """Return a file that is there already; None when all names are free."""
+        """Return an existing file; None if all names are free."""
         return next((path for path in self.paths if path.exists() or path.is_symlink()), None)
 
     def open(self, *, replace: bool = False) -> None:
-        """Make the files, still without points; without `replace` a name that is taken is FileExistsError."""
+        """Create the files without points. Raises FileExistsError for an existing file unless `replace`."""
         csv = self.paths[-1]
         for path in self.paths:
             require_replaceable(path)
@@ -84,7 +84,7 @@ class RouteFiles:
             self._replace(points, None)
 
     def finish(self, points: list[Point], ended: Ended) -> None:
-        """Write what was reached, and why it ended."""
+        """Write the end of the drive and its reason."""
         self._replace(points, ended)
 
     def _append(self, line: bytes) -> None:

@@ -40,7 +40,7 @@ SITE: Final = "drive"
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the command line asks for."""
+    """The options of the command line."""
 
     checks: tuple[CommonOptions, ...]
     every_s: float | None
@@ -82,7 +82,7 @@ class Trip:
 
     @property
     def who(self) -> str:
-        """Whose drive it is, for titles; the time where it is nobody's in particular."""
+        """Return a title: the TPS or site, else the time."""
         from sigprobe.record.result import Tags
         from sigprobe.render.screen import identity
         from sigprobe.words.i18n import clock_text
@@ -93,13 +93,13 @@ class Trip:
         return identity(Tags(tps_id=tps_id, site=site))
 
     def _place(self) -> tuple[str | None, str | None]:
-        """The TPS or the site that the points are counted for: never the TPS of the settings, which is elsewhere."""
+        """Return the TPS or site that the points count for; never the TPS of the settings, which is elsewhere."""
         if self.wish.tps_id:
             return self.wish.tps_id, None
         return None, self.loaded.config.probe.site or SITE
 
     def look_at_budget(self) -> None:
-        """Leave with 2 where the data budget has no room for one point."""
+        """Raise CommandError with exit code 2 if the data budget has no room for one point."""
         from sigprobe.runs.drive import bytes_for
         from sigprobe.words.i18n import size
 
@@ -113,7 +113,7 @@ class Trip:
             )
 
     def announce(self) -> None:
-        """Say what will be done."""
+        """Print what the drive will do."""
         from sigprobe.render.drive import first_line
         from sigprobe.runs.drive import EVERY_S
 
@@ -123,7 +123,7 @@ class Trip:
         _say(text)
 
     def go(self) -> None:
-        """Drive until it is enough."""
+        """Measure points until the drive ends."""
         from sigprobe.render.console import traits
         from sigprobe.render.live import Live
         from sigprobe.runs.drive import LATE_S, SLOW_FRESH_S, Compass, Drive, Pace
@@ -166,7 +166,7 @@ class Trip:
             return "storage"
 
     def _wait_for_gps(self, gps: GpsReader, compass: Compass) -> None:
-        """Give the receiver its time before the first point; a point without a position is one all the same."""
+        """Wait for the receiver's position before the first point, up to its time limit."""
         out = terminal.current()
         place = self.loaded.config.location
         if place.source == "none":
@@ -198,7 +198,7 @@ class Trip:
         return left is None or left >= bytes_for(self.wish.checks)
 
     def _plan(self, note: Mapping[str, Json] | None) -> RunPlan:
-        """What one point may do: the budgets of the day and month anew, those of a run for the drive as a whole."""
+        """Return the plan of one point: day and month budgets now, run budgets for the drive as a whole."""
         from sigprobe.runs import runner as rounds
 
         wish = self.wish
@@ -260,7 +260,7 @@ class Trip:
         )
 
     def _keep(self, point: Point, live: Live) -> Ended | None:
-        """Show a point and put it into the files; it is in the queue already. Why the drive must end, or None."""
+        """Show a point and write it to the files; return why the drive must end, or None."""
         from sigprobe.render import route_rows
         from sigprobe.render.drive import point_line, point_plain
 
@@ -283,7 +283,7 @@ class Trip:
         return True
 
     def result(self, sent: Report | None, *, no_upload: bool, ended_by: int | None) -> Driven:
-        """Return what the drive came to."""
+        """Return the result of the drive."""
         from sigprobe.runs.route import summarise
 
         return Driven(
@@ -323,13 +323,13 @@ class Driven(CommandResult):
 
     @property
     def exit_code(self) -> int:
-        """6 when something could not be stored, 130 after Ctrl-C, 143 after SIGTERM, else 0."""
+        """Return 6 if something could not be stored, 130 after Ctrl-C, 143 after SIGTERM, else 0."""
         if self.fault is not None:
             return NOT_SAVED
         return (self.ended_by or INTERRUPTED) if self.ended == "stopped" else 0
 
     def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
-        """What could not be stored or sent."""
+        """Yield what could not be stored or sent."""
         from sigprobe.buffer import StorageError
 
         if isinstance(self.fault, StorageError):

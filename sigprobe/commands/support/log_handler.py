@@ -21,7 +21,7 @@ class _Masking(logging.Formatter):
 
 
 class OpenedAtNeed(logging.Handler):
-    """Open the file with the first record; most runs have no warning to write."""
+    """Open the file with the first record; most runs write no warning."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)

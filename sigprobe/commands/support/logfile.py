@@ -1,4 +1,4 @@
-"""The log file: tracebacks and warnings go there, never to the screen. Nothing is written until there is cause.
+"""Write tracebacks and warnings to the log file, never to the screen. It is created with the first of them.
 
 `logging` takes some 5 ms to load, which `--help` need not pay: it is imported where it is used.
 """
@@ -53,7 +53,7 @@ def install() -> None:
 
 
 def record(error: BaseException) -> Path:
-    """Write an unexpected fault with its traceback; returns the file's place."""
+    """Write an unexpected error with its traceback; return the path of the file."""
     import logging
 
     install()

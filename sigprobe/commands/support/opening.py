@@ -1,4 +1,4 @@
-"""Open what a command works with: settings, queue, collectors and thresholds. Raises CommandError."""
+"""Open settings, queue, collectors and thresholds for a command. Raises CommandError."""
 
 from __future__ import annotations
 

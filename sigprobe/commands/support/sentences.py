@@ -1,4 +1,4 @@
-"""Sentences that several commands say: failure codes, tokens, how an upload ended. They return text, print nothing."""
+"""Return sentences that several commands print: failure codes, tokens, how an upload ended."""
 
 from __future__ import annotations
 
@@ -75,12 +75,12 @@ def code_error(code: str, detail: str | None = None, **values: object) -> Messag
 
 
 def say_code(code: str, detail: str | None = None, **values: object) -> None:
-    """Report a failure code at once, for commands that run on after it."""
+    """Report a failure code at once, for commands that continue."""
     terminal.current().error(code_text(code, detail, **values))
 
 
 def copied_queue() -> str:
-    """Return what is said once where the queue turns out to be a copy from another device."""
+    """Return the message for a queue that is a copy from another device."""
     return _(
         "This queue was copied from another device or directory. From now on this device has a probe id of its own; "
         "earlier results are still sent under the old id. If tests run automatically, run: sigprobe schedule install"

@@ -28,7 +28,7 @@ def caught(handle: Callable[[int, object], None], *, ignored_stay: bool = False)
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP in the middle of work that ends as after Ctrl-C; the exit code is 128 + the signal."""
+    """SIGTERM or SIGHUP during work that ends as after Ctrl-C; the exit code is 128 + the signal."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ def code_of(stop: BaseException) -> int:
 
 @dataclass(slots=True)
 class Ending:
-    """How the work inside `terminated` was ended: the exit code of the signal, None without one."""
+    """The signal that ended the work inside `terminated`, as an exit code; None without one."""
 
     exit_code: int | None = None
 

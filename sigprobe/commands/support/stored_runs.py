@@ -1,4 +1,4 @@
-"""The runs that are kept on this device, as their stored lines."""
+"""Read the runs that are stored on this device, as lines."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ def runs_of(buffer: Buffer, newest: int | None = None) -> dict[str, list[bytes]]
 
 
 def place_of(lines: list[bytes]) -> tuple[str | None, str | None]:
-    """TPS and site of a run, to find other runs of the same place."""
+    """Return TPS and site of a run, to find other runs of the same place."""
     tags = json.loads(lines[0]).get("tags", {})
     return tags.get("tps_id"), tags.get("site")

@@ -15,7 +15,7 @@ from sigprobe.render.console import traits
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """The streams of this process and the form that was asked for.
+    """The streams of this process and the output form.
 
     `quiet` is 0, 1 (`-q`: errors only) or 2 (`-qq`: nothing). `verbose` (`-v`) adds technical details to messages.
     `secrets` are words of the command line that look like tokens; all output shows `***` instead.

@@ -1,4 +1,4 @@
-"""The progress bar and the faults of files that carry results between devices."""
+"""Draw the progress bar of files that carry results between devices, and explain their faults."""
 
 from __future__ import annotations
 

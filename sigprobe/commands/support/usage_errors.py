@@ -1,4 +1,4 @@
-"""What is wrong with a command line, in the language in use: Typer's own sentences are English."""
+"""Explain mistakes on the command line in the language in use: Typer's own sentences are English."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sigprobe.words.similar import similar
 
 
 def explain_usage(error: Any) -> str:
-    """Return a mistake on the command line in the language in use: what is wrong, and where help is."""
+    """Return the mistake in the language in use, and the command that prints help."""
     kind = type(error).__name__
     param = getattr(error, "param", None)
     name = "" if param is None else _name(param)

@@ -1,4 +1,4 @@
-"""What a `path` record holds: one typed dict for each step of the way."""
+"""Define the data of a `path` record: one typed dict for each part of the network path."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class PointData(TypedDict):
 
 
 class CollectorData(TypedDict):
-    """A configured collector. `phase` is where it ended: `dns`, `tcp`, `tls`, `answer`; null when all was well."""
+    """A configured collector. After a failure `phase` is where it ended: `dns`, `tcp`, `tls` or `answer`."""
 
     host: str
     port: int
@@ -67,7 +67,7 @@ class CollectorData(TypedDict):
 
 
 class ResolverData(TypedDict):
-    """A name server of this system. A `forwarder` runs on this device, and those it asks are in the list, too."""
+    """A DNS server of this system. A `forwarder` runs on this device; the servers it asks are listed, too."""
 
     address: str
     place: str
@@ -77,7 +77,7 @@ class ResolverData(TypedDict):
 
 
 class HopData(TypedDict):
-    """What came back for one TTL on the way `toward` a point."""
+    """The reply to packets of one TTL on the route `toward` a point."""
 
     toward: str
     ttl: int
@@ -87,7 +87,7 @@ class HopData(TypedDict):
 
 
 class PeekData(TypedDict):
-    """What one look saw. `clock_offset_s` is the server's time minus ours; `digest` tells equal pages."""
+    """The result of one look. `clock_offset_s` is the server's time minus ours; equal pages have equal `digest`s."""
 
     host: str
     address: str
@@ -119,7 +119,7 @@ class WholeData(TypedDict):
 
 
 class FamilyData(TypedDict):
-    """One address family: is there a default route and an address, and how many points answered over it."""
+    """One address family: default route, address, and the number of points that answered over it."""
 
     routed: bool
     address: str | None
@@ -128,7 +128,7 @@ class FamilyData(TypedDict):
 
 
 class StepData(TypedDict):
-    """What came back for one TTL: `open`, `answered`, `refused`, `reset`, `ttl_exceeded`, `filtered` or another code.
+    """Reply to packets of one TTL: `open`, `answered`, `refused`, `reset`, `ttl_exceeded`, `filtered` or another code.
 
     `address` is the router that reported it in an ICMP message; null for what the connection itself said.
     """
@@ -180,7 +180,7 @@ class OwnTrafficData(TypedDict):
 
 
 class SecondLookData(TypedDict):
-    """What was looked at again, seconds after it had failed. Lists are empty where nothing had.
+    """The repeated looks, seconds after a failure. Lists are empty where nothing failed.
 
     `references_answered` counts references that answered this time, `references_rtt_ms` is their shortest round trip,
     and `plain` holds looks at plain pages of those that were silent. `questions` counts slow UDP questions to them
@@ -205,7 +205,7 @@ class SecondLookData(TypedDict):
 
 
 class PathData(TypedDict):
-    """The way from this device outwards. What could not be asked is null or an empty list.
+    """The network path from this device outwards. What could not be tested is null or an empty list.
 
     `tunnel` is the interface by which packets to the references leave, where it is one of a VPN.
     `hop_beyond` is the last router beyond the gateway that said anything. `web` holds looks at web servers: at
@@ -250,7 +250,7 @@ _LISTS = ("resolvers", "hops", "references", "targets", "collectors", "names", "
 
 
 def empty_data() -> PathData:
-    """Return every key, with nothing known yet."""
+    """Return every key with a null or empty value."""
     data: dict[str, Any] = dict.fromkeys(PathData.__annotations__)
     data |= {name: [] for name in _LISTS} | {"families": {}, "fixed_addresses": {}, "bytes_used": 0}
     return cast(PathData, data)

@@ -1,4 +1,4 @@
-"""Kind `path`: from this device outwards, step by step, until something does not answer any more.
+"""Kind `path`: test the network path from this device outwards, until something does not answer.
 
 It runs once in every test without being asked for, after the latency checks, and uses what they saw. It sets no
 verdict: it hands over what answered and what did not, under 50 kB and under five seconds.
@@ -50,7 +50,7 @@ def options_for(targets: Sequence[CommonOptions], references: Sequence[str], col
 
 
 def informed(options: CommonOptions, results: Iterable[Result]) -> CommonOptions:
-    """Return the same options with what the other checks of the run have seen so far."""
+    """Return the options with the results of the run's other checks so far."""
     seen = [
         Seen(
             name=r.target.name,
@@ -84,7 +84,7 @@ def measure(
     forwarded: Sequence[Path] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Measured:
-    """Walk the way out: link, address, gateway, resolvers, hops, references, collectors.
+    """Test link, address, gateway, resolvers, hops, references and collectors in this order.
 
     `ok`: a reference or a configured target beyond the gateway answers; `degraded`: a hop beyond the gateway, but
     none of these; else `failed`, with the code of the first step that is missing.
@@ -107,7 +107,7 @@ def measure(
 
 
 def judge(data: PathData) -> tuple[Outcome, str | None, str | None]:
-    """Return the outcome, the code of the first step that is missing, and a technical detail."""
+    """Return the outcome, the code of the first part that failed, and a technical detail."""
     proof = [p for p in (*data["references"], *data["targets"]) if p["answers"] and p["place"] == "beyond"]
     reached = [c for c in data["collectors"] if c["failure"] is None and c["place"] == "beyond"]
     if proof or reached:

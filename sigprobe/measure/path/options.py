@@ -15,7 +15,7 @@ SECOND_LOOK_S: Final = 16.0
 
 
 class Aim(BaseModel):
-    """What a configured target is about, in plain values: enough to ask whether the way to it is open."""
+    """A configured target in plain values, enough to test the route to it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -27,7 +27,7 @@ class Aim(BaseModel):
 
 
 class Seen(BaseModel):
-    """What a check of this run has already brought: a failure code, or None when its target answered well."""
+    """The result of an earlier check of this run: a failure code, or None if its target answered."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -38,7 +38,7 @@ class Seen(BaseModel):
 
 
 class Options(CommonOptions):
-    """What the run gives the path; nothing of it is written by hand."""
+    """The inputs of the path check. The run sets them; a person cannot."""
 
     kind: Literal["path"] = "path"
     name: Literal["path"] = "path"
@@ -49,7 +49,7 @@ class Options(CommonOptions):
     seen: tuple[Seen, ...] = ()
 
     def default_timeout_s(self) -> float:
-        """Under five seconds, and the second look where something failed."""
+        """Return under five seconds, and the time of a second look after a failure."""
         return MAX_S + SECOND_LOOK_S
 
     def configured_address(self) -> str:
@@ -57,5 +57,5 @@ class Options(CommonOptions):
         return "default-gateway"
 
     def estimate(self) -> Estimate:
-        """Its own limits while nothing fails."""
+        """Return the limits of a walk without a failure."""
         return Estimate(min(MAX_S, self.timeout_s()), MAX_BYTES)

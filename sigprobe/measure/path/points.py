@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def place_of(address: str) -> str:
-    """Where an address lies, by the kernel's routes: `self`, `link` (without a router in between) or `beyond`."""
+    """Return the place of an address by the kernel's routes: `self`, `link` (no router in between) or `beyond`."""
     plain = address.partition("%")[0]
     try:
         ip = ipaddress.ip_address(plain)
@@ -33,7 +33,7 @@ def place_of(address: str) -> str:
 
 
 def told(address: str) -> PointData:
-    """Return a target whose own check is the proof; nothing was sent to it here."""
+    """Return a target that its own check has tested; nothing was sent to it here."""
     return {
         "address": address,
         "place": "beyond",
@@ -51,7 +51,7 @@ def told(address: str) -> PointData:
 
 
 def done(future: Future[T]) -> T | None:
-    """Return what came of one part; None when the run was stopped meanwhile."""
+    """Return the result of one part; None if the run was stopped."""
     try:
         return future.result()
     except sockets.StoppedError:
@@ -59,7 +59,7 @@ def done(future: Future[T]) -> T | None:
 
 
 def bare(address: str | None) -> str | None:
-    """`192.0.2.1:443` and `[2001:db8::1]:443` without the port."""
+    """Return `192.0.2.1:443` or `[2001:db8::1]:443` without the port."""
     if not address:
         return None
     if address.startswith("["):

@@ -1,4 +1,4 @@
-"""Whether a point answers: short bursts of ICMP echo, TCP handshakes, and the hops on the way to it.
+"""Test whether a point answers, by ICMP echoes and TCP handshakes, and find the hops to it.
 
 Everything here works without privileges where the kernel allows it: ICMP over a datagram socket, hops by the errors
 that UDP packets with a small TTL bring back (`IP_RECVERR`).
@@ -136,7 +136,7 @@ class Knock:
 
     @property
     def answered(self) -> bool:
-        """Return True when the other end said anything."""
+        """Return True if the other end replied in any form."""
         return self.state in ("open", "refused", "reset")
 
 
@@ -170,7 +170,7 @@ def numeric(host: str, port: int) -> sockets.Address | None:
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """What came back for one TTL: a router's `ttl_exceeded`, or an end (`reached`, or a failure code)."""
+    """The reply to packets of one TTL: a router's `ttl_exceeded`, or the end (`reached`, or a failure code)."""
 
     ttl: int
     address: str
@@ -188,7 +188,7 @@ def trace(
     *,
     clock: Callable[[], float] = time.monotonic,
 ) -> tuple[list[Hop], int]:
-    """Send small UDP packets with TTL 1 … `max_ttl`: the hops that told of them, in order, and the bytes used.
+    """Send small UDP packets with TTL 1 … `max_ttl`; return the hops that replied, in order, and the bytes used.
 
     Empty where the system has no error queue (it is Linux's).
     """
@@ -282,7 +282,7 @@ def read_icmp(sock: socket.socket, six: bool) -> tuple[int, int, str] | None:
 
 
 def icmp_word(six: bool, icmp: int, code: int) -> str:
-    """Return what an ICMP message says: `reached`, `ttl_exceeded`, `filtered`, or that the host cannot be reached."""
+    """Return an ICMP message as a word: `reached`, `ttl_exceeded`, `filtered`, or a code for an unreachable host."""
     if (icmp, code) == ((1, 4) if six else (3, 3)):
         return "reached"
     if icmp == (3 if six else 11):

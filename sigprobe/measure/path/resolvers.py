@@ -1,4 +1,4 @@
-"""The name servers of the system: those it asks, and those that a forwarder on this device asks for it.
+"""Find the DNS servers of the system, and those that a forwarder on this device asks.
 
 systemd-resolved, dnsmasq and the like put themselves (127.0.0.53, 127.0.0.1) into resolv.conf. What stands behind them
 is written in plain files; without it a dead or lying server of the operator would look like this device's own fault.
@@ -37,7 +37,7 @@ _MAX_OTHERS: Final = 3
 
 
 def behind(servers: Sequence[tuple[str, int]], files: Sequence[Path] = FORWARDED) -> list[tuple[str, int]]:
-    """The servers that a forwarder on this device asks; empty where there is no forwarder or nothing tells of them."""
+    """Return the servers that a forwarder on this device asks; empty without a forwarder or where they are unknown."""
     if not servers or not all(is_loopback(host) for host, _port in servers):
         return []
     by_resolved = any(host in _RESOLVEDS for host, _port in servers)
@@ -52,7 +52,7 @@ def behind(servers: Sequence[tuple[str, int]], files: Sequence[Path] = FORWARDED
 
 
 def hosts_of(options: Options) -> list[str]:
-    """Return the names of targets that are asked for everywhere: those that failed first."""
+    """Return the target names that every server is asked for; those that failed come first."""
     failed = {seen.name for seen in options.seen if seen.code is not None}
     hosts = [aim.host for aim in sorted(options.targets, key=lambda aim: aim.name not in failed)]
     named = [h for h in dict.fromkeys(hosts) if h != "default-gateway" and not sockets.is_ip(h) and "." in h]
@@ -70,7 +70,7 @@ def ask(
     files: Sequence[Path] = FORWARDED,
     record: str = "A",
 ) -> tuple[list[ResolverData], list[AskedData], int]:
-    """Ask the system's servers, those behind them, and others for the targets' names: both tables, and bytes used."""
+    """Ask the system's servers, those behind them and others for the targets' names; return two tables and bytes."""
     servers = system_servers(resolv_conf)
     hidden = behind(servers, files)
     system = [*servers, *(server for server in hidden if server not in servers)]

@@ -1,4 +1,4 @@
-"""A short look at a web server: its certificate, its clock, where it sends people. No token, no cookie, no body kept.
+"""Read a web server's certificate, clock and redirect. No token, no cookie; no body is kept.
 
 It sees what is wrong with a certificate that a proper check refused, so nothing it reads is ever trusted.
 """
@@ -57,7 +57,7 @@ def peek(
     padding: int = 0,
     wall: Callable[[], float] = time.time,
 ) -> tuple[PeekData, int]:
-    """Look at `host` at this very address: what it said, and the bytes it took. Raises StoppedError.
+    """Request a page of `host` at this address; return the answer and the bytes used. Raises StoppedError.
 
     With `known`, what an earlier check said against the certificate, it is read without being verified again.
     `padding` bytes in a header make the request so long that it fills whole packets on its way up.
@@ -192,7 +192,7 @@ def offset_told(headers: Mapping[str, str], now_s: float) -> float | None:
 
 
 def _from_cache(headers: Mapping[str, str]) -> bool:
-    """Whether the answer says that a cache stored it (RFC 9111: `Age`, `Warning`; and what caches add of their own)."""
+    """Return whether the answer was stored by a cache, by its headers (RFC 9111: `Age`, `Warning`; caches' own)."""
     age = headers.get("age", "0").split(",")[0].strip()
     if age != "0" or headers.get("warning", "").strip()[:3] in _STALE_WARNINGS:
         return True
@@ -224,7 +224,7 @@ def _certificate(sock: socket.socket, data: PeekData) -> None:
 
 
 def certificate_parts(der: bytes) -> tuple[str, str | None, str | None]:
-    """Issuer, start and end of a certificate (RFC 5280), which Python only reads out for verified ones.
+    """Return issuer, start and end of a certificate (RFC 5280); Python reads them of verified ones only.
 
     Raises ValueError or IndexError for what is no certificate.
     """

@@ -1,4 +1,4 @@
-"""Find how far the answer to a connection comes from: first packets and TLS hellos that live for few hops.
+"""Find the distance of the answer to a connection, with first packets and TLS hellos of a small TTL.
 
 A packet with TTL n dies at the n-th router, which says so. What refuses, resets or prohibits a connection at a smaller
 TTL than the host's own is not the host. Ordinary sockets do it without privileges on Linux (`IP_TTL`, `IP_RECVERR`).
@@ -52,7 +52,7 @@ def first_packets(
     control: bool = False,
     clock: Callable[[], float] = time.monotonic,
 ) -> tuple[StepsData | None, int]:
-    """Open a connection with each TTL from 1 to `MAX_TTL`, side by side: what each said, and the bytes used.
+    """Open a connection with each TTL from 1 to `MAX_TTL`, side by side; return the replies and the bytes used.
 
     None where the system has no error queue.
     """
@@ -80,7 +80,7 @@ def distance(
     *,
     clock: Callable[[], float] = time.monotonic,
 ) -> tuple[StepsData | None, int]:
-    """Send small UDP packets with each TTL: where the host itself answers them, and which routers are on the way."""
+    """Send small UDP packets with each TTL; return the TTL at which the host answers, and the routers before it."""
     hops, used = trace(address, MAX_TTL, 1, WAIT_S, deadline, stop, clock=clock)
     answers: list[StepData] = [{"ttl": h.ttl, "said": h.said, "address": h.address, "ms": h.rtt_ms} for h in hops]
     return {
@@ -178,7 +178,7 @@ def _live_for(one: _Try) -> None:
 
 
 def _advance(one: _Try, hello: bytes, clock: Callable[[], float]) -> None:
-    """Read what has become of one connection, and send the hello once it is open."""
+    """Read the state of one connection, and send the hello once it is open."""
     told = read_icmp(one.sock, one.six)
     code = one.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if told is not None:

@@ -1,4 +1,4 @@
-"""The walk behind kind `path`: everything that is asked of everybody side by side, then a second look at doubts."""
+"""Run the parts of kind `path` side by side, then repeat what is doubtful."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Walk:
-    """One walk: its data so far and the bytes it used."""
+    """One run of the path check: its data so far and the bytes used."""
 
     options: Options
     context: Context
@@ -159,7 +159,7 @@ class Walk:
         return [(aim.host, at, aim.port) for aim, at in pages if at is not None and place_of(at) == "beyond"]
 
     def _another_date(self) -> None:
-        """Ask one more server for its date where the collector's differs from this clock: one may be wrong itself."""
+        """Ask a second server for its date if the collector's differs from this clock: one of the two may be wrong."""
         offsets = [c["clock_offset_s"] for c in self.data["collectors"] if c["clock_offset_s"] is not None]
         if not any(abs(offset) > _OTHER_DATE_S for offset in offsets):
             return
@@ -200,7 +200,7 @@ class Walk:
         return second_look.answered_on_the_way(address, self.context.deadline.within(1.5), self.context, self.spend)
 
     def _stays_here(self) -> bool:
-        """Whether nothing but this device itself is configured: then there is no way to walk, and nothing is sent."""
+        """Return whether all targets are on this device: then there is no path to test, and nothing is sent."""
         options = self.options
         hosts = [a.host for a in options.targets] + [urlsplit(url).hostname or "" for url in options.collectors]
         hosts += [urlsplit(s.url).hostname or "" if s.url else s.host for s in map(parse_resolver, options.resolvers)]
@@ -275,7 +275,7 @@ class Walk:
         return self.options.references[:MAX_REFERENCES]
 
     def _target_addresses(self) -> list[str]:
-        """Addresses of targets beyond the gateway, where there are too few references to compare."""
+        """Return addresses of targets beyond the gateway if there are too few references to compare."""
         known = [bare(s.address) for s in self.options.seen if s.address]
         known += [aim.host for aim in self.options.targets if sockets.is_ip(aim.host)]
         beyond = [a for a in dict.fromkeys(known) if a and place_of(a) == "beyond" and a not in self._references()]
@@ -309,7 +309,7 @@ class Walk:
         }
 
     def _mark_targets(self) -> None:
-        """A configured target that answered its own check proves a way as well as an echo does."""
+        """Count a configured target that answered its own check as a proof of the path, like an echo."""
         points = {p["address"]: p for p in self.data["targets"]}
         for seen in self.options.seen:
             address = bare(seen.address)
@@ -362,11 +362,11 @@ class Walk:
         return [{"toward": text, "ttl": h.ttl, "address": h.address, "rtt_ms": h.rtt_ms, "said": h.said} for h in hops]
 
     def _resolvers_beyond(self) -> list[ResolverData]:
-        """Return the system's resolvers that answered from beyond the gateway: as good as a router there."""
+        """Return the system's resolvers that answered from beyond the gateway; they prove the path as a router does."""
         return [row for row in self.data["resolvers"] if row["answers"] and row["place"] == "beyond"]
 
     def _once_more(self, aims: Sequence[str], started: float) -> None:
-        """Ask for hops again after a pause, where nothing answered: a router tells few errors, and the first are gone.
+        """Look for hops again after a pause if none answered: routers limit their error messages.
 
         Linux spends what it may tell a peer on every packet it refuses, so only a quiet peer is told anything.
         """
@@ -387,7 +387,7 @@ class Walk:
             self._hop_beyond()
 
     def _hop_beyond(self) -> None:
-        """The farthest router beyond the gateway that said anything; a gateway's other addresses do not count."""
+        """Return the farthest router beyond the gateway that replied; a gateway's other addresses do not count."""
         own = {self.data["ipv4"], self.data["ipv6"]}
         gateway = self.data["gateway"]
         near = {h["address"] for h in self.data["hops"] if h["ttl"] == 1} if gateway is not None else set()
@@ -440,7 +440,7 @@ class Walk:
         return looked
 
     def _doubts(self, *, again: bool = False) -> list[tuple[str, int, bool, str | None, str | None]]:
-        """Hosts to look at again, each at the address in question: (host, port, TLS, address, what is known).
+        """Return the hosts to test again, each with (host, port, TLS, address, what is known).
 
         Without an address the name is looked up anew at the second look.
         """
@@ -496,7 +496,7 @@ class Walk:
     # --- the size of packets, and the two families ----------------------------------------------------------
 
     def _whole_packets(self) -> WholeData | None:
-        """A short train of the largest packets to the gateway and to a point beyond: what passes, and how fast."""
+        """Send a short train of the largest packets to the gateway and a point beyond; record which pass, how fast."""
         points = [p for p in (*self.data["references"], *self.data["targets"]) if p["received"] and p["sent"]]
         stalled = {bare(s.address) for s in self.options.seen if s.code in ("timeout", "http_truncated", "reset")}
         if any(address and ":" in address for address in stalled):

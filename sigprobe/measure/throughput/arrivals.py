@@ -1,4 +1,4 @@
-"""What a transfer has moved over time, seen twice: in order, as programs see it, and as segments get through.
+"""Record the bytes of a transfer over time in two views: in order, as programs see them, and as segments arrive.
 
 Where packets are lost the first view stands still and then jumps, once for each gap that is filled; the second shows
 the link's own even pace, and so the rate is known much sooner. Without a loss the first is used, since it is exact.
@@ -54,7 +54,7 @@ class Arrivals:
         self._free = 0
 
     def trip(self, at_s: float, rtt_s: float) -> None:
-        """Take note of a round trip that has just ended."""
+        """Record a round trip that has just ended."""
         if self.rest_s is None or not waited(rtt_s, self.rest_s):
             self.standing_s = None
         elif self.standing_s is None or at_s - self._trip_s > STALE_S:
@@ -66,7 +66,7 @@ class Arrivals:
         return self.standing_s is not None and now - self.standing_s < rtt_s
 
     def lose(self, at_s: float) -> None:
-        """Take note of a loss that has just been found."""
+        """Record a loss that has just been found."""
         self.losses_s.append(at_s)
         self._free += self.standing_s is None
 
@@ -90,7 +90,7 @@ class Arrivals:
         self.reached.add(at_s, reached)
 
     def best(self) -> Series:
-        """Return the view to judge by."""
+        """Return the view that the rate is computed from."""
         total = self.ordered.total()
         if self.losses_s and LEAST_SHARE * total <= self.reached.total() <= MOST_SHARE * total + 64 * 1024:
             return self.reached

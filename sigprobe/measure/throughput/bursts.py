@@ -1,4 +1,4 @@
-"""The pace of the link from the bursts of slow start, long before a window fills a long way.
+"""Find the rate of the link from the bursts of slow start, before a window fills a long path.
 
 A window that is not paced crosses a long way as bursts with silence between them: what is sent for two
 acknowledgements at a time arrives at the link's own pace. From round trip to round trip there is more of it, and its
@@ -44,7 +44,7 @@ def paces(
     rtt_s: float,
     queue: tuple[float, float] | None = None,
 ) -> list[float] | None:
-    """Bit/s of batches within the bursts of the last two round trips; None unless they show the link's own pace.
+    """Return bit/s of batches within the bursts of the last two round trips; None unless they show the link's rate.
 
     `at` gives the bytes at a moment between samples, too. `queue` is the moment since which packets wait in one, and
     for how many seconds that has to be seen: what arrives behind a queue comes at the link's pace, were it only once.
@@ -74,7 +74,7 @@ def _first(found: Iterator[list[float] | None]) -> list[float] | None:
 
 
 def _agreeing(*rounds: list[float]) -> list[float] | None:
-    """The batches within the range where most lie, in time order; None unless it is narrow and has some of each."""
+    """Return the batches of the range where most lie, in time order; None unless it is narrow with some of each."""
     if min(map(len, rounds)) < LEAST:
         return None
     low, high = crucial_interval([rate for rates in rounds for rate in rates])

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection that never blocks, and the loop that drives many of them from one thread.
+"""Run many non-blocking HTTP/1.1 connections in one thread.
 
 A life is a generator: it yields the event it waits for and gets back the events that came. One thread for all
 streams means one place where bytes are counted, where the cap is checked and where time is read, so that the numbers
@@ -29,7 +29,7 @@ Life = Generator[int, int, None]
 
 
 class FaultError(Exception):
-    """What went wrong on one connection: a failure code and a technical detail."""
+    """A failed connection: a failure code and a technical detail."""
 
     def __init__(self, code: str, detail: str, status: int | None = None) -> None:
         super().__init__(detail)
@@ -50,7 +50,7 @@ def as_fault(error: OSError) -> FaultError:
 
 
 class Connection:
-    """A socket to `address`, wrapped in TLS when `tls` is given; all its methods are pieces of lives."""
+    """A socket to `address`, wrapped in TLS if `tls` is given; its methods are parts of generators."""
 
     def __init__(self, address: Address, host: str, tls: ssl.SSLContext | None = None) -> None:
         self.address = address
@@ -85,7 +85,7 @@ class Connection:
                 yield WRITE
 
     def send_all(self, data: bytes) -> Life:
-        """Send small data whole."""
+        """Send all of a small message."""
         view = memoryview(data)
         while view:
             count = self.send(view)
@@ -94,14 +94,14 @@ class Connection:
                 yield WRITE
 
     def send(self, view: memoryview) -> int:
-        """Send what fits now; 0 when nothing does."""
+        """Send what fits now; return the bytes, 0 if none."""
         try:
             return self._open_sock().send(view)
         except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
             return 0
 
     def receive_into(self, view: memoryview) -> int | None:
-        """Receive what is there: None when nothing is yet, 0 when the other end has closed."""
+        """Receive what has arrived; None if nothing has, 0 if the other end has closed."""
         if self.rest:
             count = min(len(self.rest), len(view))
             view[:count] = self.rest[:count]
@@ -115,7 +115,7 @@ class Connection:
             return 0
 
     def head(self, method: str = "GET") -> Generator[int, int, Head]:
-        """Read the head of an answer; what came behind it stays for the body."""
+        """Read the head of an answer; bytes behind it stay for the body."""
         parser = HeadParser(method)
         view = memoryview(bytearray(4096))
         while True:

@@ -1,4 +1,4 @@
-"""Numbers that a `throughput` check records."""
+"""Define the data that a `throughput` check records."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class ThroughputData(TypedDict):
 
 
 def empty_data(engine: str) -> dict[str, Any]:
-    """Return every key of the kind's data, with nothing known yet."""
+    """Return every key of the kind's data with a null value."""
     return {
         **dict.fromkeys(ThroughputData.__annotations__),
         "engine": engine,

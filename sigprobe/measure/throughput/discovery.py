@@ -50,7 +50,7 @@ class Found:
 
 
 def origin(url: str) -> str:
-    """`scheme://host:port` of a URL, the port always written, so that two spellings of one origin compare equal."""
+    """Return `scheme://host:port` of a URL, always with the port, so that two spellings of one origin compare equal."""
     parts = urlsplit(url)
     scheme = parts.scheme.lower()
     port = parts.port or (443 if scheme == "https" else 80)
@@ -58,13 +58,13 @@ def origin(url: str) -> str:
 
 
 def of_origin(table: Mapping[str, str], url: str) -> str | None:
-    """Return what a table by origin holds for a URL; None when its origin is not there exactly."""
+    """Return the entry of a table by origin for a URL; None if its exact origin is missing."""
     wanted = origin(url)
     return next((value for key, value in table.items() if origin(key) == wanted), None)
 
 
 def tls_context(url: str, context: Context) -> ssl.SSLContext | None:
-    """Verifying TLS for an https URL, by the collector's own CA where one is configured; None for http."""
+    """Return verifying TLS settings for an https URL, with the collector's own CA if configured; None for http."""
     if urlsplit(url).scheme.lower() != "https":
         return None
     try:
@@ -196,7 +196,7 @@ def _start_one(
 
 
 class Client:
-    """Small requests to one server, one after the other, over one connection as long as it lasts."""
+    """Send small requests to one server, one after the other, over one connection while it lasts."""
 
     def __init__(self, server: Server, context: Context) -> None:
         self._server = server
@@ -306,7 +306,7 @@ def _report(client: Client, server: Server, session: str, most_s: float = CONTRO
 
 
 class Received(NamedTuple):
-    """What a server says of a session: bytes, [seconds, bytes so far], whether they show no rate (see `buffered`)."""
+    """The server's report of a session: bytes, [seconds, bytes so far], whether they show no rate (see `buffered`)."""
 
     bytes: int
     samples: list[tuple[float, int]]
@@ -314,7 +314,7 @@ class Received(NamedTuple):
 
 
 def received(server: Server, session: str, context: Context) -> Received | None:
-    """Return the bytes of a session that arrived at the server and its samples; None when it does not say."""
+    """Return the bytes of a session that arrived at the server and its samples; None if it does not report them."""
     client = Client(server, context)
     try:
         report = _report(client, server, session, 3.0)

@@ -63,7 +63,7 @@ def measure(
     clock: Callable[[], float] = time.monotonic,
     getaddrinfo: GetAddrInfo | None = None,
 ) -> Measured:
-    """Fill `data`, the kind's dict with every key already there, and say how it went.
+    """Measure and fill `data`, a dict that has every key; return the outcome.
 
     `max_bytes` bounds both directions together, in bytes on the wire; when both are asked for, each may take half.
     """
@@ -128,7 +128,7 @@ def _most_s(max_s: float, ways: int, context: Context) -> float:
 
 
 def _let_queue_drain(before: Transfer, found: Found, context: Context, most_s: float) -> None:
-    """Wait until what the direction before has left in a queue has passed; no longer than `most_s`.
+    """Wait until the queue that the previous direction left is empty; no longer than `most_s`.
 
     The next direction's acknowledgements, and its own beginning, would wait behind it. A connection opened now is
     answered when that is over.
@@ -141,7 +141,7 @@ def _let_queue_drain(before: Transfer, found: Found, context: Context, most_s: f
 
 
 def _ask_server(transfer: Transfer, server: Server, session: str, rtt_s: float, context: Context) -> None:
-    """Let the server's own clock and count decide about an upload, where it tells them.
+    """Use the server's clock and byte count for an upload, if it reports them.
 
     Acknowledgements may come from a box on the way; what has arrived can only be said at the other end.
     """
@@ -173,7 +173,7 @@ def _ask_server(transfer: Transfer, server: Server, session: str, rtt_s: float, 
 
 
 def _is_held_back(report: Received, transfer: Transfer, rtt_s: float) -> bool:
-    """Whether something before the server keeps bodies until they are whole, so that its times are not the link's."""
+    """Return whether a proxy before the server holds bodies until they are complete: its times are not the link's."""
     if report.bytes == 0:
         return transfer.bytes > UNDER_WAY
     if transfer.elapsed_s < LEAST_TIME_S or not report.samples:
@@ -185,7 +185,7 @@ def _is_held_back(report: Received, transfer: Transfer, rtt_s: float) -> bool:
 
 
 def _count_at_proxy(transfer: Transfer) -> None:
-    """Say that the bytes were counted where a proxy took them: it keeps each body and passes it on when it is whole.
+    """Record that the bytes were counted at a proxy, which passes each body on once it is complete.
 
     What it acknowledged still shows the pace of the way to it. Without acknowledgements there is no rate to state.
     """

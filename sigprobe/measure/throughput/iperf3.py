@@ -58,7 +58,7 @@ MAX_STARTS: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One direction: iperf3's document, whether it came to its end, and seconds on our clock."""
+    """One direction: iperf3's document, whether it completed, and seconds on our clock."""
 
     document: dict[str, Any]
     whole: bool
@@ -66,7 +66,7 @@ class _Run:
 
 
 def host_port(url: str) -> tuple[str, int]:
-    """Host and port of `host`, `host:port` or `iperf3://host:port`. Raises MessageError when it is none of them."""
+    """Return host and port of `host`, `host:port` or `iperf3://host:port`. Raises MessageError for anything else."""
     wrong = MessageError(N_("url must be host:port for engine: iperf3, for example url: iperf3.example:5201"))
     try:
         parts = urlsplit(url if "://" in url else f"iperf3://{url}")
@@ -91,7 +91,7 @@ def measure(
     max_s: float,
     which: Callable[[str], str | None] = shutil.which,
 ) -> Measured:
-    """Fill `data`, the kind's dict with every key already there, and say how it went."""
+    """Measure and fill `data`, a dict that has every key; return the outcome."""
     host, port = host_port(url)
     data.update(server=endpoint(host, port), streams=streams or STREAMS)
     program = which(PROGRAM)
@@ -187,7 +187,7 @@ def find_document(text: str) -> dict[str, Any] | None:
 
 
 def _number(value: Any, most: float) -> float | None:
-    """Return a counter that can be true; None for text, negative ones, and what wrapped around (1.8e19)."""
+    """Return a plausible counter; None for text, negative ones, and what wrapped around (1.8e19)."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if math.isfinite(value) and 0 <= value <= most else None
@@ -210,7 +210,7 @@ def _list(value: Any, key: str) -> list[Any]:
 
 
 def _fault(text: str) -> FaultError:
-    """Return the failure code of iperf3's own sentence."""
+    """Return the failure code for iperf3's error text."""
     known = {"busy": "server_busy", "name or service": "name_not_found", "temporary failure in name": "name_not_found"}
     for words, code in known.items():
         if words in text.lower():
@@ -224,7 +224,7 @@ def _fault(text: str) -> FaultError:
 
 
 def _fill(data: dict[str, Any], way: Way, run: _Run, context: Context) -> int:
-    """Take one direction's numbers over; bytes it used. Raises FaultError when they make no rate."""
+    """Store one direction's numbers; return the bytes used. Raises FaultError if they give no rate."""
     end = _part(run.document, "end")
     samples, total = [(0.0, 0)], 0
     for interval in _list(run.document, "intervals"):
@@ -271,7 +271,7 @@ def _round_trips(data: dict[str, Any], end: dict[str, Any]) -> None:
 
 
 def _rate(received: dict[str, Any]) -> float | None:
-    """Return the rate by bytes and seconds, for a report whose own rate cannot be true."""
+    """Return the rate by bytes and seconds, for a report with an implausible rate."""
     moved, seconds = _count(received.get("bytes")), _number(received.get("seconds"), MAX_SECONDS)
     rate = moved * 8 / seconds if moved and seconds else None
     return rate if rate is not None and rate <= MAX_BPS else None

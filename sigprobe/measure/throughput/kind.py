@@ -17,7 +17,7 @@ LEAST_WIRE_BYTES: Final = 40_000
 
 
 def measure(options: Options, context: Context) -> Measured:
-    """Measure with the engine asked for, and note whether the device had processor time for it.
+    """Measure with the configured engine, and record whether the device had processor time for it.
 
     Raises nothing for a target that fails.
     """

@@ -17,7 +17,7 @@ SPARE_S: Final = 10.0
 
 
 class Options(CommonOptions):
-    """What a throughput target may say. `max_mb` is for both directions together, `max_s` for each.
+    """The settings of a throughput target. `max_mb` is for both directions together, `max_s` for each.
 
     `max_mb` counts bytes on the wire, headers included, as the data budget does.
 
@@ -50,7 +50,7 @@ class Options(CommonOptions):
         return self
 
     def default_timeout_s(self) -> float:
-        """Return both directions and some time around them."""
+        """Return the time of both directions and some seconds around them."""
         return 2 * self.max_s + SPARE_S
 
     def configured_address(self) -> str:
@@ -63,6 +63,6 @@ class Options(CommonOptions):
         return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
     def estimate(self) -> Estimate:
-        """Return all of `max_mb`; the seconds of the directions asked for, and two for the rest."""
+        """Return all of `max_mb`, and the seconds of the requested directions plus two."""
         ways = 2 if self.direction == "both" else 1
         return Estimate(min(self.timeout_s(), ways * self.max_s + 2), int(self.max_mb * MB / OVERHEAD))

@@ -1,4 +1,4 @@
-"""What one direction of a throughput test may take, and what it gave."""
+"""Define the limits and the result of one direction of a throughput test."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class TransferPlan:
 
 @dataclass(slots=True)
 class Transfer:
-    """What one direction gave: payload bytes on the link, seconds, why it ended, the speed or what went wrong.
+    """The result of one direction: payload bytes on the link, seconds, why it ended, the speed or the failure.
 
     `wire_bytes` is all that has crossed the interface both ways, what was under way at the end included.
     """

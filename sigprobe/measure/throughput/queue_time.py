@@ -34,11 +34,11 @@ class QueueTime:
         self._quick_s = 0.0
 
     def begin(self, at_s: float) -> None:
-        """Note that a round trip begins."""
+        """Record the beginning of a round trip."""
         self._awaited.append(at_s)
 
     def end(self, begin_s: float, at_s: float | None) -> None:
-        """Note that the round trip of this beginning has ended; `at_s` None when it failed."""
+        """Record the end of the round trip that began then; `at_s` is None if it failed."""
         if begin_s in self._awaited:
             self._awaited.remove(begin_s)
         if at_s is None:

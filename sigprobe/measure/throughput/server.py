@@ -1,4 +1,4 @@
-"""A speed-test server: where its endpoints are, how they are asked, and what their refusals mean."""
+"""Describe a speed-test server: its endpoints, their requests, and the meaning of their refusals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sigprobe.net.sockets import Address
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where to measure: the address that answered, the host's name for it, and the paths its endpoints have."""
+    """The server to measure against: the address that answered, its host name, and the paths of its endpoints."""
 
     address: Address
     host: str
@@ -39,7 +39,7 @@ class Server:
 
 
 def check_status(head: Head) -> None:
-    """Raise FaultError for an answer that does not belong to a speed test."""
+    """Raise FaultError for an answer that is not a speed test's."""
     status = head.status
     mark = challenge(head.headers)
     if mark is not None:

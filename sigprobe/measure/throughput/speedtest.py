@@ -69,7 +69,7 @@ class _Meter:
         self.faults: list[OSError] = []
 
     def begin(self, cap: int) -> None:
-        """Start counting a direction from nothing."""
+        """Start counting a direction from zero."""
         self.moved, self.cap, self.capped = 0, cap, False
         self.faults.clear()
 
@@ -155,7 +155,7 @@ class _Part:
 
 @dataclass(slots=True)
 class _State:
-    """What the worker has found so far. Only the worker writes; the waiting thread reads."""
+    """The worker's results so far. Only the worker writes; the waiting thread reads."""
 
     phase: Way | None = None
     began_s: float = 0.0
@@ -263,7 +263,7 @@ def _work(
 
 
 def _fit(config: dict[str, Any], way: Way, cap: int, max_s: float) -> None:
-    """Ask for no more than about the cap: the meter cuts the rest, but what is on the way then is lost."""
+    """Request about the cap at most: the meter cuts the rest, but bytes in flight are lost then."""
     config["length"][way] = max_s
     if way == "download":
         fitting = [size for size in config["sizes"]["download"] if _FILES.get(size, cap) * 4 <= cap]
@@ -276,7 +276,7 @@ def _fit(config: dict[str, Any], way: Way, cap: int, max_s: float) -> None:
 
 
 def _fault(error: Exception) -> FaultError:
-    """Return the failure code of whatever the package raised."""
+    """Return the failure code for an exception of the package."""
     cause = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
     if isinstance(cause, HTTPError):
         # the vendor answers 403 to addresses it has seen too often, and 429
@@ -337,7 +337,7 @@ def _judge(
 
 
 def _fill(data: dict[str, Any], way: Way, state: _State, *, interrupted: bool) -> FaultError | None:
-    """Write one direction; what went wrong with it, or None when it has a speed."""
+    """Store one direction; return its failure, or None if it has a speed."""
     part = state.parts.get(way)
     if part is None:
         if interrupted:

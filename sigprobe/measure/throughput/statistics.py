@@ -1,4 +1,4 @@
-"""How well values agree: the range in which most of them lie, and the 95 % interval of their mean."""
+"""Compute how well values agree: the range in which most lie, and the 95 % interval of their mean."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _T975: Final = (12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2
 
 
 def half_width(values: Sequence[float]) -> float | None:
-    """Half of the 95 % interval of the mean of a series in time order; None below four values.
+    """Return half of the 95 % interval of the mean of a series in time order; None below four values.
 
     Neighbours are put together until few are left: a lost packet holds back what came after it and then sets it
     free at once, so that short batches differ wildly where the rate does not.

@@ -1,4 +1,4 @@
-"""One connection of a transfer, and what the kernel says has got through on it."""
+"""Handle one connection of a transfer, with the kernel's byte counts of it."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def share_bytes(room: int, streams: Sequence[Stream], wanted: int, *, exact: boo
 
 
 def look(stream: Stream, now: float, *, receiving: bool, rtt_s: float) -> Numbers:
-    """Read the kernel's numbers of a stream; all 0 where it tells none. `rtt_s` is the idle round trip."""
+    """Read the kernel's numbers of a stream; all 0 where it has none. `rtt_s` is the idle round trip."""
     sock = stream.connection.sock
     info = tcp_info.read(sock) if sock is not None and stream.connection.fileno() >= 0 else None
     if info is None:

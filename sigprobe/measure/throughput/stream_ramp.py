@@ -1,4 +1,4 @@
-"""How many streams a transfer needs: as many as still make it faster."""
+"""Choose the number of streams: as many as still make the transfer faster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the kernel knows of a TCP connection: bytes the other end has acknowledged, not bytes in a socket buffer."""
+"""Read the kernel's TCP statistics: bytes that the other end has acknowledged, not bytes in a socket buffer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One direction of an HTTP throughput test: streams that come and go, samples, and the moment to stop."""
+"""Run one direction of an HTTP throughput test: open and close streams, take samples, and decide when to stop."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ class Direction:
                 self._let_go(now)
 
     def _ends_s(self, total: int) -> float:
-        """Return when the time is up: later where a slow link, or one that pauses, has carried little."""
+        """Return the time limit: later for a slow link, or one that pauses."""
         return max(self._plan.max_s, self._plan.most_s) if total < SLOW_BYTES else self._plan.max_s
 
     def _elapsed(self) -> float:
@@ -214,7 +214,7 @@ class Direction:
         return int(self._moved - series.at(self._elapsed() - trip_s))
 
     def _share(self) -> int:
-        """Return how many bytes of a download the next stream may ask for; 0 when nothing is left to be asked for."""
+        """Return how many bytes of a download the next stream may request; 0 if none are left."""
         room = int(self._room() * NOT_REPEATED)
         done = self._moved >= MOSTLY * (self._moved + room)
         wanted = max(self._plan.streams or MOST_STREAMS, len(self._streams))
@@ -223,14 +223,14 @@ class Direction:
         return share_bytes(room, self._streams, wanted, exact=self._exact, done=done)
 
     def _leave_under_way(self) -> None:
-        """Count what still arrives after a download is cut off, and the answers to it."""
+        """Count bytes that still arrive after a download is cut off, and the acknowledgements of them."""
         if self._way == "download" and self._moved:
             owed = sum(stream.owed for stream in self._streams)
             # a window that grows sends twice as much in a round trip as arrived in the one before
             self._probes += round(min(owed, 2 * self._under_way()) * OVERHEAD)
 
     def _count_wire(self, looks: list[Numbers]) -> None:
-        """Count what has crossed the interface since the last look; estimated where the system does not tell."""
+        """Count bytes on the interface since the last look; estimated where the system has no count."""
         # loopback costs nothing, and its kernel holds more than was ever asked for
         told = 0 if self._loopback else sum(one.wire for one in looks)
         wire = max(self._wire, (told or round(self._moved * OVERHEAD)) + self._probes)
@@ -247,7 +247,7 @@ class Direction:
         return self._moved > 0 and asking < MOSTLY * max(1, self._asking) and self._share() <= 0
 
     def _unpark(self) -> None:
-        """Let a stream ask again that had nothing left to ask for: others have given back what they were owed."""
+        """Let a parked stream request bytes that other streams have given back."""
         stream = next((stream for stream in self._streams if stream.parked), None)
         if stream is not None and self._share() > 0:
             stream.parked = False
@@ -283,7 +283,7 @@ class Direction:
                     tcp_info.limit_unsent(stream.connection.sock, self._piece)
 
     def _limit_queue(self, now: float) -> None:
-        """Let a slow link queue less than a second of a download: the rest would keep the upload waiting."""
+        """Limit the queue of a slow link to less than a second of a download: the upload would wait behind it."""
         if self._way != "download":
             return
         rate_bps = self._out.series.ordered.rate(SLOW_LOOK_S)
@@ -297,7 +297,7 @@ class Direction:
             self._fit_window(stream)
 
     def _fit_window(self, stream: Stream) -> None:
-        """Let a server that cannot be asked for exact numbers have no more under way than is wanted of it."""
+        """Limit the window to the bytes still wanted, for a server that sends no exact number of bytes."""
         window = self._window
         if not self._exact:
             wanted = self._room() // max(1, len(self._streams)) if self._endless else stream.owed or NO_LIMIT
@@ -331,7 +331,7 @@ class Direction:
         self._out.streams = self._out.series.streams = max(self._out.streams, asking)
 
     def _ask_more(self) -> None:
-        """Let a stream that is held open ask; open another where there is none."""
+        """Let a stream that is held open request bytes; open another if there is none."""
         stream = next((stream for stream in self._streams if stream.held), None)
         if stream is None:
             self._open_stream()
@@ -481,7 +481,7 @@ class Direction:
     # --- how much is under way
 
     def _is_full(self, stream: Stream) -> bool:
-        """Return whether a stream's share of what may be under way is used up: it waits for the next tick then."""
+        """Return whether a stream's share of the bytes in flight is used up; it then waits for the next tick."""
         most = self._flight
         if self._plan.rtt_s >= FAR_S and self._out.series.just_standing(self._elapsed(), self._plan.rtt_s):
             # what is under way keeps the link busy for a round trip, and a longer queue would say nothing new
@@ -496,7 +496,7 @@ class Direction:
         return full
 
     def _let_go(self, now: float) -> None:
-        """Give streams that were held back their next turn; where no queue has built up, more may be under way."""
+        """Let waiting streams continue; without a queue, allow more bytes in flight."""
         since = self._held_back_s
         if since is not None and now - since > 3 * max(JUDGE_S, self._plan.rtt_s):
             self._held_back_s = None

@@ -107,7 +107,7 @@ def walled_garden(world: World) -> None:
 
 @tellable("local", "clock_wrong", core=True)
 def clock_wrong(world: World) -> None:
-    """The device believes to be in another year."""
+    """The device's clock is in another year."""
     shift = world.rng.choice(("-9y", "-2y", "+3y", "+11y", "-3d"))
     world.env |= shifted_clock(shift)
     now = datetime.datetime.now(datetime.UTC)
@@ -127,7 +127,7 @@ def own_traffic(world: World) -> None:
 
 @tellable("local", "hosts_file", core=True)
 def hosts_file(world: World) -> None:
-    """A line of the device's hosts file sends a service elsewhere: to another service, a closed port, or nobody."""
+    """A line of the device's hosts file gives a wrong address: of another service, a closed port, or no host."""
     victim, other = (world.services[name] for name in world.rng.sample(SERVICES, 2))
     world.hosts[victim["fqdn"]] = world.rng.choice((other["host"], world.host(60), world.host(99)))
 
@@ -163,14 +163,14 @@ def forwarded_resolver_dead(world: World) -> None:
 
 @untellable("operator", "operator_resolver", "operator/*", core=True)
 def forwarded_resolver_lying(world: World) -> None:
-    """The lie comes through a forwarder of the device."""
+    """The wrong answer comes through a forwarder of the device."""
     world.forwarder = True
     resolver_lying(world)
 
 
 @untellable("operator", "operator_mtu", core=True)
 def mtu_black_hole(world: World) -> None:
-    """Packets above a limit vanish in the operator's network, and nobody is told."""
+    """Packets above a limit vanish in the operator's network without a message."""
     limit = world.rng.choice((1280, 1360, 1420))
     later(world, "isp", f"forward meta length > {limit} drop")
 

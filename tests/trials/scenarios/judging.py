@@ -80,7 +80,7 @@ class Judged:
 
     @property
     def fault(self) -> str | None:
-        """Return what is wrong with the verdict, in words for a person; None where nothing is."""
+        """Return the fault of the verdict in words; None for a right one."""
         if self.trouble is not None:
             return "could not be run"
         if self.falsely_accused:

@@ -1,4 +1,4 @@
-"""Other people's traffic: UDP at about a rate, in waves as TCP makes them. `noise.py ADDRESS BITS_PER_S SEED`."""
+"""Send other traffic: UDP at about a rate, in waves as TCP makes them. `noise.py ADDRESS BITS_PER_S SEED`."""
 
 from __future__ import annotations
 

@@ -280,7 +280,7 @@ def serve_proxy(spec: dict[str, Any]) -> None:
 
 
 def serve_mute(spec: dict[str, Any]) -> None:
-    """Take connections and never say a word."""
+    """Accept connections and never send anything."""
     listener = socket.create_server((spec["host"], spec["port"]))
     kept = []
 
@@ -307,7 +307,7 @@ def ask_for_addresses() -> None:
 
 
 class Lateness:
-    """How late a sleeping thread wakes: a peer without a processor answers late, as a slow link does."""
+    """Measure how late a sleeping thread wakes: a peer without a processor answers late, as a slow link does."""
 
     def __init__(self) -> None:
         self.worst_s = self.sum_s = self.kernel_s = 0.0

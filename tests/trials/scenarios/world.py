@@ -1,4 +1,4 @@
-"""A small internet for one scenario: device, gateway, operator and the rest, in namespaces of their own.
+"""Build a small internet for one scenario: device, gateway, operator and the rest, in namespaces of their own.
 
     device ── gateway ═(relay: delay, loss, rate, queue)═ operator ── rest: references, services, collector
 
@@ -46,7 +46,7 @@ PEER_LATE_MEAN_S: Final = 0.015
 
 @dataclass
 class World:
-    """The namespaces and what stands in them. A scenario changes it before (`services`, `zone`) and after set-up."""
+    """The namespaces and the programs in them. A scenario changes it before (`services`, `zone`) and after set-up."""
 
     seed: int
     rng: random.Random
@@ -290,7 +290,7 @@ def _route(world: World) -> None:
 
 
 def _peers(world: World) -> dict[str, dict[str, Any]]:
-    """Return what runs where, from the services as the scenario left them."""
+    """Return the servers of each namespace, from the scenario's services."""
     if world.six_services:
         for service in world.services.values():
             world.zone[service["fqdn"]] = [service["host"], world.six(service["host"])]
@@ -336,7 +336,7 @@ def _process(command: list[str]) -> Iterator[None]:
 
 @contextmanager
 def _serving(world: World, label: str, spec: dict[str, Any]) -> Iterator[None]:
-    """Run the peers of one namespace, ahead of other processes: they need little time, and need it at once."""
+    """Run the peers of one namespace at a high priority: they need little time, but need it at once."""
     with contextlib.ExitStack() as stack:
         to_read, to_write = os.pipe()
         from_read, from_write = os.pipe()
@@ -358,7 +358,7 @@ def _serving(world: World, label: str, spec: dict[str, Any]) -> Iterator[None]:
 
 
 def _started(world: World, label: str, stdin: int, stdout: int) -> Callable[[], object]:
-    """Start the peers of one namespace; what is returned waits for their end."""
+    """Start the peers of one namespace; return a function that waits for their end."""
     space = world.spaces[label]
     if world.forks is not None:
         child = world.forks.start({"run": "peers", "namespace": space.name, "nice": -20}, stdin, stdout, 2)
@@ -563,7 +563,7 @@ def _changing(world: World) -> Iterator[None]:
 
 
 def _packets(world: World) -> int:
-    """Packets that came to the link from the gateway's side."""
+    """Return the packets that came to the link from the gateway's side."""
     assert world.wire is not None
     return sum(cell["arrived"] for cell in world.wire.counts()["up"].values())
 
