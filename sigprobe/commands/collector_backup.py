@@ -83,7 +83,7 @@ class Restored(CommandResult):
         }
 
     def hints(self, screen: Screen) -> Iterable[Message]:
-        """What follows: a new backup, since the former ones end here."""
+        """Yield the next command, a new backup: the former ones end here."""
         if self.server:
             yield Message(_("Next: start PostgreSQL on this data directory, then make a new backup."))
 

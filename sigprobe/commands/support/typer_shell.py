@@ -1,4 +1,4 @@
-"""How the command line is put together: verbs loaded when they are called, help and mistakes in both languages.
+"""Build the command line: load each verb when it is called; translate help and usage errors.
 
 Typer brings its own copy of its parser with English texts; the few that people meet are replaced here.
 """
@@ -74,7 +74,7 @@ def _write_usage(command: Any, ctx: Context, formatter: HelpFormatter) -> None:
 
 
 def _write_help(command: Any, ctx: Context, formatter: HelpFormatter) -> None:
-    """What it does and examples first, then the usage line, what it takes, and what every command takes."""
+    """Write summary and examples first, then the usage line, the options, and those of every command."""
     formatter.write(help_layout.opening(command.help or "", terminal.current().width) + "\n\n")
     command.format_usage(ctx, formatter)
     command.format_options(ctx, formatter)
@@ -120,7 +120,7 @@ class Command(TyperCommand):
         return _help_option(self, super().get_help_option(ctx))
 
     def format_usage(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """The usage line, in the language in use."""
+        """Write the usage line in the language in use."""
         _write_usage(self, ctx, formatter)
 
     def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
@@ -128,7 +128,7 @@ class Command(TyperCommand):
         _write_options(self, ctx, formatter)
 
     def format_help(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """Examples first."""
+        """Write the help, examples first."""
         _write_help(self, ctx, formatter)
 
     def invoke(self, ctx: Context) -> None:
@@ -161,7 +161,7 @@ class Group(TyperGroup):
         return _help_option(self, super().get_help_option(ctx))
 
     def format_usage(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """The usage line, in the language in use."""
+        """Write the usage line in the language in use."""
         _write_usage(self, ctx, formatter)
 
     def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
@@ -170,11 +170,11 @@ class Group(TyperGroup):
         self.format_commands(ctx, formatter)
 
     def format_help(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """Examples first."""
+        """Write the help, examples first."""
         _write_help(self, ctx, formatter)
 
     def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """The commands below, each with its whole summary."""
+        """Write the subcommands, each with its whole summary."""
         path = ctx.command_path.partition(" ")[2]
         rows = [(name, _(_inner(f"{path} {name}", None).summary)) for name in self.list_commands(ctx)]
         _write_section(formatter, _("Commands"), rows)
@@ -188,12 +188,12 @@ class Root(Group):
         return list(VERBS)
 
     def get_command(self, ctx: Context, cmd_name: str) -> Any:
-        """Load one verb; None when there is none of that name."""
+        """Load one verb; return None for an unknown name."""
         verb = VERBS.get(cmd_name)
         return None if verb is None else load(cmd_name, verb)
 
     def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """The list of verbs, without importing any of them."""
+        """Write the list of verbs, without importing any of them."""
         _write_section(formatter, _("Commands"), [(name, _(verb.summary)) for name, verb in VERBS.items()])
 
 

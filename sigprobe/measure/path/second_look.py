@@ -1,4 +1,4 @@
-"""Look again at what failed, ten seconds later, with deadlines that a slow link can meet.
+"""Repeat failed tests ten seconds later, with deadlines that a slow link can meet.
 
 One failure may be one lost packet, a server that restarts, or our own deadline. So a verdict names nobody for a failure
 that was seen once. What answers this time is over; what fails in the same way twice is worth a report.
@@ -65,7 +65,7 @@ def second_look(
     lossy_pings: bool = False,
     works: Sequence[tuple[str, str, int]] = (),
 ) -> SecondLookData | None:
-    """Look again, or None where nothing had failed, or no time or data is left for it.
+    """Repeat failed tests; return None if nothing failed, or no time or data is left.
 
     `works` are pages that answered: host, address and port.
     """
@@ -221,7 +221,7 @@ def _questions(
     spend: Callable[[int], None],
     clock: Callable[[], float],
 ) -> QuestionsData | None:
-    """Ask name servers among the references small questions, one every 60 ms; None where none answers any."""
+    """Send small DNS questions to the references, one every 60 ms; None if no reference answers any."""
     best: QuestionsData | None = None
     for text in references[:2]:
         at = probes.numeric(text, 53)
@@ -269,7 +269,7 @@ def _ask_slowly(at: sockets.Address, deadline: Deadline, context: Context, clock
 def answered_on_the_way(
     address: str, deadline: Deadline, context: Context, spend: Callable[[int], None]
 ) -> bool | None:
-    """Whether a question to port 53 of a host that runs no name server is answered: then somebody answers for it."""
+    """Return whether a host without a DNS server answers on port 53: then something on the route answers for it."""
     at = probes.numeric(address, 53)
     if at is None:
         return None
@@ -288,7 +288,7 @@ def answered_on_the_way(
 
 
 def plain_page(host: str, address: str, deadline: Deadline, context: Context) -> tuple[PeekData | None, int]:
-    """Return the plain page of an address to which several names lead: a login page or a shop shows itself there."""
+    """Return the plain page of an address to which several names lead, such as a login page or an operator's shop."""
     at = probes.numeric(address, 80)
     if at is None:
         return None, 0
