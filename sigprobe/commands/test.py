@@ -51,7 +51,7 @@ class Tested(CommandResult):
 
     @property
     def exit_code(self) -> int:
-        """Return Return 6 not saved, 143 after SIGTERM, 130 after Ctrl-C, 4 with --strict, 3 with --fail-below, else 0."""
+        """Return 6 not saved, 143 SIGTERM, 130 Ctrl-C, 4 with --strict, 3 with --fail-below, else 0."""
         from sigprobe.record.result import Outcome
         from sigprobe.verdict import shortfalls
 

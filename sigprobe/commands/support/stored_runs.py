@@ -18,6 +18,6 @@ def runs_of(buffer: Buffer, newest: int | None = None) -> dict[str, list[bytes]]
 
 
 def place_of(lines: list[bytes]) -> tuple[str | None, str | None]:
-    """Return Return TPS and site of a run, to find other runs of the same place."""
+    """Return TPS and site of a run, to find other runs of the same place."""
     tags = json.loads(lines[0]).get("tags", {})
     return tags.get("tps_id"), tags.get("site")
