@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from sigprobe.commands.support import exit_codes
 from tests.support.requirements import ROOT
 from tests.support.running_site import Run
 
@@ -16,10 +17,11 @@ import floors
 import readme
 
 
-def test_the_readme_is_in_step_with_the_code() -> None:
+@pytest.mark.parametrize("language", readme.READMES)
+def test_the_readme_is_in_step_with_the_code(language: str) -> None:
     """The tables of kinds and commands in the README are what `tools/readme.py` writes today."""
-    text = readme.README.read_text(encoding="utf-8")
-    written = readme.written(text)
+    text = readme.READMES[language].read_text(encoding="utf-8")
+    written = readme.written(text, language)
     assert text == written, "run: python tools/readme.py\n" + "\n".join(
         difflib.unified_diff(text.splitlines(), written.splitlines(), lineterm="", n=0)
     )
@@ -40,7 +42,17 @@ def test_the_table_of_rooms_is_in_step_with_the_contract() -> None:
     assert len(rooms) > 15, "the control: the contract was read"
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/architecture.md"])
+@pytest.mark.parametrize("name", ["README.md", "README.id.md"])
+def test_the_exit_codes_of_the_readme_are_all_there_are(name: str) -> None:
+    """Each code has its line, and no other has one."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    lines = text.partition("<!-- exit-codes -->")[2].partition("<!-- /exit-codes -->")[0]
+    told = {int(code) for code in re.findall(r"^\| (\d+) \|", lines, re.MULTILINE)}
+    known = {value for value in vars(exit_codes).values() if isinstance(value, int)}
+    assert told == known
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.id.md", "CONTRIBUTING.md", "docs/architecture.md"])
 def test_links_lead_somewhere(name: str) -> None:
     """Every link into the repository names a file that is there."""
     text = (ROOT / name).read_text(encoding="utf-8")
@@ -48,9 +60,10 @@ def test_links_lead_somewhere(name: str) -> None:
     assert [link for link in links if not ((ROOT / name).parent / link).exists()] == []
 
 
-def test_commands_in_the_readme_exist(sigprobe: Run) -> None:
+@pytest.mark.parametrize("name", ["README.md", "README.id.md"])
+def test_commands_in_the_readme_exist(sigprobe: Run, name: str) -> None:
     """Each command line of the README's shell blocks names commands and options that its help knows."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / name).read_text(encoding="utf-8")
     lines = [
         line.partition("#")[0].strip()
         for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)

@@ -78,7 +78,6 @@ class Kind:
     options: type[CommonOptions]
     data: type[Any]
     measure: Callable[[Any, Context], Measured]
-    summary: str
     exclusive: bool = False
     """True when the check fills the link and so must run alone, after the latency checks."""
     configurable: bool = True

@@ -217,4 +217,4 @@ def _data(
     return dict(data)
 
 
-KIND = Kind("dns", 1, Options, DnsData, measure, "look a name up at one or several resolvers, and time each of them")
+KIND = Kind("dns", 1, Options, DnsData, measure)

@@ -244,4 +244,4 @@ def _data(answer: _Answer | None, followed: int, total_ms: float | None, found: 
     return data
 
 
-KIND = Kind("http", 1, Options, HttpData, measure, "fetch a page, and time each phase of it")
+KIND = Kind("http", 1, Options, HttpData, measure)

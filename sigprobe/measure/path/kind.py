@@ -134,6 +134,5 @@ KIND: Final = Kind(
     Options,
     PathData,
     measure,
-    "the network path from this device to the internet, hop by hop",
     configurable=False,
 )

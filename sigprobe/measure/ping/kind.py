@@ -355,4 +355,4 @@ def _nothing(options: Options, code: str, detail: str, used: str | None = None) 
     return Measured(Outcome.FAILED, _data(options, _Train()), Failure(code, detail), used)
 
 
-KIND: Final = Kind("ping", 1, Options, PingData, measure, "Round-trip time, loss and jitter to a host.")
+KIND: Final = Kind("ping", 1, Options, PingData, measure)

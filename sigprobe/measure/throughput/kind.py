@@ -79,6 +79,5 @@ KIND: Final = Kind(
     Options,
     ThroughputData,
     measure,
-    "Download and upload speed, bounded in bytes and seconds",
     exclusive=True,
 )

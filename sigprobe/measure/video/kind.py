@@ -88,6 +88,5 @@ KIND: Final = Kind(
     Options,
     VideoData,
     measure,
-    "A segmented video at a ladder of bit rates: start delay, stalls, mean bit rate",
     exclusive=True,
 )

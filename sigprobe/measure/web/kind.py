@@ -219,6 +219,5 @@ KIND: Final = Kind(
     Options,
     WebData,
     measure,
-    "A page with what it is made of: first byte, last byte, bytes",
     exclusive=True,
 )
