@@ -26,6 +26,7 @@ from sigprobe.record.messages import N_, MessageError
 GRACE_S = 10
 SWITCH_S = 0.0005
 _ACCEPT_AT_ONCE = 128
+_ACCEPT_AMONG_OTHERS = 4
 _MOST_FILES = 65_536
 _MOST_CONNECTIONS = 8192
 
@@ -58,8 +59,19 @@ class ServeError(MessageError):
         self.technical = technical
 
 
+class _Listener(socket.socket):
+    """A socket whose queue of connections to accept keeps its length, whatever asyncio asks for.
+
+    asyncio accepts as many connections at once as it listens for. The kernel's own queue may be long: it holds no file
+    descriptors of ours.
+    """
+
+    def listen(self, _backlog: int = 0, /) -> None:
+        super().listen(2048)
+
+
 def bind(host: str, port: int) -> socket.socket:
-    """Return a listening-to-be socket at this address. Raises ServeError with the reason."""
+    """Return a listening socket at this address. Raises ServeError with the reason."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except (OSError, UnicodeError) as error:
@@ -71,11 +83,11 @@ def bind(host: str, port: int) -> socket.socket:
             str(error),
             host=host,
         ) from error
-    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound = _Listener(family, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
-        bound.listen(2048)
+        bound.listen()
     except OSError as error:
         bound.close()
         raise ServeError(
@@ -125,8 +137,14 @@ def run(
     tls: ssl.SSLContext | None,
     ready: Callable[[], None],
     behind_proxy: bool = False,
+    parent: int | None = None,
+    each_second: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM, then finish running requests for at most `GRACE_S`. Returns at the end."""
+    """Serve until SIGINT or SIGTERM, then finish running requests for at most `GRACE_S`. Returns at the end.
+
+    One of several processes on this socket has a `parent`: a pipe that ends with it, and then so does this process.
+    `each_second` is called meanwhile.
+    """
     config = uvicorn.Config(
         app,
         http=LendingProtocol,
@@ -138,8 +156,9 @@ def run(
         lifespan="off",
         timeout_keep_alive=15,
         timeout_graceful_shutdown=GRACE_S,
-        # asyncio accepts as many at once as it listens for; more of them than file descriptors would exhaust those
-        backlog=_ACCEPT_AT_ONCE,
+        # asyncio accepts as many at once as it listens for; more of them than file descriptors would exhaust those, and
+        # what one process takes at once the others cannot
+        backlog=_ACCEPT_AT_ONCE if parent is None else _ACCEPT_AMONG_OTHERS,
         ssl_context_factory=None if tls is None else (lambda _config, _default: tls),
     )
     connections = connection_limits(raise_file_limit())
@@ -163,9 +182,14 @@ def run(
                 loop.create_server = create_server  # type: ignore[method-assign, assignment]
             await super().startup(sockets)
             if self.started:
-                # the kernel's own queue may be long: it holds no file descriptors of ours
-                bound.listen(2048)
+                if parent is not None:
+                    loop.add_reader(parent, self._end_with_parent, parent)
+                    self._beat = loop.create_task(_each_second(each_second))
                 ready()
+
+        def _end_with_parent(self, parent: int) -> None:
+            asyncio.get_running_loop().remove_reader(parent)
+            self.should_exit = True
 
     # each call into the database gives the interpreter up; while the event loop is busy with refusals, the thread gets
     # it back only after this time, which is ten times as long by default
@@ -183,6 +207,12 @@ def run(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+async def _each_second(step: Callable[[], None]) -> None:
+    while True:
+        step()
+        await asyncio.sleep(1)
 
 
 def _loop_fault(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

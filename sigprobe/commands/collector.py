@@ -6,10 +6,11 @@ import logging
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -33,10 +34,14 @@ from sigprobe.commands.support.typer_shell import Command
 from sigprobe.words.i18n import N_, _, ngettext, number
 
 if TYPE_CHECKING:
+    import socket
+    import ssl
+
     from sqlalchemy import Engine
 
     from sigprobe.collector.access.queries import Token
     from sigprobe.collector.ingest.file_import import Imported
+    from sigprobe.collector.web.settings import Settings
     from sigprobe.collector.worker.loop import Worker
 
 app = typer.Typer(
@@ -259,6 +264,16 @@ def serve(
             "--trust-clock", help=N_("This machine's clock is right, although results with a later receipt are stored.")
         ),
     ] = False,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=64,
+            envvar="SIGPROBE_WORKERS",
+            show_envvar=False,
+            help=N_("Processes that serve on this port; more than one needs PostgreSQL."),
+        ),
+    ] = 1,
     work: Annotated[
         bool,
         typer.Option(
@@ -272,18 +287,25 @@ def serve(
     if behind_proxy and tls_cert is not None:
         raise CommandError(_("Give either --behind-proxy or --tls-cert, not both."))
     collector_database.require_extra()
-    from sigprobe.collector.access import queries as access_queries
-    from sigprobe.collector.app import create_app
-    from sigprobe.collector.serve import ServeError, bind, run, tls_context
+    from sigprobe.collector import store
+    from sigprobe.collector.serve import ServeError, bind, tls_context
     from sigprobe.collector.web.log import start as start_log
     from sigprobe.collector.web.settings import Settings
     from sigprobe.record.addresses import is_loopback
 
+    if workers > 1 and collector_database.database_url(database).startswith("sqlite:"):
+        raise CommandError(
+            _("--workers needs PostgreSQL; an SQLite database has one process. Leave it out, or give --database.")
+        )
     near = is_loopback(host)
     plain_public = not near and tls_cert is None and not behind_proxy
     mode = throughput or (Throughput.OPEN if near and not behind_proxy else Throughput.TOKEN)
+
+    def make_tls() -> ssl.SSLContext | None:
+        return None if tls_cert is None or tls_key is None else tls_context(tls_cert, tls_key)
+
     try:
-        tls = None if tls_cert is None or tls_key is None else tls_context(tls_cert, tls_key)
+        tls = make_tls()
         bound = bind(host, port)
     except ServeError as error:
         raise CommandError(sentences.message_text(error, error.technical), exit_code=FAILED) from None
@@ -302,41 +324,174 @@ def serve(
         secure_cookies=tls is not None or behind_proxy,
         trust_clock=trust_clock,
     )
-    stop_log = start_log(log_format.value, log_level.value)
+    name = f"[{host}]" if ":" in host else host
+    serving = _Serving(
+        settings,
+        bound,
+        url=f"{'http' if tls is None else 'https'}://{name}:{bound.getsockname()[1]}/",
+        make_tls=make_tls,
+        tls=tls,
+        work=work and only is not Only.THROUGHPUT,
+        as_json=log_format is LogFormat.JSON,
+        start_log=partial(start_log, log_format.value, log_level.value),
+    )
+    if workers == 1:
+        serving.alone(engine)
+    else:
+        # a connection must not be shared by processes
+        engine.dispose()
+        serving.together(workers, partial(store.open_again, collector_database.database_url(database)))
+    return CommandResult()
 
-    def say(message: str, event: str, **fields: str) -> None:
+
+@dataclass(slots=True)
+class _Serving:
+    """One `serve`: what its processes have in common."""
+
+    settings: Settings
+    bound: socket.socket
+    url: str
+    make_tls: Callable[[], ssl.SSLContext | None]
+    tls: ssl.SSLContext | None
+    work: bool
+    as_json: bool
+    start_log: Callable[..., Callable[[], None]]
+
+    def alone(self, engine: Engine) -> None:
+        """Serve in this process."""
+        from sigprobe.collector.app import create_app
+        from sigprobe.collector.serve import run
+
+        stop_log = self.start_log()
+        self._warn()
+        try:
+            with self.bound, _working(engine, wanted=self.work) as worker:
+                run(
+                    create_app(self.settings, engine, worker),
+                    self.bound,
+                    tls=self.tls,
+                    ready=lambda: self._say_ready(engine),
+                    behind_proxy=self.settings.behind_proxy,
+                )
+        finally:
+            stop_log()
+            engine.dispose()
+
+    def together(self, count: int, open_store: Callable[[], Engine]) -> None:
+        """Serve in several processes, and watch over them."""
+        from tempfile import TemporaryDirectory
+
+        from sigprobe.collector.supervisor import StartError, Supervisor
+        from sigprobe.collector.web import metrics
+
+        def ready() -> None:
+            engine = open_store()
+            try:
+                self._say_ready(engine)
+            finally:
+                engine.dispose()
+
+        # no thread: its processes are forked
+        stop_log = self.start_log(threaded=False)
+        self._warn()
+        try:
+            with self.bound, TemporaryDirectory(prefix="sigprobe-metrics-") as directory:
+                metrics.share(Path(directory))
+                Supervisor(
+                    count,
+                    partial(self._serve_one, open_store, stop_log),
+                    ready=ready,
+                    ended=metrics.leave,
+                    renew=self._renew,
+                ).run()
+        except StartError:
+            raise CommandError(
+                _("A process of the collector could not start; its log says why."), exit_code=FAILED
+            ) from None
+        finally:
+            stop_log()
+
+    def _serve_one(
+        self,
+        open_store: Callable[[], Engine],
+        stop_log: Callable[[], None],
+        place: int,
+        parent: int,
+        ready: Callable[[], None],
+    ) -> None:
+        """Serve in a process of several."""
+        from sigprobe.collector.app import create_app
+        from sigprobe.collector.serve import run
+        from sigprobe.collector.store import StoreError
+        from sigprobe.collector.web import metrics
+
+        stop_log()
+        stop_log = self.start_log()
+        metrics.join(place)
+        log = logging.getLogger("sigprobe.collector")
+        try:
+            try:
+                engine = open_store()
+            except StoreError as error:
+                log.warning("the database cannot be used", extra={"reason": str(error)})
+                raise SystemExit(FAILED) from None
+            try:
+                with self.bound, _working(engine, wanted=self.work) as worker:
+                    app = create_app(self.settings, engine, worker)
+                    run(
+                        app,
+                        self.bound,
+                        tls=self.tls,
+                        ready=ready,
+                        behind_proxy=self.settings.behind_proxy,
+                        parent=parent,
+                        each_second=app.state.collector.metrics.refresh,
+                    )
+            finally:
+                engine.dispose()
+        except Exception:
+            log.exception("a process failed")
+            raise SystemExit(FAILED) from None
+        finally:
+            stop_log()
+
+    def _renew(self) -> bool:
+        """Read the certificate again; False, with the reason in the log, when it cannot be used."""
+        from sigprobe.collector.serve import ServeError
+
+        try:
+            self.tls = self.make_tls()
+        except ServeError as error:
+            logging.getLogger("sigprobe.collector").warning("the certificate stays", extra={"reason": str(error)})
+            return False
+        return True
+
+    def _say(self, message: str, event: str, **fields: str) -> None:
         """Print a line for people, or one of JSON for programs that read the log."""
-        if log_format is LogFormat.JSON:
+        if self.as_json:
             logging.getLogger("sigprobe.collector").warning(event, extra=fields)
         else:
             terminal.current().say(message)
 
-    if plain_public:
-        say(
-            _(
-                "Warning: without TLS on a public address, results and pages are refused. Give --tls-cert "
-                "and --tls-key, or --behind-proxy."
-            ),
-            "no TLS on a public address",
-        )
-    name = f"[{host}]" if ":" in host else host
-    url = f"{'http' if tls is None else 'https'}://{name}:{bound.getsockname()[1]}/"
-
-    def ready() -> None:
-        say(_("The collector is running at {url}").format(url=url), "serving", url=url)
-        if only is not Only.THROUGHPUT and not plain_public and sys.stderr.isatty():
-            once = access_queries.create_once(engine)
-            terminal.current().say(
-                _("Open the page (once, within 10 minutes): {url}").format(url=f"{url}login?once={once}")
+    def _warn(self) -> None:
+        if self.settings.plain_public:
+            self._say(
+                _(
+                    "Warning: without TLS on a public address, results and pages are refused. Give --tls-cert "
+                    "and --tls-key, or --behind-proxy."
+                ),
+                "no TLS on a public address",
             )
 
-    try:
-        with bound, _working(engine, wanted=work and only is not Only.THROUGHPUT) as worker:
-            run(create_app(settings, engine, worker), bound, tls=tls, ready=ready, behind_proxy=behind_proxy)
-    finally:
-        stop_log()
-        engine.dispose()
-    return CommandResult()
+    def _say_ready(self, engine: Engine) -> None:
+        from sigprobe.collector.access import queries as access_queries
+
+        self._say(_("The collector is running at {url}").format(url=self.url), "serving", url=self.url)
+        if self.settings.only != "throughput" and not self.settings.plain_public and sys.stderr.isatty():
+            once = access_queries.create_once(engine)
+            terminal.current().say(
+                _("Open the page (once, within 10 minutes): {url}").format(url=f"{self.url}login?once={once}")
+            )
 
 
 @contextmanager

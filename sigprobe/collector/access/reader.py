@@ -64,7 +64,7 @@ def install(app: FastAPI, state: State) -> None:
     app.state.access = Access(
         TokenCheck(state.engine),
         WrongTries(),
-        Counter("sigprobe_tokens_refused", "Requests without a token good for them.", registry=state.metrics),
+        Counter("sigprobe_tokens_refused", "Requests without a token good for them.", registry=state.metrics.registry),
     )
 
 

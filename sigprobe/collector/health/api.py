@@ -85,7 +85,7 @@ async def get_metrics(request: Request) -> Response:
         if state.settings.plain_public:
             raise ProblemError(403, "a token may not pass here without TLS")
         await require_admin(request)
-    text = generate_latest(state.metrics)
+    text = state.metrics.text()
     own = CollectorRegistry()
     own.register(_Now(list(gauges(state, await watch_of(request).circumstances()))))
     text += generate_latest(own)

@@ -157,11 +157,16 @@ class Watch:
 
     async def _look(self) -> Circumstances | None:
         try:
-            found = await to_thread.run_sync(look, self._state.reader)
+            found = await to_thread.run_sync(self._look_now)
         except (SQLAlchemyError, OSError):
             return None
         self._known = (time.monotonic(), found)
         return found
+
+    def _look_now(self) -> Circumstances:
+        # of several processes the one that is asked may not have stored a batch yet
+        self._state.clock.refresh()
+        return look(self._state.reader)
 
 
 def gauges(state: State, found: Circumstances | None) -> Iterator[Metric]:

@@ -54,14 +54,14 @@ def install(app: FastAPI, state: State) -> None:
         alone=(OperationalError, InterfaceError, InternalError, PoolTimeoutError),
     )
     for name, text, value in (
-        ("shed_total", "Batches turned away for lack of room.", lambda: gate.shed),
         ("batches_in_flight", "Batches on their way now.", lambda: gate.in_flight),
         ("batches_storing", "Batches waiting for the database or in it.", lambda: gate.storing),
         ("batches_storing_limit", "Batches that may be in the database at once now.", lambda: gate.limit),
         ("body_bytes_held", "Compressed bytes of batches on their way.", lambda: gate.held_bytes),
     ):
-        Gauge(f"sigprobe_{name}", text, registry=metrics).set_function(value)
-    batches = Counter("sigprobe_batches", "Batches answered, by HTTP status.", ["status"], registry=metrics)
+        metrics.live(f"sigprobe_{name}", text, value)
+    metrics.counted("sigprobe_shed", "Batches turned away for lack of room.", lambda: gate.shed)
+    batches = Counter("sigprobe_batches", "Batches answered, by HTTP status.", ["status"], registry=metrics.registry)
     if not settings.plain_public:
         app.state.early_refusal = early_refusal(gate, lambda status: batches.labels(str(status)).inc())
     app.state.ingest = Ingest(
@@ -69,9 +69,14 @@ def install(app: FastAPI, state: State) -> None:
         group,
         CapacityLimiter(settings.store_threads),
         batches,
-        Counter("sigprobe_records", "Records answered in receipts, by status.", ["status"], registry=metrics),
-        Counter("sigprobe_store_seconds", "Time spent unpacking and storing.", registry=metrics),
-        Gauge("sigprobe_last_batch_timestamp_seconds", "When a batch was last stored.", registry=metrics),
+        Counter("sigprobe_records", "Records answered in receipts, by status.", ["status"], registry=metrics.registry),
+        Counter("sigprobe_store_seconds", "Time spent unpacking and storing.", registry=metrics.registry),
+        Gauge(
+            "sigprobe_last_batch_timestamp_seconds",
+            "When a batch was last stored.",
+            registry=metrics.registry,
+            multiprocess_mode="max",
+        ),
     )
 
 

@@ -100,6 +100,23 @@ def open_store(url: str) -> Engine:
     return engine
 
 
+def open_again(url: str) -> Engine:
+    """Open a database that `open_store` has opened before: it may be of a newer version by now.
+
+    A process of several that is started again while a newer program migrates the database goes on with the older one.
+    Raises StoreError.
+    """
+    engine = open_unchanged(url)
+    try:
+        epochs.check(engine)
+    except (SQLAlchemyError, _driver_error(engine)) as error:
+        engine.dispose()
+        raise StoreError(
+            N_("The database cannot be used: {reason}."), technical_text(error), reason=cause(error)
+        ) from error
+    return engine
+
+
 def open_unchanged(url: str) -> Engine:
     """Return an engine for this database without a look at its schema: for copies of whatever version is there.
 

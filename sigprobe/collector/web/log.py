@@ -97,25 +97,30 @@ class _Dropping(logging.handlers.QueueHandler):
         return record
 
 
-def start(style: LogFormat, level: str) -> Callable[[], None]:
-    """Write all events to stderr from a thread; the function that is returned writes what waits, and ends it."""
+def start(style: LogFormat, level: str, *, threaded: bool = True) -> Callable[[], None]:
+    """Write all events to stderr; the function that is returned writes what waits, and ends it.
+
+    A thread writes them, so that requests never wait for stderr; not `threaded` where processes are forked.
+    """
     waiting: queue.Queue[logging.LogRecord] = queue.Queue(_MOST_WAITING)
     target = logging.StreamHandler()
     target.setFormatter(LineFormatter(style))
-    entry = _Dropping(waiting)
+    entry: logging.Handler = _Dropping(waiting) if threaded else target
     entry.addFilter(RateLimit())
-    listener = logging.handlers.QueueListener(waiting, target)
+    listener = logging.handlers.QueueListener(waiting, target) if threaded else None
     root, ours = logging.getLogger(), logging.getLogger("sigprobe")
     before = root.level, ours.level
     root.setLevel(logging.WARNING)
     ours.setLevel(level.upper())
     root.addHandler(entry)
-    listener.start()
+    if listener is not None:
+        listener.start()
 
     def stop() -> None:
         root.removeHandler(entry)
         root.setLevel(before[0])
         ours.setLevel(before[1])
-        listener.stop()
+        if listener is not None:
+            listener.stop()
 
     return stop

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Protocol, cast
 
 from anyio import CapacityLimiter
-from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine
 from starlette.requests import HTTPConnection
 
 from sigprobe.collector.store.readers import for_readers
 from sigprobe.collector.store.reference_clock import ReferenceClock
 from sigprobe.collector.web.client_address import Client, client_of
+from sigprobe.collector.web.metrics import Metrics
 from sigprobe.collector.web.retry_after import RetryAfter
 from sigprobe.collector.web.settings import Settings
 
@@ -34,7 +34,7 @@ class State:
 
     settings: Settings
     engine: Engine
-    metrics: CollectorRegistry
+    metrics: Metrics
     read_threads: CapacityLimiter
     reader: Engine
     """The same database for pages and readers: connections and time limits of their own."""
@@ -58,10 +58,12 @@ class State:
 
 def make_state(settings: Settings, engine: Engine, worker: Worker | None = None) -> State:
     """Return the state of a fresh process."""
+    metrics = Metrics()
+    metrics.live("sigprobe_processes", "Processes that serve on this port.", lambda: 1)
     return State(
         settings,
         engine,
-        CollectorRegistry(auto_describe=True),
+        metrics,
         CapacityLimiter(4),
         for_readers(engine),
         ReferenceClock(engine, trust_own=settings.trust_clock),
