@@ -21,7 +21,7 @@ import trustme
 from sigprobe.protocol import batches
 from tests.collector.test_serving import stored_ids, under_load
 from tests.support.collector_client import batch_of, make_result
-from tests.support.collector_process import Spawn, new_token, run, serve
+from tests.support.collector_process import Server, Spawn, new_token, run, serve
 from tests.support.postgres import Postgres
 
 
