@@ -36,11 +36,24 @@ def dead(facts: Facts) -> Verdict | None:
     half = [r for r in facts.answered if code(r) == "dns_some_failed"]
     if not nameless and not half:
         return None
+    pages = _pages(nameless)
+    if pages and all(_is_named_again(facts, r) for r in pages):
+        return None  # over at the second look
     if any(row.get("failure") not in ("dns_timeout", "refused", "host_unreachable") for row in rows):
         return None
     if _operators(facts, rows):
         return say(OPERATOR, "resolver_dead", 0.9, [*nameless, *half], facts.walks)
     return say(UNCERTAIN, "resolver_silent", 0.5, [*nameless, *half], facts.walks, candidates=candidates.NAMES)
+
+
+def _pages(results: list[Result]) -> list[Result]:
+    return [r for r in results if way(r.kind) is Way.PAGE]
+
+
+def _is_named_again(facts: Facts, result: Result) -> bool:
+    """Return whether the second look asked the system for the name anew and got on."""
+    rows = facts.again(host_of(result))
+    return bool(rows) and all(row.get("phase") != "dns" and row.get("failure") is None for row in rows)
 
 
 def on_this_device(facts: Facts) -> Verdict | None:

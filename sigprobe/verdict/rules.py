@@ -243,6 +243,22 @@ def _portal(facts: Facts) -> Verdict | None:
     return say(UNCERTAIN, "redirected", 0.5, troubled or facts.failed, facts.walks, candidates=candidates.REDIRECTED)
 
 
+def _portal_midway(facts: Facts) -> Verdict | None:
+    """References that were silent lead to one stranger at the second look, and pages worked before: time is over."""
+    rows = [row for row in facts.plain_again if row.get("redirect_host") or row.get("status_code") == 511]
+    strangers = {row.get("redirect_host") for row in rows}
+    if len(rows) < 2 or len(strangers) > 1 or facts.points or facts.collector_fine:
+        return None
+    if any(row.get("failure") is None and row.get("tls_verified") for row in facts.collectors_again):
+        return None
+    text = " ".join(str(name) for name in strangers).lower()
+    if any(word in text for word in _QUOTA_WORDS):
+        return say(LOCAL, "walled_garden", 0.9, facts.walks, facts.failed)
+    if facts.own_modem or facts.tunnel:
+        return say(UNCERTAIN, "redirected", 0.5, facts.walks, facts.failed, candidates=candidates.REDIRECTED)
+    return say(LOCAL, "captive_portal", 0.9, facts.walks, facts.failed)
+
+
 def verified_anywhere(facts: Facts) -> bool:
     """Return whether any page or collector beyond this network answered with a certificate that holds."""
     return bool(facts.tls_fine or facts.collector_fine)
@@ -514,6 +530,7 @@ _RULES: Final[tuple[Rule, ...]] = (
     _nothing_measured,
     _clock,
     _portal,
+    _portal_midway,
     _modem_silent,
     _no_link,
     _gateway_dead,

@@ -34,6 +34,11 @@ _REFUSALS: Final = frozenset({403, 429, 451, 423, 421})
 """Answers by which a service says no (RFC 9110, RFC 6585, RFC 7725)."""
 
 
+_OTHER_CERTIFICATE: Final = frozenset({"tls_untrusted", "tls_hostname"})
+_MANY_REDIRECTS: Final = 10
+"""From so many redirects on, a check that our own deadline ended was led in a circle."""
+
+
 def several(facts: Facts) -> Verdict | None:
     """Two or more hosts fail while something else is fine: nobody can be named for both."""
     loud = _loud(facts)
@@ -42,7 +47,8 @@ def several(facts: Facts) -> Verdict | None:
         return None
     proof = [r for r in facts.answered if proves(r) and distance(r) is Distance.FAR and way(r.kind) is not Way.ECHO]
     if all(is_over(facts, r) for r in failed):
-        return say(UNCERTAIN, "recovered", 0.3, failed, facts.walks, candidates=candidates.MIXED)
+        order = candidates.MIXED if proof else candidates.LINK_GAP
+        return say(UNCERTAIN, "recovered", 0.3, failed, facts.walks, candidates=order)
     return say(
         UNCERTAIN,
         "several_targets_failed" if proof and facts.walked else "uncertain",
@@ -90,6 +96,10 @@ def one(facts: Facts) -> Verdict | None:
         front: tuple[Candidate, ...] = candidates.NAME_SERVICE
     elif codes <= TOO_BIG:
         front = candidates.MTU
+    elif codes <= _OTHER_CERTIFICATE:
+        front = candidates.OTHER_CERTIFICATE
+    elif codes <= DATED:
+        front = candidates.OTHER_DATES
     elif codes <= LOOP:
         front = candidates.LOOPING
     elif any(_waited(r) for r in failed):
@@ -130,6 +140,12 @@ def _own_word(facts: Facts, failed: Sequence[Result]) -> str | None:
             if not said_again or not all(_is_no_page(row, code(result)) for row in said_again):
                 return None
             causes.add("service_error")
+        elif _in_a_circle(result):
+            # the deadline came within a redirect: the two looks at the first one are the service's word
+            looks = [*(row for row in facts.looks(host_of(result)) if row.get("tls")), *again]
+            if len(looks) < 2 or not all(row.get("tls_verified") and _is_no_page(row, None) for row in looks):
+                return None
+            causes.add("service_error")
         elif code(result) in DATED and _clock_is_known(facts) and dns_rules.agreed(facts, host_of(result)):
             if not again or any(row.get("failure") != code(result) for row in again):
                 return None
@@ -149,13 +165,19 @@ def is_over(facts: Facts, result: Result) -> bool:
         if row.get("failure") is None and (row.get("tls_verified") or not row.get("tls")) and _is_good(row)
     ]
     # a request without a body cannot look again for an expected text, the end of many redirects, or of a long body
-    unseen = code(result) in ("http_text", "redirect_limit", "http_truncated") or _began(result)
+    unseen = code(result) in ("http_text", "redirect_limit", "http_truncated") or _began(result) or _in_a_circle(result)
     return bool(rows) and len(fine) == len(tls or rows) and not unseen
 
 
 def _began(result: Result) -> bool:
     """Return whether an answer began and did not end."""
     return way(result.kind) is Way.PAGE and is_number(result.data.get("ttfb_ms")) and code(result) in SILENT | {"reset"}
+
+
+def _in_a_circle(result: Result) -> bool:
+    """Return whether our own deadline ended a check that had followed many redirects."""
+    followed = result.data.get("redirects_followed")
+    return code(result) == "timeout" and is_number(followed) and int(followed or 0) >= _MANY_REDIRECTS
 
 
 def _others_deny(facts: Facts, host: str) -> bool:

@@ -33,6 +33,7 @@ CAUSES: Final[dict[str, str]] = {
     "service_down": N_("the service itself"),
     "service_overloaded": N_("the service is overloaded"),
     "service_refuses_network": N_("the service refuses this network"),
+    "service_certificate": N_("certificate of the service"),
     "service_name": N_("DNS of the service"),
     "collector_down": N_("the collector itself"),
 }

@@ -198,12 +198,14 @@ def _lossy(data: PathData) -> bool:
 def _answers(text: str, deadline: Deadline, context: Context, spend: Callable[[int], None]) -> float | None:
     """Return the shortest round trip of an address in ms, by echoes or a TCP handshake; None where it is silent.
 
+    Port 80 is left out, since a login page answers there for everybody.
+
     It waits as long as the second look may last: on a slow radio link an answer takes over five seconds.
     """
     at = probes.numeric(text, 443)
     if at is None:
         return None
-    ports = [place for port in (443, 53, 80) if (place := probes.numeric(text, port)) is not None]
+    ports = [place for port in (443, 53) if (place := probes.numeric(text, port)) is not None]
     with ThreadPoolExecutor(1 + len(ports)) as pool:
         knocks = [pool.submit(probes.knock, place, deadline, context.stop) for place in ports]
         echoes = probes.burst(at, _ECHOES, 0.2, LOOK_S, deadline, context.stop)
