@@ -19,6 +19,7 @@ import typer
 from sigprobe.commands import (
     collector_backup,
     collector_check,
+    collector_compact,
     collector_distribute,
     collector_merge,
     collector_migrate,
@@ -56,6 +57,7 @@ token_app = typer.Typer(
 )
 app.add_typer(token_app, name="token")
 app.add_typer(collector_site.app, name="site")
+collector_distribute.app.command("compact", cls=Command)(collector_compact.compact)
 app.add_typer(collector_distribute.app, name="database")
 app.command("backup", cls=Command)(collector_backup.backup)
 app.command("restore", cls=Command)(collector_backup.restore)

@@ -226,6 +226,10 @@ INNER: Final[dict[str, Inner]] = {
         N_("Spread the large tables over several machines with Citus."),
         ("sigprobe collector database distribute --database postgresql://sigprobe@coordinator/sigprobe",),
     ),
+    "collector database compact": Inner(
+        N_("Compress stored results, and those to come (PostgreSQL)."),
+        ("sigprobe collector database compact --database postgresql://sigprobe@127.0.0.1/sigprobe",),
+    ),
     "collector work": Inner(
         N_("Do the background work: order for readers, sums, corrections, partitions."),
         ("sigprobe collector work --database postgresql://sigprobe@db1/sigprobe",),

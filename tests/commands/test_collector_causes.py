@@ -34,6 +34,7 @@ OF_A_DATABASE = [
     ("migrate", "--dry-run"),
     ("site", "promote"),
     ("database", "distribute"),
+    ("database", "compact"),
     ("work",),
     ("import", "{folder}/x.gz"),
     ("token", "list"),

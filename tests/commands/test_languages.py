@@ -116,6 +116,7 @@ CASES: dict[str, list[tuple[str, ...]]] = {
     "collector erase": [("00000000-0000-7000-8000-000000000000", "--database", "{there}")],
     "collector token list": [("--database", "{here}")],
     "collector site promote": [("--database", "{postgres}")],
+    "collector database compact": [("--database", "{postgres}")],
 }
 """For every command with `--json` the ways to call it; `{here}`, `{there}` and `{postgres}` are databases."""
 

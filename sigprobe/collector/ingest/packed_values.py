@@ -15,6 +15,7 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, Boolean, Float, Integer, LargeBinary, String, Uuid
 from sqlalchemy.types import TypeEngine
 
+from sigprobe.collector.store.line_packing import StoredLine
 from sigprobe.collector.store.schema import UtcTime
 
 NULL: Final = struct.pack("!i", -1)
@@ -109,7 +110,7 @@ def element_of(kind: TypeEngine[Any]) -> int:
 
 
 _ELEMENTS: Final = (
-    *((Uuid, 2950), (UtcTime, 1184), (Boolean, 16), (LargeBinary, 17), (Float, 701), (String, 25)),
+    *((Uuid, 2950), (UtcTime, 1184), (Boolean, 16), (StoredLine, 17), (LargeBinary, 17), (Float, 701), (String, 25)),
     *((BigInteger, 20), (Integer, 23)),
 )
 

@@ -7,12 +7,15 @@ rising id, so two writers that bring the same records wait for each other in one
 
 from __future__ import annotations
 
+import functools
 import secrets
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
@@ -20,6 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from sigprobe.collector.ingest import packed_values as pack
 from sigprobe.collector.ingest.batch_rows import anchors_text, packed_ids, waits
 from sigprobe.collector.ingest.rows import BATCH_COLUMNS, RESULT_COLUMNS, NewBatch, NewResult
+from sigprobe.collector.store import line_packing
 from sigprobe.collector.store.schema import FIRST_ARRIVAL, LOWER_BOUNDS, METRICS, batches, results
 from sigprobe.record.result import new_id
 
@@ -37,6 +41,9 @@ _COUNTS: Final = "sigprobe_counts"
 _IS_SPREAD: Final = "SELECT 1 FROM pg_extension WHERE extname = 'citus'"
 _STATEMENT_BYTES: Final = 2 << 20
 """Rows of so many bytes go into one statement: more than half of its `work_mem` would go through a temporary file."""
+_LOOK_S: Final = 60.0
+"""A process notices after so long that lines are to be compressed from now on."""
+_dictionaries: Final[WeakKeyDictionary[Engine, tuple[float, int | None]]] = WeakKeyDictionary()
 _BEGAN: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _GRAIN: Final = timedelta(microseconds=64)
 
@@ -56,7 +63,7 @@ def write(engine: Engine, group: Sequence[NewBatch]) -> dict[str, bytes | None]:
     except psycopg.Error as error:
         raise _wrapped(engine, error) from error
     try:
-        return _write(raw.driver_connection, group, raw.info)
+        return _write(raw.driver_connection, group, raw.info, functools.partial(_dictionary, engine))
     except psycopg.Error as error:
         with suppress(psycopg.Error):
             raw.rollback()
@@ -74,13 +81,26 @@ def _wrapped(engine: Engine, error: Exception) -> BaseException:
     return DBAPIError.instance(None, None, error, psycopg.Error, dialect=engine.dialect)
 
 
-def _write(connection: Any, group: Sequence[NewBatch], info: dict[Any, Any]) -> dict[str, bytes | None]:
+def _dictionary(engine: Engine, connection: Any) -> int | None:
+    """Return the number of the dictionary that lines are compressed with, None while they are stored as they are."""
+    looked_at, number = _dictionaries.get(engine, (float("-inf"), None))
+    if time.monotonic() - looked_at > _LOOK_S:
+        number = line_packing.remember_all(connection.execute(line_packing.QUERY))
+        _dictionaries[engine] = (time.monotonic(), number)
+    return number
+
+
+def _write(
+    connection: Any, group: Sequence[NewBatch], info: dict[Any, Any], dictionary: Callable[[Any], int | None]
+) -> dict[str, bytes | None]:
     names = [new_id() for _ in group]
     if _COUNTS not in info:
         pack.register(connection)
         info[_COUNTS] = connection.execute(_IS_SPREAD).fetchone() is None
     cursor = connection.cursor()
-    stored = sum(_insert(cursor, _INSERT, _RESULT_TYPES, part) for part in _parts(_results(group, names)))
+    stored = sum(
+        _insert(cursor, _INSERT, _RESULT_TYPES, part) for part in _parts(_results(group, names, dictionary(connection)))
+    )
     total = sum(len(batch.rows) for batch in group)
     known = {} if info[_COUNTS] and stored == total else _stored_before(cursor, group, names)
     rows = [
@@ -129,14 +149,15 @@ def _stored_before(cursor: Any, group: Sequence[NewBatch], names: Sequence[str])
     return known
 
 
-def _results(group: Sequence[NewBatch], names: Sequence[str]) -> Iterator[list[bytes]]:
+def _results(group: Sequence[NewBatch], names: Sequence[str], dictionary: int | None = None) -> Iterator[list[bytes]]:
     for name, batch in zip(names, group, strict=True):
         received = pack.time(batch.received_at)
         carrier = pack.text(batch.carrier)
         packed_name = pack.uuid(name)
         arrival = arrival_no(batch.received_at)
         for place, row in enumerate(batch.rows):
-            yield _result(row, received, carrier, packed_name, arrival + place, place)
+            line = row.line if dictionary is None else line_packing.pack(row.line, dictionary)
+            yield _result(row, line, received, carrier, packed_name, arrival + place, place)
 
 
 def arrival_no(when: datetime) -> int:
@@ -144,8 +165,10 @@ def arrival_no(when: datetime) -> int:
     return max(FIRST_ARRIVAL, (when - _BEGAN) // _GRAIN << 16 | secrets.randbelow(60_000))
 
 
-def _result(row: NewResult, received: bytes, carrier: bytes, batch: bytes, receive_no: int, place: int) -> list[bytes]:
-    text, uuid, int8, float8, time = pack.text, pack.uuid, pack.int8, pack.float8, pack.time
+def _result(
+    row: NewResult, line: bytes, received: bytes, carrier: bytes, batch: bytes, receive_no: int, place: int
+) -> list[bytes]:
+    text, uuid, int8, float8, when = pack.text, pack.uuid, pack.int8, pack.float8, pack.time
     waiting = waits(row)
     metrics, at_least = row.metrics, row.at_least
     return [
@@ -169,13 +192,13 @@ def _result(row: NewResult, received: bytes, carrier: bytes, batch: bytes, recei
         text(row.verdict_cause),
         float8(row.lat),
         float8(row.lon),
-        time(row.started_at),
+        when(row.started_at),
         received,
-        time(row.corrected_at),
+        when(row.corrected_at),
         text(row.boot_id) if waiting else pack.NULL,
         float8(row.since_boot_s) if waiting else pack.NULL,
         carrier,
-        pack.raw(row.line),
+        pack.raw(line),
         pack.raw(row.sha256),
         batch,
         pack.int4(place),

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, Row, create_engine, func, inspect, se
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from sigprobe.collector.store import line_packing
 from sigprobe.collector.store.chunks import chunks
 from sigprobe.collector.store.database_causes import cause
 from sigprobe.collector.store.engine import BUSY_S, StoreError, open_unchanged, sqlite_driver
@@ -50,6 +51,8 @@ class Other:
         with self._reading() as connection:
             if not {"results", "tokens", "schema_version"} <= set(inspect(connection).get_table_names()):
                 raise OtherError(N_("it is not a collector's database"))
+            if "line_dictionaries" in inspect(connection).get_table_names():
+                line_packing.remember_all(connection.exec_driver_sql(line_packing.QUERY))
 
     def count(self) -> int:
         """Return how many results it has now."""

@@ -25,7 +25,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from sigprobe.collector.store import epochs
+from sigprobe.collector.store import epochs, line_packing
 from sigprobe.collector.store.database_causes import cause, technical_text
 from sigprobe.collector.store.migrations import NewerSchemaError, migrate
 from sigprobe.collector.store.postgresql_checks import (
@@ -84,6 +84,9 @@ def open_store(url: str) -> Engine:
             refuse_transaction_pooling(_connector(url))
         migrate(engine)
         epochs.check(engine)
+        if engine.dialect.name == "postgresql":
+            with engine.connect() as connection:
+                line_packing.remember_all(connection.exec_driver_sql(line_packing.QUERY))
     except NewerSchemaError as error:
         engine.dispose()
         raise StoreError(

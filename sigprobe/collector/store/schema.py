@@ -25,6 +25,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeDecorator
 
+from sigprobe.collector.store.line_packing import StoredLine
+
 
 class UtcTime(TypeDecorator[datetime]):
     """An aware UTC time on both engines: `timestamptz` in PostgreSQL, naive UTC text in SQLite."""
@@ -108,7 +110,7 @@ results: Final = Table(
     Column("boot_id", String(MAX_TEXT)),
     Column("since_boot_s", Float),
     Column("carrier", String(MAX_TEXT), nullable=False),
-    Column("line", LargeBinary, nullable=False),
+    Column("line", StoredLine, nullable=False),
     Column("sha256", LargeBinary(32), nullable=False),
     Column("batch_id", Uuid(as_uuid=False)),
     Column("place", Integer),
@@ -266,6 +268,15 @@ sessions: Final = Table(
     Column("expires_at", UtcTime, nullable=False),
 )
 """Page sessions and one-time links, hashed. Here and not in the process, so that any web process will do."""
+
+line_dictionaries: Final = Table(
+    "line_dictionaries",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("since", UtcTime, nullable=False),
+)
+"""The dictionaries with which lines of this database are compressed. Without a row they are stored as they are."""
 
 readiness: Final = Table(
     "readiness",

@@ -22,8 +22,9 @@ from sigprobe.collector.results import queries as result_queries
 from sigprobe.collector.results.queries import Filters
 from sigprobe.collector.rollups import schema as rollups_schema
 from sigprobe.collector.store import engine as engine_module
-from sigprobe.collector.store import schema
+from sigprobe.collector.store import schema, shared_state
 from sigprobe.collector.store.engine import sqlite_driver
+from sigprobe.collector.store.migrations import HEAD
 from sigprobe.collector.worker import schema as worker_schema
 from sigprobe.record.result import Result
 from tests.support.collector_client import failed_result, make_result, page_lines, settle
@@ -170,7 +171,11 @@ def test_writers_wait_for_nobody(postgres: object) -> None:
 def test_same_schema_as_the_migrations_make(engine: Engine) -> None:
     """The tables that the code uses are the tables that the migrations leave behind."""
     found = inspect(engine)
-    wanted = {**schema.metadata.tables, **rollups_schema.metadata.tables, **worker_schema.metadata.tables}
+    wanted = {
+        name: table
+        for part in (schema, shared_state, rollups_schema, worker_schema)
+        for name, table in part.metadata.tables.items()
+    }
     partitions = {name for name in found.get_table_names() if name.startswith("results_")}
     assert set(found.get_table_names()) - partitions == {*wanted, "sigprobe_migrations"}
     for name, table in wanted.items():
@@ -222,7 +227,7 @@ def test_newer_database_is_refused(database: str) -> None:
     """A database of a newer version is left alone, and the sentence says to update."""
     engine = store.open_store(database)
     with engine.begin() as connection:
-        connection.execute(schema.schema_version.insert().values(version=5, title="future", applied_at=NOW))
+        connection.execute(schema.schema_version.insert().values(version=int(HEAD) + 1, title="future", applied_at=NOW))
     engine.dispose()
     with pytest.raises(store.StoreError, match="newer sigprobe"):
         store.open_store(database)
