@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -46,7 +47,8 @@ def test_a_large_group_goes_in_several_statements(postgres: Postgres, monkeypatc
     """Rows of more bytes than one statement takes are stored whole and once, by rising id over all statements."""
     engine = store.open_store(postgres.new_database())
     monkeypatch.setattr(postgresql_writer, "_STATEMENT_BYTES", 4_000)
-    lines = [make_result(n, data={"note": "x" * 1_000}).to_line() for n in range(1, 31)]
+    rng = random.Random(13)
+    lines = [make_result(n, data={"note": rng.randbytes(1_000).hex()}).to_line() for n in range(1, 31)]
     rows = sort_lines(reversed(lines)).rows
     parts: list[list[bytes]] = []
     real = postgresql_writer._insert
