@@ -1,18 +1,16 @@
-"""`sigprobe collector`: serve the monitoring server, and give out or revoke its tokens. It reads no config file."""
+"""`sigprobe collector`: run the server and its background work; the other verbs have files of their own."""
 
 from __future__ import annotations
 
 import logging
-import re
-import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,18 +19,19 @@ from sigprobe.commands import (
     collector_check,
     collector_compact,
     collector_distribute,
+    collector_import,
     collector_merge,
     collector_migrate,
     collector_site,
+    collector_tokens,
 )
-from sigprobe.commands.support import collector_database, options, sentences, signals, terminal, transfer_ui
-from sigprobe.commands.support.collector_database import DatabaseOption, using_database
-from sigprobe.commands.support.collector_database import database_text as _database_text
+from sigprobe.commands.support import collector_database, sentences, terminal
+from sigprobe.commands.support.collector_database import DatabaseOption
 from sigprobe.commands.support.collector_database import open_database as _open
-from sigprobe.commands.support.command_result import CommandError, CommandResult, Json, Message, Output, Screen
-from sigprobe.commands.support.exit_codes import FAILED, USAGE
+from sigprobe.commands.support.command_result import CommandError, CommandResult
+from sigprobe.commands.support.exit_codes import FAILED
 from sigprobe.commands.support.typer_shell import Command
-from sigprobe.words.i18n import N_, _, ngettext, number
+from sigprobe.words.i18n import N_, _
 
 if TYPE_CHECKING:
     import socket
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from sigprobe.collector.access.queries import Token
-    from sigprobe.collector.ingest.file_import import Imported
     from sigprobe.collector.web.settings import Settings
     from sigprobe.collector.worker.loop import Worker
 
@@ -50,23 +47,17 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-token_app = typer.Typer(
-    help=N_("Create, list and revoke the tokens of probes and administrators."),
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
-app.add_typer(token_app, name="token")
+app.add_typer(collector_tokens.app, name="token")
 app.add_typer(collector_site.app, name="site")
 collector_distribute.app.command("compact", cls=Command)(collector_compact.compact)
 app.add_typer(collector_distribute.app, name="database")
+app.command("import", cls=Command)(collector_import.import_file)
 app.command("backup", cls=Command)(collector_backup.backup)
 app.command("restore", cls=Command)(collector_backup.restore)
 app.command("merge", cls=Command)(collector_merge.merge)
 app.command("check", cls=Command)(collector_check.check)
 app.command("erase", cls=Command)(collector_check.erase)
 app.command("migrate", cls=Command)(collector_migrate.migrate)
-
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class Only(StrEnum):
@@ -104,135 +95,6 @@ class Throughput(StrEnum):
     OPEN = "open"
     TOKEN = "token"  # noqa: S105 - a word of the command line
     OFF = "off"
-
-
-@dataclass(frozen=True, slots=True)
-class Carried(CommandResult):
-    """Results from a file, now in the database; `receipts` is the file of receipts, if any."""
-
-    done: Imported
-    receipts: Path | None
-    compact = True
-    prose = True
-
-    def _counts(self) -> dict[str, int]:
-        return {name: self.done.statuses[name] for name in ("accepted", "duplicate", "rejected", "conflict")}
-
-    def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
-        """Yield a warning for results that were not accepted, with examples."""
-        counts = self._counts()
-        bad = counts["rejected"] + counts["conflict"]
-        if bad and output.for_people:
-            text = ngettext("Warning: {n} result was not accepted:", "Warning: {n} results were not accepted:", bad)
-            examples = (f"  {name}: {reason}" for name, reason in self.done.examples)
-            yield Message("\n".join([text.format(n=number(bad)), *examples]), error=True)
-
-    def text(self, screen: Screen) -> str:
-        """Return how many results are new, how many were known, and where the receipts are."""
-        counts = self._counts()
-        if not self.done.lines:
-            text = _("This file contains no results.")
-        elif counts["duplicate"] and not counts["accepted"]:
-            text = ngettext(
-                "Nothing new: the {n} result of this file is already here.",
-                "Nothing new: the {n} results of this file are already here.",
-                counts["duplicate"],
-            ).format(n=number(counts["duplicate"]))
-        else:
-            text = self._imported(counts)
-        if self.receipts is not None:
-            more = _("The receipts are in {file}. On the device the results come from: {command}")
-            command = shlex.join(["sigprobe", "import", str(self.receipts)])
-            text += "\n" + more.format(file=self.receipts, command=command)
-        return text
-
-    def _imported(self, counts: dict[str, int]) -> str:
-        text = ngettext(
-            "{n} result imported, {known} already known.",
-            "{n} results imported, {known} already known.",
-            counts["accepted"],
-        )
-        return text.format(n=number(counts["accepted"]), known=number(counts["duplicate"]))
-
-    def document(self) -> Json:
-        """Return the same for programs."""
-        return {
-            "records": self.done.lines,
-            **self._counts(),
-            "examples": [{"id": name, "reason": reason} for name, reason in self.done.examples],
-            "receipts_file": None if self.receipts is None else str(self.receipts),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class NewToken(CommandResult):
-    """A new token; this is the only time it is printed."""
-
-    secret: str
-    always = True
-
-    def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
-        """Yield the warning that it is shown once."""
-        yield Message(_("Keep this token now: it cannot be shown again."))
-
-    def text(self, screen: Screen) -> str:
-        """Return the token alone."""
-        return self.secret
-
-
-@dataclass(frozen=True, slots=True)
-class Tokens(CommandResult):
-    """All tokens without their secrets, as a table with a head."""
-
-    tokens: Sequence[Token]
-
-    def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
-        """Yield the next command if there is no token."""
-        if not self.tokens and output.for_people:
-            yield Message(_("There is no token yet. Create one: sigprobe collector token create --probe NAME"))
-
-    def text(self, screen: Screen) -> str:
-        """Return one line a token."""
-        from sigprobe.record.result import format_time
-        from sigprobe.render.words import columns, pad
-
-        if not self.tokens:
-            return ""
-        rows = [(_("NAME"), _("ROLE"), _("CREATED"), _("LAST USED"), _("STATE"))]
-        for token in self.tokens:
-            used = _("never") if token.last_used_at is None else format_time(token.last_used_at)
-            state = _("in use") if token.revoked_at is None else _("revoked")
-            rows.append((token.name, token.role, format_time(token.created_at), used, state))
-        widths = [max(columns(row[column]) for row in rows) for column in range(len(rows[0]))]
-        lines = ("  ".join(pad(text, width) for text, width in zip(row, widths, strict=True)) for row in rows)
-        return "\n".join(line.rstrip() for line in lines)
-
-    def document(self) -> Json:
-        """Return the same for programs."""
-        from sigprobe.record.result import format_time
-
-        return [
-            {
-                "name": token.name,
-                "role": token.role,
-                "created_at": format_time(token.created_at),
-                "last_used_at": None if token.last_used_at is None else format_time(token.last_used_at),
-                "revoked_at": None if token.revoked_at is None else format_time(token.revoked_at),
-            }
-            for token in self.tokens
-        ]
-
-
-@dataclass(frozen=True, slots=True)
-class Revoked(CommandResult):
-    """A token that is no longer valid."""
-
-    name: str
-
-    def messages(self, output: Output, screen: Screen) -> Iterable[Message]:
-        """Yield when it stops working."""
-        text = _("The token {name} is revoked; the server refuses it within 20 seconds.")
-        yield Message(text.format(name=self.name))
 
 
 @app.command(cls=Command)
@@ -551,130 +413,3 @@ def run_worker(
         stop_log()
         engine.dispose()
     return CommandResult()
-
-
-@app.command("import", cls=Command)
-def import_file(
-    *,
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", show_default=False, help=N_("A file that sigprobe export has written."))
-    ],
-    receipts: Annotated[
-        Path | None,
-        typer.Option(
-            "--receipts", metavar="OUT", help=N_("Write receipts, to be imported on the device the results come from.")
-        ),
-    ] = None,
-    force: options.ForceOption = False,
-    carrier: Annotated[
-        str, typer.Option("--carrier", metavar="NAME", help=N_("Name of the carrier; it is stored with each result."))
-    ] = "import",
-    database: DatabaseOption = None,
-    as_json: options.JsonOption = False,
-) -> CommandResult:
-    """Import results that were carried here in a file."""
-    if not _NAME.fullmatch(carrier):
-        raise CommandError(_("A name is 1 to 64 letters, digits, dots, dashes and underscores, for example laptop-1."))
-    engine = _open(database)
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from sigprobe.protocol import transfer_file
-
-    try:
-        done = _import(engine, file, receipts, carrier, force=force)
-    except transfer_file.CarryError as error:
-        writing = error.code in ("file_exists", "file_full", "file_unwritable") or (
-            error.code == "file_directory" and not file.is_dir()
-        )
-        text = transfer_ui.fault_text(error, receipts if writing and receipts is not None else file)
-        raise CommandError(text, exit_code=FAILED if writing else USAGE) from None
-    except KeyboardInterrupt as stop:
-        text = _("Stopped. Imported results stay here; import {file} again for the rest: nothing is stored twice.")
-        raise CommandError(text.format(file=file), exit_code=signals.code_of(stop)) from None
-    except SQLAlchemyError as error:
-        again = _("Import {file} again when the database works: nothing is stored twice.").format(file=file)
-        raise CommandError(again, _database_text(error), exit_code=FAILED) from None
-    finally:
-        engine.dispose()
-    return Carried(done, receipts)
-
-
-def _import(engine: Engine, file: Path, receipts: Path | None, carrier: str, *, force: bool) -> Imported:
-    """Verify the file, then store it and write the receipts, if any. Raises CarryError and SQLAlchemyError."""
-    import socket
-
-    from sigprobe.collector.ingest import file_import
-    from sigprobe.protocol import transfer_file
-    from sigprobe.record.result import utc_now
-
-    with transfer_file.opened(file) as opened, ExitStack() as stack:
-        verified = file_import.verify(opened)
-        writer = None
-        if receipts is not None:
-            header = transfer_file.Header(transfer_file.RECEIPTS, transfer_file.VERSION, None, utc_now())
-            writer = stack.enter_context(transfer_file.writing(receipts, header, overwrite=force))
-        with transfer_ui.Bar(_("Taking in"), verified.count) as bar:
-            return file_import.import_results(
-                engine,
-                opened,
-                verified,
-                carrier=carrier,
-                collector=socket.gethostname(),
-                receipts=writer,
-                progress=bar.show,
-            )
-
-
-@token_app.command("create", cls=Command)
-def create_token(
-    database: DatabaseOption = None,
-    probe: Annotated[str | None, typer.Option(metavar="NAME", help=N_("A token that sends results."))] = None,
-    admin: Annotated[
-        str | None, typer.Option(metavar="NAME", help=N_("A token that reads results and opens the page."))
-    ] = None,
-) -> CommandResult:
-    """Create a token and print it once, alone on the last line."""
-    if (probe is None) == (admin is None):
-        raise CommandError(_("Give either --probe NAME or --admin NAME."))
-    name = probe if probe is not None else admin or ""
-    if not _NAME.fullmatch(name):
-        raise CommandError(_("A name is 1 to 64 letters, digits, dots, dashes and underscores, for example laptop-1."))
-    with using_database(database, creates=True) as engine:
-        from sigprobe.collector.access import queries as access_queries
-
-        role = access_queries.PROBE if probe is not None else access_queries.ADMIN
-        try:
-            return NewToken(access_queries.create_token(engine, name, role))
-        except access_queries.NameTakenError:
-            raise CommandError(
-                _(
-                    "A token named {name} is in use. Choose another name, or revoke it first: "
-                    "sigprobe collector token revoke {name}"
-                ).format(name=name)
-            ) from None
-
-
-@token_app.command("list", cls=Command)
-def list_tokens(database: DatabaseOption = None, as_json: options.JsonOption = False) -> CommandResult:
-    """List all tokens, without their secrets."""
-    with using_database(database) as engine:
-        from sigprobe.collector.access import queries as access_queries
-
-        return Tokens(access_queries.list_tokens(engine))
-
-
-@token_app.command("revoke", cls=Command)
-def revoke_token(
-    name: Annotated[str, typer.Argument(metavar="NAME", help=N_("The token's name."))],
-    database: DatabaseOption = None,
-) -> CommandResult:
-    """Revoke a token; a running server refuses it within 20 seconds."""
-    with using_database(database) as engine:
-        from sigprobe.collector.access import queries as access_queries
-
-        done = access_queries.revoke_token(engine, name)
-    if not done:
-        raise CommandError(
-            _("No token named {name} is in use. To list all: sigprobe collector token list").format(name=name)
-        )
-    return Revoked(name)

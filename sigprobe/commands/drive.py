@@ -15,7 +15,8 @@ import typer
 
 from sigprobe.commands.support import after_run, cli_values, opening, options
 from sigprobe.commands.support.command_result import CommandError, CommandResult, Dialect
-from sigprobe.commands.support.drive_run import Trip, Wish, files_text, is_full
+from sigprobe.commands.support.drive_result import files_text
+from sigprobe.commands.support.drive_run import Trip, Wish, is_full
 from sigprobe.commands.support.exit_codes import NOT_SAVED, USAGE
 from sigprobe.commands.support.signals import Ending, caught
 from sigprobe.words.i18n import N_, _

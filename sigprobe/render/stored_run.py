@@ -9,7 +9,8 @@ from typing import Any
 
 from sigprobe import places
 from sigprobe.record.profile import Profile
-from sigprobe.record.result import RUN_KIND, Result, parse_time, read_result
+from sigprobe.record.read_record import read_result
+from sigprobe.record.result import RUN_KIND, Result, parse_time
 from sigprobe.render.view import RunView
 from sigprobe.verdict import UNCERTAIN, Candidate, Verdict
 

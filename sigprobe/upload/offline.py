@@ -16,7 +16,8 @@ from sigprobe.buffer import Buffer, BufferLimitError, State
 from sigprobe.protocol import transfer_file
 from sigprobe.protocol.batches import ACCEPTED, CONFLICT, DUPLICATE, REJECTED
 from sigprobe.protocol.transfer_file import CarryError, Header, ReceiptLine, Verified
-from sigprobe.record.result import envelope_fault, utc_now
+from sigprobe.record.read_record import envelope_fault
+from sigprobe.record.result import utc_now
 
 Progress = Callable[[int], None]
 _TAKEN: Final = frozenset({ACCEPTED, DUPLICATE})

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sigprobe.record.result import Result, read_result
+from sigprobe.record.read_record import read_result
+from sigprobe.record.result import Result
 from sigprobe.render.share import MOST, share_text, whatsapp_link
 from sigprobe.render.stored_run import view_of
 from sigprobe.words.codes import CODES

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from sigprobe.record import profile
-from sigprobe.record.result import Network, Processor, Result, Tags, is_at_least, read_result
+from sigprobe.record.read_record import read_result
+from sigprobe.record.result import Network, Processor, Result, Tags, is_at_least
 from sigprobe.verdict import decide, readings, shortfalls
 from tests.support.collector_client import make_result
 from tests.verdict.test_verdict import GATEWAY, check, looked_again, lossy, ping, plain, web

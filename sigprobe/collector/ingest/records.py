@@ -22,7 +22,8 @@ from sigprobe.collector.web.problems import ProblemError
 from sigprobe.protocol.batches import ACCEPTED, CONFLICT, REJECTED, Answer
 from sigprobe.record.foreign_json import read_json
 from sigprobe.record.plausible_time import LATEST
-from sigprobe.record.result import MAX_WHOLE_NUMBER, RUN_KIND, envelope_fault, parse_time
+from sigprobe.record.read_record import envelope_fault
+from sigprobe.record.result import MAX_WHOLE_NUMBER, RUN_KIND, parse_time
 
 _MAX_ID: Final = 128
 _AHEAD: Final = timedelta(days=5 * 365)

@@ -87,3 +87,12 @@ def size_bytes(text: str) -> int:
 def needs_token(loaded: Loaded, targets: tuple[CommonOptions, ...]) -> bool:
     """Return whether a check may need the token of a collector."""
     return bool(loaded.config.upload.collectors) and any(measures_rate(t.kind) for t in targets)
+
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def require_name(text: str) -> None:
+    """Refuse a name of a token or carrier with other characters than the collector stores."""
+    if not _NAME.fullmatch(text):
+        raise CommandError(_("A name is 1 to 64 letters, digits, dots, dashes and underscores, for example laptop-1."))
