@@ -1,6 +1,6 @@
 """Score the forecast of `sigprobe ready` on link traces, or fit its constants.
 
-    python bench/forecast.py [--quick]                        # on synthetic traces; --quick: on half as many
+    python bench/forecast.py [--quick]                        # on synthetic traces; --quick: on a quarter of them
     python bench/forecast.py --traces FILE [--held-out]       # on traces; --held-out: on those the fit leaves out
     python bench/forecast.py --fit FILE                       # fit the constants on half of the traces, by name
 
@@ -33,8 +33,11 @@ MINUTES = (1, 5, 15)
 TEST_S = (8, 4)
 FACTORS = (0.15, 0.25, 0.4, 0.6, 0.8, 1.0, 1.25, 1.6, 2.5, 4.0)
 """Rate a task needs, as a share of the trace's usual one."""
-ALL, QUICK = 24, 12
-"""Synthetic traces."""
+ALL, QUICK = 500, 120
+"""Synthetic traces. Tests half an hour before a task depend on each other within a trace: many traces, few tests of
+each, give a figure that another seed repeats."""
+TESTS, TESTS_SYNTHETIC = 30, 4
+"""About so many tests of a trace at most."""
 LEAST_CASES = 100
 LEAST_TRACES = 10
 """With fewer cases, or from fewer traces, a figure is printed and not judged."""
@@ -67,7 +70,7 @@ def main() -> int:
     options.add_argument("--held-out", action="store_true", help="score only the traces that --fit leaves out")
     options.add_argument("--fit", type=Path, metavar="FILE")
     options.add_argument("--seed", type=int, default=1, help="seed of the synthetic traces")
-    options.add_argument("--quick", action="store_true", help="half as many synthetic traces")
+    options.add_argument("--quick", action="store_true", help="a quarter of the synthetic traces")
     wanted = options.parse_args()
     if wanted.fit is not None:
         print(fit(split(read(wanted.fit))[0]))
@@ -95,8 +98,8 @@ def measured(trace: Trace, begin_s: float, test_s: float, age_s: float) -> Measu
 
 
 def starts(trace: Trace, test_s: float) -> Iterator[float]:
-    """Begin a test so often that a long trace gives no more than about 30."""
-    step_s = max(10.0, trace.seconds() / 30)
+    """Begin a test every ten seconds, or less often on a long trace."""
+    step_s = max(10.0, trace.seconds() / (TESTS_SYNTHETIC if trace.radio == SYNTHETIC else TESTS))
     begin_s = 0.0
     while begin_s + test_s < trace.seconds():
         yield begin_s

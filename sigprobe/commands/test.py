@@ -133,6 +133,7 @@ class Tested(CommandResult):
             zone=places.zone(tags.tps_id),
             place=sentences.place_name(tags.tps_id),
             data_used_bytes=report.data_used_bytes,
+            interface_bytes=report.interface_bytes,
             saved=report.saved,
             pending=self.pending,
             upload=after_run.upload_line(self.loaded, self.sent, self.pending, way, no_upload=unasked),

@@ -90,6 +90,21 @@ def _run_data() -> dict[str, Any]:
             "verdict": verdict,
             "profile": profile,
             "data_used_bytes": {"type": ["integer", "null"], "minimum": 0},
+            "data_counted_by": {
+                "enum": ["interface", "payload"],
+                "description": "Where data_used_bytes comes from: the interface's counters, or the checks' own count "
+                "where other programs used the interface, too, or it tells nothing.",
+            },
+            "data_own_bytes": {
+                "type": "integer",
+                "minimum": 0,
+                "description": "What the checks have counted, headers included.",
+            },
+            "data_interface_bytes": {
+                "type": ["integer", "null"],
+                "minimum": 0,
+                "description": "All that crossed the interface during the run, other programs' data included.",
+            },
             "plan": {
                 "type": "array",
                 "items": {"type": "object", "required": ["name", "kind"]},

@@ -69,7 +69,7 @@ def summary(view: RunView, *, width: int = 80, ascii: bool = False, color: bool 
     lines += _table(rows(view), width)
     lines += _plain(_joined_sentences(view, width))
     headline = _("Result: {headline}.").format(headline=headline_of(view))
-    used = _("Data used {size}.").format(size=size(view.data_used_bytes))
+    used = _data_used(view)
     lines += [[(text, "bold")] for text in words.wrap(f"{headline} {used}", width, "  ")]
     for text in (advice_of(view), view.nearby or "", *view.warnings, *saved_texts(view)):
         lines += _plain(words.wrap(words.clean(text), width, "  "))
@@ -85,10 +85,19 @@ def summary_plain(view: RunView) -> str:
         texts.append(f"{row.label}: {', '.join(parts)}")
     texts += [text for text, _code in sentences(view)]
     texts.append(_("Result: {headline}.").format(headline=headline_of(view)))
-    texts.append(_("Data used {size}.").format(size=size(view.data_used_bytes)))
+    texts.append(_data_used(view))
     texts += [text for text in (advice_of(view), view.nearby or "", *view.warnings, *saved_texts(view)) if text]
     texts.append(_("Next: {command}").format(command=next_command(view)))
     return "".join(f"{words.clean(text)}\n" for text in texts)
+
+
+def _data_used(view: RunView) -> str:
+    """Return what the run used, and beside it what other programs used on the same interface."""
+    used = _("Data used {size}.").format(size=size(view.data_used_bytes))
+    others = (view.interface_bytes or 0) - view.data_used_bytes
+    if others <= 0:
+        return used
+    return f"{used} {_('Other programs used {size}.').format(size=size(others))}"
 
 
 def _spoken(text: str) -> str:

@@ -45,10 +45,16 @@ def view_of(
         zone=places.zone(first.tags.tps_id),
         place=place,
         data_used_bytes=int(_number(first.data.get("data_used_bytes")) if run is not None else 0),
+        interface_bytes=_interface_bytes(run),
         saved=len(results),
         automatic=automatic,
         folder=folder,
     )
+
+
+def _interface_bytes(run: Result | None) -> int | None:
+    told = None if run is None else run.data.get("data_interface_bytes")
+    return told if isinstance(told, int) and not isinstance(told, bool) else None
 
 
 def _order(run: Result | None) -> dict[str, int]:

@@ -56,7 +56,7 @@ class RunView:
     finished sentences in the language in use. With `next_command` None the screen chooses. `nearby` is the last
     sentence of a blank spot's verdict. `place_may_come`: True while GPS has no position yet, False without GPS, None if
     unknown. `automatic` is True when an agent, a timer or cron uploads later. `folder` is that of the settings file: it
-    may hold contacts.
+    may hold contacts. `interface_bytes` has other programs' data, too.
     """
 
     results: Sequence[Result]
@@ -67,6 +67,7 @@ class RunView:
     zone: str = "WIB"
     place: str | None = None
     data_used_bytes: int = 0
+    interface_bytes: int | None = None
     saved: int = 0
     pending: int = 0
     upload: UploadLine | None = None

@@ -45,6 +45,11 @@ SOFTWARE: Final = Software("sigprobe", __version__)
 RUN_KIND_VERSION: Final = 1
 
 _GRACE_S: Final = 1.0
+OTHERS_SHARE: Final = 0.25
+OTHERS_BYTES: Final = 300_000
+"""So much more than the checks have counted, as a share and in bytes, is other programs' data: handshakes and headers
+that are not counted take less."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -115,6 +120,8 @@ class RunReport:
     verdict: Verdict
     data_used_bytes: int
     data_counted_by: str
+    interface_bytes: int | None
+    """Bytes that crossed the interface meanwhile, those of other programs included."""
     interface: str | None
     interrupted: bool
     place_may_come: bool
@@ -202,8 +209,7 @@ class Session:
         except KeyboardInterrupt:
             self._interrupted = True
             self._stop.set()
-        used, counted_by = meter.read(self._budget.used_bytes)
-        return self._end(begun, used, counted_by, meter.interface)
+        return self._end(begun, meter.read(self._budget.used_bytes), meter.interface)
 
     # --- checks ---------------------------------------------------------------------------------------------
 
@@ -357,7 +363,7 @@ class Session:
             _log.error("result %s is not saved: %s", result.id, error)
             return Saved(result, None, error)
 
-    def _end(self, begun: _Start, used: int, counted_by: str, interface: str | None) -> RunReport:
+    def _end(self, begun: _Start, used: _Used, interface: str | None) -> RunReport:
         plan = self._plan
         results = tuple(self._saved[t.name] for t in plan.targets if t.name in self._saved)
         verdict = decide([s.result for s in results], plan.profile)
@@ -366,8 +372,10 @@ class Session:
         data = {
             "verdict": verdict.to_dict(),
             "profile": None if profile is None else {"name": profile.name, "version": str(profile.version)},
-            "data_used_bytes": used,
-            "data_counted_by": counted_by,
+            "data_used_bytes": used.bytes,
+            "data_counted_by": used.counted_by,
+            "data_own_bytes": used.own_bytes,
+            "data_interface_bytes": used.interface_bytes,
             "plan": [{"name": t.name, "kind": t.kind} for t in plan.targets],
             **plan.note,
         }
@@ -390,7 +398,17 @@ class Session:
         may_come = self._whereabouts.may_come()
         saved, interrupted = self._put(record), self._interrupted
         return RunReport(
-            self._run_id, results, saved, verdict, used, counted_by, interface, interrupted, may_come, modem
+            self._run_id,
+            results,
+            saved,
+            verdict,
+            used.bytes,
+            used.counted_by,
+            used.interface_bytes,
+            interface,
+            interrupted,
+            may_come,
+            modem,
         )
 
     def _wait_for_place(self) -> None:
@@ -415,6 +433,16 @@ def _skipped(code: str) -> Measured:
     return Measured(Outcome.SKIPPED, {}, Failure(code))
 
 
+@dataclass(frozen=True, slots=True)
+class _Used:
+    """Bytes of a run, headers included: what counts as used, by the checks' own count, and all on the interface."""
+
+    bytes: int
+    counted_by: str
+    own_bytes: int
+    interface_bytes: int | None
+
+
 class _Meter:
     """Bytes of a run on its interface, by the interface's own counters if available."""
 
@@ -422,13 +450,20 @@ class _Meter:
         self.interface = interface
         self._before = None if interface is None else routes.counters(interface)
 
-    def read(self, payload: int) -> tuple[int, str]:
-        """Return the bytes used so far and how they were counted: `interface` or `payload`."""
-        if self.interface is not None and self._before is not None:
-            after = routes.counters(self.interface)
-            if after is not None:
-                used = (after.rx_bytes - self._before.rx_bytes) + (after.tx_bytes - self._before.tx_bytes)
-                # a counter that decreased (the interface was recreated), or loopback targets that never use it
-                if used >= payload:
-                    return used, "interface"
-        return on_the_wire(payload), "payload"
+    def read(self, payload: int) -> _Used:
+        """Return the bytes used so far, counted by `interface` or by `payload`.
+
+        The interface's counters are exact, but they have other programs' data, too: where they are far above what the
+        checks have counted, that count is what was used.
+        """
+        own = on_the_wire(payload)
+        after = routes.counters(self.interface) if self.interface is not None and self._before is not None else None
+        if after is None or self._before is None:
+            return _Used(own, "payload", own, None)
+        crossed = (after.rx_bytes - self._before.rx_bytes) + (after.tx_bytes - self._before.tx_bytes)
+        # a counter that decreased (the interface was recreated), or loopback targets that never use it
+        if crossed < payload:
+            return _Used(own, "payload", own, max(0, crossed))
+        if crossed > own + own * OTHERS_SHARE + OTHERS_BYTES:
+            return _Used(own, "payload", own, crossed)
+        return _Used(crossed, "interface", own, crossed)

@@ -3,8 +3,9 @@
 The prediction is a distribution of the mean upload rate during the task. The logarithm of that rate has two parts:
 
 - Most of the time it follows Student's t with four degrees of freedom. Its centre is a weighted mean of the measured
-  rates (ordinary kriging): new tests, and tests that agree, count more. Its spread grows with the age of the tests and
-  with how much the rate changed within each test. With three or more tests the place's own changes adjust the spread.
+  rates and of the rate that is usual elsewhere (block kriging): new tests, and tests that agree, count more. Its spread
+  grows with the age of the tests and with how much the rate changed within each test. With three or more tests the
+  place's own changes adjust the spread. A long task has the mean of its time, which varies less than a moment.
 - Sometimes almost nothing gets through. That share starts at `DEAD_SHARE` and moves with the place's failed uploads.
 
 `bench/forecast.py --fit` found the constants marked as fitted. docs/ready.md has the method, its limits and its scores.
@@ -15,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
@@ -46,12 +48,12 @@ class Spread:
     rise: float
 
 
-SPREAD: Final = Spread(base=0.12, per_variation=0.8, growth=0.3, scale_s=150.0, rise=1.0)
+SPREAD: Final = Spread(base=0.12, per_variation=0.8, growth=0.46, scale_s=250.0, rise=1.0)
 """`base`, `per_variation` and `rise` are fitted, for both directions and any radio. `growth` and `scale_s` are a
 judgement: the traces at hand last minutes, and links in motion change more in half an hour than they show."""
 MOST_RISE: Final = 0.5
-MIDDLE: Final = 1 / 3
-"""A task's mean rate is as far from now as the rate of one moment after this share of it."""
+MOMENTS: Final = 4
+"""A task's mean rate is computed from so many moments of it."""
 MOST_MINUTES: Final = 31 * 1440.0
 LONGEST_S: Final = 3600.0
 """Tests further apart than about this differ no more: after that a place is as unlike itself as it gets."""
@@ -79,10 +81,13 @@ OWN_TESTS: Final = 4.0
 """The usual spread weighs as much as so many pairs of tests at the place."""
 OWN_RANGE: Final = (0.1, 4.0)
 """The place's own changes adjust the squared spread by a factor within these bounds."""
-ANY_RATE: Final = (math.log(1e6), 1.5)
-"""Centre and spread of the logarithm of the rate where every upload failed."""
-HALVINGS: Final = 22
-"""Of the range of times, for an end that is exact to a few millionths."""
+PLACES: Final = (math.log(5e6), 1.0)
+"""Mean and standard deviation of the logarithm of the usual rate of places: known before any test, and what remains
+where every upload failed. A judgement: it is wide, so that a fresh test outweighs it."""
+FREEDOM: Final = 4
+"""Degrees of freedom of Student's t."""
+HALVINGS: Final = 14
+"""Of the range of times, for an end that is exact to a thousandth."""
 FEW_TESTS: Final = 5
 """With fewer tests a range is given beside the probability."""
 DOUBT: Final = 1.6
@@ -199,17 +204,22 @@ class _Place:
     inverse: tuple[tuple[float, ...], ...]
 
     def rates(self, task_s: float) -> Rates:
-        """Return the distribution of the mean rate over a task from now on (ordinary kriging)."""
+        """Return the distribution of the mean rate over a task from now on (ordinary block kriging)."""
         if not self.ages_h:
-            return Rates(*ANY_RATE, self.dead_share)
-        ahead_h, own, spread = task_s * MIDDLE / 3600, self.own, self.spread
-        to_now = [own * _difference(max(0.0, age) + ahead_h, spread) / 2 for age in self.ages_h]
-        right = [*to_now, 1.0]
+            return Rates(PLACES[0], math.sqrt(_variance(1.0, self.spread)), self.dead_share)
+        own, spread = self.own, self.spread
+        to_task = [own * _from_task(max(0.0, age), task_s / 3600, spread) / 2 for age in self.ages_h]
+        within = own * _within_task(task_s / 3600, spread) / 2
+        right = [*to_task, 1.0]
         solved = [sum(a * b for a, b in zip(row, right, strict=True)) for row in self.inverse]
         weights, multiplier = solved[:-1], solved[-1]
-        variance = sum(w * g for w, g in zip(weights, to_now, strict=True)) + multiplier
-        variance = max(variance, own * self.least_noise / len(to_now))
+        variance = sum(w * g for w, g in zip(weights, to_task, strict=True)) + multiplier - within
+        variance = max(variance, own * self.least_noise / len(to_task))
+        # what the tests leave open is filled by what is usual elsewhere
         centre = sum(weight * log for weight, log in zip(weights, self.logs, strict=True))
+        centre += (1 - sum(weights)) * PLACES[0]
+        # the mean of rates is above the mean of their logarithms: by half of the variance, if that is normal
+        centre += within / 2
         # half of the base spread is the task's own and stays however many tests there are
         return Rates(centre, math.sqrt(variance + own * spread.base**2 / 2), self.dead_share)
 
@@ -232,7 +242,7 @@ def _prepare(measured: Sequence[Measurement], spread: Spread) -> _Place | None:
         [own * (_difference(a - b, spread) / 2 if i != j else -noises[i]) for j, b in enumerate(ages_h)] + [1.0]
         for i, a in enumerate(ages_h)
     ]
-    rows.append([1.0] * len(tests) + [0.0])
+    rows.append([1.0] * len(tests) + [1 / _variance(own, spread, sum(logs) / len(logs))])
     return _Place(dead, spread, own, ages_h, logs, min(noises), _inverse(rows))
 
 
@@ -307,6 +317,30 @@ def _difference(hours: float, spread: Spread) -> float:
     """Return the variance of the difference of two rates so many hours apart."""
     apart_s = LONGEST_S * -math.expm1(-abs(hours) * 3600 / LONGEST_S)
     return spread.growth * math.log1p(apart_s / spread.scale_s)
+
+
+@lru_cache(2048)
+def _from_task(age_h: float, task_h: float, spread: Spread) -> float:
+    """Return the mean variance of the difference between a test and the moments of a task."""
+    moments = [age_h + task_h * (k + 0.5) / MOMENTS for k in range(MOMENTS)]
+    return sum(_difference(moment, spread) for moment in moments) / MOMENTS
+
+
+@lru_cache(2048)
+def _within_task(task_h: float, spread: Spread) -> float:
+    """Return the mean variance of the difference between two moments of a task."""
+    lags = [(k + 0.5) / MOMENTS for k in range(MOMENTS)]
+    return sum(2 * (1 - lag) * _difference(lag * task_h, spread) for lag in lags) / MOMENTS
+
+
+def _variance(own: float, spread: Spread, log: float = PLACES[0]) -> float:
+    """Return the variance of the logarithm of a rate at any time, and at any place as unusual as this one.
+
+    Usual rates of places follow Student's t, too: one that is far from most tells that places differ that much.
+    """
+    usual, deviation = PLACES
+    unusual = (log - usual) / deviation
+    return own * _difference(math.inf, spread) / 2 + deviation**2 * (FREEDOM + unusual**2) / (FREEDOM + 1)
 
 
 def _own_factor(tests: Sequence[Measurement], spread: Spread) -> float:

@@ -357,6 +357,12 @@ CODES: Final[Mapping[str, Code]] = _table(
         N_("Move to a place with a better signal and test again."),
     ),
     (
+        "too_short",
+        "SP-THR-07",
+        N_("The test of {name} was too short to calculate a result."),
+        N_("Allow more data with max_mb of this target, or more time with --max-time."),
+    ),
+    (
         "token_refused",
         "SP-THR-05",
         N_("{name} did not accept this laptop's token."),

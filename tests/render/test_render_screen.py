@@ -229,6 +229,16 @@ def test_upload_line(upload: UploadLine | None, says: str) -> None:
     assert "Saved." in text
 
 
+def test_data_of_other_programs_stands_apart(speak: Speak) -> None:
+    """What crossed the interface beside the run's own bytes is told as that of others, and nothing where none did."""
+    speak("en")
+    beside = replace(field_run(), data_used_bytes=100_000, interface_bytes=5_500_000)
+    assert "Data used 100 kB. Other programs used 5.4 MB." in " ".join(summary(beside).split())
+    assert "Other programs used 5.4 MB." in summary_plain(beside)
+    for alone in (None, 100_000, 90_000):
+        assert "Other programs" not in summary(replace(beside, interface_bytes=alone))
+
+
 def test_not_saved_never_says_saved() -> None:
     """A full disk is said in capitals, and nothing claims that the result was kept."""
     text = summary(view([ping()], storage_failure="disk_full", saved=0))

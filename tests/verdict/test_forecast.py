@@ -17,6 +17,8 @@ from bench.forecast_traces import synthetic, trace
 from sigprobe.verdict.forecast import (
     CERTAIN,
     DEAD_SHARE,
+    OVERHEAD,
+    PLACES,
     Forecast,
     Measurement,
     Task,
@@ -27,6 +29,9 @@ from sigprobe.verdict.forecast import (
 
 TASK = Task(photos=4, photo_mb=3, minutes=10)
 NEEDED = 4 * 3 * 8e6 * 1.08 / 600
+USUAL = math.exp(PLACES[0])
+USUAL_TASK = Task(photos=1, photo_mb=USUAL * 60 / 8e6 / OVERHEAD, minutes=1)
+"""A task that needs just the usual rate of places."""
 
 
 def _probability(*measured: Measurement, task: Task = TASK) -> float:
@@ -55,10 +60,24 @@ def test_student_has_four_degrees_of_freedom() -> None:
 
 
 def test_the_rate_that_just_suffices_is_about_even_odds() -> None:
-    """A steady place measured at exactly the needed rate makes it in half of the times when the link is alive."""
-    dead = forecast(TASK, [Measurement(0, NEEDED)]).dead_share
+    """A place of the usual rate, measured at exactly what is needed, makes it in about half of the times."""
+    dead = forecast(USUAL_TASK, [Measurement(0, USUAL)]).dead_share
     assert dead is not None and dead < DEAD_SHARE, "the good test counts"
-    assert 0.5 * (1 - dead) <= _probability(Measurement(0, NEEDED)) <= 0.5
+    # the mean of a minute is above the mean of the logarithms
+    assert 0.5 * (1 - dead) <= _probability(Measurement(0, USUAL), task=USUAL_TASK) <= 0.56
+
+
+def test_an_unusual_place_is_taken_toward_the_usual_ones_with_age() -> None:
+    """A slow test of a while ago was a bad moment in part, a fast one a good moment; a fresh one is what it is."""
+    for share in (0.03, 0.3, 3.0, 30.0):
+        centres = []
+        for age_h in (0.0, 0.5, 24.0):
+            found = predict([Measurement(age_h, USUAL * share, variation=0.0)], task_s=10)
+            assert found is not None
+            centres.append(abs(found.centre - PLACES[0]))
+        assert centres == sorted(centres, reverse=True)
+        assert centres[0] == pytest.approx(abs(math.log(share)), abs=0.06)
+        assert centres[-1] > 0.5 * centres[0], "an old test still counts"
 
 
 def test_no_forecast_is_ever_certain_nor_free_of_the_dead_share() -> None:
@@ -69,8 +88,10 @@ def test_no_forecast_is_ever_certain_nor_free_of_the_dead_share() -> None:
 
 def test_a_test_of_days_ago_promises_less() -> None:
     """A rate twice the needed one promises less with every age, and half of it denies less."""
-    twice = [_probability(Measurement(age, NEEDED * 2, variation=0.1)) for age in (0, 1 / 12, 0.5, 72)]
-    half = [_probability(Measurement(age, NEEDED / 2, variation=0.1)) for age in (0, 1 / 12, 0.5, 72)]
+    twice, half = (
+        [_probability(Measurement(age, USUAL * share, variation=0.1), task=USUAL_TASK) for age in (0, 1 / 12, 0.5, 72)]
+        for share in (2, 0.5)
+    )
     assert twice == sorted(twice, reverse=True) and twice[0] - twice[-1] > 0.1
     assert half == sorted(half) and half[-1] - half[0] > 0.1
 
@@ -116,12 +137,12 @@ def test_few_tests_give_a_range_and_many_none() -> None:
 
 def test_the_interval_holds_the_time_at_the_measured_rate() -> None:
     """At the needed rate the typical time is close to the task's, between the ends of the interval."""
-    found = forecast(TASK, [Measurement(0, NEEDED, variation=0.0)])
+    found = forecast(USUAL_TASK, [Measurement(0, USUAL, variation=0.0)])
     assert found.interval_minutes is not None and found.typical_minutes is not None
     low, high = found.interval_minutes
     assert low is not None and high is not None
     assert low < found.typical_minutes < high
-    assert found.typical_minutes == pytest.approx(10, rel=0.1)
+    assert found.typical_minutes == pytest.approx(1, rel=0.1)
 
 
 def test_a_lower_bound_below_the_need_says_nothing() -> None:
@@ -155,7 +176,7 @@ def test_faster_is_never_less_likely(rate: float, factor: float, age: float) -> 
 @pytest.fixture(scope="module")
 def fresh() -> list[Case]:
     """Tasks of a minute right after a test, on a dozen synthetic links that last minutes."""
-    return list(bench.cases(synthetic(seed=3, count=12, seconds=130)))
+    return list(bench.cases(synthetic(seed=3, count=40, seconds=130)))
 
 
 def test_the_score_accepts_the_forecast_right_after_a_test(fresh: list[Case]) -> None:

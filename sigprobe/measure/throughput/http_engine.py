@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from sigprobe.measure.kind import Measured
 from sigprobe.measure.throughput.connection import FaultError
-from sigprobe.measure.throughput.convergence import Series, conclude
+from sigprobe.measure.throughput.convergence import MIN_BYTES, Series, conclude
 from sigprobe.measure.throughput.discovery import Found, Received, find, origin, race, received
 from sigprobe.measure.throughput.link_time import seconds
 from sigprobe.measure.throughput.plan import Ended, Transfer, TransferPlan
@@ -215,7 +215,9 @@ def _fill(data: dict[str, Any], way: Way, transfer: Transfer) -> None:
         data[f"{way}_at_least"] = "data_cap" if cut else speed.at_least
     elif transfer.fault is None:
         code = "data_budget" if transfer.ended == "data_cap" else "too_slow"
-        transfer.fault = FaultError(code, f"{transfer.bytes} bytes in {transfer.elapsed_s:.1f} s")
+        if transfer.bytes >= MIN_BYTES:
+            code = "too_short"  # all of it came at one moment of the clock
+        transfer.fault = FaultError(code, f"{transfer.bytes} bytes in {transfer.elapsed_s:.3f} s")
     data[f"{way}_failure"] = None if transfer.fault is None else transfer.fault.code
 
 

@@ -242,7 +242,9 @@ def _fill(data: dict[str, Any], way: Way, run: _Run, context: Context) -> int:
     data[f"ended_{way}"] = "data_cap" if run.whole else "time_cap"
     rate: float | None = None
     if run.whole:
-        rate = _number(received.get("bits_per_second"), MAX_BPS) or _rate(received)
+        rate = _number(received.get("bits_per_second"), MAX_BPS) or _rate(received, received)
+        # the peer of a test of an instant tells bytes and no time: the sender's seconds, or those of the intervals
+        rate = rate or _rate(received, sent) or _rate({"bytes": used}, {"seconds": samples[-1][0]})
     else:
         # the peer's count comes only at the end: here a socket's buffer filled at the start is left out as slow start
         speed = conclude(Series(samples), 0.1)
@@ -257,7 +259,8 @@ def _fill(data: dict[str, Any], way: Way, run: _Run, context: Context) -> int:
         data["retransmits"] = _count(sent.get("retransmits"), MAX_SEGMENTS)
         _round_trips(data, end)
     if rate is None or used < MIN_BYTES:
-        raise FaultError("too_slow", f"{used} bytes in {run.elapsed_s:.1f} s")
+        code = "too_short" if run.whole or used >= MIN_BYTES else "too_slow"
+        raise FaultError(code, f"{used} bytes in {run.elapsed_s:.3f} s")
     data[f"{way}_bps"] = round(rate)
     return used
 
@@ -270,9 +273,9 @@ def _round_trips(data: dict[str, Any], end: dict[str, Any]) -> None:
     data["loaded_rtt_ms"] = round(median(mean) / 1000, 3) if mean else None
 
 
-def _rate(received: dict[str, Any]) -> float | None:
-    """Return the rate by bytes and seconds, for a report with an implausible rate."""
-    moved, seconds = _count(received.get("bytes")), _number(received.get("seconds"), MAX_SECONDS)
+def _rate(counted: dict[str, Any], timed: dict[str, Any]) -> float | None:
+    """Return the rate by the bytes of one part and the seconds of another, for a report with an implausible rate."""
+    moved, seconds = _count(counted.get("bytes")), _number(timed.get("seconds"), MAX_SECONDS)
     rate = moved * 8 / seconds if moved and seconds else None
     return rate if rate is not None and rate <= MAX_BPS else None
 

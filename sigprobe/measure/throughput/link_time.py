@@ -24,31 +24,77 @@ LEAST_SHARE: Final = 0.4
 APART: Final = 0.1
 """Level and mean differ by more than this share where the link varies."""
 
+BEFORE_S: Final = 0.15
+BEFORE_RTTS: Final = 1
+UNLIKE: Final = 0.25
+"""A level is contradicted by a busy time before it, so long at least, whose rate differs by more than this share."""
+
+VARYING_S: Final = 3.2
+"""A link that varies is measured for so long from its first queue on: three whole seconds show how it varies."""
+
 BATCHES: Final = 24
 LEAST_BATCH_S: Final = 0.1
 STALL_S: Final = 1.0
 
 
+def needs_longer(arrivals: Arrivals, speed: Speed | None, end_s: float, rtt_s: float) -> bool:
+    """Return whether a steady level is only the newest of several rates, and the link was seen too shortly for a mean.
+
+    A link that changes every second is steady for most of each second.
+    """
+    spans = _busy_spans(arrivals, end_s, rtt_s)
+    if not spans or end_s - spans[0][0] >= VARYING_S:
+        return False
+    return _contradicts(arrivals, speed, spans, rtt_s)
+
+
 def over_busy_time(arrivals: Arrivals, speed: Speed | None, end_s: float, rtt_s: float) -> Speed | None:
     """Return the mean rate of the busy time where it differs from the level that was found, else that level."""
-    # what arrives in the first round trip of a queue was sent before it stood
-    spans = [(begin + min(rtt_s, (end - begin) / 2), end) for begin, end in arrivals.queues.spans(end_s)]
+    spans = _busy_spans(arrivals, end_s, rtt_s)
     busy_s = total_s(spans)
-    if busy_s < max(LEAST_S, LEAST_RTTS * rtt_s) or arrivals.ordered.total() < MIN_BYTES:
+    if not spans or arrivals.ordered.total() < MIN_BYTES:
+        return speed
+    long = busy_s >= max(LEAST_S, LEAST_RTTS * rtt_s)
+    if not long and not _contradicts(arrivals, speed, spans, rtt_s):
         return speed
     since_s = end_s - spans[0][0]
     if busy_s < LEAST_SHARE * since_s:
         return speed
     series = arrivals.best()
-    busy = sum(series.at(end) - series.at(begin) for begin, end in spans) * 8 / busy_s
+    busy = _moved(series, spans) * 8 / busy_s
     # between two queues the link carried at least what arrived
     whole = (series.total() - series.at(spans[0][0])) * 8 / since_s
     mean = max(busy, whole)
     if mean <= 0 or (speed is not None and abs(mean - speed.bps) <= APART * speed.bps):
         return speed
-    half = half_width(_rates(series, spans, max(LEAST_BATCH_S, rtt_s, busy_s / BATCHES)))
+    rates = _rates(series, spans, max(LEAST_BATCH_S, rtt_s, busy_s / BATCHES))
+    half = half_width(rates)
     interval = None if half is None else (max(0.0, mean - half), mean + half)
+    if interval is None and speed is not None:
+        # too few batches for an interval of the mean: the rates that were seen bound it
+        interval = min(mean, speed.bps, *rates), max(mean, speed.bps, *rates)
     return Speed(mean, interval, spans[0][0], settled=False, kind="mean")
+
+
+def _busy_spans(arrivals: Arrivals, end_s: float, rtt_s: float) -> list[Span]:
+    """Return the times of a queue, each without its first round trip: what arrives then was sent before it stood."""
+    return [(begin + min(rtt_s, (end - begin) / 2), end) for begin, end in arrivals.queues.spans(end_s)]
+
+
+def _contradicts(arrivals: Arrivals, speed: Speed | None, spans: Sequence[Span], rtt_s: float) -> bool:
+    """Return whether the busy link carried another rate before the level began."""
+    if speed is None or speed.bps <= 0:
+        return False
+    before = [(begin, min(end, speed.from_s)) for begin, end in spans if begin < speed.from_s]
+    before_s = total_s(before)
+    if before_s < max(BEFORE_S, BEFORE_RTTS * rtt_s):
+        return False
+    rate = _moved(arrivals.best(), before) * 8 / before_s
+    return abs(rate - speed.bps) > UNLIKE * speed.bps
+
+
+def _moved(series: Series, spans: Sequence[Span]) -> float:
+    return sum(series.at(end_s) - series.at(begin_s) for begin_s, end_s in spans)
 
 
 def _rates(series: Series, spans: Sequence[Span], batch_s: float) -> list[float]:

@@ -144,13 +144,17 @@ class _MeteredAnswer:
 
 @dataclass(slots=True)
 class _Part:
-    """One direction: the package's own number, payload bytes, seconds, whether the cap ended it, what failed."""
+    """One direction: the package's own number, payload bytes, seconds, whether the cap ended it, what failed.
+
+    `allowed_s` is how long it might take.
+    """
 
     bps: float
     bytes: int
     seconds: float
     capped: bool
     fault: FaultError | None
+    allowed_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -257,7 +261,7 @@ def _work(
         seconds = clock() - state.began_s
         # the package swallows every error of a single request: when nothing came, the first one is the reason
         fault = _fault(meter.faults[0]) if meter.faults and meter.moved < MIN_BYTES else None
-        state.parts[way] = _Part(float(bps), meter.moved, seconds, meter.capped, fault)
+        state.parts[way] = _Part(float(bps), meter.moved, seconds, meter.capped, fault, max_s)
         used += meter.moved
     state.phase = None
 
@@ -352,7 +356,12 @@ def _fill(data: dict[str, Any], way: Way, state: _State, *, interrupted: bool) -
     data[f"ended_{way}"] = "data_cap" if part.capped else "time_cap"
     if way == "upload":
         data["upload_counted_by"] = "client"
-    if part.bytes < MIN_BYTES or part.bps <= 0:
-        return FaultError("too_slow", f"{part.bytes} bytes in {part.seconds:.1f} s")
-    data[f"{way}_bps"] = round(part.bps)
+    bps = part.bps
+    if bps <= 0 and part.seconds > 0:
+        bps = part.bytes * 8 / part.seconds  # the package's clock saw no time pass
+    if part.bytes < MIN_BYTES or bps <= 0:
+        slow = not part.capped and part.seconds >= part.allowed_s / 2
+        code = "data_budget" if part.capped else "too_slow" if slow else "too_short"
+        return FaultError(code, f"{part.bytes} bytes in {part.seconds:.3f} s")
+    data[f"{way}_bps"] = round(bps)
     return None

@@ -170,7 +170,8 @@ class Direction:
             if now >= next_judge:
                 next_judge = now + JUDGE_S
                 series = out.series
-                if judge.converged(series.best(), series.governing(now), series.streams, series.standing_s):
+                settled = judge.converged(series.best(), series.governing(now), series.streams, series.standing_s)
+                if settled and not link_time.needs_longer(series, judge.speed, now, plan.rtt_s):
                     out.ended = "converged"
                     out.speed = judge.speed
                     return

@@ -66,7 +66,8 @@ def _outcome(
     elif show.ended in ("media_cap", "media_end"):
         return Measured(Outcome.OK, data, None, used)
     elif show.ended is not None:
-        code = {"data_cap": byte_budget.reason(), "time_cap": "too_slow" if show.payload else "timeout"}[show.ended]
+        late = "timeout" if not show.payload else "too_short" if show.kept_up() else "too_slow"
+        code = {"data_cap": byte_budget.reason(), "time_cap": late}[show.ended]
         failure = Failure(code, f"{show.media_s():.1f} of {wanted_s:g} s of media, {show.payload} bytes")
     failure = failure or Failure("playlist_invalid", "no rung could be played")
     if not started:

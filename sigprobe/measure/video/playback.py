@@ -18,6 +18,8 @@ LIVE_EDGE: Final = 3.0
 """How many target durations before its end a live video is joined (RFC 8216, 6.3.3)."""
 STALE: Final = 3.0
 """After so many target durations without a new segment a live video counts as stopped."""
+LEAST_S: Final = 0.5
+"""A playback cut off earlier does not show that the way is slow."""
 MAX_TRIES: Final = 2
 MAX_LISTED: Final = 20
 
@@ -122,6 +124,13 @@ class Show:
         if self.ended in ("media_cap", "media_end"):
             self.player.complete(self._client.clock())
         self.player.end(self._client.clock())
+
+    def kept_up(self) -> bool:
+        """Return whether media came as fast as it is played, or there was no time to see that it did not."""
+        if self.player is None:
+            return False
+        passed_s = self._client.clock() - self.player.begun_s
+        return passed_s < LEAST_S or (self.media_s() >= passed_s and not self.player.stalls)
 
     def _limit(self) -> Ended | None:
         if self.media_s() >= self._wanted_s:

@@ -20,7 +20,7 @@ class Player:
 
     def __init__(self, goal_s: float, begun_s: float) -> None:
         self._goal_s = goal_s
-        self._begun_s = begun_s
+        self.begun_s = begun_s
         self._at_s = begun_s
         self._ahead_s = 0.0
         self._playing = False
@@ -59,7 +59,7 @@ class Player:
     def _play(self) -> None:
         self._playing = True
         if self.start_delay_s is None:
-            self.start_delay_s = self._at_s - self._begun_s
+            self.start_delay_s = self._at_s - self.begun_s
         if self._stalled_since_s is not None:
             self.stalled_s += self._at_s - self._stalled_since_s
             self._stalled_since_s = None

@@ -19,6 +19,7 @@ import sigprobe.measure.throughput.http_engine  # noqa: F401 - loaded here, so t
 from sigprobe.measure.kind import Measured
 from sigprobe.measure.throughput import http_engine as engine
 from sigprobe.measure.throughput import kind
+from sigprobe.measure.throughput.plan import Ended, Transfer
 from sigprobe.measure.throughput.transfer import SMALL_BODY
 from sigprobe.net.limits import OVERHEAD, Context, DataBudget, Deadline, Progress
 from sigprobe.record.result import Outcome
@@ -416,3 +417,14 @@ def test_options_say_what_they_need() -> None:
     assert chosen.estimate().bytes * OVERHEAD == pytest.approx(7_000_000, abs=2)
     assert chosen.estimate().seconds == 8
     assert kind.Options(name="x", engine="speedtest").url is None
+
+
+@pytest.mark.parametrize(
+    ("count", "ended", "code"),
+    [(900, "time_cap", "too_slow"), (900, "data_cap", "data_budget"), (4_000_000, "data_cap", "too_short")],
+)
+def test_no_rate_has_its_own_reason(count: int, ended: Ended, code: str) -> None:
+    """A transfer that moved much at one moment of the clock was too short to measure, and not slow."""
+    data = kind.empty_data("http")
+    engine._fill(data, "download", Transfer(bytes=count, elapsed_s=0.01, ended=ended))
+    assert (data["download_bps"], data["download_failure"]) == (None, code)

@@ -98,3 +98,29 @@ def test_parts_of_another_shape(tmp_path: Path, report: str) -> None:
     measured = run(tmp_path, report)
     assert measured.outcome is Outcome.FAILED
     assert measured.data["upload_bps"] is None
+
+
+@pytest.mark.parametrize(
+    ("sent_s", "interval_s", "bps"), [(0.05, 0.1, 640_000_000), (0, 0.1, 320_000_000), (None, 0.1, 320_000_000)]
+)
+def test_a_test_of_an_instant_is_computed_from_what_is_told(
+    tmp_path: Path, sent_s: float | None, interval_s: float, bps: int
+) -> None:
+    """A peer that counted bytes and no time: the sender's seconds decide, or else those of the intervals."""
+    report = json.loads(json.dumps(REPORT))
+    report["end"]["sum_received"].update(seconds=0, bits_per_second=0)
+    report["end"]["sum_sent"].update(seconds=sent_s)
+    report["intervals"] = [{"sum": {"start": 0, "end": interval_s, "bytes": 4_000_000}}]
+    measured = run(tmp_path, json.dumps(report))
+    assert (measured.outcome, measured.data["upload_bps"]) == (Outcome.OK, bps)
+
+
+def test_too_short_to_tell_is_not_called_slow(tmp_path: Path) -> None:
+    """4 MB within no time at all: no rate, with a reason of its own."""
+    report = json.loads(json.dumps(REPORT))
+    report["end"]["sum_received"].update(seconds=0, bits_per_second=0)
+    report["end"]["sum_sent"].update(seconds=0, bits_per_second=0)
+    report["intervals"] = []
+    measured = run(tmp_path, json.dumps(report))
+    assert measured.failure is not None and measured.failure.code == "too_short"
+    assert (measured.data["upload_bps"], measured.data["upload_failure"]) == (None, "too_short")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from sigprobe.measure.throughput.arrivals import Arrivals
 from sigprobe.measure.throughput.convergence import Speed
-from sigprobe.measure.throughput.link_time import over_busy_time, seconds, stalls, window_of
+from sigprobe.measure.throughput.link_time import needs_longer, over_busy_time, seconds, stalls, window_of
 from sigprobe.measure.throughput.queue_time import QueueTime, total_s
 
 RTT_S = 0.05
@@ -43,6 +44,43 @@ def test_a_link_that_varies_states_its_mean() -> None:
     assert speed is not None and speed.kind == "mean"
     assert speed.bps == pytest.approx(3.5e6, rel=0.05)
     assert speed.ci_bps is not None and speed.ci_bps[0] < 3.5e6 < speed.ci_bps[1]
+
+
+def steps(*parts: tuple[float, float]) -> Arrivals:
+    """Arrivals of so many seconds at each rate, over a link with a queue all the time."""
+    made = Arrivals()
+    made.rest_s = made.queues.rest_s = RTT_S
+    made.add(0.0, 0, 0)
+    total, at_s = 0.0, 0.0
+    for seconds_, rate in parts:
+        for _ in range(round(seconds_ * 100)):
+            total += rate / 800
+            at_s += 0.01
+            made.add(at_s, round(total), round(total))
+    for number in range(round(at_s * 10)):
+        made.queues.begin(number / 10)
+        made.queues.end(number / 10, number / 10 + RTT_S + 0.2)
+    return made
+
+
+def test_a_second_of_a_burst_is_looked_at_for_longer() -> None:
+    """Half a second of 1 Mbit/s and then of 8: the newest level is one of several, until three seconds were seen."""
+    level = Speed(8e6, (7.8e6, 8.2e6), 0.5, settled=True)
+    short = steps((0.5, 1e6), (0.5, 8e6))
+    assert needs_longer(short, level, 1.0, RTT_S)
+    assert not needs_longer(steps((0.5, 8e6), (0.5, 8e6)), level, 1.0, RTT_S), "a steady link"
+    assert not needs_longer(short, Speed(8e6, None, 0.0, settled=True), 1.0, RTT_S), "nothing before the level"
+    assert not needs_longer(steps((0.1, 1e6), (0.9, 8e6)), replace(level, from_s=0.1), 1.0, RTT_S), "too short a past"
+    assert not needs_longer(steps((0.5, 1e6), (3.0, 8e6)), level, 3.5, RTT_S), "long enough for a mean"
+
+
+def test_a_transfer_cut_off_in_a_burst_states_its_mean() -> None:
+    """Where the data ran out within the first second the mean is stated, with the rates that were seen as bounds."""
+    level = Speed(8e6, (7.8e6, 8.2e6), 0.4, settled=False)
+    speed = over_busy_time(steps((0.4, 1e6), (0.4, 8e6)), level, 0.8, RTT_S)
+    assert speed is not None and speed.kind == "mean"
+    assert speed.bps == pytest.approx(4.7e6, rel=0.1)
+    assert speed.ci_bps is not None and speed.ci_bps[0] <= 1.1e6 and speed.ci_bps[1] >= 7.9e6
 
 
 def test_a_climb_without_a_queue_is_no_part_of_the_mean() -> None:

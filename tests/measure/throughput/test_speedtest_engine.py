@@ -209,3 +209,20 @@ def test_stop_and_deadline_do_not_wait_for_the_package(monkeypatch: pytest.Monke
     for thread in threading.enumerate():
         if thread.name == "speedtest":
             thread.join(10)
+
+
+@pytest.mark.parametrize(
+    ("part", "found"),
+    [
+        (engine._Part(0.0, 4_000_000, 0.5, False, None, 8.0), 64_000_000),
+        (engine._Part(0.0, 4_000_000, 0.0, False, None, 8.0), "too_short"),
+        (engine._Part(0.0, 900, 0.1, False, None, 8.0), "too_short"),
+        (engine._Part(0.0, 900, 8.0, False, None, 8.0), "too_slow"),
+        (engine._Part(0.0, 900, 0.1, True, None, 8.0), "data_budget"),
+    ],
+)
+def test_no_rate_has_its_own_reason(part: engine._Part, found: int | str) -> None:
+    """Only what had its time and moved next to nothing is slow; a short one, or one cut by its budget, is not."""
+    data = kind.empty_data("speedtest")
+    fault = engine._fill(data, "download", engine._State(parts={"download": part}), interrupted=False)
+    assert (data["download_bps"] if fault is None else fault.code) == found

@@ -314,6 +314,18 @@ def test_slower_than_a_byte_a_second_ends_with_the_deadline() -> None:
     assert (measured.data["ended"], measured.data["start_failure"]) == ("time_cap", "too_slow")
 
 
+@pytest.mark.slow
+def test_a_live_video_cut_off_by_the_time_was_too_short_and_not_slow() -> None:
+    """Segments that come faster than they are played, and then a deadline: nothing there was slow."""
+    lines = ["#EXT-X-TARGETDURATION:2", *segments(3)]
+    answers: dict[str, Answer] = {"/v.m3u8": playlist(*lines, end=False)}
+    answers |= {f"/{n}.ts": page(b"x" * 1000) for n in range(3)}
+    with server_of(answers) as server:
+        measured = check(server.url("/v.m3u8"), seconds=1.5, media_s=60)
+    assert (measured.outcome, code(measured)) == ("degraded", "too_short")
+    assert (measured.data["ended"], measured.data["stalls"]) == ("time_cap", 0)
+
+
 def test_more_than_announced_is_capped() -> None:
     """A rung announced with 8 kbit/s that sends without end: no more than `max_mb`, and nothing was played."""
 
