@@ -199,6 +199,7 @@ def _clock(facts: Facts) -> Verdict | None:
 
 _QUOTA_WORDS: Final = (
     "kuota", "quota", "paket", "pulsa", "topup", "top-up", "isiulang", "isi-ulang", "isi.ulang", "recharge", "reload",
+    "masaaktif", "masa-aktif", "masatenggang", "masa-tenggang", "perpanjang",
 )  # fmt: skip
 
 
@@ -429,6 +430,10 @@ def _collector(facts: Facts) -> Verdict | None:
         return say(
             UNCERTAIN, "internet_not_tested", 0.3, facts.failed, facts.walks, candidates=candidates.ONE_COLLECTOR
         )
+    if facts.opened_late_in_all > 1 and _only_late(rows):
+        # first packets to others are lost as well
+        order = candidates.first([candidates.CONGESTION, candidates.SITE_LOSS], candidates.ONE_COLLECTOR)
+        return say(UNCERTAIN, "packets_lost", 0.4, facts.failed, facts.opened_late, facts.walks, candidates=order)
     nameless = all(row.get("phase") == "dns" for row in (*rows, *again))
     return say(
         UNCERTAIN,
@@ -484,6 +489,9 @@ def _all_answered(facts: Facts) -> Verdict | None:
     if facts.failed or not (facts.answered or walked_out):
         return None
     short = _short(facts)
+    only_late = bool(short) and facts.opened_late_in_all > 1 and {s.metric for s in facts.short} <= PAGE_TIMES
+    if only_late and not facts.doubtful:
+        short = []  # pages are late because their first packets were lost
     half = [r for r in facts.answered if _is_half(r) and r not in short]
     if half and not short and all(code(r) != "one_direction" for r in half):
         order = candidates.SLOW_HOST if len({service_rules.host_of(r) for r in half}) == 1 else _slow(facts)
@@ -551,6 +559,7 @@ _RULES: Final[tuple[Rule, ...]] = (
     _collector_speaks,
     _collector,
     _ping_unanswered,
+    service_rules.lost_openings,
     service_rules.several,
     service_rules.one,
     service_rules.slow,

@@ -28,7 +28,7 @@ from sigprobe.verdict.evidence import (
 from sigprobe.verdict.failure_codes import DATED, LOOP, NAMES, REPLACED, TOO_BIG
 from sigprobe.verdict.verdict import SERVICE, UNCERTAIN, Candidate, Verdict, say
 
-__all__ = ["host_of", "is_over", "one", "several", "slow"]
+__all__ = ["host_of", "is_over", "lost_openings", "one", "several", "slow"]
 
 _REFUSALS: Final = frozenset({403, 429, 451, 423, 421})
 """Answers by which a service says no (RFC 9110, RFC 6585, RFC 7725)."""
@@ -37,6 +37,16 @@ _REFUSALS: Final = frozenset({403, 429, 451, 423, 421})
 _OTHER_CERTIFICATE: Final = frozenset({"tls_untrusted", "tls_hostname"})
 _MANY_REDIRECTS: Final = 10
 """From so many redirects on, a check that our own deadline ended was led in a circle."""
+
+
+def lost_openings(facts: Facts) -> Verdict | None:
+    """What failed was silent, and first packets to other hosts were lost as well: it is no single host's fault."""
+    loud = _loud(facts)
+    if not loud or facts.opened_late_in_all < 2 or not {code(r) for r in loud} <= SILENT | NAMES:
+        return None
+    over = all(is_over(facts, r) for r in loud)
+    order = candidates.LOST_OPENINGS if over else candidates.LOST_OR_DOWN
+    return say(UNCERTAIN, "packets_lost", 0.4, loud, facts.opened_late, facts.walks, candidates=order)
 
 
 def several(facts: Facts) -> Verdict | None:

@@ -83,6 +83,15 @@ def test_the_order_for_several_hosts(codes: tuple[str, str], works: bool, first:
     assert decide([*results, outwards()], NEED).candidates[0].cause == first
 
 
+@pytest.mark.parametrize(("late_ms", "cause"), [(1080.0, "packets_lost"), (60.0, "recovered")])
+def test_a_silence_beside_lost_first_packets_is_no_host_of_its_own(late_ms: float, cause: str) -> None:
+    """Two other connections opened with a repeated first packet only: the link loses them."""
+    others = [web(host, f"{host}.example", tcp_ms=late_ms) for host in "bc"]
+    near = [{**point(a), "tcp_ms": 50.0} for a in ("1.1.1.1", "9.9.9.9")]
+    walk = outwards(references=near, second=looked_again(again()))
+    assert decide([ping(), web(code="timeout"), *others, walk], NEED).cause == cause
+
+
 def test_a_broken_family_is_no_healthy_link() -> None:
     """IPv4 reaches nothing while IPv6 does: pages with IPv6 work, and others cannot be reached."""
     asked = {"routed": True, "asked": 2}

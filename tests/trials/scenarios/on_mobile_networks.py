@@ -73,14 +73,46 @@ def sim_in_its_grace_period(world: World) -> None:
     as_modem(world, rsrp_dbm=-90.0)
 
 
-@untellable("local", "quota_used_up", "local/*", kind="mobile")
+def _shop(world: World, name: str) -> str:
+    """Return the rule that leads plain pages to a page of the operator."""
+    page = {"host": world.resolver, "port": 8080, "status": 302, "location": f"http://{name}.operator.example/"}
+    world.extra["isp"] = {"web": [page]}
+    return f"nat iifname wan0 ip daddr != {world.resolver} tcp dport 80 dnat ip to {world.resolver}:8080"
+
+
+@tellable("local", "walled_garden", accepts=("local/*",), kind="mobile")
+def sim_in_its_grace_period_with_a_page(world: World) -> None:
+    """The same, and plain pages lead to one that offers to extend the card."""
+    world.carrier, world.ipv6 = True, False
+    names = "forward iifname wan0 udp dport 53 accept"
+    later(world, "isp", _shop(world, "masaaktif"), names, "forward iifname wan0 drop")
+    as_modem(world, rsrp_dbm=-90.0)
+
+
+@untellable("local", "quota_used_up", kind="mobile")
 def hotspot_without_quota(world: World) -> None:
     """Another phone's hotspot has used up its own quota."""
     world.lan, world.carrier, world.ipv6 = "192.168.43", True, False
     silence_beyond(world)
 
 
-@untellable("local", "others_here", "local/*", kind="mobile")
+@tellable("local", "walled_garden", accepts=("local/*",), kind="mobile")
+def hotspot_without_quota_with_a_page(world: World) -> None:
+    """The same, and the operator leads plain pages of the phone's guests to its shop, too."""
+    world.lan, world.carrier, world.ipv6 = "192.168.43", True, False
+    names = "forward iifname wan0 udp dport 53 accept"
+    later(world, "isp", _shop(world, "paket"), names, "forward iifname wan0 drop")
+
+
+@untellable("local", "others_here", accepts=("none/*", "uncertain/*"), kind="mobile")
+def hotspot_with_a_backup_that_ends(world: World) -> None:
+    """The phone's backup leaves room from the sixth second of the test on."""
+    up, down = world.up, world.down
+    hotspot_with_a_backup(world)
+    at(world, 6.0, up, down)
+
+
+@untellable("local", "others_here", kind="mobile")
 def hotspot_with_a_backup(world: World) -> None:
     """The phone that is the hotspot uploads its backup, which our counters do not see."""
     world.lan = "192.168.43"
@@ -100,6 +132,16 @@ def fallback_to_2g(world: World) -> None:
     slow = Way(delay_ms=350, rate_bps=50e3, queue_bytes=30_000)
     both_at(world, 0.6, loss=1)
     at(world, 2.6, slow, slow)
+    as_modem(world, rsrp_dbm=-95.0)
+
+
+@tellable("none", "recovered", accepts=OVER, kind="mobile")
+def fallback_to_2g_and_back(world: World) -> None:
+    """A call takes the modem to 2G for six seconds."""
+    slow = Way(delay_ms=350, rate_bps=50e3, queue_bytes=30_000)
+    usual = (world.up, world.down)
+    at(world, 0.6, slow, slow)
+    at(world, 6.6, *usual)
     as_modem(world, rsrp_dbm=-95.0)
 
 
@@ -159,6 +201,14 @@ def shared_ports_exhausted(world: World) -> None:
     )
 
 
+@untellable("operator", "operator_congestion", "operator/*", kind="mobile")
+def shared_ports_exhausted_as_the_router_says(world: World) -> None:
+    """The same, and the operator's router reports that it cannot pass the packet on."""
+    world.carrier = True
+    busy = "numgen random mod 10 < 6 reject with icmp type host-unreachable"
+    later(world, "isp", f"forward iifname wan0 tcp flags & (syn|ack) == syn {busy}")
+
+
 @tellable(
     "none", "healthy", accepts=("none/*", "uncertain/below_need"), never=("uncertain/queue_by_others",), kind="mobile"
 )
@@ -196,6 +246,13 @@ def six_only_and_large_packets_lost(world: World) -> None:
     later(world, "isp", "forward meta nfproto ipv6 meta length > 1340 drop")
 
 
+@untellable("operator", "operator_mtu", kind="mobile")
+def translated_four_and_large_packets_lost(world: World) -> None:
+    """IPv4 through an interface without a gateway beside IPv6; large packets of both vanish."""
+    six_with_translated_four(world)
+    later(world, "isp", "forward meta length > 1340 drop")
+
+
 # --- routers and caches of the place and the operator --------------------------------------------------------
 
 
@@ -229,6 +286,14 @@ def compressing_cache(world: World) -> None:
     """A cache of the operator answers plain pages; the measured rate is the cache's."""
     world.throughput = True
     world.extra["isp"] = {"web": [{"host": world.resolver, "port": 8080, "headers": {"Via": "1.1 cache", "Age": "60"}}]}
+    later(world, "isp", f"nat iifname wan0 tcp dport 80 dnat ip to {world.resolver}:8080")
+
+
+@tellable("none", "healthy", accepts=("none/*", "uncertain/below_need"), kind="mobile")
+def compressing_cache_without_marks(world: World) -> None:
+    """The same from a cache that does not say so."""
+    world.throughput = True
+    world.extra["isp"] = {"web": [{"host": world.resolver, "port": 8080}]}
     later(world, "isp", f"nat iifname wan0 tcp dport 80 dnat ip to {world.resolver}:8080")
 
 
