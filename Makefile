@@ -5,12 +5,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # tests mostly wait for sockets and processes; as root each worker has its own network namespace
-WORKERS ?= 4
-# these measure milliseconds over emulated links, so they run alone
+WORKERS ?= 6
+# those of the inner loop compute: more workers than processors only load every module again
+QUICK_WORKERS ?= 3
+# these measure over emulated links, after the others; those that are not marked `beside` run alone
 TIMED := tests/measure/throughput/test_over_links.py tests/measure/video/test_video_over_links.py \
   tests/measure/ping/test_ping_links.py tests/support/test_link_emulator.py tests/trials/faults/test_wire_slow.py \
   tests/measure/throughput/test_over_traces.py tests/measure/throughput/test_data_cap_over_links.py \
-  tests/measure/throughput/test_under_loss.py tests/trials/scenarios/test_scenarios.py
+  tests/trials/scenarios/test_scenarios.py
 # for development: no root, no namespaces, no external programs, few examples of each property
 QUICK := -m "not root and not system and not process and not slow" --hypothesis-profile=quick
 DONE := $(VENV)/.done
@@ -44,10 +46,11 @@ demo: setup
 
 test: setup catalogues-compile compiled
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TIMED:%=--ignore=%) $(PYTEST_ARGS)
-	$(BIN)/python -m pytest $(TIMED) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(TIMED) -m beside -n 4 --dist loadgroup $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(TIMED) -m "not beside" $(PYTEST_ARGS)
 
 quick: setup catalogues-compile
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(QUICK) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -n $(QUICK_WORKERS) --dist worksteal $(QUICK) $(PYTEST_ARGS)
 
 check: setup catalogues-compile
 	$(BIN)/ruff check .

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import statistics
 import sys
 import tempfile
@@ -110,6 +111,7 @@ def main() -> int:
     options.add_argument("--json", type=Path, help="write the figures to this file")
     given = options.parse_args()
     cluster = PatroniCluster()
+    folder = Path(tempfile.mkdtemp(prefix="sigprobe-failover-"))
     site: Site | None = None
     writers: Writers | None = None
     times: dict[str, list[float]] = {"server": [], "machine": []}
@@ -119,7 +121,7 @@ def main() -> int:
             connection.execute("CREATE DATABASE sigprobe")
             standby = connection.execute("SHOW synchronous_standby_names").fetchone()
         print(f"cluster up: primary {cluster.primary()}, synchronous {standby}", flush=True)
-        site = Site(Path(tempfile.mkdtemp(prefix="sigprobe-failover-")), cluster.url())
+        site = Site(folder, cluster.url())
         site.start()
         writers = Writers(site.url, site.token, given.writers)
         time.sleep(3)
@@ -145,6 +147,7 @@ def main() -> int:
         if site is not None:
             site.kill()
         cluster.close()
+        shutil.rmtree(folder, ignore_errors=True)
     taken_all = sorted(times["server"] + times["machine"])
     p95 = taken_all[min(len(taken_all) - 1, round(0.95 * (len(taken_all) - 1)))]
     figures = {

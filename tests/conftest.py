@@ -77,12 +77,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("process")
     real = {item.path for item in items if any(item.get_closest_marker(name) for name in ("process", "root", "slow"))}
 
-    def turn(item: pytest.Item) -> tuple[int, bool]:
-        path = item.path.relative_to(ROOT)
-        long = [number for number, folder in enumerate(_LONGEST) if path.is_relative_to(folder)]
-        return min(long, default=len(_LONGEST)), item.path not in real
+    turns: dict[Path, tuple[int, bool]] = {}
+    for path in {item.path for item in items}:
+        long = [number for number, folder in enumerate(_LONGEST) if path.is_relative_to(ROOT / folder)]
+        turns[path] = min(long, default=len(_LONGEST)), path not in real
 
-    items.sort(key=turn)  # stable: files stay whole, and their tests in order
+    items.sort(key=lambda item: turns[item.path])  # stable: files stay whole, and their tests in order
 
 
 _FAILED = pytest.StashKey[bool]()

@@ -58,6 +58,7 @@ def test_a_long_way_is_read_for_a_fraction_of_what_fills_it(congestion: str, col
         assert count < 10_000_000
 
 
+@pytest.mark.beside
 def test_a_slow_long_way_is_not_flooded_by_many_streams(collector: Callable[[Link], str]) -> None:
     """1 Mbit/s over 300 ms with a small queue is read by the two streams it can bear."""
     way = Way(delay_ms=150, rate_bps=1e6, queue_bytes=40_000)
@@ -87,6 +88,7 @@ def test_a_data_cap_below_what_a_long_way_holds(collector: Callable[[Link], str]
         assert counts[far]["tcp"]["passed_bytes"] < 6_000_000 * 1.12  # headers, requests, the acknowledgements
 
 
+@pytest.mark.beside
 def test_an_outage_in_the_middle_is_no_speed_of_its_own(collector: Callable[[Link], str]) -> None:
     """A link that goes away for good gives no rate from nothing: null or what was seen, never zero, and in time."""
     with link(up=Way(delay_ms=10, rate_bps=3e6), down=Way(delay_ms=10, rate_bps=3e6)) as wire:

@@ -8,7 +8,7 @@ from bench.accuracy_traces import Case, Outcome, judge, measure
 from bench.forecast_traces import trace
 from tests.support.netns import MARKS
 
-pytestmark = MARKS
+pytestmark = [*MARKS, pytest.mark.beside]
 
 
 def outcomes(mbps: Sequence[float], rtt_ms: int, control: str = "cubic") -> list[Outcome]:

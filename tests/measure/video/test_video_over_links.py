@@ -13,7 +13,7 @@ from sigprobe.record.result import Outcome
 from tests.support.link_emulator import Link, Way, link
 from tests.support.netns import MARKS
 
-pytestmark = MARKS
+pytestmark = [*MARKS, pytest.mark.beside]
 
 
 def check(wire: Link, url: str, **options: object) -> tuple[Measured, int]:

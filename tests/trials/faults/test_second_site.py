@@ -20,7 +20,10 @@ def test_second_site(tmp_path: Path) -> None:
     """Everything acknowledged at either site is there once at the end; how long it takes is not judged here."""
     figures = tmp_path / "figures.json"
     done = subprocess.run(
-        [sys.executable, str(ROOT / "bench" / "second_site.py"), "--load", "4", "--cut", "3", "--json", str(figures)],
+        [
+            *(sys.executable, str(ROOT / "bench" / "second_site.py"), "--json", str(figures)),
+            *("--load", "4", "--cut", "3", "--writers", "2"),
+        ],
         capture_output=True,
         text=True,
         check=False,

@@ -77,6 +77,7 @@ def drain_over(
 
 
 @pytest.mark.timeout(0)
+@pytest.mark.beside
 def test_a_month_over_2g(trial: Callable[..., Trial], site: Site, tmp_path: Path) -> None:
     """The whole queue arrives, each record once, and cuts cost at most half as much again as a clean drain."""
     run = trial(17, "30 days over 2G", short=1, full=1)

@@ -23,6 +23,8 @@ pytestmark = [
     *MARKS,
     pytest.mark.timeout(1200),
     pytest.mark.system("faketime", "faketime"),
+    pytest.mark.beside,
+    pytest.mark.xdist_group("scenarios"),  # they are built once, by one worker
 ]
 
 SEED = int(os.environ.get("SIGPROBE_SCENARIO_SEED", "1"))
