@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
+
 from bench.accuracy_traces import Case, Outcome, judge, measure
 from bench.forecast_traces import trace
 from tests.support.netns import MARKS
