@@ -106,6 +106,8 @@ class Imported:
     carried: int = 0
     damaged: int = 0
     oldest_pending_at: str | None = None
+    oldest_pending_line: bytes | None = None
+    """The first waiting record of another device, as it was stored; the time above is that of its import."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,14 +50,16 @@ def imported(db: apsw.Connection) -> Imported:
     joined = "record LEFT JOIN fate ON fate.pos = record.pos"
     counts = dict(db.execute(f"SELECT coalesce(state, 0), count(*) FROM {joined} WHERE own = 0 GROUP BY 1"))  # noqa: S608
     named = {state: counts.pop(int(state), 0) for state in State}
-    oldest = f"SELECT CAST(put_at AS BLOB) FROM record WHERE own = 0 AND {PENDING} ORDER BY pos LIMIT 1"  # noqa: S608
+    oldest = f"SELECT CAST(put_at AS BLOB), line FROM record WHERE own = 0 AND {PENDING} ORDER BY pos LIMIT 1"  # noqa: S608
+    put_at, line = db.execute(oldest).fetchone() or (None, None)
     return Imported(
         pending=named[State.PENDING],
         acked=named[State.ACKED],
         rejected=named[State.REJECTED],
         carried=named[State.CARRIED],
         damaged=named[State.DAMAGED] + sum(counts.values()),
-        oldest_pending_at=rows.text(db.execute(oldest).get) if named[State.PENDING] else None,
+        oldest_pending_at=rows.text(put_at),
+        oldest_pending_line=None if line is None else bytes(line),
     )
 
 

@@ -18,6 +18,7 @@ from sigprobe.words.i18n import N_, number
 if TYPE_CHECKING:
     from sigprobe.buffer import Buffer
     from sigprobe.config import Loaded
+    from sigprobe.places import Zone
     from sigprobe.render.status import StatusView
 
 
@@ -82,6 +83,7 @@ def _document(loaded: Loaded, buffer: Buffer, scheduled: automation.Automation) 
     from sigprobe.upload.unchecked_tls_dates import last_unchecked
 
     unchecked_at, unchecked = last_unchecked(buffer.configured_path) or (None, [])
+    first, _zone = _first_of_others(buffer)
     return {
         "pending": stats.pending,
         "pending_of_others": others.pending,
@@ -97,6 +99,7 @@ def _document(loaded: Loaded, buffer: Buffer, scheduled: automation.Automation) 
             "carried": others.carried,
             "damaged": others.damaged,
             "oldest_pending_at": others.oldest_pending_at,
+            "oldest_measured_at": None if first is None else format_time(first),
         },
         "last_upload_at": stats.last_upload_at,
         "time_unchecked_at": unchecked_at,
@@ -149,6 +152,7 @@ def _view(loaded: Loaded, buffer: Buffer, scheduled: automation.Automation) -> S
     for row in buffer.rows(State.REJECTED, State.DAMAGED):
         reasons[row.reason or ""] = reasons.get(row.reason or "", 0) + 1
     fix, fix_at = _last_fix(buffer)
+    first, first_zone = _first_of_others(buffer)
     return StatusView(
         pending=stats.pending,
         acked=stats.acked,
@@ -159,6 +163,8 @@ def _view(loaded: Loaded, buffer: Buffer, scheduled: automation.Automation) -> S
         imported_rejected=others.rejected + others.damaged,
         imported_carried=others.carried,
         oldest_pending_at=parse_time(stats.oldest_pending_at or ""),
+        oldest_of_others_at=first,
+        zone_of_others=first_zone,
         last_upload_at=parse_time(stats.last_upload_at or ""),
         time_unchecked_at=None if unchecked is None else parse_time(unchecked[0]),
         next_attempt_at=sentences.local_time(backoff.next_at([c.url for c in loaded.config.upload.collectors])),
@@ -179,6 +185,16 @@ def _view(loaded: Loaded, buffer: Buffer, scheduled: automation.Automation) -> S
         collectors=len(loaded.config.upload.collectors),
         zone=places.zone(loaded.config.probe.tps_id),
     )
+
+
+def _first_of_others(buffer: Buffer) -> tuple[datetime | None, Zone]:
+    """Return when the first waiting result of another device was measured, and the zone of its TPS."""
+    from sigprobe import places
+    from sigprobe.record.result import parse_time
+
+    line = buffer.imported().oldest_pending_line
+    record = {} if line is None else json.loads(line)
+    return parse_time(str(record.get("started_at"))), places.zone(record.get("tags", {}).get("tps_id"))
 
 
 def _limit(megabytes: int | None) -> int | None:

@@ -12,7 +12,10 @@ from sigprobe.record.profile import Word
 from sigprobe.record.result import format_time
 from sigprobe.render import words
 from sigprobe.render.screen import GENERATIONS
-from sigprobe.words.i18n import N_, _, duration, number
+from sigprobe.words.i18n import N_, _, duration, ngettext, number
+
+FAR_M: Final = 100_000
+"""A point further away is not reached in a day; `--json` has all that were asked for."""
 
 WINDS: Final[dict[Wind, str]] = {
     "n": N_("north"),
@@ -50,18 +53,27 @@ def nearest_text(
     age = _age(here.at, now)
     width = max(40, min(width, 80))
     note = _(_SOURCES[here.source]) + (f", {age}" if age else "")
+    far = [near for near in found if near.distance_m > FAR_M]
+    if len(far) < len(found):
+        found = [near for near in found if near.distance_m <= FAR_M]
+    elif far:
+        found = far[:1]  # nothing is near: the nearest of all says how far it is
+    hidden = len(far) - sum(near.distance_m > FAR_M for near in found)
     origin = _("From {lat} {lon} ({note})").format(lat=number(here.lat, 5), lon=number(here.lon, 5), note=note)
     lines = [origin] if plain else words.wrap(origin, width, "  ")
     away = [distance_text(near.distance_m) for near in found]
     winds = [wind_text(near) for near in found]
     wide = [max((words.columns(text) for text in column), default=0) for column in (away, winds)]
-    for near, far, wind in zip(found, away, winds, strict=True):
+    for near, distance, wind in zip(found, away, winds, strict=True):
         rest = [part for part in (_who(near.point), _name(near.point), quality_text(near.point, now)) if part]
         if plain:
-            lines.append(", ".join([far, wind, *rest]))
+            lines.append(", ".join([distance, wind, *rest]))
             continue
-        head = f"  {words.pad(far, wide[0], right=True)}  {words.pad(wind, wide[1])}  "
+        head = f"  {words.pad(distance, wide[0], right=True)}  {words.pad(wind, wide[1])}  "
         lines += _hung(head, rest, width)
+    if hidden:
+        note = ngettext("{n} more point is over {distance} away.", "{n} more points are over {distance} away.", hidden)
+        lines += words.wrap(note.format(n=number(hidden), distance=distance_text(FAR_M)), width, "  ")
     if not found:
         lines += words.wrap(
             _("No point with a signal is known here yet: no test has succeeded, and no list has been imported."), width

@@ -5,6 +5,7 @@ It names the place by TPS and regency only: coordinates do not belong in a group
 
 from __future__ import annotations
 
+import re
 from typing import Final
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ from sigprobe.render.view import RunView
 MOST: Final = 699
 """Characters at most: a message that must be unfolded is not read."""
 
+_SERVICE_CODE: Final = re.compile(r"\*(?=[0-9*]+#)")
 _BOLD: Final = str.maketrans({"*": "", "_": " ", "~": "", "`": ""})
 
 
@@ -47,7 +49,11 @@ def _joined(*blocks: list[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Remove WhatsApp's marks for bold and italic, which would swallow parts of names."""
+    """Remove WhatsApp's marks for bold and italic, which would swallow parts of names.
+
+    A service code such as *888# keeps its star, as a character that WhatsApp does not take for bold.
+    """
+    text = _SERVICE_CODE.sub("\N{ASTERISK OPERATOR}", text)
     return words.clean(text).translate(_BOLD).strip()
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal
 
+from sigprobe import places
+from sigprobe.places import Zone
 from sigprobe.record import kinds
 from sigprobe.record.profile import Word
 from sigprobe.record.result import RUN_KIND, parse_time
@@ -49,6 +51,9 @@ class StatusView:
     imported_rejected: int = 0
     imported_carried: int = 0
     oldest_pending_at: datetime | None = None
+    oldest_of_others_at: datetime | None = None
+    """When the first waiting result of another device was measured, and its zone."""
+    zone_of_others: Zone = "WIB"
     last_upload_at: datetime | None = None
     time_unchecked_at: datetime | None = None
     last_attempt: str | None = None
@@ -104,6 +109,8 @@ def _status_rows(view: StatusView) -> Iterator[tuple[str, str]]:
     yield _("Upload queue"), waiting.format(n=number(view.pending)) + _of_others(view.imported_pending)
     if view.pending > view.imported_pending:
         yield _("Oldest waiting"), time_text(view.oldest_pending_at, zone)
+    if view.imported_pending and view.oldest_of_others_at is not None:
+        yield _("Oldest of others"), time_text(view.oldest_of_others_at, view.zone_of_others)
     yield _("Sent"), number(view.acked) + _of_others(view.imported_acked)
     if view.carried:
         yield _("Carried by file"), number(view.carried) + _of_others(view.imported_carried)
@@ -300,7 +307,7 @@ def results_text(
     listed: Iterable[ListedResult],
     *,
     chosen: bool = False,
-    zone: str = "WIB",
+    zone: Zone = "WIB",
     width: int = 80,
     ascii: bool = False,
     plain: bool = False,
@@ -382,9 +389,13 @@ def _mark(outcome: str, code: str | None) -> tuple[str, str]:
     return "", words.clean(outcome)
 
 
-def _result_cells(entry: ListedResult, zone: str, *, plain: bool = False) -> tuple[str, str, str, str, str]:
+def _result_cells(entry: ListedResult, default: Zone, *, plain: bool = False) -> tuple[str, str, str, str, str]:
+    """Return the columns of a record; its time is in the zone of its own TPS, `default` is for a site."""
     record = entry.record
     when = parse_time(str(record.get("started_at")))
+    tags = record.get("tags")
+    tps_id = tags.get("tps_id") if isinstance(tags, Mapping) else None
+    zone = places.zone(tps_id, default) if isinstance(tps_id, str) else default
     failure = record.get("failure")
     code = failure.get("code") if isinstance(failure, Mapping) else None
     said = _outcome(str(record.get("kind")), str(record.get("outcome")), code, record.get("data"), plain=plain)

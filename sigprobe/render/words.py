@@ -157,8 +157,15 @@ def wrap(text: str, width: int, indent: str = "") -> list[str]:
 
 
 def fold(text: str, width: int) -> str:
-    """Wrap prose at words, each line by itself; its indentation is kept. A long word, such as a path, stays whole."""
+    """Wrap prose at words, each line by itself; its indentation is kept.
+
+    A long word, such as a path, and a quoted one with its blanks stay whole: a command must still work when copied.
+    """
     return "\n".join(folded for line in text.split("\n") for folded in _folded(line, width))
+
+
+_PIECES: Final = re.compile(r"(?<!\S)'[^']*'(?:\S+|(?!\S))|\S+")
+"""Words, or what a shell reads as one between single quotes."""
 
 
 def _folded(line: str, width: int) -> list[str]:
@@ -166,7 +173,7 @@ def _folded(line: str, width: int) -> list[str]:
         return [line]
     indent = line[: len(line) - len(line.lstrip(" "))]
     lines: list[str] = []
-    for piece in line.split():
+    for piece in _PIECES.findall(line):
         if lines and columns(f"{lines[-1]} {piece}") <= width:
             lines[-1] += f" {piece}"
         else:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sigprobe.buffer import Buffer, State, Verdicts
-from sigprobe.record.result import new_id
+from sigprobe.record.result import Tags, new_id
 from tests.commands.conftest import PING, Settings
 from tests.support.collector_client import make_result
 from tests.support.laptops import Laptop
@@ -101,3 +101,22 @@ def test_tests_of_another_device_are_marked(
     assert sum(mark in line for line in shown("results", "--plain")) == sum(not entry["own"] for entry in found)
     stations_line = shown("status", "--coverage", "--list", str(stations))[0]
     assert mark not in stations_line, "the newest test of this TPS is this device's own"
+
+
+def test_carried_results_have_their_own_zone_and_age(
+    laptop: Callable[..., Laptop], tmp_path: Path, sigprobe: Run
+) -> None:
+    """Three days from Jayapura on a laptop in Bandung: WIT times, and when the first of them was measured."""
+    carrier = laptop("carrier")
+    config = str(carrier.config())
+    line = make_result(started_at="2029-02-11T13:05:00Z", tags=Tags(tps_id="9171011001003")).to_line()
+    carrier.buffer.take_in([(json.loads(line)["id"], line)])
+    carrier.measure(1)
+    listed = sigprobe("results", "--lang", "en", "--config", config).stdout
+    assert "11 Feb 2029 22:05 WIT" in listed and " WIB" in listed
+    shown = sigprobe("status", "--lang", "en", "--config", config).stdout
+    row = next(line for line in shown.splitlines() if line.startswith("Oldest of others"))
+    assert row.endswith("11 Feb 2029 22:05 WIT")
+    found = json.loads(sigprobe("status", "--json", "--config", config).stdout)
+    assert found["imported"]["oldest_measured_at"].startswith("2029-02-11T13:05:00")
+    assert found["oldest_pending_at"] != found["imported"]["oldest_measured_at"]

@@ -108,3 +108,10 @@ def test_a_failed_check_is_told_in_words(speak: Speak) -> None:
     text = share_text(view([result("dns", "kpu", "kpu.go.id", "name_not_found"), ping()]))
     assert "DNS: failed\n" in text and "(failed)" not in text
     assert "The address of kpu was not found" in text
+
+
+def test_a_service_code_keeps_its_star() -> None:
+    """*888# without its star cannot be dialled; a plain star would begin a bold part."""
+    from sigprobe.render.share import _plain
+
+    assert _plain("cek kuota (*888#, *123*7#) *tebal*") == "cek kuota (∗888#, ∗123∗7#) tebal"

@@ -127,7 +127,7 @@ def summary(tally: Tally, lang: str, _: Translate) -> Summary:
     return Summary(
         tally.subject,
         [badge(name, _, i18n.number(tally.counts[name], lang=lang)) for name in order],
-        i18n.clock_text(tally.last_received_at, lang=lang),
+        i18n.clock_text(tally.last_received_at, places.zone(tally.subject), lang),
         _region(tally.subject),
     )
 
