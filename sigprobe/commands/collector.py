@@ -22,6 +22,7 @@ from sigprobe.commands import (
     collector_import,
     collector_merge,
     collector_migrate,
+    collector_retention,
     collector_site,
     collector_tokens,
 )
@@ -58,6 +59,7 @@ app.command("merge", cls=Command)(collector_merge.merge)
 app.command("check", cls=Command)(collector_check.check)
 app.command("erase", cls=Command)(collector_check.erase)
 app.command("migrate", cls=Command)(collector_migrate.migrate)
+app.command("retention", cls=Command)(collector_retention.retention)
 
 
 class Only(StrEnum):

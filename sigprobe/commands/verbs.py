@@ -210,6 +210,10 @@ INNER: Final[dict[str, Inner]] = {
         N_("Bring the database to the present version, and go through what is stored."),
         ("sigprobe collector migrate --dry-run", "sigprobe collector migrate"),
     ),
+    "collector retention": Inner(
+        N_("Show or set how long five-minute sums are kept."),
+        ("sigprobe collector retention", "sigprobe collector retention --five-minutes 14 --dry-run"),
+    ),
     "collector site": Inner(
         N_("Let a second site take over."),
         ("sigprobe collector site promote --database postgresql://sigprobe@127.0.0.1/sigprobe",),

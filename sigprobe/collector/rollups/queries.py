@@ -12,20 +12,29 @@ from typing import Any, Final
 from sqlalchemy import Connection, Table, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from sigprobe.collector.rollups import retention
 from sigprobe.collector.rollups.histogram import Bin
 from sigprobe.collector.rollups.schema import bins, counts, members
-from sigprobe.collector.rollups.sums import Sums
+from sigprobe.collector.rollups.sums import Key, Sums
 
 _CHUNK: Final = 1_000
 
 
 def apply(connection: Connection, sums: Sums) -> None:
-    """Add `sums` to the tables. Rows are written in key order, so two writers never wait for each other in a circle."""
+    """Add `sums` to the tables, but for buckets that were dropped.
+
+    Rows are written in key order, so two writers never wait for each other in a circle.
+    """
+    gone = retention.horizons(connection)
+
+    def stays(key: Key) -> bool:
+        return key.start_s >= gone.get(key.width_s, 0)
+
     _upsert(
         connection,
         counts,
         ("n",),
-        ((*key.key, key.what, key.value, n) for key, n in sums.counts.items() if n),
+        ((*key.key, key.what, key.value, n) for key, n in sums.counts.items() if n and stays(key.key)),
     )
     _upsert(
         connection,
@@ -34,7 +43,7 @@ def apply(connection: Connection, sums: Sums) -> None:
         (
             (*key.key, key.metric, key.bin, sums.bins[key], sums.bounds[key])
             for key in sums.bins.keys() | sums.bounds.keys()
-            if sums.bins[key] or sums.bounds[key]
+            if (sums.bins[key] or sums.bounds[key]) and stays(key.key)
         ),
     )
     _upsert(
@@ -44,7 +53,7 @@ def apply(connection: Connection, sums: Sums) -> None:
         (
             (*key.key, key.station, key.probe, sums.members[key], sums.failed[key])
             for key in sums.members.keys() | sums.failed.keys()
-            if sums.members[key] or sums.failed[key]
+            if (sums.members[key] or sums.failed[key]) and stays(key.key)
         ),
     )
 
@@ -72,7 +81,7 @@ def _upsert(connection: Connection, table: Table, added: Sequence[str], rows: It
 
 def read_sums(connection: Connection) -> Sums:
     """Everything in the tables as one sum; for `collector check` and for tests of exactness."""
-    from sigprobe.collector.rollups.sums import BinKey, CountKey, Key, MemberKey
+    from sigprobe.collector.rollups.sums import BinKey, CountKey, MemberKey
 
     sums = Sums()
     for row in connection.execute(select(counts)):

@@ -50,5 +50,14 @@ members: Final = Table(
     Column("n", BigInteger, nullable=False),
     Column("n_failed", BigInteger, nullable=False),
 )
+retention: Final = Table(
+    "rollup_retention",
+    metadata,
+    Column("width_s", Integer, primary_key=True, autoincrement=False),
+    Column("keep_s", BigInteger, nullable=False),
+    Column("dropped_before_s", BigInteger, nullable=False),
+)
+"""Widths whose sums are kept for a time only. Sums of buckets that start before `dropped_before_s` are gone."""
+
 for _table in (counts, bins, members):
     Index(f"{_table.name}_time", _table.c.width_s, _table.c.start_s)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, inspect
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
@@ -83,10 +83,7 @@ def open_store(url: str) -> Engine:
         if engine.dialect.name == "postgresql":
             refuse_transaction_pooling(_connector(url))
         migrate(engine)
-        epochs.check(engine)
-        if engine.dialect.name == "postgresql":
-            with engine.connect() as connection:
-                line_packing.remember_all(connection.exec_driver_sql(line_packing.QUERY))
+        _know(engine)
     except NewerSchemaError as error:
         engine.dispose()
         raise StoreError(
@@ -111,13 +108,23 @@ def open_again(url: str) -> Engine:
     """
     engine = open_unchanged(url)
     try:
-        epochs.check(engine)
+        _know(engine)
     except (SQLAlchemyError, _driver_error(engine)) as error:
         engine.dispose()
         raise StoreError(
             N_("The database cannot be used: {reason}."), technical_text(error), reason=cause(error)
         ) from error
     return engine
+
+
+def _know(engine: Engine) -> None:
+    """Learn of a database what this process must know of it: which copy it is, and how its lines are compressed."""
+    epochs.check(engine)
+    if engine.dialect.name == "postgresql":
+        with engine.connect() as connection:
+            # a database that is migrated to an earlier version has none
+            if inspect(connection).has_table("line_dictionaries"):
+                line_packing.remember_all(connection.exec_driver_sql(line_packing.QUERY))
 
 
 def open_unchanged(url: str) -> Engine:

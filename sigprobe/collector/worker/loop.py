@@ -16,6 +16,7 @@ from typing import Final
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from sigprobe.collector.rollups import retention
 from sigprobe.collector.store import partitions
 from sigprobe.collector.store.engine import write_turn
 from sigprobe.collector.store.schema import upsert
@@ -156,6 +157,12 @@ class Worker:
             self._more = self._more or more
         if self._more:
             self._done.pop("sum", None)
+        if self._is_due("retention", _FORGET_S):
+            while self._job("retention", connection, retention.drop_step):
+                if time.monotonic() > until or self._stopped.is_set():
+                    # the rest in the next round
+                    self._done.pop("retention", None)
+                    break
         if connection.dialect.name == "postgresql":
             self._due("partitions", _PARTITIONS_S, lambda: self._job("partitions", connection, _make_partitions))
             self._due("forget", _FORGET_S, lambda: self._job("forget", connection, pruning.forget_shared_state))

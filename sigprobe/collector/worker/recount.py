@@ -14,6 +14,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, Row, func, or_, select, tuple_
 
 from sigprobe.collector.rollups import queries as rollups
+from sigprobe.collector.rollups import retention
 from sigprobe.collector.rollups.schema import members
 from sigprobe.collector.rollups.sums import MemberKey, Sums
 from sigprobe.collector.store.chunks import chunks
@@ -55,9 +56,12 @@ def check_whole(engine: Engine, progress: Callable[[int], None] = lambda _rows: 
             if found.rows % _PAGE == 0:
                 progress(found.rows)
         stored = rollups.read_sums(connection)
+        gone = _gone(connection)
     for name in ("counts", "bins", "bounds", "members", "failed"):
         there, fresh = getattr(stored, name), getattr(counted, name)
         for key in there.keys() | fresh.keys():
+            if key.key.start_s < gone.get(key.key.width_s, 0):
+                continue
             found.note(key, there[key], fresh[key])
     return found
 
@@ -76,11 +80,19 @@ def check_sample(engine: Engine, stations: int, *, seed: int | None = None) -> R
                 counted.add(contribution(row))
                 found.rows += 1
             stored = _members(connection, list(counted.members))
+            gone = _gone(connection)
             for key, n in counted.members.items():
+                if key.key.start_s < gone.get(key.key.width_s, 0):
+                    continue
                 there = stored.get(key, (0, 0))
                 found.note(key, there[0], n)
                 found.note((*key, "failed"), there[1], counted.failed[key])
     return found
+
+
+def _gone(connection: Connection) -> dict[int, int]:
+    """Return for each width the time before which its sums have been dropped: there is nothing to compare."""
+    return {kept.width_s: kept.dropped_before_s for kept in retention.read(connection)}
 
 
 def _snapshot(engine: Engine) -> Connection:
