@@ -27,6 +27,9 @@ STOP_GRACE_S: Final = 2.0
 """How long an answer that is under way may still take after a stop: it spares sending the batch again."""
 
 _SLICE_S: Final = 0.2
+_CIPHERS: Final = "@SECLEVEL=2:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:DHE+AES:!aNULL:!eNULL:!aDSS:!SHA1:!AESCCM"
+"""Suites with forward secrecy: those that Python chooses by itself. Debian's Python takes OpenSSL's list instead, which
+has static RSA and PSK, too."""
 _NO_CHECK_TIME: Final = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, which Python's ssl does not define
 
 
@@ -174,17 +177,18 @@ def open_channel(collector: Collector) -> Channel:
 
         def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
             super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
-            if "ssl_context" in options:
+            if collector.ca_file is not None:
                 conn.ca_certs = None  # the context holds the collector's own CA; the public ones would join it
 
     options: dict[str, Any] = {}
-    secure = collector.url.lower().startswith("https:")
-    if secure and collector.ca_file is not None:
+    if collector.url.lower().startswith("https:"):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        load_ca(context, collector.ca_file)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if collector.time_unchecked:
-            context.verify_flags |= _NO_CHECK_TIME
+        context.set_ciphers(_CIPHERS)
+        if collector.ca_file is not None:
+            load_ca(context, collector.ca_file)
+            if collector.time_unchecked:
+                context.verify_flags |= _NO_CHECK_TIME
         options["ssl_context"] = context
     session = requests.Session()
     session.trust_env = False
