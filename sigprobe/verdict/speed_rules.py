@@ -24,7 +24,7 @@ LONG_WAY_MS: Final = 150.0
 """From here on, loss may also be caused by a full queue, so no owner is named for it."""
 OWN_SHARE: Final = 0.65
 """The share of the link's capacity from which on this device's own traffic explains waiting. Capacities err by 20 %."""
-MOST_SHARE: Final = 1.4
+MOST_SHARE: Final = 1.6
 """More than this does not fit: the capacity that was measured is that of the other direction, or packets are lost."""
 SMALL_SHARE: Final = 0.2
 """Below this share of the capacity, a device's own traffic explains nothing."""

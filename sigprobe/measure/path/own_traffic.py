@@ -1,15 +1,16 @@
 """Measure what this device itself moves, and what the link carries, at a second moment.
 
 Packets that leave back to back reach the queue of the narrowest link together. They come out of it at the rate of that
-link, whatever else waits there. A full queue drops packets, so there are several trains, some time apart.
+link, whatever else waits there. A full queue drops packets, and between two packets of which a third was lost stands
+traffic of others: so only neighbours count, and trains go on until there are enough of them.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Final
 
 from sigprobe.measure.path import probes
@@ -26,11 +27,17 @@ SPREAD_MS: Final = 40.0
 _ECHOES: Final = 15
 _INTERVAL_S: Final = 0.1
 _ECHO_WAIT_S: Final = 1.0
-_TRAINS: Final = 3
-_TRAIN: Final = 4
-_PACKET_BYTES: Final = 1200
-BYTES: Final = 2 * (_TRAINS * _TRAIN * _PACKET_BYTES + _ECHOES * 84)
-"""What this measurement costs, both directions together."""
+_MOST_TRAINS: Final = 5
+_TRAIN: Final = 8
+_PACKET_BYTES: Final = 700
+_GAPS_WANTED: Final = 12
+_GAPS_NEEDED: Final = 6
+_ALIKE: Final = 1.6
+_RUN: Final = 3
+"""A run of fewer gaps than these is shorter than the jitter of a radio link."""
+_TRAIN_BYTES: Final = 2 * _TRAIN * _PACKET_BYTES
+BYTES: Final = 34_000 + 2 * _ECHOES * 84
+"""What this measurement costs at most, both directions together."""
 _TRAIN_EVERY_S: Final = 0.45
 _TRAIN_WAIT_S: Final = 1.2
 
@@ -67,14 +74,13 @@ def look(
         return None
     size = _PACKET_BYTES - ip_header_bytes(at.family) - 8
     before, used_before, started_s = interfaces.traffic(interface), used(), clock()
-    with ThreadPoolExecutor(_TRAINS + 1) as pool:
+    with ThreadPoolExecutor(_MOST_TRAINS + 1) as pool:
         echoes = pool.submit(probes.burst, at, _ECHOES, _INTERVAL_S, _ECHO_WAIT_S, deadline, context.stop, clock=clock)
-        tasks = []
-        for _ in range(_TRAINS):
+        tasks: list[Future[probes.Burst]] = []
+        while len(tasks) < _MOST_TRAINS and _may_go_on(tasks):
+            wait_s = _TRAIN_WAIT_S
             tasks.append(
-                pool.submit(
-                    probes.burst, at, _TRAIN, 0.0, _TRAIN_WAIT_S, deadline, context.stop, size=size, clock=clock
-                )
+                pool.submit(probes.burst, at, _TRAIN, 0.0, wait_s, deadline, context.stop, size=size, clock=clock)
             )
             context.stop.wait(min(_TRAIN_EVERY_S, max(0.0, deadline.remaining())))
         trains, seen = [task.result() for task in tasks], echoes.result()
@@ -95,17 +101,62 @@ def look(
         "trains": len(trains),
         "train_packets_sent": sum(train.sent for train in trains),
         "train_packets_received": sum(train.received for train in trains),
-        "capacity_bps": capacity_bps([train.arrivals_s for train in trains], _PACKET_BYTES),
+        "capacity_bps": capacity_bps(trains, _PACKET_BYTES, float(moved["tx"] or 0)),
     }
 
 
-def capacity_bps(trains: list[list[float]], packet_bytes: int) -> int | None:
-    """Return the rate by the middle of all gaps; None with fewer than three gaps.
+def _may_go_on(tasks: Sequence[Future[probes.Burst]]) -> bool:
+    """Return whether more neighbours are wanted, and data is left for one more train."""
+    over = [task.result() for task in tasks if task.done()]
+    used = sum(train.bytes for train in over) + _TRAIN_BYTES * (len(tasks) - len(over) + 1)
+    found = runs(over)
+    return used <= BYTES and (sum(run.steps for run in found) < _GAPS_WANTED or not _agree(found))
 
-    A stall of this device, or of the link, makes one gap wider and the next one narrower; the middle one stays.
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Packets of a train that followed each other and all came back: how long they left, and how long they arrived."""
+
+    steps: int
+    leaving_s: float
+    arriving_s: float
+
+
+def runs(trains: Sequence[probes.Burst]) -> list[Run]:
+    """Return the runs of neighbours that all came back."""
+    found = []
+    for train in trains:
+        arrived, sent = train.arrived_s, train.sent_s
+        for first in arrived:
+            if first - 1 in arrived:
+                continue
+            last = first
+            while last + 1 in arrived:
+                last += 1
+            if last - first >= _RUN and arrived[last] > arrived[first]:
+                found.append(Run(last - first, sent[last] - sent[first], arrived[last] - arrived[first]))
+    return found
+
+
+def _rate_bps(run: Run, packet_bytes: int, own_bps: float) -> float:
+    """Return the rate of one run. What this device sent between two of its packets came through as well."""
+    return (run.steps * packet_bytes * 8 + own_bps * run.leaving_s) / run.arriving_s
+
+
+def _agree(found: Sequence[Run]) -> bool:
+    rates = [run.steps / run.arriving_s for run in found]
+    return bool(rates) and max(rates) <= _ALIKE * min(rates)
+
+
+def capacity_bps(trains: Sequence[probes.Burst], packet_bytes: int, own_bps: float) -> int | None:
+    """Return the rate of the middle run; None with few gaps, or where the only two runs disagree.
+
+    Jitter of the link moves packets within a run and leaves its length as it is; a stall spoils one run.
     """
-    gaps = [after - before for arrivals in trains for before, after in pairwise(sorted(arrivals))]
-    if len(gaps) < 3:
+    found = runs(trains)
+    if sum(run.steps for run in found) < _GAPS_NEEDED:
         return None
-    seconds = statistics.median(gaps)
-    return None if seconds <= 0 else round(packet_bytes * 8 / seconds)
+    rates = sorted(_rate_bps(run, packet_bytes, own_bps) for run in found)
+    if len(rates) == 2 and rates[1] > _ALIKE * rates[0]:
+        return None
+    return round(statistics.median(rates))

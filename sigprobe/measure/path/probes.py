@@ -34,12 +34,15 @@ _TRACE_BYTES: Final = 32
 
 @dataclass(slots=True)
 class Burst:
-    """Echoes sent and answered. `rtts_ms` stands in sending order, None for a lost one."""
+    """Echoes sent and answered. `rtts_ms` stands in sending order, None for a lost one; `sent_s` and `arrived_s` are by
+    number."""
 
     method: str | None = None
     sent: int = 0
     rtts_ms: list[float | None] = field(default_factory=list)
     arrivals_s: list[float] = field(default_factory=list)
+    sent_s: dict[int, float] = field(default_factory=dict)
+    arrived_s: dict[int, float] = field(default_factory=dict)
     failure: str | None = None
     told_by: str | None = None
     bytes: int = 0
@@ -86,7 +89,7 @@ def burst(
                 result.rtts_ms.append(None)
                 next_s += interval_s
                 try:
-                    started[seq] = way.send(seq)
+                    started[seq] = result.sent_s[seq] = way.send(seq)
                     pending.add(seq)
                     result.bytes += way.request_bytes
                 except OSError as error:
@@ -105,6 +108,7 @@ def burst(
                 result.bytes += arrival.bytes
                 result.rtts_ms[arrival.seq] = round((arrival.at_s - started[arrival.seq]) * 1000, 3)
                 result.arrivals_s.append(arrival.at_s)
+                result.arrived_s[arrival.seq] = arrival.at_s
     finally:
         way.close()
     if result.received:

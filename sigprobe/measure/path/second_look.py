@@ -29,7 +29,7 @@ from sigprobe.net.limits import Context, Deadline
 
 AFTER_S: Final = 10.0
 LOOK_S: Final = 6.0
-SECOND_BYTES: Final = 40_000
+SECOND_BYTES: Final = 45_000
 """What the second look may cost on the interface, beside the walk's own limit."""
 
 PADDING: Final = 3_000

@@ -116,7 +116,7 @@ def clock_wrong(world: World) -> None:
         service["cert"] = dated_certificate(world, name, service["fqdn"], begin, end)
 
 
-# not core: three packets measure the capacity of a full link badly, so that it is left open now and then
+# not core: without processor time the trains are spoilt, and it is left open now and then
 @tellable("local", "own_traffic")
 def own_traffic(world: World) -> None:
     """The device itself fills the queue of its modem, up or down."""
