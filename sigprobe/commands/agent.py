@@ -179,7 +179,8 @@ class _Work:
         senders, _trouble, _env = read_collectors(self._loaded)
         hooks = Hooks(stored=lambda _saved: _tell_alive(), waiting_for_place=lambda _seconds: _tell_alive())
         try:
-            plan = rounds.make_plan(self._loaded, self._buffer, senders, self._profile, rounds.Wish(scheduled=True))
+            wish = rounds.Wish(scheduled=True, next_in_s=self._next_in_s())
+            plan = rounds.make_plan(self._loaded, self._buffer, senders, self._profile, wish)
             report = rounds.measure(self._loaded, plan, self._buffer, hooks, stop=self._signals.stop)
             self._buffer.prune()
         except StorageError as error:
@@ -191,6 +192,13 @@ class _Work:
             self._rest_until = float("-inf")  # what could keep these results can keep an answer, too
         text = ngettext("Tested: {n} result stored.", "Tested: {n} results stored.", report.saved)
         terminal.current().say(text.format(n=number(report.saved)))
+
+    def _next_in_s(self) -> float | None:
+        """Return the seconds until the test after this one, if that lies ahead."""
+        from sigprobe.runs import agent as loop
+
+        left = 0.0 if self._agent is None else self._agent.next_run_at - loop.device_clock()
+        return left if left > 1.0 else None
 
     def send(self, give_way_s: float) -> float:
         """Send what is pending until the next test is due; the seconds until the next try."""

@@ -2,7 +2,7 @@
 
 from sigprobe.places.areas import Place, TableInfo, place, regency_name, table_info
 from sigprobe.places.near_misses import meant_as_tps, near_misses
-from sigprobe.places.operators import OPERATORS, OPERATORS_AS_OF, OperatorEntry, operator
+from sigprobe.places.operators import OPERATORS, OPERATORS_AS_OF, OperatorEntry, network_plmn, operator
 from sigprobe.places.provinces import (
     PROVINCES,
     PROVINCES_AS_OF,
@@ -27,6 +27,7 @@ __all__ = [
     "lies_outside",
     "meant_as_tps",
     "near_misses",
+    "network_plmn",
     "operator",
     "place",
     "province",

@@ -32,6 +32,9 @@ OPERATORS: Final[Mapping[str, str]] = {
     "51089": "Indosat",  # was Three
 }
 
+NETWORKS: Final[Mapping[str, str]] = {"51008": "51011", "51021": "51001", "51089": "51001"}
+"""Codes of networks that were merged into another: what is heard over them is heard of that one."""
+
 _PLMN: Final = re.compile(r"([0-9]{3})[\s./-]?([0-9]{2,3})")
 
 
@@ -50,3 +53,15 @@ def operator(text: str | None) -> OperatorEntry | None:
         return OperatorEntry(plmn, OPERATORS.get(plmn))
     known = {name.casefold(): name for name in OPERATORS.values()}
     return OperatorEntry(None, known.get(wanted.casefold(), wanted[:64]))
+
+
+def network_plmn(plmn: str | None, name: str | None) -> str | None:
+    """Return the code under which a network's results count together; a name without a code counts under its own."""
+    if plmn:
+        found = operator(plmn)
+        code = plmn if found is None or found.plmn is None else found.plmn
+        return NETWORKS.get(code, code)[:64]
+    if not name:
+        return None
+    known = [code for code, title in OPERATORS.items() if title.casefold() == name.strip().casefold()]
+    return next((code for code in known if code not in NETWORKS), name.strip()[:64] or None)

@@ -36,6 +36,8 @@ class Wish:
     max_time_s: float | None = None
     scheduled: bool = False
     """Large checks are left out while the day's share of data is used up."""
+    next_in_s: float | None = None
+    """Seconds until the next scheduled run, where its exact time is known; else the schedule's period counts."""
 
 
 def make_plan(loaded: Loaded, buffer: Buffer, senders: Sequence[Collector], profile: Profile, wish: Wish) -> RunPlan:
@@ -53,9 +55,11 @@ def make_plan(loaded: Loaded, buffer: Buffer, senders: Sequence[Collector], prof
     targets = config.checks() if wish.targets is None else wish.targets
     everywhere = Limits(limits.per_run_mb, limits.per_day_mb, limits.per_month_mb)
     here = None if own is None else Limits(own.per_run_mb, own.per_day_mb, own.per_month_mb)
-    note = {} if unchecked is None else {"time_unchecked_at": unchecked[0]}
+    note: dict[str, object] = {} if unchecked is None else {"time_unchecked_at": unchecked[0]}
     later: list[str] = []
     if wish.scheduled:
+        # a collector that knows this notices a device that falls silent
+        note["next_contact_s"] = round(wish.next_in_s or config.schedule.every_min * 60.0)
         groups = [(everywhere, None), *([] if here is None else [(here, interface)])]
         targets, later = in_share(targets, buffer, groups)
     return RunPlan(

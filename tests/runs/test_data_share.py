@@ -117,3 +117,20 @@ def test_a_scheduled_run_leaves_the_large_check_for_later(tmp_path: Path) -> Non
     assert "center" not in [target.name for target in scheduled.targets]
     assert scheduled.note["left_for_later"] == ["center"]
     assert "center" in [target.name for target in typed.targets] and "left_for_later" not in typed.note
+
+
+def test_a_scheduled_run_says_when_the_next_one_is(tmp_path: Path) -> None:
+    """The exact time where it is known, else the period; a run started by hand promises nothing."""
+    from sigprobe.buffer import Buffer
+    from sigprobe.record.profile import load
+    from sigprobe.runs.runner import Wish, make_plan
+
+    text = render(Answers(tps_id="3273011001005", collector="https://collector.example/"))
+    loaded = parse(f"{text}schedule: {{every_min: 20}}\n".encode(), tmp_path / "c.yaml", {})
+    profile = load(loaded.config.profile, ())
+    with Buffer(tmp_path / "b.db") as buffer:
+        notes = [
+            make_plan(loaded, buffer, [], profile, wish).note
+            for wish in (Wish(scheduled=True), Wish(scheduled=True, next_in_s=1130.4), Wish())
+        ]
+    assert [note.get("next_contact_s") for note in notes] == [1200, 1130, None]

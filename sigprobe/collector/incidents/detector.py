@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -30,6 +32,8 @@ _OTHERS_COME: Final = -3.0
 _ARRIVALS_S: Final = 600.0
 _UNHEARD_S: Final = 480.0
 _UNHEARD_AFTER: Final = 20.0
+_NAMES: Final = uuid.UUID("6f1c2c57-6c3c-5d0a-9b57-51f1b0d6a7c1")
+_EARLIER_BINS: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +67,13 @@ class Incident:
     late: bool = False
     stations: int = 0
     failing: int = 0
-    parts_failing: int = 0
-    parts_working: int = 0
+    tokens: int = 0
+    probes: int = 0
+    parts_failing: tuple[str, ...] = ()
+    parts_working: tuple[str, ...] = ()
     others: dict[str, float] = field(default_factory=dict)
     last_bin: int = 0
+    id: str = ""
 
     @property
     def cell(self) -> Cell:
@@ -94,9 +101,11 @@ class Incident:
 class Detector:
     """Takes votes in the order of their arrival; `tick` finds, changes and ends incidents."""
 
-    def __init__(self, rules: Rules | None = None) -> None:
+    def __init__(self, rules: Rules | None = None, aspect: str = "works") -> None:
         self.rules = rules or Rules()
+        self.aspect = aspect
         self.incidents: list[Incident] = []
+        self._awaited: list[Incident] = []
         self._clocks = Clocks()
         self._witnesses = Witnesses()
         self._schedule = Schedule()
@@ -114,6 +123,7 @@ class Detector:
         self._forgotten = 0
         self._newest = 0.0
         self._arrived = 0.0
+        self._unreached_at = -math.inf
 
     def add(self, vote: Vote) -> None:
         """Take one vote."""
@@ -132,6 +142,8 @@ class Detector:
             return
         if vote.target is None:
             unreached = vote.bad and vote.owner == "collector"
+            if unreached:
+                self._unreached_at = vote.received_at
             if unreached or not late:
                 self._count(self._collector, self._usual_collector, vote, witness, unreached, learn=not late)
             if unreached or (vote.bad and vote.owner == "service"):
@@ -153,7 +165,7 @@ class Detector:
     def _count(self, series: Series, usual: Baseline, vote: Vote, witness: str, bad: bool, *, learn: bool) -> None:
         number = bin_of(vote.at)
         expected = usual.expected(vote.at, vote.plmn, vote.tps, witness, vote.token)
-        said = Say(expected.now, expected.usual, vote.tps, vote.token, vote.probe)
+        said = Say(expected.now, expected.usual, vote.tps, vote.token, vote.probe, ref=vote.ref)
         if series.say(number, vote.plmn, witness, said, bad):
             usual.saw(vote.at, vote.plmn, vote.tps, witness, vote.token, bad, expected, tide=learn)
             if learn:
@@ -186,8 +198,28 @@ class Detector:
             for incident in self.incidents[-200:]
         )
 
+    def resume(self, known: Iterable[Incident]) -> None:
+        """Take over incidents that were found before, each from the time it was found on; votes are replayed after it.
+
+        What the replay finds again keeps its identity.
+        """
+        self._awaited = sorted(known, key=lambda incident: incident.found_at)
+
+    def forget_before(self, when: float) -> None:
+        """Forget incidents that ended before a time."""
+        self.incidents = [one for one in self.incidents if one.ended_at is None or one.ended_at >= when]
+
+    def _take_over(self, now: float) -> None:
+        """Add the awaited incidents whose time has come, unless the replay has found them already."""
+        while self._awaited and self._awaited[0].found_at <= now:
+            known = self._awaited.pop(0)
+            if not any(incident.id == known.id for incident in self.incidents):
+                self.incidents.append(known)
+
     def tick(self, now: float) -> None:
         """Judge everything that has changed since the last tick."""
+        if self._awaited:
+            self._take_over(now)
         for contact in self._schedule.overdue(now):
             self._contact(contact)
         last = bin_of(now)
@@ -224,7 +256,7 @@ class Detector:
         """Return the window of a series, and the cells whose evidence stands in it."""
         view = View([series], last - _WINDOW_BINS, last)
         rises = self._rises.setdefault(track, {})
-        series.refresh()
+        series.refresh(last - _WINDOW_BINS)
         for cell, rising in series.touched.items():
             if not rising and cell not in rises:
                 continue
@@ -302,6 +334,9 @@ class Detector:
                 self._found("uncertain", unit, target, now)
 
     def _collector_away(self, last: int, now: float) -> None:
+        if now - self._unreached_at > _WINDOW_BINS * BIN_S:
+            # nobody says so: what the others said need not be summed up
+            return
         view, standing = self._standing("collector", self._collector, last, self.rules.service_threshold)
         everywhere = Cell(EVERY_OPERATOR, "")
         rise = standing.get(everywhere)
@@ -378,8 +413,7 @@ class Detector:
         confidence = 1 / (1 + math.exp(-(unit.rise.height - self.rules.least) / 2))
         incident = self._same(kind, unit.cell, target, unit.since)
         if incident is None:
-            incident = Incident(kind, plmn, unit.cell.area, target, since, now, silent=silent)
-            self.incidents.append(incident)
+            incident = self._begin(kind, plmn, unit.cell.area, target, since, now, silent=silent)
         else:
             wider = len(unit.cell.area) <= len(incident.area) and (plmn is None or incident.plmn is not None)
             if (incident.kind == "uncertain" or kind != "uncertain") and wider:
@@ -392,9 +426,28 @@ class Detector:
             incident.silent = incident.silent and silent
         incident.confidence = max(incident.confidence, confidence)
         incident.stations, incident.failing = unit.witnessed.stations, unit.witnessed.failing
-        incident.parts_failing, incident.parts_working = len(unit.parts_failing), len(unit.parts_working)
+        incident.tokens, incident.probes = unit.witnessed.tokens, unit.witnessed.probes
+        incident.parts_failing, incident.parts_working = unit.parts_failing, unit.parts_working
         incident.others = others or {}
         incident.last_bin = max(incident.last_bin, bin_of(now))
+        return incident
+
+    def _begin(
+        self, kind: Kind, plmn: str | None, area: str, target: str | None, since: float, now: float, *, silent: bool
+    ) -> Incident:
+        """Add an incident: one that is awaited for this unit and time, else a new one with an identity of its own."""
+        cell = Cell(plmn or EVERY_OPERATOR, area)
+        for known in self._awaited:
+            begins_there = abs(known.since - since) <= _COMES_BACK_BINS * BIN_S
+            if known.target == target and _related(known.cell, cell) and begins_there:
+                self._awaited.remove(known)
+                incident = known
+                break
+        else:
+            name = "|".join((self.aspect, plmn or "", area, target or "", f"{since:.0f}"))
+            incident = Incident(kind, plmn, area, target, since, now, silent=silent)
+            incident.id = str(uuid.uuid5(_NAMES, name))
+        self.incidents.append(incident)
         return incident
 
     def _same(self, kind: Kind, cell: Cell, target: str | None, since: int) -> Incident | None:
@@ -412,12 +465,7 @@ class Detector:
         for incident in self.incidents:
             if incident.ended_at is not None:
                 continue
-            if incident.target is not None:
-                series = self._targets[incident.target]
-            elif incident.kind == "collector" and not incident.silent:
-                series = self._collector
-            else:
-                series = self._silence if incident.silent else self._tests
+            series = self._series_of(incident)
             bins = list(series.bins(incident.cell, bin_of(incident.since), last))
             fallen, peak = over(bins)
             newest = max((number for number, _ in bins), default=incident.last_bin)
@@ -427,6 +475,48 @@ class Detector:
             elif newest < last - _ENDS_UNHEARD_BINS and not incident.silent:
                 incident.ended_at = float((newest + 1) * BIN_S)
                 incident.last_bin = newest
+
+    def _series_of(self, incident: Incident) -> Series:
+        if incident.target is not None:
+            return self._targets.setdefault(incident.target, Series())
+        if incident.kind == "collector" and not incident.silent:
+            return self._collector
+        return self._silence if incident.silent else self._tests
+
+    def timeline(self, incident: Incident) -> list[Moment]:
+        """Return by bin what was heard in an incident's unit, from an hour before it to its end or the newest bin."""
+        first = bin_of(incident.since) - _EARLIER_BINS
+        last = incident.last_bin if incident.ended_at is None else bin_of(incident.ended_at)
+        parts = [self._series_of(incident)]
+        if incident.target is None and not incident.silent:
+            parts.append(self._late)
+        moments: dict[int, Moment] = {}
+        for part in parts:
+            for operator, _, number, said in part.witnesses(Cell(EVERY_OPERATOR, incident.area), first, last):
+                moment = moments.setdefault(number, Moment(number * BIN_S))
+                if incident.plmn in (None, operator):
+                    moment.stations += 1
+                    moment.failing += said.failed
+                    moment.usual += said.usual
+                    if said.failed and said.ref and number >= bin_of(incident.since):
+                        moment.refs.append(said.ref)
+                else:
+                    moment.others += 1
+                    moment.others_failing += said.failed
+        return [moments[number] for number in sorted(moments)]
+
+
+@dataclass(slots=True)
+class Moment:
+    """Five minutes of an incident's unit: stations heard and failed, how many would usually fail, and the others'."""
+
+    at: int
+    stations: int = 0
+    failing: int = 0
+    usual: float = 0.0
+    others: int = 0
+    others_failing: int = 0
+    refs: list[str] = field(default_factory=list)
 
 
 def _related(one: Cell, other: Cell) -> bool:

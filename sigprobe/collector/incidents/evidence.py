@@ -32,30 +32,34 @@ def nothing() -> Ratios:
 
 def of_vote(bad: bool, now: float, usual: float) -> Ratios:
     """Return the ratios of one vote, given its expected share of failures with (`now`) and without memory."""
-    ratios = []
-    for share in SHARES:
-        ratios.append(math.log((now + share * (1 - now)) / now) if bad else math.log(1 - share))
-    plain = math.log((usual + _PLAIN_SHARE * (1 - usual)) / usual) if bad else math.log(1 - _PLAIN_SHARE)
-    ratios.append(plain)
+    if not bad:
+        return list(_WORKED)
+    ratios = [_log((now + share * (1 - now)) / now) for share in SHARES]
+    ratios.append(_log((usual + _PLAIN_SHARE * (1 - usual)) / usual))
     return ratios
+
+
+_log = math.log
+_exp = math.exp
+_WORKED: Final = (*(math.log(1 - share) for share in SHARES), math.log(1 - _PLAIN_SHARE))
+_ALONE: Final = {unit: (alone, -math.log(alone), math.log1p(-alone)) for unit, alone in ALONE.items()}
 
 
 def bounded(ratios: Ratios, unit: str) -> Ratios:
     """Return what a unit says to the area above it: never more than the surprise that it fails on its own."""
-    alone = ALONE[unit]
-    said = []
-    for ratio in ratios:
-        if ratio > 50:
-            said.append(-math.log(alone))
-        else:
-            said.append(ratio - math.log((1 - alone) + alone * math.exp(ratio)))
-    return said
+    alone, most, none = _ALONE[unit]
+    return [
+        most if ratio > 50 else (ratio - none if ratio < -40 else ratio - _log(1 - alone + alone * _exp(ratio)))
+        for ratio in ratios
+    ]
 
 
-def add(total: Ratios, part: Ratios, before: Ratios | None = None) -> None:
-    """Add `part` to `total` in place, and take `before` away."""
-    for place in range(COMPONENTS):
-        total[place] += part[place] - (before[place] if before else 0.0)
+def add(total: Ratios, part: Ratios) -> None:
+    """Add `part` to `total` in place."""
+    total[0] += part[0]
+    total[1] += part[1]
+    total[2] += part[2]
+    total[3] += part[3]
 
 
 class Rise:

@@ -29,11 +29,22 @@ class Say:
     probe: str
     bad: int = 0
     n: int = 0
+    ref: str = ""
+
+    _ratios: Ratios | None = None
+    _ratios_failed: bool = False
 
     @property
     def failed(self) -> bool:
         """Whether most of its votes were bad."""
         return 2 * self.bad > self.n
+
+    def ratios(self) -> Ratios:
+        """Return its evidence, which the caller must not change."""
+        failed = self.failed
+        if self._ratios is None or self._ratios_failed != failed:
+            self._ratios, self._ratios_failed = of_vote(failed, self.now, self.usual), failed
+        return self._ratios
 
 
 @dataclass
@@ -61,57 +72,93 @@ class Series:
         mine = before or said
         mine.n += 1
         mine.bad += bad
+        if bad:
+            mine.ref = said.ref
         known[witness] = mine
         self._dirty.add((operator, regency, number))
         return before is None
 
-    def refresh(self) -> None:
-        """Bring the cells in step with what was said since the last call."""
-        for operator, regency, number in self._dirty:
-            self._leaf(operator, regency, number)
-        self._dirty.clear()
+    def refresh(self, since: int = 0) -> None:
+        """Bring the cells in step with what was said since the last call; older bins than `since` are left out.
 
-    def _leaf(self, operator: str, regency: str, number: int) -> None:
+        Level by level, so that each cell is summed once however many of its parts have changed.
+        """
+        together: set[tuple[str, int]] = set()
+        provinces: dict[tuple[str, str, int], Ratios] = {}
+        nation: dict[tuple[str, str, int], Ratios] = {}
+        for operator, regency, number in self._dirty:
+            if number < since:
+                continue
+            before, after = self._leaf(operator, regency, number, together)
+            self._pass_up(operator, regency[:2], number, _moved(before, after, "regency"), provinces)
+        for (operator, province, number), change in provinces.items():
+            before, after = self._shift(Cell(operator, province), number, change, together)
+            self._pass_up(operator, "", number, _moved(before, after, "province"), nation)
+        for (operator, _, number), change in nation.items():
+            self._shift(Cell(operator, ""), number, change, together)
+        self._dirty.clear()
+        for area, number in together:
+            self._together(area, number)
+
+    def _leaf(
+        self, operator: str, regency: str, number: int, together: set[tuple[str, int]]
+    ) -> tuple[Ratios | None, Ratios]:
         villages: dict[str, Ratios] = {}
         for said in self.says[(operator, regency)][number].values():
-            add(villages.setdefault(said.tps[:10], nothing()), of_vote(said.failed, said.now, said.usual))
+            village = said.tps[:10]
+            ratios = said.ratios()
+            if village in villages:
+                add(villages[village], ratios)
+            else:
+                villages[village] = list(ratios)
         districts: dict[str, Ratios] = {}
         for village, ratios in villages.items():
             add(districts.setdefault(village[:6], nothing()), bounded(ratios, "village"))
         whole = nothing()
         for district, ratios in districts.items():
             self.children.setdefault(regency, set()).add(district)
-            self._put(Cell(operator, district), number, ratios)
+            self._put(Cell(operator, district), number, ratios, together)
             add(whole, bounded(ratios, "district"))
-        self._put(Cell(operator, regency), number, whole)
+        return self._put(Cell(operator, regency), number, whole, together), whole
 
-    def _put(self, cell: Cell, number: int, ratios: Ratios) -> None:
-        """Store a cell's evidence, and pass the difference up to the areas above and to every operator together."""
+    def _put(self, cell: Cell, number: int, ratios: Ratios, together: set[tuple[str, int]]) -> Ratios | None:
         bins = self.cells.setdefault(cell, {})
         before = bins.get(number)
         bins[number] = ratios
         self._touch(cell, ratios)
-        self._together(cell, number, ratios)
-        above, unit = {4: (cell.area[:2], "regency"), 2: ("", "province")}.get(len(cell.area), (None, ""))
-        if above is None:
-            return
-        self.children.setdefault(above, set()).add(cell.area)
-        upper = Cell(cell.operator, above)
-        total = list(self.cells.setdefault(upper, {}).get(number) or nothing())
-        add(total, bounded(ratios, unit), bounded(before, unit) if before else None)
-        self._put(upper, number, total)
+        self._operators.setdefault((cell.area, number), {})[cell.operator] = ratios
+        together.add((cell.area, number))
+        if cell.area:
+            self.children.setdefault(cell.area[:-2], set()).add(cell.area)
+        return before
+
+    def _pass_up(
+        self, operator: str, area: str, number: int, change: Ratios, changes: dict[tuple[str, str, int], Ratios]
+    ) -> None:
+        known = changes.get((operator, area, number))
+        if known is None:
+            changes[(operator, area, number)] = change
+        else:
+            add(known, change)
+
+    def _shift(
+        self, cell: Cell, number: int, change: Ratios, together: set[tuple[str, int]]
+    ) -> tuple[Ratios | None, Ratios]:
+        before = self.cells.setdefault(cell, {}).get(number)
+        after = list(before or nothing())
+        add(after, change)
+        self._put(cell, number, after, together)
+        return before, after
 
     def _touch(self, cell: Cell, ratios: Ratios) -> None:
         rising = ratios[0] > 0 or ratios[1] > 0 or ratios[2] > 0
         self.touched[cell] = rising or self.touched.get(cell, False)
 
-    def _together(self, cell: Cell, number: int, ratios: Ratios) -> None:
-        parts = self._operators.setdefault((cell.area, number), {})
-        parts[cell.operator] = ratios
+    def _together(self, area: str, number: int) -> None:
         whole = nothing()
-        for part in parts.values():
+        for part in self._operators[(area, number)].values():
             add(whole, bounded(part, ""))
-        place = Cell(EVERY_OPERATOR, cell.area)
+        place = Cell(EVERY_OPERATOR, area)
         self.cells.setdefault(place, {})[number] = whole
         self._touch(place, whole)
 
@@ -167,7 +214,7 @@ class Series:
     def villages(self, cell: Cell, first: int, last: int) -> Iterator[tuple[str, str, Ratios]]:
         """Iterate over (village, operator, evidence of one vote) in a district; villages are not kept as cells."""
         for operator, _, _, said in self.witnesses(cell, first, last):
-            yield said.tps[:10], operator, of_vote(said.failed, said.now, said.usual)
+            yield said.tps[:10], operator, said.ratios()
 
     def forget(self, before: int) -> None:
         """Drop bins before `before`."""
@@ -182,3 +229,13 @@ class Series:
                 del self.cells[cell]
         for key in [key for key in self._operators if key[1] < before]:
             del self._operators[key]
+
+
+def _moved(before: Ratios | None, after: Ratios, unit: str) -> Ratios:
+    """Return by how much what a unit passes up has changed."""
+    change = bounded(after, unit)
+    if before is not None:
+        old = bounded(before, unit)
+        for place in range(len(change)):
+            change[place] -= old[place]
+    return change

@@ -39,6 +39,8 @@ class Vote:
     bad: bool
     owner: str | None
     next_contact_s: float | None
+    ref: str = ""
+    """Id of the result that says so, where there is one."""
 
 
 def parse_vote(line: str) -> Vote:

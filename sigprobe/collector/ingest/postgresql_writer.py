@@ -205,6 +205,7 @@ def _result(
         text(row.target),
         *[float8(metrics.get(name)) for name in METRICS],
         *[pack.flag(metric in at_least) if metric in metrics else pack.NULL for metric in LOWER_BOUNDS],
+        float8(row.next_contact_s),
     ]
 
 

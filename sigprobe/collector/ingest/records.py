@@ -30,6 +30,7 @@ _AHEAD: Final = timedelta(days=5 * 365)
 """A week number of GPS that has rolled over is off by 1,024 weeks; the collector's own clock may be years behind."""
 _BEHIND: Final = timedelta(days=1)
 _FIRST_RELEASE: Final = datetime(2026, 1, 1, tzinfo=UTC)
+_MOST_WAIT_S: Final = 2 * 86_400
 MAX_DEPTH: Final = 64
 """Records of every kind stay below ten levels."""
 _TWICE: Final = "the batch holds this id twice with different bytes; the first line counts"
@@ -188,6 +189,7 @@ def _row(record: dict[str, Any], line: bytes, digest: bytes, now: datetime) -> N
         target=None if target is None else target[:MAX_WORD],
         metrics=metrics,
         at_least=at_least,
+        next_contact_s=_wait(data.get("next_contact_s")) if kind == RUN_KIND else None,
     )
 
 
@@ -222,6 +224,13 @@ def _whole(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int) or abs(value) > MAX_WHOLE_NUMBER:
         return None
     return value
+
+
+def _wait(value: object) -> float | None:
+    """Return a span until the next contact; None for nonsense, and for more than two days: that is no schedule."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _MOST_WAIT_S:
+        return None
+    return float(value)
 
 
 def _degrees(value: object, most: float) -> float | None:

@@ -13,7 +13,7 @@ RESULT_COLUMNS: Final = (
     *("id", "receive_no", "probe_id", "stream_id", "seq", "run_id", "kind", "kind_version", "schema", "tps_id"),
     *("regency", "site", "operator_plmn", "operator_name", "outcome", "failure_code", "verdict_owner"),
     *("verdict_cause", "lat", "lon", "started_at", "received_at", "corrected_at", "boot_id", "since_boot_s", "carrier"),
-    *("line", "sha256", "batch_id", "place", "target", *METRICS, *LOWER_BOUNDS.values()),
+    *("line", "sha256", "batch_id", "place", "target", *METRICS, *LOWER_BOUNDS.values(), "next_contact_s"),
 )
 """The columns of `results` in the order in which both writers give their values."""
 
@@ -54,6 +54,7 @@ class NewResult:
     target: str | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)  # by names of `store.schema.METRICS`
     at_least: frozenset[str] = frozenset()  # metrics that are only lower bounds
+    next_contact_s: float | None = None  # of a run record
 
 
 @dataclass(frozen=True, slots=True)

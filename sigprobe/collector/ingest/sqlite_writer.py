@@ -108,6 +108,7 @@ def _result(row: NewResult, number: int, received: str, carrier: str, batch: str
         row.target,
         *[metrics.get(name) for name in METRICS],
         *[metric in at_least if metric in metrics else None for metric in LOWER_BOUNDS],
+        row.next_contact_s,
     )
 
 

@@ -117,6 +117,8 @@ results: Final = Table(
     Column("target", String(MAX_WORD)),
     *(Column(name, Float) for name in METRICS),
     *(Column(name, Boolean) for name in LOWER_BOUNDS.values()),
+    # of a run record: how long after its begin the device tests and makes contact again
+    Column("next_contact_s", Float),
     Index("results_receive_no", "receive_no"),
     Index("results_tps", "tps_id", "receive_no"),
     Index("results_outcome", "outcome", "receive_no"),

@@ -1,6 +1,7 @@
-"""Run the worker: publish, sum up, correct, keep partitions ahead. In a thread of `serve`, or as `collector work`.
+"""Run the worker: publish, sum up, correct, find incidents, keep partitions ahead.
 
-All of it is idempotent: a step that was interrupted is simply done again, by this worker or another.
+In a thread of `serve`, or as `collector work`. All of it is idempotent: a step that was interrupted is simply done
+again, by this worker or another.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from typing import Final
 
@@ -21,6 +22,7 @@ from sigprobe.collector.store import partitions
 from sigprobe.collector.store.engine import write_turn
 from sigprobe.collector.store.schema import upsert
 from sigprobe.collector.worker import pruning, publishing, summing
+from sigprobe.collector.worker.detecting import JOB, TICK_S, Detecting
 from sigprobe.collector.worker.leader import Leadership, LostError
 from sigprobe.collector.worker.schema import jobs
 
@@ -35,6 +37,8 @@ _SUM_S: Final = 1.0
 _PARTITIONS_S: Final = 600.0
 _FORGET_S: Final = 600.0
 _NOTE_S: Final = 60.0
+_DETECT_LATER: Final = 3
+"""While sums and corrections are behind, incidents are looked for so many times less often."""
 _REST: Final = 9.0
 """On SQLite the worker rests so many times as long as a step took, while there is more to do."""
 _ROUND_S: Final = 2.0
@@ -44,8 +48,9 @@ _ROUND_S: Final = 2.0
 class Worker:
     """Everything that happens by itself. Several may run on one database; one leads, the others wait."""
 
-    def __init__(self, engine: Engine, name: str | None = None) -> None:
+    def __init__(self, engine: Engine, name: str | None = None, *, wall: Callable[[], float] = time.time) -> None:
         self._engine = engine
+        self._detecting = Detecting(engine, wall)
         self._lead = Leadership(engine, name)
         self._beat_s = _FILE_BEAT_S if engine.dialect.name == "sqlite" else _BEAT_S
         # a thread of `serve` and a reader that wants what was just stored may both come
@@ -157,6 +162,10 @@ class Worker:
             self._more = self._more or more
         if self._more:
             self._done.pop("sum", None)
+        # last: it reads what the jobs before it have published and corrected
+        if self._is_due("detect", TICK_S * (_DETECT_LATER if self._more else 1)) and self._detect(connection):
+            self._done.pop("detect", None)
+            self._more = True
         if self._is_due("retention", _FORGET_S):
             while self._job("retention", connection, retention.drop_step):
                 if time.monotonic() > until or self._stopped.is_set():
@@ -167,11 +176,25 @@ class Worker:
             self._due("partitions", _PARTITIONS_S, lambda: self._job("partitions", connection, _make_partitions))
             self._due("forget", _FORGET_S, lambda: self._job("forget", connection, pruning.forget_shared_state))
 
-    def _job(self, name: str, connection: Connection, step: Callable[[Connection], bool]) -> bool:
-        """Run one step of a job. A fault of its own does not keep the others from running."""
+    def _detect(self, connection: Connection) -> bool:
+        """Find incidents. What goes wrong there must not keep anything from being published."""
+        try:
+            return self._job(JOB, connection, self._detecting.step, turn=False)
+        except (LostError, SQLAlchemyError):
+            raise
+        except Exception as error:
+            log.exception("a job of the worker failed", extra={"job": JOB})
+            self._note(connection, JOB, type(error).__name__)
+            return False
+
+    def _job(self, name: str, connection: Connection, step: Callable[[Connection], bool], *, turn: bool = True) -> bool:
+        """Run one step of a job. A fault of its own does not keep the others from running.
+
+        Without `turn` the step takes its turn to write by itself, where it writes.
+        """
         began = time.monotonic()
         try:
-            with write_turn(self._engine):
+            with write_turn(self._engine) if turn else nullcontext():
                 more = step(connection)
         except SQLAlchemyError as error:
             if connection.invalidated or connection.closed:

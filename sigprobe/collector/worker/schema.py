@@ -27,5 +27,10 @@ jobs: Final = Table(
     Column("done_at", UtcTime),
     Column("failed_at", UtcTime),
     Column("error", String(200)),
+    Column("position", BigInteger),
+    Column("epoch", String(16)),
 )
-"""When each job last ended well, and when and how it last failed."""
+"""When each job last ended well, and when and how it last failed.
+
+`position`: the number up to which a job has read the results, in the order of readers of that `epoch`.
+"""

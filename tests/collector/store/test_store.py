@@ -15,6 +15,7 @@ from sqlalchemy import Engine, inspect, text
 from sigprobe.collector import store
 from sigprobe.collector.access import queries as access_queries
 from sigprobe.collector.health import queries as health_queries
+from sigprobe.collector.incidents import schema as incidents_schema
 from sigprobe.collector.ingest import queries as ingest_queries
 from sigprobe.collector.ingest.records import sort_lines
 from sigprobe.collector.ingest.rows import NewResult
@@ -173,7 +174,7 @@ def test_same_schema_as_the_migrations_make(engine: Engine) -> None:
     found = inspect(engine)
     wanted = {
         name: table
-        for part in (schema, shared_state, rollups_schema, worker_schema)
+        for part in (schema, shared_state, rollups_schema, worker_schema, incidents_schema)
         for name, table in part.metadata.tables.items()
     }
     partitions = {name for name in found.get_table_names() if name.startswith("results_")}
