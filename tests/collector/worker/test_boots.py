@@ -392,7 +392,9 @@ def test_rows_of_before_are_corrected_by_the_migration(database: str, monkeypatc
     with engine.execution_options(write=True).begin() as connection:
         for number, result in enumerate([*sent, knows[1], foreign, knows[0], alone], start=1):
             (row,) = sort_lines([result.to_line()]).rows
-            old = {c.name: getattr(row, c.name) for c in results.columns if hasattr(row, c.name)}
+            # the columns that version 1 had
+            kept = (c.name for c in results.columns if c.name != "next_contact_s" and hasattr(row, c.name))
+            old = {name: getattr(row, name) for name in kept}
             del old["boot_id"], old["since_boot_s"], old["target"]
             carrier = "laptop-2" if result is foreign else "laptop-1"
             connection.execute(results.insert().values(**old, receive_no=number, received_at=NOW, carrier=carrier))

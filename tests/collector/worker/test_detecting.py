@@ -155,7 +155,7 @@ def test_a_run_says_when_its_device_comes_next(engine: Engine) -> None:
     """A run's announcement is stored; nonsense is none, and no other kind makes one."""
     told = (900, 0, -5, 1e9, "900", True)
     lines = [
-        make_result(n * 2 + k, kind=kind, data={"next_contact_s": value}).to_line()
+        make_result(n * 2 + k + 1, kind=kind, data={"next_contact_s": value}).to_line()
         for n, value in enumerate(told)
         for k, kind in enumerate(("run", "ping"))
     ]
