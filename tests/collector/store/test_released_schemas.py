@@ -93,7 +93,7 @@ def test_nothing_is_lost(database: str, version: int) -> None:
             assert repr(list(pick(row, rows[0]).items())) in kept, (name, row)
         if name != "schema_version":
             assert len(after[name]) == (1 if name == "boot_clocks" else len(rows)), name
-    assert after["sigprobe_migrations"] == [{"version_num": "0007"}]
+    assert after["sigprobe_migrations"] == [{"version_num": "0008"}]
     store.open_store(database).dispose()
     assert contents(database) == after, "a second start changes nothing"
 

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DatabaseError
 
 from sigprobe.collector.store.schema import schema_version
 
-HEAD: Final = "0007"
+HEAD: Final = "0008"
 
 _MIGRATION_LOCK: Final = 0x51670001
 """Key of the PostgreSQL advisory lock under which one process migrates while others wait."""

@@ -1,6 +1,6 @@
 """Keep incidents with their changes, deliveries and announced maintenance; note when a device makes contact next.
 
-Only tables and nullable columns are added: programs of version 6 that still run go on working.
+Only tables and nullable columns are added: programs of version 7 that still run go on working.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from sqlalchemy import DateTime, bindparam, text
 
 from sigprobe.collector.store.migrations.column_types import column_types
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 
 _STATEMENTS = (
     "ALTER TABLE results ADD COLUMN next_contact_s {float}",
@@ -42,12 +42,12 @@ _STATEMENTS = (
 
 
 def upgrade() -> None:
-    """Bring version 6 to version 7."""
+    """Bring version 7 to version 8."""
     connection = op.get_bind()
     kinds = column_types(connection)
     for statement in _STATEMENTS:
         connection.execute(text(statement.format(**kinds)))
     now = bindparam("now", datetime.now(UTC), DateTime(timezone=True))
     connection.execute(
-        text("INSERT INTO schema_version (version, title, applied_at) VALUES (7, 'incidents', :now)").bindparams(now)
+        text("INSERT INTO schema_version (version, title, applied_at) VALUES (8, 'incidents', :now)").bindparams(now)
     )
