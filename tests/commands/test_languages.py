@@ -113,6 +113,7 @@ CASES: dict[str, list[tuple[str, ...]]] = {
     "collector import": [("{folder}/stick.gz", "--receipts", "{folder}/r.gz", "--database", "{here}")],
     "collector check": [("--database", "{there}")],
     "collector migrate": [("--database", "{there}"), ("--dry-run", "--database", "{there}")],
+    "collector retention": [("--database", "{there}"), ("--five-minutes", "9", "--dry-run", "--database", "{there}")],
     "collector erase": [("00000000-0000-7000-8000-000000000000", "--database", "{there}")],
     "collector token list": [("--database", "{here}")],
     "collector site promote": [("--database", "{postgres}")],
