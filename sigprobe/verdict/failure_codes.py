@@ -50,7 +50,7 @@ LOOP: Final = frozenset({"ttl_exceeded"})
 NOT_RUN: Final = frozenset(
     {
         "permission", "program_missing", "busy", "internal", "data_budget", "data_cap", "interrupted", "time_up",
-        "server_busy", "token_refused", "no_endpoint", "dns_library_only",
+        "server_busy", "token_refused", "no_endpoint", "dns_library_only", "too_short",
     }
 )  # fmt: skip
 """The check could not be run, for a reason of this device, its settings or the test's server. It judges no network."""
