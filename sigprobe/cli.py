@@ -21,10 +21,12 @@ from sigprobe.words.i18n import _
 USAGE: Final = 2
 FAILED: Final = 1
 INTERRUPTED: Final = 130
+_STDERR: Final = 2
 
 
 def main() -> NoReturn:
     """Run the command line and exit with its code."""
+    _open_closed_streams()
     arguments = sys.argv[1:]
     if arguments in (["--version"], ["-V"]):
         sys.stdout.write(f"sigprobe {__version__}\n")
@@ -32,11 +34,24 @@ def main() -> NoReturn:
     code = run(arguments)
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        # the reader of our output has gone, as with `| head`; stdout must not complain again at exit
+    except OSError:
+        # the reader of our output has gone, as with `| head`, or its disk is full; stdout must not complain again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = code or FAILED
     sys.exit(code)
+
+
+def _open_closed_streams() -> None:
+    """Open /dev/null in place of each standard stream that the caller closed, as with `>&-`.
+
+    Otherwise the next file would get its number: what a library prints would go into the queue.
+    """
+    while (handle := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(handle, True)
+    os.close(handle)
+    sys.stdin = sys.stdin or os.fdopen(0, "r", encoding="utf-8", closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(_STDERR, "w", encoding="utf-8", closefd=False)
 
 
 def run(words: Sequence[str], *, out: TextIO | None = None, err: TextIO | None = None) -> int:
@@ -86,8 +101,10 @@ def _warn_of_language(wish: str) -> None:
 def _dispatch(arguments: list[str]) -> int:
     from typer import Abort, Exit, TyperException
 
-    from sigprobe.commands.support import signals, terminal, typer_shell, usage_errors
+    from sigprobe.commands.support import draw, signals, terminal, typer_shell, usage_errors
+    from sigprobe.commands.support.command_result import CommandError
     from sigprobe.files.locations import NoHomeError
+    from sigprobe.words.system_errors import reason_text
 
     out = terminal.current()
     if not arguments:
@@ -117,6 +134,13 @@ def _dispatch(arguments: list[str]) -> int:
         return signals.code_of(stop) if isinstance(stop, KeyboardInterrupt) else INTERRUPTED
     except BrokenPipeError:
         return FAILED
+    except CommandError as error:
+        return draw.error(error)
+    except OSError as error:
+        if "--help" in arguments:  # Typer writes it by itself
+            out.error(_("The output cannot be written: {reason}.").format(reason=reason_text(error)))
+            return FAILED
+        return _unexpected(error)
     except Exception as error:  # noqa: BLE001 - the last line of defence: a sentence, and the trace in the log
         return _unexpected(error)
 

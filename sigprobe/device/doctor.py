@@ -347,12 +347,14 @@ def check_queue(path: Path, max_mb: int) -> Iterator[Finding]:
     try:
         buffer = Buffer(path, max_mb=max_mb)
     except StorageError as error:
-        code = CODES[error.code]
+        # a check saves nothing, so it does not say that a result was lost
+        reasons = {"disk_full": N_("The storage is full, so the queue cannot be opened.")}
+        sentence = reasons.get(error.code, N_("The queue cannot be opened."))
         yield Finding(
             "queue",
             N_("Queue"),
             "fail",
-            lambda: f"{path}: {_(code.sentence)}",
+            lambda: f"{path}: {_(sentence)}",
             f"ls -ld {quote(str(path.parent))} && df -h {quote(str(path.parent))}",
             str(error),
         )

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, TextIO
@@ -128,8 +129,10 @@ class Live:
         # outside the lock: Rich's refresh holds its own lock while it asks for `lines`, which takes ours
         display = self._display
         if display is None:
-            self._stream.write("".join(f"{line}\n" for line in lines))
-            self._stream.flush()
+            # a full disk or a closed stream behind the messages must not end the test
+            with suppress(OSError, ValueError):
+                self._stream.write("".join(f"{line}\n" for line in lines))
+                self._stream.flush()
             return
         for line in lines:
             display.console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -102,7 +102,11 @@ def store_failed(error: StoreError) -> CommandError:
 def _default_url() -> str:
     from platformdirs import user_data_path
 
-    directory = user_data_path("sigprobe", appauthor=False)
+    try:
+        directory = user_data_path("sigprobe", appauthor=False)
+    except RuntimeError:
+        text = _("This user has no home directory. Set HOME, or give the database: --database sqlite:///FILE")
+        raise CommandError(text, exit_code=FAILED) from None
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

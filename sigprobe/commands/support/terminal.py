@@ -9,8 +9,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final, TextIO
 
-from sigprobe.commands.support.command_result import Output
+from sigprobe.commands.support.command_result import CommandError, Output
+from sigprobe.commands.support.exit_codes import FAILED
 from sigprobe.render.console import traits
+from sigprobe.words.i18n import _
+from sigprobe.words.system_errors import reason_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,27 +39,30 @@ class Terminal:
 
     def result(self, text: str) -> None:
         """Write a result for programs to stdout; `-q` prints it too."""
-        _write(sys.stdout, self._masked(text))
+        with _to_stdout():
+            _write(sys.stdout, self._masked(text))
 
     def result_pieces(self, pieces: Iterable[str]) -> None:
         """Write a long result piece by piece, with one line end after the last."""
         last = "\n"
-        for piece in pieces:
-            sys.stdout.write(self._masked(piece))
-            last = piece or last
-        if not last.endswith("\n"):
-            sys.stdout.write("\n")
-        sys.stdout.flush()
+        with _to_stdout():
+            for piece in pieces:
+                sys.stdout.write(self._masked(piece))
+                last = piece or last
+            if not last.endswith("\n"):
+                sys.stdout.write("\n")
+            sys.stdout.flush()
 
     def show(self, text: str) -> None:
         """Write a result for people to stdout; `-q` leaves it out."""
         if not self.quiet:
-            _write(sys.stdout, self._masked(text))
+            with _to_stdout():
+                _write(sys.stdout, self._masked(text))
 
     def say(self, text: str) -> None:
         """Write a message to stderr; `-q` leaves it out."""
         if not self.quiet:
-            _write(sys.stderr, self._fitted(self._masked(text)))
+            _to_stderr(self._fitted(self._masked(text)))
 
     def prompt(self, text: str) -> None:
         """Write a question to stderr and leave the cursor behind it."""
@@ -67,7 +73,7 @@ class Terminal:
         """Write an error to stderr: one line under `-q`, for a cron mail; `-qq` leaves it out."""
         if self.quiet < 2:
             text = _CONTROL.sub("?", self._masked(text))
-            _write(sys.stderr, " ".join(text.split("\n")).rstrip() if self.quiet else self._fitted(text))
+            _to_stderr(" ".join(text.split("\n")).rstrip() if self.quiet else self._fitted(text))
 
     def _fitted(self, text: str) -> str:
         """Return a message for stderr: wrapped at words on a terminal, elsewhere one line a sentence."""
@@ -85,6 +91,24 @@ class Terminal:
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]")
 """Characters that could control a terminal; an error may quote a file or a command line."""
+
+
+@contextmanager
+def _to_stdout() -> Iterator[None]:
+    """Tell why a result cannot be written, as on a full disk. A reader that has gone is not told: BrokenPipeError."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        text = _("The output cannot be written: {reason}.").format(reason=reason_text(error))
+        raise CommandError(text, exit_code=FAILED) from None
+
+
+def _to_stderr(text: str) -> None:
+    """Write a message; if nothing takes it, the command goes on, since a test must not end for want of a screen."""
+    with suppress(OSError, ValueError):
+        _write(sys.stderr, text)
 
 
 def _write(stream: TextIO, text: str) -> None:
