@@ -16,10 +16,8 @@ Goals: taken batches >= 90 % of the rated load, 99 of 100 of them answered withi
 from __future__ import annotations
 
 import argparse
-import asyncio
 import hashlib
 import os
-import random
 import re
 import statistics
 import subprocess
@@ -28,135 +26,29 @@ import tempfile
 import threading
 import time
 import uuid
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import urlsplit
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 import requests  # noqa: E402
 
+from bench.open_load import PER_BATCH, Load, Round, quantile  # noqa: E402
 from sigprobe.collector import store  # noqa: E402
 from sigprobe.collector.access import queries as access_queries  # noqa: E402
 from sigprobe.collector.store import schema  # noqa: E402
-from sigprobe.protocol import batches  # noqa: E402
-from tests.support.collector_client import make_result  # noqa: E402
 from tests.support.postgres import Postgres  # noqa: E402
 
 RATED = 0.5
-PER_BATCH = 8
 GOODPUT = 0.9
 P99_S = 2.0
 RSS_MB = 512
 PAGE_S = 1.0
 FLOOD = 100
-GIVE_UP_S = 25.0
-
-
-@dataclass
-class Round:
-    """What came of the batches of one round."""
-
-    offered: int = 0
-    taken: int = 0
-    latencies_s: list[float] = field(default_factory=list)
-    others: Counter[str] = field(default_factory=Counter)
-    without_retry_after: int = 0
-
-    def p99_s(self) -> float:
-        """Return the time within which 99 of 100 taken batches were answered."""
-        return sorted(self.latencies_s)[int(len(self.latencies_s) * 0.99)] if self.latencies_s else float("inf")
-
-
-class Load:
-    """Virtual probes: each has a token, and sends whatever batch is next over a fresh connection."""
-
-    def __init__(self, url: str, tokens: list[str]) -> None:
-        parts = urlsplit(url)
-        assert parts.hostname is not None and parts.port is not None
-        self._host, self._port = parts.hostname, parts.port
-        self._tokens = tokens
-        self._bodies: deque[bytes] = deque()
-        self._seq = 0
-
-    def prepare(self, count: int) -> None:
-        """Make batches beforehand: making them costs as much as taking them."""
-        while len(self._bodies) < count:
-            results = [make_result(self._seq + place + 1) for place in range(PER_BATCH)]
-            self._seq += PER_BATCH
-            batch = batches.build_batch([(r.id, r.to_line()) for r in results])
-            fixed = batches.batch_headers(batch, "")
-            fixed.pop("Authorization")
-            lines = "".join(f"{name}: {value}\r\n" for name, value in fixed.items())
-            head = f"Host: x\r\nConnection: close\r\nContent-Length: {len(batch.body)}\r\n{lines}\r\n".encode()
-            self._bodies.append(head + batch.body)
-
-    async def _send(self, token: str, into: Round) -> None:
-        if not self._bodies:
-            self.prepare(50)
-        body = self._bodies.popleft()
-        began = time.monotonic()
-        try:
-            async with asyncio.timeout(GIVE_UP_S):
-                reader, writer = await asyncio.open_connection(self._host, self._port)
-                try:
-                    writer.write(
-                        b"POST /v1/batches HTTP/1.1\r\nAuthorization: Bearer " + token.encode() + b"\r\n" + body
-                    )
-                    answer = await reader.read()
-                finally:
-                    writer.transport.abort()
-        except (OSError, TimeoutError) as error:
-            into.others[type(error).__name__] += 1
-            self._bodies.append(body)
-            return
-        status = answer[9:12].decode("ascii", "replace")
-        if status == "200":
-            into.taken += 1
-            into.latencies_s.append(time.monotonic() - began)
-            return
-        into.others[status or "no answer"] += 1
-        if status in ("429", "503") and b"retry-after:" not in answer.lower():
-            into.without_retry_after += 1
-        self._bodies.append(body)
-
-    async def open_loop(self, rate: float, seconds: float, flood: float = 0.0) -> tuple[Round, Round]:
-        """Send at a rate, spread at random; `flood` more each second come from the first token."""
-        rng = random.Random(7)
-        found, flooded = Round(), Round()
-        tasks: set[asyncio.Task[None]] = set()
-        end = time.monotonic() + seconds
-        due = time.monotonic()
-        while due < end:
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
-            is_flood = rng.random() < flood / (rate + flood)
-            into = flooded if is_flood else found
-            into.offered += 1
-            token = self._tokens[0] if is_flood else self._tokens[rng.randrange(1, len(self._tokens))]
-            task = asyncio.create_task(self._send(token, into))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-            due += rng.expovariate(rate + flood)
-        while tasks:
-            await asyncio.wait(tasks)
-        return found, flooded
-
-    async def closed_loop(self, clients: int, seconds: float) -> float:
-        """Return how many batches a second are taken when each client sends one after the other."""
-        found = Round()
-        end = time.monotonic() + seconds
-
-        async def client(number: int) -> None:
-            while time.monotonic() < end:
-                await self._send(self._tokens[number + 1], found)
-
-        await asyncio.gather(*(client(number) for number in range(clients)))
-        return found.taken / seconds
 
 
 class Reader:
@@ -248,29 +140,39 @@ class Goals:
         print(f"  {'ok    ' if held else 'MISSED'} {what}: {value:.3g} (goal {goal})", flush=True)
 
 
-async def run(url: str, process: subprocess.Popen[str], tokens: list[str], admin: str, seconds: float) -> int:
+def run(url: str, process: subprocess.Popen[str], tokens: list[str], admin: str, seconds: float) -> int:
     """Run all rounds and return how many goals were missed."""
-    load, goals = Load(url, tokens), Goals()
+    goals = Goals()
+    with Load(url, tokens) as load:
+        rounds(load, goals, url, tokens, admin, seconds)
+    memory = rss_mb(process.pid)
+    goals.hold("memory, MB", memory, memory <= RSS_MB, f"<= {RSS_MB}")
+    return goals.missed
+
+
+def rounds(load: Load, goals: Goals, url: str, tokens: list[str], admin: str, seconds: float) -> None:
+    """Find the rate, then offer one to ten times of it, then let one token flood."""
     load.prepare(400)
-    await load.closed_loop(16, 2.0)  # its caches, its pool
+    load.closed_loop(16, 2.0)  # its caches, its pool
     load.prepare(1500)
-    most = statistics.median([await load.closed_loop(16, 4.0) for _ in range(3)])
+    most = statistics.median([load.closed_loop(16, 4.0) for _ in range(3)])
     rated = most * RATED
     print(f"closed loop: {most:.0f} batches of {PER_BATCH} a second; rated for {rated:.0f}", flush=True)
     for factor in (1, 2, 5, 10):
-        load.prepare(round(rated * seconds * 2) + 200)
+        load.prepare(round(rated * (seconds + 2 * factor)) + 200)
         reader = Reader(url, admin)
-        found, _ = await load.open_loop(rated * factor, seconds)
+        found, _ = load.open_loop(rated * factor, seconds)
         reader.stop()
         print(
             f"{factor}x: offered {found.offered / seconds:.0f}/s, taken {found.taken / seconds:.0f}/s, "
-            f"not taken {dict(found.others)}, pages {dict(reader.statuses)}"
+            f"not taken {dict(found.others)}, pages {dict(reader.statuses)}; the load took {found.cpu_share:.0%} of a "
+            f"processor and was at most {quantile(found.late_s, 0.99) * 1000:.0f} ms late 99 times of 100"
         )
         report(goals, found, rated, seconds, reader)
     load.prepare(round(rated * seconds * 2) + 200)
     # the flood alone offers more than the machine takes; the others stay within the rated load
     usual = rated * 0.5
-    found, flood = await load.open_loop(usual, seconds, flood=max(most * 1.5, usual / len(tokens) * FLOOD))
+    found, flood = load.open_loop(usual, seconds, flood=max(most * 1.5, usual / len(tokens) * FLOOD))
     print(
         f"one token floods with {flood.offered / seconds:.0f}/s: {flood.taken / seconds:.0f}/s of it are taken, "
         f"refused {dict(flood.others)}; of the others {dict(found.others)}"
@@ -278,9 +180,6 @@ async def run(url: str, process: subprocess.Popen[str], tokens: list[str], admin
     share = found.taken / max(1, found.offered)
     goals.hold("taken batches of the other tokens", share, share >= GOODPUT, f">= {GOODPUT}")
     goals.hold("their 99th percentile, s", found.p99_s(), found.p99_s() <= P99_S, f"<= {P99_S}")
-    memory = rss_mb(process.pid)
-    goals.hold("memory, MB", memory, memory <= RSS_MB, f"<= {RSS_MB}")
-    return goals.missed
 
 
 def report(goals: Goals, found: Round, rated: float, seconds: float, reader: Reader) -> None:
@@ -323,7 +222,7 @@ def main() -> int:
     parser.add_argument("--postgresql", action="store_true", help="on a PostgreSQL of its own, not on SQLite")
     args = parser.parse_args()
     with running(args.probes, postgresql=args.postgresql) as (_, process, url, tokens, admin):
-        return 1 if asyncio.run(run(url, process, tokens, admin, args.seconds)) else 0
+        return 1 if run(url, process, tokens, admin, args.seconds) else 0
 
 
 if __name__ == "__main__":

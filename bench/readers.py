@@ -14,7 +14,6 @@ every batch taken within 2 s, beside eight readers. Exit code 1 when one is miss
 from __future__ import annotations
 
 import argparse
-import asyncio
 import statistics
 import sys
 import threading
@@ -29,7 +28,8 @@ sys.path.insert(0, str(ROOT))
 
 import requests  # noqa: E402
 
-from bench.overload import Goals, Load, running  # noqa: E402
+from bench.open_load import Load  # noqa: E402
+from bench.overload import Goals, running  # noqa: E402
 from sigprobe.collector import store  # noqa: E402
 from sigprobe.protocol import batches  # noqa: E402
 from tests.collector.store.test_query_plans import ROWS, fill  # noqa: E402
@@ -94,10 +94,10 @@ def beside_one(goals: Goals, load: Load, url: str, admin: str, seconds: float) -
     pages = 0
     for _ in range(3):
         load.prepare(2000)
-        alone.append(asyncio.run(load.closed_loop(CLIENTS, seconds)))
+        alone.append(load.closed_loop(CLIENTS, seconds))
         load.prepare(2000)
         with reloading(url, admin, "?tps_id=none", 1) as seen:
-            beside.append(asyncio.run(load.closed_loop(CLIENTS, seconds)))
+            beside.append(load.closed_loop(CLIENTS, seconds))
         pages += sum(seen.values())
     without, with_one = statistics.median(alone), statistics.median(beside)
     print(
@@ -146,7 +146,8 @@ def main() -> int:
     with running(20, postgresql=args.postgresql, patch=patch) as (database, _, url, tokens, admin):
         fill_database(database, url, tokens[0])
         print(f"{ROWS} results stored, {'PostgreSQL' if args.postgresql else 'SQLite'}", flush=True)
-        beside_one(goals, Load(url, tokens), url, admin, args.seconds)
+        with Load(url, tokens) as load:
+            beside_one(goals, load, url, admin, args.seconds)
         beside_eight(goals, url, tokens[1], admin, args.seconds * 2)
     return 1 if goals.missed else 0
 
