@@ -13,6 +13,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, Row, case, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from sigprobe.collector.store.chunks import chunks
 from sigprobe.collector.store.schema import sessions, tokens, upsert
 from sigprobe.collector.store.shared_state import wrong_tries
 
@@ -41,6 +42,7 @@ class Token:
     last_used_at: datetime | None
 
 
+_CHUNK: Final = 500
 _FIELDS: Final = tuple(tokens.c[item.name] for item in fields(Token))
 
 
@@ -96,6 +98,21 @@ def find_token(engine: Engine, secret: str) -> Token | None:
             select(*_FIELDS).where(tokens.c.hash == digest(secret), tokens.c.revoked_at.is_(None))
         ).first()
     return None if row is None else _token(row)
+
+
+def find_tokens(engine: Engine, digests: Sequence[str]) -> dict[str, Token]:
+    """Return the tokens in use, by the digests of their secrets."""
+    found: dict[str, Token] = {}
+    with engine.connect() as connection:
+        for part in chunks(digests, _CHUNK):
+            rows = connection.execute(
+                select(tokens.c.hash, *_FIELDS).where(tokens.c.hash.in_(part), tokens.c.revoked_at.is_(None))
+            ).mappings()
+            for row in rows:
+                values = dict(row)
+                secret = values.pop("hash")
+                found[secret] = Token(**values)
+    return found
 
 
 def _token(row: Row[Any]) -> Token:

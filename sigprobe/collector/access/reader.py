@@ -22,6 +22,7 @@ from sigprobe.collector.access import queries
 from sigprobe.collector.access.queries import ADMIN, Token
 from sigprobe.collector.access.throttle import WrongTries
 from sigprobe.collector.access.token_check import TokenCheck, bearer_secret
+from sigprobe.collector.access.token_lookups import TokenLookups
 from sigprobe.collector.web.problems import DatabaseSilentError, ProblemError
 from sigprobe.collector.web.state import State, client, state_of
 from sigprobe.collector.web.templates_env import SESSION_COOKIE
@@ -52,7 +53,13 @@ class Access:
     refused: Counter
     threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(4))
     slow_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
-    """Where clients wait that have sent many wrong tokens; the others have `threads`."""
+    """Where clients wait that have sent many wrong tokens; the others have `lookups`."""
+
+    lookups: TokenLookups = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Share the threads."""
+        self.lookups = TokenLookups(self.tokens, self.threads)
 
 
 class LoginNeededError(Exception):
@@ -79,13 +86,9 @@ async def find_token(request: Request, secret: str) -> Token | None:
     token = access.tokens.remembered(secret)
     if token is not None:
         return token
-    throttled = access.wrong.wait_s(client(request).group) is not None
-    return await in_thread(
-        access.tokens.find,
-        secret,
-        limiter=access.slow_threads if throttled else access.threads,
-        deadline_s=TOKEN_S,
-    )
+    if access.wrong.wait_s(client(request).group) is None:
+        return await access.lookups.find(secret)
+    return await in_thread(access.tokens.find, secret, limiter=access.slow_threads, deadline_s=TOKEN_S)
 
 
 async def note_wrong(request: Request, group: str) -> None:

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from sqlalchemy import Engine
@@ -43,28 +43,43 @@ class TokenCheck:
 
     def find(self, secret: str) -> Token | None:
         """Return the token in use with this secret, or None. Blocks on the database: call it in a thread."""
-        if not secret or len(secret) > queries.MAX_TOKEN_CHARS:
-            return None
-        key = queries.digest(secret)
+        return self.find_all([secret])[secret]
+
+    def find_all(self, secrets: Sequence[str]) -> dict[str, Token | None]:
+        """Return the token in use with each secret, or None, by one query. Blocks on the database."""
         now = self._clock()
+        found: dict[str, Token | None] = {}
+        unsure: dict[str, str] = {}
         with self._lock:
-            until, token = self._known.get(key, (now, None))
-            if token is not None and until > now:
-                return token
-            if self._unknown.get(key, now) > now:
-                return None
-        token = queries.find_token(self._engine, secret)
+            for secret in secrets:
+                found[secret] = None
+                if not secret or len(secret) > queries.MAX_TOKEN_CHARS:
+                    continue
+                key = queries.digest(secret)
+                until, token = self._known.get(key, (now, None))
+                if token is not None and until > now:
+                    found[secret] = token
+                elif self._unknown.get(key, now) <= now:
+                    unsure[secret] = key
+        if not unsure:
+            return found
+        looked_up = queries.find_tokens(self._engine, list(unsure.values()))
+        revoked = []
         with self._lock:
-            was = self._known.pop(key, None)
-            if token is None:
+            for secret, key in unsure.items():
+                token = found[secret] = looked_up.get(key)
+                was = self._known.pop(key, None)
+                if token is not None:
+                    _keep(self._known, key, (now + KNOWN_S, token))
+                    self._unknown.pop(key, None)
+                    continue
                 _keep(self._unknown, key, now + _UNKNOWN_S)
-            else:
-                _keep(self._known, key, (now + KNOWN_S, token))
-                self._unknown.pop(key, None)
-        if token is None and was is not None:
+                if was is not None:
+                    revoked.append(was[1])
+        for gone in revoked:
             # the command that revokes runs in a process of its own: this is where the server learns of it
-            log.warning("token revoked", extra={"token": was[1].name, "role": was[1].role})
-        return token
+            log.warning("token revoked", extra={"token": gone.name, "role": gone.role})
+        return found
 
 
 def bearer_secret(authorization: str | None) -> str | None:

@@ -39,6 +39,8 @@ class Place:
     share: int
     held_bytes: int = 0
     token_id: str | None = None
+    waited_s: float = 0.0
+    """How long it has waited here so far, but for its own sender."""
 
 
 class Gate:
@@ -153,7 +155,9 @@ class Gate:
         if self._queue.waiting and has_failures(body):
             cost *= _FAILURES_COST
         try:
-            async with self._queue.enter(place.token_id or "", cost, large=len(body) > LARGE_BYTES):
+            async with self._queue.enter(
+                place.token_id or "", cost, large=len(body) > LARGE_BYTES, waited_s=place.waited_s
+            ):
                 yield
         except FullError as error:
             if error.own_fault:

@@ -25,6 +25,7 @@ from sigprobe.collector.ingest.queries import Statuses
 from sigprobe.collector.ingest.records import Sorted, answers, count_statuses, sort_lines
 from sigprobe.collector.ingest.rows import NewBatch
 from sigprobe.collector.ingest.state import Ingest, ingest_of
+from sigprobe.collector.web import kernel_wait
 from sigprobe.collector.web.problems import DatabaseSilentError, ProblemError
 from sigprobe.collector.web.state import State, client, state_of
 from sigprobe.collector.web.threads import STORE_S, in_thread
@@ -108,7 +109,9 @@ async def post_batch(request: Request) -> Response:
 async def _take(request: Request, state: State, ingest: Ingest) -> Response:
     settings = state.settings
     with ingest.gate.admit(client(request)) as place:
+        began_s = time.monotonic()
         token = await require_token(request, access_queries.PROBE)
+        place.waited_s = request.scope.get(kernel_wait.KEY, 0.0) + time.monotonic() - began_s
         ingest.gate.claim(place, token.id)
         declared_length(request.headers.get("content-length"))
         batch = _key(request.headers.get("idempotency-key"))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from sigprobe.collector.ingest.admission import Gate
+from sigprobe.collector.ingest.lateness import Lateness
 from sigprobe.protocol import batches
 
 START: Final = f"POST /{batches.BATCH_PATH} ".encode("ascii")
@@ -21,14 +22,18 @@ _TITLE: Final = "the collector is busy"
 log = logging.getLogger(__name__)
 
 
-def early_refusal(gate: Gate, count: Callable[[int], None]) -> Callable[[bytes], bytes | None]:
+def early_refusal(gate: Gate, count: Callable[[int], None]) -> Callable[[bytes, float], bytes | None]:
     """Return what looks at the first bytes of a request: a whole answer to send, or None to go on as usual.
 
-    `count` is told the status of each refusal.
+    It is given the seconds that they have waited. `count` is told the status of each refusal.
     """
+    lateness = Lateness()
 
-    def look(data: bytes) -> bytes | None:
-        if not data.startswith(START) or not gate.is_full():
+    def look(data: bytes, waited_s: float) -> bytes | None:
+        if not data.startswith(START):
+            return None
+        # in this order: each request counts for the lateness
+        if not lateness.is_too_late(waited_s) and not gate.is_full():
             return None
         count(503)
         log.warning("batch refused", extra={"status": 503, "reason": _TITLE})

@@ -23,6 +23,9 @@ TARGET_S: Final = 0.3
 MAX_WAIT_S: Final = 0.7
 """A batch that has waited for so long is refused. With its time in the database it stays below two seconds."""
 
+LEAST_WAIT_S: Final = 0.1
+"""What is left of the wait for a batch that has waited elsewhere."""
+
 _RATE_WINDOW_S: Final = 5.0
 _LEAST_ROOM: Final = 16
 _MOST_TOKENS: Final = 20_000
@@ -135,11 +138,16 @@ class FairQueue:
         )
 
     @asynccontextmanager
-    async def enter(self, token: str, cost: float, *, large: bool = False) -> AsyncIterator[None]:
-        """Wait for a turn and keep it for the block. Raises FullError instead of waiting in vain."""
+    async def enter(
+        self, token: str, cost: float, *, large: bool = False, waited_s: float = 0.0
+    ) -> AsyncIterator[None]:
+        """Wait for a turn and keep it for the block. Raises FullError instead of waiting in vain.
+
+        `waited_s`: how long it has waited elsewhere before, which is taken off its longest wait here.
+        """
         self._present[token] = self._present.get(token, 0) + 1
         try:
-            await self._turn(token, cost, large)
+            await self._turn(token, cost, large, max(LEAST_WAIT_S, self._max_wait_s - waited_s))
         except BaseException:
             self._gone(token)
             raise
@@ -165,7 +173,7 @@ class FairQueue:
         if not self._present[token]:
             del self._present[token]
 
-    async def _turn(self, token: str, cost: float, large: bool) -> None:
+    async def _turn(self, token: str, cost: float, large: bool, most_s: float) -> None:
         own_share = min(self._finished.get(token, 0.0), self._virtual + _MOST_DEBT)
         finish = max(self._virtual, own_share) + cost
         if not self._waiting and self.running < self._limit.value:
@@ -180,7 +188,7 @@ class FairQueue:
         self._waiting.append(own)
         self._finished[token] = finish
         try:
-            async with asyncio.timeout(self._max_wait_s):
+            async with asyncio.timeout(most_s):
                 await own.future
         except BaseException as error:
             if own in self._waiting:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from sigprobe.collector.web import kernel_wait
 from sigprobe.collector.web.http_protocol import GuardedProtocol
 
 BLOCK_BYTES: Final = 256 * 1024
@@ -31,7 +32,7 @@ class LendingProtocol(GuardedProtocol):
         inner = self.app
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            await inner({**scope, KEY: self.lend}, receive, send)
+            await inner({**scope, KEY: self.lend, kernel_wait.KEY: self.waited_s}, receive, send)
 
         self.app = app
 

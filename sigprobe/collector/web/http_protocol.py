@@ -16,6 +16,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sigprobe.collector.web.client_address import group_of
+from sigprobe.collector.web.kernel_wait import waited_s
 from sigprobe.record.addresses import is_loopback
 
 HEAD_S: Final = 15.0
@@ -134,7 +135,9 @@ class GuardedProtocol(H11Protocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._book = cast("Connections | None", getattr(self.config, "connections", None))
         self._head_s = cast(float, getattr(self.config, "head_s", HEAD_S))
-        self._look = cast("Callable[[bytes], bytes | None] | None", getattr(self.config, "early_refusal", None))
+        self._look = cast("Callable[[bytes, float], bytes | None] | None", getattr(self.config, "early_refusal", None))
+        self.waited_s = 0.0
+        """How long the present request waited in the kernel."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, unless there is no room; the head's time runs from now."""
@@ -160,7 +163,8 @@ class GuardedProtocol(H11Protocol):
         """Read on. A byte of the next head does not lengthen the time that it has."""
         fresh = self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]
         if fresh and self._look is not None and (self.cycle is None or self.cycle.response_complete):
-            refusal = self._look(data)
+            self.waited_s = waited_s(self.transport)
+            refusal = self._look(data, self.waited_s)
             if refusal is not None:
                 self._refuse(refusal, data)
                 return

@@ -26,7 +26,7 @@ SIZE = 400_000
 HEAD = f"POST /v1/batches HTTP/1.1\r\nHost: x\r\nContent-Length: {SIZE}\r\n\r\n".encode()
 
 
-def talk(client: Callable[[socket.socket], bytes], look: Callable[[bytes], bytes | None]) -> tuple[bytes, int]:
+def talk(client: Callable[[socket.socket], bytes], look: Callable[[bytes, float], bytes | None]) -> tuple[bytes, int]:
     """What a client hears, and how many connections are left afterwards."""
 
     async def scene() -> tuple[bytes, int]:
@@ -75,9 +75,9 @@ def slowly(sock: socket.socket) -> bytes:
 
 def test_the_answer_is_heard_by_a_client_that_still_sends() -> None:
     """The connection stays until the body has come; closed at once, the client could not even send it."""
-    assert talk(slowly, lambda _data: REFUSED) == (REFUSED, 0)
+    assert talk(slowly, lambda _data, _waited_s: REFUSED) == (REFUSED, 0)
     with taken_away(http_protocol, "MOST_LINGERING", 0), pytest.raises(OSError, match=r"reset|Broken pipe"):
-        talk(slowly, lambda _data: REFUSED)
+        talk(slowly, lambda _data, _waited_s: REFUSED)
 
 
 def test_a_small_batch_is_answered_and_closed_at_once() -> None:
@@ -87,7 +87,7 @@ def test_a_small_batch_is_answered_and_closed_at_once() -> None:
         sock.sendall(HEAD.replace(str(SIZE).encode(), b"5") + b"abcde")
         return read_all(sock)
 
-    assert talk(client, lambda _data: REFUSED) == (REFUSED, 0)
+    assert talk(client, lambda _data, _waited_s: REFUSED) == (REFUSED, 0)
 
 
 def test_a_client_that_promises_and_sends_nothing_loses_its_connection() -> None:
@@ -102,7 +102,7 @@ def test_a_client_that_promises_and_sends_nothing_loses_its_connection() -> None
             return heard
 
     with taken_away(http_protocol, "LINGER_S", 0.1):
-        assert talk(client, lambda _data: REFUSED) == (REFUSED, 0)
+        assert talk(client, lambda _data, _waited_s: REFUSED) == (REFUSED, 0)
 
 
 def test_only_batches_are_refused_and_only_without_room(caplog: pytest.LogCaptureFixture) -> None:
@@ -111,15 +111,15 @@ def test_only_batches_are_refused_and_only_without_room(caplog: pytest.LogCaptur
     counted: list[int] = []
     look = early_refusal(gate, counted.append)
     caplog.set_level(logging.WARNING, "sigprobe")
-    assert look(HEAD) is None
+    assert look(HEAD, 0.0) is None
     with ExitStack() as held:
         held.enter_context(gate.admit())
         for other in (b"GET / HTTP/1.1", b"POST /login HTTP/1.1", b"GET /healthz HTTP/1.1", b"POST /v1/batchesx", b"P"):
-            assert look(other) is None
-        refused = look(HEAD)
+            assert look(other, 0.0) is None
+        refused = look(HEAD, 0.0)
         assert refused is not None
     head, _, body = refused.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 503 ") and b"\r\nretry-after: " in head
     assert batches.read_problem(503, batches.PROBLEM_TYPE, body) is not None
     assert (counted, gate.shed, len(caplog.records)) == ([503], 1, 1)
-    assert look(HEAD) is None
+    assert look(HEAD, 0.0) is None
