@@ -12,6 +12,7 @@ import pytest
 from tests.commands.conftest import CLOSED, PING, TPS, Settings
 from tests.support.running_site import Run
 from tests.support.servers.tcp import Peer, http_server, page, tcp_server
+from tests.support.taken_away import hold_read
 
 
 def names(document: str) -> list[str]:
@@ -148,3 +149,9 @@ def test_strict_and_fail_below(settings: Settings, sigprobe: Run) -> None:
     assert code("--fail-below", "--only", "ping") == 0
     assert code("--fail-below", "--strict") == 4
     assert code("--strict", "--no-upload") == 4
+
+
+@pytest.mark.slow
+def test_the_pause_that_these_tests_leave_out_is_read_when_it_is_needed() -> None:
+    """The control of `no_pause_before_a_second_look`: no module has a copy of the pause."""
+    hold_read("sigprobe.measure.path.second_look", "AFTER_S")
