@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import textwrap
 import time
@@ -24,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from tests.trials.scenarios.catalogue import SCENARIOS
 from tests.trials.scenarios.judging import Judged, judge_all
+from tests.trials.scenarios.scenario import FIRST_CANDIDATES
 
 OWNERS = ("none", "local", "operator", "service", "collector", "uncertain")
 CONFIDENCE_BOUNDS = (0.0, 0.5, 0.7, 0.8, 0.9)
@@ -128,6 +130,7 @@ def figures(done: Sequence[Judged]) -> str:
     )
     missed = [line for line in _scenarios(done)[2:] if not _always_right(line)]
     parts = [textwrap.fill(head, 120), *("\n".join(part) for part in (_owners(ran), _calibration(ran), _goals(done)))]
+    parts.append(textwrap.fill(_by_name(ran), 120))
     if missed:
         parts.append("Not right each time:\n\n" + "\n".join([*_scenarios(done)[:2], *missed]))
     return "\n\n".join(parts)
@@ -225,7 +228,12 @@ def goals(done: Sequence[Judged]) -> list[Goal]:
     broken = [j for j in ran if j.scenario.owner != "none"]
     accused = sum(j.falsely_accused for j in ran)
     return [
-        Goal("false accusations, local ones included", "0", f"{accused} of {len(ran)}", accused == 0),
+        Goal(
+            "false accusations, local ones included",
+            "0",
+            f"{accused} of {len(ran)}; {_between(accused, len(ran))}",
+            accused == 0,
+        ),
         _share("false all-clears", sum(j.falsely_cleared for j in broken), len(broken), at_most=0.01),
         _share("can be told: right owner", sum(j.right_owner for j in told), len(told), at_least=0.97),
         _share("can be told: right cause", sum(j.right for j in told), len(told), at_least=0.92),
@@ -245,7 +253,32 @@ def _share(name: str, count: int, total: int, *, at_least: float = 0.0, at_most:
     wanted = f"≥ {at_least:.0%}" if at_least else f"≤ {at_most:.0%}"
     if not total:
         return Goal(name, wanted, "no such run", True)
-    return Goal(name, wanted, f"{count / total:.1%} ({count} of {total})", at_least <= count / total <= at_most)
+    figure = f"{count / total:.1%} ({count} of {total}; {_between(count, total)})"
+    return Goal(name, wanted, figure, at_least <= count / total <= at_most)
+
+
+def _between(count: int, total: int) -> str:
+    """Return the 95 % interval of a share (Wilson), for as many independent runs."""
+    if not total:
+        return "no run"
+    share, z = count / total, 1.96
+    middle = (share + z * z / (2 * total)) / (1 + z * z / total)
+    half = z / (1 + z * z / total) * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    return f"{max(0.0, middle - half):.1%} to {min(1.0, middle + half):.1%}"
+
+
+def _by_name(ran: Sequence[Judged]) -> str:
+    """Return how often the true cause itself was among the first candidates, where an owner alone may be accepted."""
+    left = [j for j in ran if not j.scenario.tellable and j.owner == "uncertain"]
+    named = 0
+    for judged in left:
+        said = [f"{c.get('owner')}/{c.get('cause')}" for c in judged.candidates[:FIRST_CANDIDATES]]
+        named += f"{judged.scenario.owner}/{judged.scenario.cause}" in said
+    share = f"{named / len(left):.1%}" if left else "no run"
+    return (
+        f"Of {len(left)} verdicts that were left open where one place cannot tell, {named} ({share}) have the very "
+        "cause among the first three; the others have its owner, with a cause that looks the same."
+    )
 
 
 if __name__ == "__main__":
