@@ -67,7 +67,10 @@ def on_this_device(facts: Facts) -> Verdict | None:
     if any(row.get("place") != "self" or row.get("failure") != "refused" for row in rows):
         return None
     nameless = [r for r in facts.failed if code(r) in NAMES or (code(r) == "timeout" and r.target.address_used is None)]
-    return say(LOCAL, "device_resolver", 0.9, nameless, facts.walks) if nameless else None
+    looks = [row for r in _pages(nameless) for row in facts.again(host_of(r))]
+    if not looks or any(row.get("phase") != "dns" for row in looks):
+        return None  # a forwarder that was started meanwhile
+    return say(LOCAL, "device_resolver", 0.9, nameless, facts.walks)
 
 
 def lying(facts: Facts) -> Verdict | None:

@@ -799,13 +799,18 @@ def test_loss_that_begins_before_the_gateway_points_to_this_network(lost_near: i
     assert (verdict.cause, verdict.candidates[0].cause) == ("packets_lost", first)
 
 
-@pytest.mark.parametrize(("failure", "owner"), [("refused", "local"), ("dns_timeout", "uncertain")])
-def test_a_device_that_asks_itself_without_a_name_server(failure: str, owner: str) -> None:
-    """Its own kernel refuses: nothing else can. A forwarder that is silent may lack an answer from farther away."""
+@pytest.mark.parametrize(
+    ("failure", "phase", "owner"),
+    [("refused", "dns", "local"), ("dns_timeout", "dns", "uncertain"), ("refused", None, "uncertain")],
+)
+def test_a_device_that_asks_itself_without_a_name_server(failure: str, phase: str | None, owner: str) -> None:
+    """Its own kernel refuses, in both looks: nothing else can. A forwarder that is silent may lack an answer."""
     own = [{"address": "127.0.0.1:53", "place": "self", "forwarder": False, "answers": False, "failure": failure}]
-    verdict = decide([ping(), web(code="name_not_found"), outwards(resolvers=own)], NEED)
+    look = again(status=None, failure="name_not_found", phase=phase) if phase else again(phase=None)
+    walk = outwards(resolvers=own, second=looked_again(look))
+    verdict = decide([ping(), web(code="name_not_found"), walk], NEED)
     assert verdict.owner == owner
-    assert verdict.cause == ("device_resolver" if owner == "local" else "resolver_silent")
+    assert (verdict.cause == "device_resolver") is (owner == "local")
 
 
 def test_a_tunnel_hides_whose_the_way_is() -> None:

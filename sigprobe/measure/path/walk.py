@@ -462,7 +462,8 @@ class Walk:
             if used is None:
                 used = aim.host if sockets.is_ip(aim.host) else next(iter(system), None)
             apart = next((a for a in other if a not in system), None)
-            if other and not set(other) & set(system) and apart is not None:
+            # a name without an answer is looked up anew: an address from others would not show that it works again
+            if other and not set(other) & set(system) and apart is not None and not (again and nameless):
                 found.insert(0, (aim.host, aim.port, aim.tls, apart, None))
             strange = mine.code if mine is not None and (mine.code or "").startswith("tls_") and not again else None
             if again and nameless:
