@@ -24,6 +24,9 @@ from sigprobe.collector.web.tls_handshake import Handshake
 from sigprobe.record.messages import N_, MessageError
 
 GRACE_S = 10
+FRESH_S = 2.0
+"""A process that ends waits so long for the first request of connections that it has accepted."""
+
 SWITCH_S = 0.0005
 _ACCEPT_AT_ONCE = 128
 _ACCEPT_AMONG_OTHERS = 4
@@ -186,6 +189,16 @@ def run(
                     loop.add_reader(parent, self._end_with_parent, parent)
                     self._beat = loop.create_task(_each_second(each_second))
                 ready()
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            if parent is not None:
+                # others go on accepting: those that this process has accepted must not find it gone
+                for server in self.servers:
+                    server.close()
+                until_s = asyncio.get_running_loop().time() + FRESH_S
+                while connections.has_fresh() and asyncio.get_running_loop().time() < until_s:
+                    await asyncio.sleep(0.02)
+            await super().shutdown(sockets)
 
         def _end_with_parent(self, parent: int) -> None:
             asyncio.get_running_loop().remove_reader(parent)

@@ -73,6 +73,10 @@ class Connections:
         self.open += 1
         return True
 
+    def has_fresh(self) -> bool:
+        """Return whether a connection waits for its first head, or is still in its handshake."""
+        return any(getattr(connection, "cycle", None) is None for connection in self._waiting)
+
     def leave(self, connection: Counted) -> None:
         """Count a connection that has ended."""
         group = self._groups.get(connection.group)
