@@ -16,6 +16,8 @@ from sigprobe.collector.access import pages as access_pages
 from sigprobe.collector.access import reader
 from sigprobe.collector.health import api as health_api
 from sigprobe.collector.health import circumstances, readiness
+from sigprobe.collector.incidents import api as incidents_api
+from sigprobe.collector.incidents import pages as incidents_pages
 from sigprobe.collector.ingest import api as ingest_api
 from sigprobe.collector.ingest import state as ingest_state
 from sigprobe.collector.results import api as results_api
@@ -54,8 +56,10 @@ def create_app(settings: Settings, engine: Engine, worker: Worker | None = None)
         ingest_state.install(app, state)
         app.include_router(ingest_api.router)
         app.include_router(results_api.router)
+        app.include_router(incidents_api.router)
         app.include_router(access_pages.router)
         app.include_router(results_pages.router)
+        app.include_router(incidents_pages.router)
         app.mount("/static", StaticFiles(directory=STATIC_DIR), name="static")
     if settings.only != "ingest":
         app.include_router(speedtest_api.router(_throughput_settings(settings), books=_books(settings, engine)))

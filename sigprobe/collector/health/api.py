@@ -17,6 +17,7 @@ from sigprobe.collector.access.reader import require_admin
 from sigprobe.collector.health.circumstances import gauges, watch_of
 from sigprobe.collector.health.queries import last_number
 from sigprobe.collector.health.readiness import readiness_of
+from sigprobe.collector.incidents.metrics import gauges as incident_gauges
 from sigprobe.collector.web.problems import ProblemError, problem
 from sigprobe.collector.web.state import client, state_of
 from sigprobe.collector.web.threads import in_thread
@@ -93,4 +94,11 @@ async def get_metrics(request: Request) -> Response:
     with suppress(SQLAlchemyError, ProblemError):
         last = await in_thread(last_number, state.reader, limiter=state.read_threads, deadline_s=_NUMBER_S)
         text += f"{_NUMBER_HELP}sigprobe_receive_number {last}\n".encode()
+    with suppress(SQLAlchemyError, ProblemError):
+        found = await in_thread(
+            lambda: list(incident_gauges(state.reader)), limiter=state.read_threads, deadline_s=_NUMBER_S
+        )
+        incidents = CollectorRegistry()
+        incidents.register(_Now(found))
+        text += generate_latest(incidents)
     return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -22,6 +22,7 @@ from sigprobe.collector.store import partitions
 from sigprobe.collector.store.engine import write_turn
 from sigprobe.collector.store.schema import upsert
 from sigprobe.collector.worker import pruning, publishing, summing
+from sigprobe.collector.worker.alerting import STEP_S, Alerting
 from sigprobe.collector.worker.detecting import JOB, TICK_S, Detecting
 from sigprobe.collector.worker.leader import Leadership, LostError
 from sigprobe.collector.worker.schema import jobs
@@ -48,9 +49,18 @@ _ROUND_S: Final = 2.0
 class Worker:
     """Everything that happens by itself. Several may run on one database; one leads, the others wait."""
 
-    def __init__(self, engine: Engine, name: str | None = None, *, wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        name: str | None = None,
+        *,
+        wall: Callable[[], float] = time.time,
+        alerts_to: str | None = None,
+    ) -> None:
+        """`alerts_to`: URL of a receiver of alerts. `wall`: seconds since 1970."""
         self._engine = engine
         self._detecting = Detecting(engine, wall)
+        self._alerting = None if alerts_to is None else Alerting(engine, alerts_to, wall)
         self._lead = Leadership(engine, name)
         self._beat_s = _FILE_BEAT_S if engine.dialect.name == "sqlite" else _BEAT_S
         # a thread of `serve` and a reader that wants what was just stored may both come
@@ -136,6 +146,12 @@ class Worker:
                 return False
             return True
 
+    def look_now(self) -> bool:
+        """Do all that is left to do, and look for incidents now, whenever that was last done."""
+        with self._lock:
+            self._done.pop("detect", None)
+            return self.settle()
+
     def settle(self) -> bool:
         """Work until nothing is left to do; False when another leads or the database is away."""
         with self._lock:
@@ -166,6 +182,9 @@ class Worker:
         if self._is_due("detect", TICK_S * (_DETECT_LATER if self._more else 1)) and self._detect(connection):
             self._done.pop("detect", None)
             self._more = True
+        alerting = self._alerting
+        if alerting is not None:
+            self._due("alerts", STEP_S, lambda: self._job("alerts", connection, alerting.step, turn=False))
         if self._is_due("retention", _FORGET_S):
             while self._job("retention", connection, retention.drop_step):
                 if time.monotonic() > until or self._stopped.is_set():
