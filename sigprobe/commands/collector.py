@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from sigprobe.commands import (
     collector_compact,
     collector_distribute,
     collector_import,
+    collector_maintenance,
     collector_merge,
     collector_migrate,
     collector_retention,
@@ -52,6 +54,7 @@ app.add_typer(collector_tokens.app, name="token")
 app.add_typer(collector_site.app, name="site")
 collector_distribute.app.command("compact", cls=Command)(collector_compact.compact)
 app.add_typer(collector_distribute.app, name="database")
+app.add_typer(collector_maintenance.app, name="maintenance")
 app.command("import", cls=Command)(collector_import.import_file)
 app.command("backup", cls=Command)(collector_backup.backup)
 app.command("restore", cls=Command)(collector_backup.restore)
@@ -60,6 +63,24 @@ app.command("check", cls=Command)(collector_check.check)
 app.command("erase", cls=Command)(collector_check.erase)
 app.command("migrate", cls=Command)(collector_migrate.migrate)
 app.command("retention", cls=Command)(collector_retention.retention)
+
+
+def _receiver(url: str | None) -> str | None:
+    if url and not re.fullmatch(r"https?://[^\s/]+\S*", url):
+        raise CommandError(_("--alerts-to must be a web address, for example http://127.0.0.1:9093/api/v2/alerts"))
+    return url or None
+
+
+AlertsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--alerts-to",
+        metavar="URL",
+        envvar="SIGPROBE_ALERTS_TO",
+        show_envvar=False,
+        help=N_("Send incidents here, in the format of Alertmanager's API v2."),
+    ),
+]
 
 
 class Only(StrEnum):
@@ -146,6 +167,7 @@ def serve(
             "--work/--no-work", help=N_("Also do the background work here; without it run: sigprobe collector work.")
         ),
     ] = True,
+    alerts_to: AlertsOption = None,
 ) -> CommandResult:
     """Run the server until Ctrl-C or SIGTERM."""
     if (tls_cert is None) != (tls_key is None):
@@ -163,6 +185,7 @@ def serve(
         raise CommandError(
             _("--workers needs PostgreSQL; an SQLite database has one process. Leave it out, or give --database.")
         )
+    receiver = _receiver(alerts_to)
     near = is_loopback(host)
     plain_public = not near and tls_cert is None and not behind_proxy
     mode = throughput or (Throughput.OPEN if near and not behind_proxy else Throughput.TOKEN)
@@ -198,6 +221,7 @@ def serve(
         make_tls=make_tls,
         tls=tls,
         work=work and only is not Only.THROUGHPUT,
+        alerts_to=receiver,
         as_json=log_format is LogFormat.JSON,
         start_log=partial(start_log, log_format.value, log_level.value),
     )
@@ -220,6 +244,7 @@ class _Serving:
     make_tls: Callable[[], ssl.SSLContext | None]
     tls: ssl.SSLContext | None
     work: bool
+    alerts_to: str | None
     as_json: bool
     start_log: Callable[..., Callable[[], None]]
 
@@ -231,7 +256,7 @@ class _Serving:
         stop_log = self.start_log()
         self._warn()
         try:
-            with self.bound, _working(engine, wanted=self.work) as worker:
+            with self.bound, _working(engine, self.alerts_to, wanted=self.work) as worker:
                 run(
                     create_app(self.settings, engine, worker),
                     self.bound,
@@ -302,7 +327,7 @@ class _Serving:
                 log.warning("the database cannot be used", extra={"reason": str(error)})
                 raise SystemExit(FAILED) from None
             try:
-                with self.bound, _working(engine, wanted=self.work) as worker:
+                with self.bound, _working(engine, self.alerts_to, wanted=self.work) as worker:
                     app = create_app(self.settings, engine, worker)
                     run(
                         app,
@@ -361,14 +386,14 @@ class _Serving:
 
 
 @contextmanager
-def _working(engine: Engine, *, wanted: bool) -> Iterator[Worker | None]:
+def _working(engine: Engine, alerts_to: str | None, *, wanted: bool) -> Iterator[Worker | None]:
     """Run the worker in a thread of this process, if it is wanted."""
     from sigprobe.collector.worker.loop import Worker
 
     if not wanted:
         yield None
         return
-    worker = Worker(engine)
+    worker = Worker(engine, alerts_to=alerts_to)
     worker.start()
     try:
         yield worker
@@ -380,21 +405,23 @@ def _working(engine: Engine, *, wanted: bool) -> Iterator[Worker | None]:
 def run_worker(
     *,
     database: DatabaseOption = None,
+    alerts_to: AlertsOption = None,
     log_format: Annotated[LogFormat, typer.Option(help=N_("Form of the log on stderr."))] = LogFormat.TEXT,
     log_level: Annotated[LogLevel, typer.Option(help=N_("Least important events to log."))] = LogLevel.INFO,
 ) -> CommandResult:
-    """Run the background work of a database: publishing, sums, corrections, partitions.
+    """Run the background work of a database: publishing, sums, corrections, incidents.
 
     Several may run; one leads, another takes over within ten seconds.
     """
     import signal
     import threading
 
+    receiver = _receiver(alerts_to)
     engine = _open(database)
     from sigprobe.collector.web.log import start as start_log
     from sigprobe.collector.worker.loop import Worker
 
-    worker = Worker(engine)
+    worker = Worker(engine, alerts_to=receiver)
 
     def end(*_: object) -> None:
         # an Event is set by another thread: this one may be holding its lock right now

@@ -100,9 +100,11 @@ def _json(work: Work) -> Json:
 @app.command("add", cls=Command)
 def add(
     *,
-    begins: Annotated[str, typer.Option("--from", metavar="TIME", help=N_("Begin: 2029-02-14T22:00:00+07:00."))],
-    ends: Annotated[str, typer.Option("--to", metavar="TIME", help=N_("End, in the same form."))],
+    ends: Annotated[str, typer.Option("--to", metavar="TIME", help=N_("End: 2029-02-15T02:00:00+07:00."))],
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help=N_("Why; it is shown with incidents."))],
+    begins: Annotated[
+        str, typer.Option("--from", metavar="TIME", help=N_("Begin, in the same form; default: now."))
+    ] = "",
     person: Annotated[
         str, typer.Option("--person", metavar="NAME", help=N_("Name of the person; default: this account."))
     ] = "",
@@ -114,8 +116,9 @@ def add(
     database: DatabaseOption = None,
     as_json: options.JsonOption = False,
 ) -> CommandResult:
-    """Announce maintenance: incidents that begin within it are found and shown, but alert nobody."""
-    first, last = _time("--from", begins), _time("--to", ends)
+    """Announce maintenance: incidents within it are found and shown, but alert nobody."""
+    now = datetime.now(UTC)
+    first, last = _time("--from", begins) if begins else now, _time("--to", ends)
     if last <= first:
         raise CommandError(_("--to must be later than --from."))
     if not _AREA.fullmatch(area):
@@ -136,7 +139,7 @@ def add(
         last,
         (person.strip() or _account())[:_MOST_TEXT],
         reason.strip()[:_MOST_TEXT],
-        datetime.now(UTC),
+        now,
         None,
     )
     with using_database(url) as engine:

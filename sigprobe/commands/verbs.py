@@ -234,8 +234,24 @@ INNER: Final[dict[str, Inner]] = {
         N_("Compress stored results, and those to come (PostgreSQL)."),
         ("sigprobe collector database compact --database postgresql://sigprobe@127.0.0.1/sigprobe",),
     ),
+    "collector maintenance": Inner(
+        N_("Announce maintenance, so that incidents within it alert nobody."),
+        ("sigprobe collector maintenance list",),
+    ),
+    "collector maintenance add": Inner(
+        N_("Announce maintenance: incidents within it are found and shown, but alert nobody."),
+        ("sigprobe collector maintenance add --to 2029-02-15T02Z --reason antenna",),
+    ),
+    "collector maintenance list": Inner(
+        N_("List maintenance that has not ended yet."),
+        ("sigprobe collector maintenance list --json",),
+    ),
+    "collector maintenance end": Inner(
+        N_("End maintenance early: incidents that begin later alert again."),
+        ("sigprobe collector maintenance end 6f1c2c57-6c3c-4d0a-9b57-51f1b0d6a7c1",),
+    ),
     "collector work": Inner(
-        N_("Do the background work: order for readers, sums, corrections, partitions."),
+        N_("Do the background work: order for readers, sums, corrections, incidents, partitions."),
         ("sigprobe collector work --database postgresql://sigprobe@db1/sigprobe",),
     ),
     "collector import": Inner(

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import uvicorn
@@ -59,9 +59,9 @@ class Rehearsal:
     @property
     def told(self) -> list[str]:
         """Return the figures as lines."""
-        seen = (
-            "never" if self.open_seen_at is None else f"{(self.open_seen_at - self.begins) / 60:.0f} min after it began"
-        )
+        seen = "never"
+        if self.open_seen_at is not None:
+            seen = f"{(self.open_seen_at - self.begins) / 60:.0f} min after it began"
         return [
             *(
                 f"{one['kind']} {one['plmn']} {one['area']}: since {one['since']}, found {one['found_at']}, ended "
@@ -86,7 +86,8 @@ class Rehearsal:
             found.append("not seen open within 25 minutes")
         if not one["evidence"]["results"] or self.unknown_results or self.wrong_results:
             found.append(f"{self.unknown_results} unknown and {self.wrong_results} wrong results among its evidence")
-        if not all(value < 0 for name, value in one["evidence"]["other_operators"].items() if name != "*"):
+        others = one["evidence"]["other_operators"]
+        if PLMN in others or sum(others.values()) > -3:
             found.append("the other operators are not seen to work")
         return found
 
@@ -216,8 +217,6 @@ class _InjectedClock(ReferenceClock):
 
     def now(self) -> datetime:
         """Return the time of the rehearsal."""
-        from datetime import UTC
-
         return datetime.fromtimestamp(self._clock.now, UTC)
 
 

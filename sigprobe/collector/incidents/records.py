@@ -12,6 +12,7 @@ from sqlalchemy import Connection, insert, or_, select
 from sigprobe.collector.incidents import schema
 from sigprobe.collector.incidents.attribution import Kind
 from sigprobe.collector.incidents.detector import Incident, Moment
+from sigprobe.collector.incidents.series import EVERY_OPERATOR
 from sigprobe.collector.incidents.votes import bin_of
 from sigprobe.collector.store.schema import MAX_WORD, upsert
 
@@ -86,7 +87,11 @@ def _values(aspect: str, incident: Incident, moments: Sequence[Moment]) -> dict[
     results = [ref for moment in moments for ref in moment.refs]
     step = max(1, len(results) // _SAMPLE)
     evidence = {
-        "others": {name: round(value, 2) for name, value in sorted(incident.others.items())},
+        "others": {
+            name: round(value, 2)
+            for name, value in sorted(incident.others.items())
+            if name not in (incident.plmn, EVERY_OPERATOR)
+        },
         "parts_failing": list(incident.parts_failing),
         "parts_working": list(incident.parts_working),
         "tokens": incident.tokens,

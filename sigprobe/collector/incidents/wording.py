@@ -200,9 +200,9 @@ def _share(incident: StoredIncident, lang: str, _: Translate) -> str:
 
 
 def _sure(incident: StoredIncident, lang: str, _: Translate) -> str:
-    word = (
-        N_("sure") if incident.confidence >= _SURE else N_("likely") if incident.confidence >= _LIKELY else N_("hint")
-    )
+    word = N_("sure")
+    if incident.confidence < _SURE:
+        word = N_("likely") if incident.confidence >= _LIKELY else N_("hint")
     percent = min(99, int(100 * incident.confidence))
     return f"{_(word)} ({i18n.number(percent, lang=lang)} %)"
 

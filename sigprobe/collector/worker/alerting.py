@@ -114,12 +114,14 @@ class Alerting:
         return [(found, tries[found.id]) for found in queries.read(reader, plain) if found.work is None]
 
     def _send(self, due: Sequence[tuple[StoredIncident, int]], now: datetime) -> None:
+        import urllib3
+
         told = {incident.id: (incident.last_change, tries) for incident, tries in due}
         body = json.dumps([alert(incident, now) for incident, _ in due]).encode()
         key = hashlib.sha256(json.dumps({name: number for name, (number, _) in told.items()}).encode()).hexdigest()
         try:
             fault = post(self._url, body, key)
-        except Exception as error:
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             fault = type(error).__name__
         self._sent = _Sent(told, now, fault)
 

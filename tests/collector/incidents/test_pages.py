@@ -88,7 +88,7 @@ def test_one_incident_says_what_speaks_for_and_against_it(signed_in: Collector) 
     incident = an_incident(parts_working=("327305",))
     save(signed_in.engine, incident, refs=(result.id,))
     incident.ended_at = SINCE + 2400
-    assert save(signed_in.engine, incident, now=SINCE + 3000) == "ended"
+    assert save(signed_in.engine, incident, now=SINCE + 3000, refs=(result.id,)) == "ended"
     text = signed_in.client.get(f"/insiden/{incident.id}?lang=en").text
     for words in (
         "9 of 12 TPS affected",

@@ -1,4 +1,4 @@
-"""Alerts reach a receiver in Alertmanager's format: once a change, again after a fault, and never for announced work."""
+"""Alerts reach a receiver in Alertmanager's format: once a change, again after a fault, not for announced work."""
 
 from __future__ import annotations
 
