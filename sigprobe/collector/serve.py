@@ -151,6 +151,8 @@ def run(
     config = uvicorn.Config(
         app,
         http=LendingProtocol,
+        # uvicorn takes uvloop where it happens to be installed; its transports are not those that ours build on
+        loop="asyncio",
         log_config=None,
         access_log=False,  # an address may hold a one-time secret
         proxy_headers=False,  # the client's address is read in one place: web.client_address
