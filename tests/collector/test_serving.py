@@ -129,6 +129,7 @@ def test_port_in_use(sqlite_url: str) -> None:
 )
 def test_wrong_use(sqlite_url: str, args: tuple[str, ...], code: int, words: str) -> None:
     """A wrong command says what to do in one sentence, with the contract's exit code and no traceback."""
+    new_token("admin", "centre", sqlite_url)
     done = run(*args, database=sqlite_url)
     assert done.returncode == code, done.stderr
     assert words in done.stderr
@@ -366,11 +367,12 @@ def test_gzip_bodies_are_read_as_any_tool_makes_them(spawn: Spawn, sqlite_url: s
 def test_a_mistyped_path_makes_no_collector(tmp_path: Path, language: str) -> None:
     """A missing directory is named with the command that makes it, and is not made; a new database is announced."""
     missing = tmp_path / "nix"
-    done = run("token", "list", "--lang", language, database=f"sqlite:///{missing}/x.db")
+    create = ("token", "create", "--lang", language, "--probe")
+    done = run(*create, "a", database=f"sqlite:///{missing}/x.db")
     assert done.returncode == 1 and f"mkdir -p {missing}" in done.stderr and not missing.exists()
-    done = run("token", "list", "--lang", language, database=f"sqlite:///{tmp_path}/x.db")
+    done = run(*create, "a", database=f"sqlite:///{tmp_path}/x.db")
     assert done.returncode == 0 and f"{tmp_path}/x.db" in done.stderr
-    assert f"{tmp_path}/x.db" not in run("token", "list", database=f"sqlite:///{tmp_path}/x.db").stderr, "the control"
+    assert f"{tmp_path}/x.db" not in run(*create, "b", database=f"sqlite:///{tmp_path}/x.db").stderr, "the control"
 
 
 def test_a_port_in_use_makes_no_database(tmp_path: Path) -> None:
