@@ -24,8 +24,8 @@ LEAST_SHARE: Final = 0.4
 APART: Final = 0.1
 """Level and mean differ by more than this share where the link varies."""
 
-BEFORE_S: Final = 0.15
-BEFORE_RTTS: Final = 1
+BEFORE_S: Final = 0.1
+BEFORE_RTTS: Final = 0.5
 UNLIKE: Final = 0.25
 """A level is contradicted by a busy time before it, so long at least, whose rate differs by more than this share."""
 
