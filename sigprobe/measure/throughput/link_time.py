@@ -49,7 +49,22 @@ def needs_longer(arrivals: Arrivals, speed: Speed | None, end_s: float, rtt_s: f
 
 
 def over_busy_time(arrivals: Arrivals, speed: Speed | None, end_s: float, rtt_s: float) -> Speed | None:
-    """Return the mean rate of the busy time where it differs from the level that was found, else that level."""
+    """Return the mean rate of the busy time where it differs from the level that was found, else that level.
+
+    A level below what all of the transfer has carried is none: that is stated then.
+    """
+    found = _of_busy_time(arrivals, speed, end_s, rtt_s)
+    begin_s = arrivals.ordered.first_s()
+    if found is None or found.kind == "mean_under_loss" or end_s - begin_s < max(LEAST_S, LEAST_RTTS * rtt_s):
+        return found
+    carried = (arrivals.ordered.total() - arrivals.ordered.at(begin_s)) * 8 / (end_s - begin_s)
+    if carried <= (1 + APART) * found.bps:
+        return found
+    low, high = found.ci_bps or (found.bps, found.bps)
+    return Speed(carried, (min(low, carried), max(high, carried)), begin_s, settled=False, kind="mean")
+
+
+def _of_busy_time(arrivals: Arrivals, speed: Speed | None, end_s: float, rtt_s: float) -> Speed | None:
     spans = _busy_spans(arrivals, end_s, rtt_s)
     busy_s = total_s(spans)
     if not spans or arrivals.ordered.total() < MIN_BYTES:

@@ -83,6 +83,18 @@ def test_a_transfer_cut_off_in_a_burst_states_its_mean() -> None:
     assert speed.ci_bps is not None and speed.ci_bps[0] <= 1.1e6 and speed.ci_bps[1] >= 7.9e6
 
 
+def test_no_level_lies_below_what_was_carried() -> None:
+    """Without a queue to go by the mean of the whole transfer is stated where the last level lies below it."""
+    falling = link([8e6, 8e6, 8e6, 2e6], waits_s=[0, 0, 0, 0])
+    low = Speed(2e6, (1.9e6, 2.1e6), 3.0, settled=False)
+    speed = over_busy_time(falling, low, 4.0, RTT_S)
+    assert speed is not None and speed.kind == "mean"
+    assert speed.bps == pytest.approx(6.5e6, rel=0.01)
+    assert speed.ci_bps is not None and speed.ci_bps[0] == 1.9e6
+    lossy = replace(low, kind="mean_under_loss")
+    assert over_busy_time(falling, lossy, 4.0, RTT_S) is lossy, "losses have a correction of their own"
+
+
 def test_a_climb_without_a_queue_is_no_part_of_the_mean() -> None:
     """As long as no packet waits the sender holds the rate back, and not the link."""
     climbing = link([1e6, 2e6, 4e6, 8e6], waits_s=[0, 0, 0, 0.2])

@@ -1,7 +1,7 @@
 """Engine `http` over emulated links that follow a trace: the rate is what the link could carry in that window.
 
-Links whose rate changes from second to second are simulated in `test_varying_links.py`: what an emulated one carries while
-the connections are opened depends on the machine, and no test can see it.
+Links whose rate changes from second to second are simulated in `test_varying_links.py`: what an emulated one carries
+while the connections are opened depends on the machine, and no test can see it.
 """
 
 from __future__ import annotations
