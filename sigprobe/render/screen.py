@@ -243,8 +243,10 @@ def saved_texts(view: RunView) -> Iterator[str]:
     else:
         code = _UPLOADS[upload.kind]
         yield f"{saved} {_upload_sentence(view, code)} {words.screen_code(code)}"
+        if upload.kind == "tls" and upload.why is not None:
+            yield words.sentence(upload.why, name=upload.whom)
         if upload.kind != "kept":
-            yield words.advice(code)
+            yield words.upload_advice(code, upload.why)
 
 
 def _upload_sentence(view: RunView, code: str) -> str:

@@ -39,12 +39,17 @@ Retry = Literal["at", "schedule", "hand"]
 
 @dataclass(frozen=True, slots=True)
 class UploadLine:
-    """Result of an upload. `count` is the number of affected records (waiting, or set aside)."""
+    """Result of an upload. `count` is the number of affected records (waiting, or set aside).
+
+    `why` is the failure code of the error on the path to the host `whom`, if known.
+    """
 
     kind: UploadKind
     count: int = 0
     retry_at: datetime | None = None
     again: Retry = "at"
+    why: str | None = None
+    whom: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

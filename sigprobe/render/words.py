@@ -73,6 +73,24 @@ def advice(code: str, **values: object) -> str:
     return fill(_(known.advice), {"command": known.command} | values) if known is not None else ""
 
 
+_OF_CERTIFICATES: Final = {
+    "tls_untrusted": N_("Set ca_file in the settings to the CA of the collector, or try another network."),
+    "tls_hostname": N_("Check the collector's address in the settings, then try another network."),
+    "tls_expired": N_("Check this device's date and time; if they are right, contact the monitoring centre."),
+    "tls_not_yet_valid": N_("Check this device's date and time; if they are right, contact the monitoring centre."),
+    "tls_not_spoken": N_("Check the collector's address and port in the settings, then try another network."),
+}
+
+
+def upload_advice(stopped: str, why: str | None) -> str:
+    """Return what helps after an upload; for a certificate by what is wrong with it, `why`."""
+    if stopped != "collector_tls" or why is None:
+        return advice(stopped)
+    if why == "ca_file_unusable":
+        return advice(why)
+    return _(_OF_CERTIFICATES.get(why, N_("Try another network; if that fails too, contact the monitoring centre.")))
+
+
 def target_name(kind: str, name: str) -> str:
     """Return the name of a target for people: the label of a kind whose own name says nothing, else its name."""
     info = kinds.info(kind)

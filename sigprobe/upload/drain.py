@@ -321,7 +321,9 @@ class Upload:
             code = "collector_tls" if error.reason == "tls" else "collector_unreachable"
             return self._failed(collector, rows, code, str(error), error.why), None
         except OSError as error:  # a CA file that is missing or invalid
-            return self._failed(collector, rows, "collector_tls", f"{collector.ca_file}: {error}"), None
+            return self._failed(
+                collector, rows, "collector_tls", f"{collector.ca_file}: {error}", "ca_file_unusable"
+            ), None
         if collector.time_unchecked:
             self.report.note_unchecked(collector.url)
         self.report.bytes_sent += len(batch.body) + sum(len(name) + len(value) + 4 for name, value in headers.items())

@@ -434,7 +434,13 @@ CODES: Final[Mapping[str, Code]] = _table(
         "collector_tls",
         "SP-SYN-05",
         N_("The collector's certificate could not be verified, so nothing was sent."),
-        N_("Check this device's date and time, then try another network."),
+        N_("Check this device's date and time, and ca_file in the settings; then try another network."),
+    ),
+    (
+        "ca_file_unusable",
+        "SP-SYN-05",
+        N_("The file that ca_file names cannot be used as a CA."),
+        N_("Correct ca_file in the settings, or put the CA of the collector into that file."),
     ),
     (
         "set_aside",

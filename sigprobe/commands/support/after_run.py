@@ -68,4 +68,4 @@ def upload_line(loaded: Loaded, sent: Report | None, pending: int, way: Way | No
         return UploadLine("set_aside", sent.rejected) if sent.rejected else UploadLine("sent", pending)
     again: Retry = "at" if way == "agent" else "hand" if way is None else "schedule"
     retry_at = sentences.local_time(sent.retry_at) if way == "agent" else None
-    return UploadLine(_KINDS.get(sent.stopped, "kept"), pending, retry_at, again)
+    return UploadLine(_KINDS.get(sent.stopped, "kept"), pending, retry_at, again, sent.why, sent.whom)

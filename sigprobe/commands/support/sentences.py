@@ -121,7 +121,7 @@ def stopped_text(report: Report, *, waiting: bool) -> str:
     if report.why is not None:
         lines.append(words.sentence(report.why, name=report.whom))
     if report.stopped != "collector_unreachable":
-        lines.append(words.advice(report.stopped))
+        lines.append(words.upload_advice(report.stopped, report.why))
     elif waiting:
         lines.append(_("No action needed: sigprobe keeps trying until everything is sent."))
     else:
