@@ -156,9 +156,10 @@ def _unexpected(error: Exception) -> int:
         return NOT_SAVED
     path = logfile.record(error)
     terminal.current().error(
-        _("Unexpected error: {fault}. [SP-INT-01]").format(fault=f"{type(error).__name__}: {error}")
+        _("Unexpected error. [SP-INT-01]")
         + "\n"
         + _("Please report it with this file: {path}").format(path=path)
+        + (f"\n({type(error).__name__}: {error})" if terminal.current().verbose else "")
     )
     return FAILED
 

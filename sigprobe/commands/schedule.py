@@ -151,7 +151,7 @@ def show(*, config: options.ConfigOption = None, system: SystemOption = None) ->
         try:
             line = timers.block_of(timers.read_crontab())
         except timers.ScheduleError as error:
-            done.warn(str(error))
+            done.warn(sentences.message_text(error, error.technical))
         else:
             if line is not None:
                 found.add((whole, CRON))
@@ -234,7 +234,7 @@ def _replace(loaded: Loaded, whole: bool, kept: str, done: Scheduled, *, dry_run
         try:
             gone += _remove_cron(dry_run=dry_run)
         except timers.ScheduleError as error:
-            done.warn(str(error))  # a user who may not use cron has no line there
+            done.warn(sentences.message_text(error, error.technical))  # a user who may not use cron has no line there
     if gone:
         text = _("Would be removed: {names}") if dry_run else _("Removed, because one is enough: {names}")
         done.show(text.format(names=", ".join(gone)))
@@ -371,7 +371,12 @@ def _install_cron(loaded: Loaded, done: Scheduled, *, dry_run: bool) -> None:
 
 
 def _fail(done: Scheduled, error: Exception) -> None:
-    reason = sentences.system_reason(error) if isinstance(error, OSError) else str(error)
+    from sigprobe.device import timers
+
+    if isinstance(error, timers.ScheduleError):
+        reason = sentences.message_text(error, error.technical)
+    else:
+        reason = sentences.system_reason(error)
     done.fail(_("The schedule could not be changed: {detail}").format(detail=reason))
     if isinstance(error, PermissionError):
         done.fail(_("For the whole device this needs root; for this user only, add --user."))

@@ -18,6 +18,7 @@ from typing import Final
 
 from sigprobe.files import locations
 from sigprobe.files.atomic import write_whole
+from sigprobe.record.messages import N_, MessageError
 
 BEGIN: Final = "# BEGIN sigprobe (written by: sigprobe schedule install)"
 END: Final = "# END sigprobe"
@@ -32,8 +33,12 @@ _COMMAND_S: Final = 60.0
 Run = Callable[[Sequence[str], str | None], "subprocess.CompletedProcess[str]"]
 
 
-class ScheduleError(Exception):
-    """Raised when a system command failed. The message holds the command and its output."""
+class ScheduleError(MessageError):
+    """Raised when a system command failed. The message names the command; `technical` is what it said, for `-v`."""
+
+    def __init__(self, command: Sequence[str], technical: str) -> None:
+        super().__init__(N_("the command {command} failed; run it by hand to see why"), command=shlex.join(command))
+        self.technical = technical
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,9 +233,9 @@ def read_crontab(run: Run = run) -> str:
     try:
         done = run(("crontab", "-l"), None)
     except OSError as error:
-        raise ScheduleError(f"crontab: {error}") from error
+        raise ScheduleError(("crontab", "-l"), str(error)) from error
     if done.returncode and "no crontab" not in done.stderr.lower():
-        raise ScheduleError(f"crontab -l: {done.stderr.strip() or done.returncode}")
+        raise ScheduleError(("crontab", "-l"), done.stderr.strip() or str(done.returncode))
     return "" if done.returncode else done.stdout
 
 
@@ -246,7 +251,7 @@ def write_crontab(before: str, after: str, run: Run = run) -> None:
 
 def _must(done: subprocess.CompletedProcess[str], command: Sequence[str]) -> None:
     if done.returncode:
-        raise ScheduleError(f"{shlex.join(command)}: {done.stderr.strip() or done.returncode}")
+        raise ScheduleError(command, done.stderr.strip() or str(done.returncode))
 
 
 def _text(path: Path) -> str | None:

@@ -45,6 +45,26 @@ def test_no_message_uses_a_forbidden_word(language: str) -> None:
     assert [(word, text) for text in messages(language) for word in words if uses(text, word)] == []
 
 
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/**/*.md")]
+EXEMPT = {"verdict.md": {"name server", "resolver"}, "glossary.md": None}
+"""The verdict tells resolvers from name servers; the glossary names the words it forbids."""
+
+
+def prose(page: Path) -> Iterator[str]:
+    """The lines of a document without its code."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    yield from re.sub(r"`[^`]*`", "", text).splitlines()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_document_uses_a_forbidden_word(page: Path) -> None:
+    """Documents have the words of the screens."""
+    allowed = EXEMPT.get(page.name, set())
+    if allowed is not None:
+        words = [word for word in forbidden()["en"] if word not in allowed]
+        assert [(word, line) for line in prose(page) for word in words if uses(line, word)] == []
+
+
 def test_the_check_can_fail() -> None:
     """A forbidden word is found in whatever case, and a part of another word is none."""
     assert uses("Hanya Kolektor yang tidak terjangkau.", "kolektor")
