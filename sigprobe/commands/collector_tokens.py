@@ -52,18 +52,28 @@ class Tokens(CommandResult):
             yield Message(_("There is no token yet. Create one: sigprobe collector token create --probe NAME"))
 
     def text(self, screen: Screen) -> str:
-        """Return one line a token."""
-        from sigprobe.record.result import format_time
+        """Return one line a token; on a narrow screen one block of lines."""
         from sigprobe.render.words import columns, pad
+        from sigprobe.words.i18n import clock_text
 
         if not self.tokens:
             return ""
         rows = [(_("NAME"), _("ROLE"), _("CREATED"), _("LAST USED"), _("STATE"))]
         for token in self.tokens:
-            used = _("never") if token.last_used_at is None else format_time(token.last_used_at)
+            used = _("never") if token.last_used_at is None else clock_text(token.last_used_at)
             state = _("in use") if token.revoked_at is None else _("revoked")
-            rows.append((token.name, token.role, format_time(token.created_at), used, state))
+            rows.append((token.name, token.role, clock_text(token.created_at), used, state))
+        if screen.plain:
+            return "\n".join(
+                ", ".join(f"{name}: {text}" for name, text in zip(rows[0], row, strict=True)) for row in rows[1:]
+            )
         widths = [max(columns(row[column]) for row in rows) for column in range(len(rows[0]))]
+        if sum(widths) + 2 * (len(widths) - 1) > screen.width:
+            side = max(columns(name) for name in rows[0])
+            named = (
+                [f"{pad(name, side)}  {text}" for name, text in zip(rows[0], row, strict=True)] for row in rows[1:]
+            )
+            return "\n\n".join("\n".join(block) for block in named)
         lines = ("  ".join(pad(text, width) for text, width in zip(row, widths, strict=True)) for row in rows)
         return "\n".join(line.rstrip() for line in lines)
 

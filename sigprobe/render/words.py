@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sigprobe.record import kinds
@@ -161,17 +161,32 @@ def pad(text: str, width: int, *, right: bool = False) -> str:
 
 
 def wrap(text: str, width: int, indent: str = "") -> list[str]:
-    """Break text into lines of at most `width` columns; further lines begin with `indent`."""
-    if columns(text) == len(text):
-        return textwrap.wrap(text, max(width, 10), subsequent_indent=indent, break_on_hyphens=False)
+    """Break text into lines of at most `width` columns; further lines begin with `indent`.
+
+    A word longer than a line, such as a path, is continued below, broken before a slash where it has one.
+    """
+    width = max(width, 10)
+    if columns(text) == len(text) and max(map(len, text.split()), default=0) <= width - len(indent):
+        return textwrap.wrap(text, width, subsequent_indent=indent, break_on_hyphens=False)
     lines: list[str] = []
     for piece in text.split():
-        piece = fit(piece, width - len(indent))  # noqa: PLW2901 - a word longer than a line
-        if lines and columns(f"{lines[-1]} {piece}") <= width:
-            lines[-1] += f" {piece}"
-        else:
-            lines.append((indent if lines else "") + piece)
+        for place, part in enumerate(_parts(piece, width - len(indent))):
+            if lines and place == 0 and columns(f"{lines[-1]} {part}") <= width:
+                lines[-1] += f" {part}"
+            else:
+                lines.append((indent if lines else "") + part)
     return lines
+
+
+def _parts(word: str, room: int) -> Iterator[str]:
+    """Yield a word in parts of at most `room` columns."""
+    while columns(word) > room:
+        most = next(n for n in range(min(len(word), room), 0, -1) if columns(word[:n]) <= room or n == 1)
+        slash = word.rfind("/", 1, most + 1)
+        cut = slash if slash > 0 else most
+        yield word[:cut]
+        word = word[cut:]
+    yield word
 
 
 def fold(text: str, width: int) -> str:

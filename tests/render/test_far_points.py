@@ -9,7 +9,7 @@ import pytest
 
 from sigprobe.places.geometry import Point, rank
 from sigprobe.render.nearest import Standpoint, nearest_json, nearest_text
-from sigprobe.render.words import fold
+from sigprobe.render.words import fold, wrap
 from sigprobe.words.i18n import speaking
 
 NOW = datetime(2029, 2, 14, 7, 5, tzinfo=UTC)
@@ -46,3 +46,12 @@ def test_a_quoted_path_is_not_broken(width: int) -> None:
     assert shlex.split(folded)[-1] == "/media/USB STICK OF THE OFFICE/results.ndjson.gz"
     prose = fold("the laptop's clock is ahead and the device's date is not the collector's one", width)
     assert max(map(len, prose.splitlines())) <= width, "the control"
+
+
+@pytest.mark.parametrize("width", [20, 40])
+def test_a_long_path_is_broken_before_a_slash(width: int) -> None:
+    """On a narrow screen no name of a folder is broken unless it alone is too long."""
+    lines = wrap("queue: /home/officer/.local/share/sigprobe/buffer.db is here", width)
+    assert max(map(len, lines)) <= width and "".join(lines).count("/") == 6
+    assert [line for line in lines if line and not line.startswith(("/", "queue:"))] in ([], ["is here"])
+    assert "".join(wrap("x" * 50, 20)) == "x" * 50, "a word without a slash is whole when joined"
