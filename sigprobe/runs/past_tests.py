@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 from sigprobe.buffer import Buffer
 from sigprobe.record.kinds import KINDS, Way, measures_rate, way
 from sigprobe.record.result import is_at_least, is_to_proxy, parse_time
 from sigprobe.record.window import recorded_variation
+from sigprobe.verdict.failure_codes import NOT_RUN
 from sigprobe.verdict.forecast import Measurement
 
 
@@ -52,19 +53,10 @@ def _records(
             yield max(0.0, age), record
 
 
-_SAYS_NOTHING: Final = frozenset(
-    {
-        *("too_short", "data_budget", "data_cap", "time_up", "interrupted", "busy", "internal"),
-        *("program_missing", "no_endpoint", "server_busy", "token_refused"),
-    }
-)
-"""Reasons for a missing upload rate that do not tell whether the link carries anything."""
-
-
 def _measurement(age: float, record: dict[str, Any]) -> Measurement | None:
     """Return the upload of a throughput test; None where none was tried, or the link was not the reason."""
     data = record.get("data", {})
-    if data.get("upload_bps") is None and data.get("upload_failure") in (None, *_SAYS_NOTHING):
+    if data.get("upload_bps") is None and data.get("upload_failure") in (None, *NOT_RUN):
         return None
     if is_to_proxy(data, "upload_bps"):
         return None  # behind the proxy the link may be slower, so it promises nothing
