@@ -169,13 +169,17 @@ def wrap(text: str, width: int, indent: str = "") -> list[str]:
     if columns(text) == len(text) and max(map(len, text.split()), default=0) <= width - len(indent):
         return textwrap.wrap(text, width, subsequent_indent=indent, break_on_hyphens=False)
     lines: list[str] = []
-    for piece in text.split():
-        for place, part in enumerate(_parts(piece, width - len(indent))):
-            if lines and place == 0 and columns(f"{lines[-1]} {part}") <= width:
-                lines[-1] += f" {part}"
+    for space, word in _SPACED.findall(text):
+        for place, part in enumerate(_parts(word, width - len(indent))):
+            if lines and place == 0 and columns(f"{lines[-1]}{space}{part}") <= width:
+                lines[-1] += space + part
             else:
-                lines.append((indent if lines else "") + part)
+                lines.append((indent if lines else space) + part)
     return lines
+
+
+_SPACED: Final = re.compile(r"(\s*)(\S+)")
+"""Words with the blanks before them, which keep columns in line."""
 
 
 def _parts(word: str, room: int) -> Iterator[str]:

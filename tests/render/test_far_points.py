@@ -55,3 +55,7 @@ def test_a_long_path_is_broken_before_a_slash(width: int) -> None:
     assert max(map(len, lines)) <= width and "".join(lines).count("/") == 7
     assert [line for line in lines if line and not line.startswith(("/", "queue:"))] in ([], ["is here"])
     assert "".join(wrap("x" * 50, 20)) == "x" * 50, "a word without a slash is whole when joined"
+    assert (
+        wrap("✓ ok       Install: /var/lib/officer/.config/sigprobe/config.yaml", 40, " " * 11)[0]
+        == "✓ ok       Install:"
+    )
