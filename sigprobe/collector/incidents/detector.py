@@ -45,6 +45,9 @@ class Rules:
     service_threshold: float = 9.0
     silent_threshold: float = 11.0
     district_more: float = 2.7
+    accuse_more: float = 2.5
+    """Beyond the threshold: below it an incident is shown, and its owner stays `uncertain`."""
+    accuse_witnesses: int = 6
 
     def more_for(self, cell: Cell) -> float:
         """Return what a cell needs beyond the threshold: there are fifteen times as many districts as regencies."""
@@ -304,9 +307,14 @@ class Detector:
             both = View([self._tests, self._silence], unit.since, last)
             there = both.operators(unit.parts_failing, unit.since)
             kind = attribution.who(unit, there, both.operators([unit.cell.area], unit.since))
-            if silent and not self._others_come(unit, view):
+            if (silent and not self._others_come(unit, view)) or not self._may_accuse(unit, threshold):
                 kind = "uncertain"
             self._found(kind, unit, None, now, silent=silent, others=there)
+
+    def _may_accuse(self, unit: Unit, threshold: float) -> bool:
+        """Tell whether the evidence is enough to name an owner: by chance some cell rises each day."""
+        enough = unit.rise.height >= threshold + self.rules.more_for(unit.cell) + self.rules.accuse_more
+        return enough and unit.witnessed.independent >= self.rules.accuse_witnesses
 
     def _others_come(self, unit: Unit, view: View) -> bool:
         """Tell whether devices outside a silent unit come as announced: at closing time they stop everywhere."""
@@ -383,6 +391,8 @@ class Detector:
                 if attribution.is_place(operators):
                     continue
                 kind = attribution.who(unit, operators, past.operators([cell.area], rise.since))
+                if not self._may_accuse(unit, self.rules.threshold):
+                    kind = "uncertain"
             incident = self._found(kind, unit, None, now, others=operators)
             incident.late = True
             incident.ended_at = float((at + 1) * BIN_S)

@@ -21,11 +21,18 @@ _PLAIN_SHARE: Final = 0.5
 
 _Area = TypeVar("_Area")
 
-Ratios = list[float]
-"""Log-likelihood ratios, one per share, then the plain one."""
+Ratios = tuple[float, ...]
+"""Log-likelihood ratios, one per share, then the plain one.
+
+A nation has hundreds of thousands of them. The garbage collector leaves tuples of numbers alone, and would go through
+as many lists again and again.
+"""
+
+Sum = list[float]
+"""Ratios that are being added up."""
 
 
-def nothing() -> Ratios:
+def nothing() -> Sum:
     """Return the ratios of no votes at all."""
     return [0.0] * COMPONENTS
 
@@ -33,19 +40,19 @@ def nothing() -> Ratios:
 def of_vote(bad: bool, now: float, usual: float) -> Ratios:
     """Return the ratios of one vote, given its expected share of failures with (`now`) and without memory."""
     if not bad:
-        return list(_WORKED)
+        return _WORKED
     ratios = [_log((now + share * (1 - now)) / now) for share in SHARES]
     ratios.append(_log((usual + _PLAIN_SHARE * (1 - usual)) / usual))
-    return ratios
+    return tuple(ratios)
 
 
 _log = math.log
 _exp = math.exp
-_WORKED: Final = (*(math.log(1 - share) for share in SHARES), math.log(1 - _PLAIN_SHARE))
+_WORKED: Final[Ratios] = (*(math.log(1 - share) for share in SHARES), math.log(1 - _PLAIN_SHARE))
 _ALONE: Final = {unit: (alone, -math.log(alone), math.log1p(-alone)) for unit, alone in ALONE.items()}
 
 
-def bounded(ratios: Ratios, unit: str) -> Ratios:
+def bounded(ratios: Ratios | Sum, unit: str) -> Sum:
     """Return what a unit says to the area above it: never more than the surprise that it fails on its own."""
     alone, most, none = _ALONE[unit]
     return [
@@ -54,7 +61,7 @@ def bounded(ratios: Ratios, unit: str) -> Ratios:
     ]
 
 
-def add(total: Ratios, part: Ratios) -> None:
+def add(total: Sum, part: Ratios | Sum) -> None:
     """Add `part` to `total` in place."""
     total[0] += part[0]
     total[1] += part[1]

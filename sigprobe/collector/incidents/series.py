@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from sigprobe.collector.incidents.evidence import Ratios, add, bounded, nothing, of_vote
+from sigprobe.collector.incidents.evidence import Ratios, Sum, add, bounded, nothing, of_vote
 
 EVERY_OPERATOR: Final = "*"
 
@@ -40,7 +40,7 @@ class Say:
         return 2 * self.bad > self.n
 
     def ratios(self) -> Ratios:
-        """Return its evidence, which the caller must not change."""
+        """Return its evidence."""
         failed = self.failed
         if self._ratios is None or self._ratios_failed != failed:
             self._ratios, self._ratios_failed = of_vote(failed, self.now, self.usual), failed
@@ -84,8 +84,8 @@ class Series:
         Level by level, so that each cell is summed once however many of its parts have changed.
         """
         together: set[tuple[str, int]] = set()
-        provinces: dict[tuple[str, str, int], Ratios] = {}
-        nation: dict[tuple[str, str, int], Ratios] = {}
+        provinces: dict[tuple[str, str, int], Sum] = {}
+        nation: dict[tuple[str, str, int], Sum] = {}
         for operator, regency, number in self._dirty:
             if number < since:
                 continue
@@ -103,7 +103,7 @@ class Series:
     def _leaf(
         self, operator: str, regency: str, number: int, together: set[tuple[str, int]]
     ) -> tuple[Ratios | None, Ratios]:
-        villages: dict[str, Ratios] = {}
+        villages: dict[str, Sum] = {}
         for said in self.says[(operator, regency)][number].values():
             village = said.tps[:10]
             ratios = said.ratios()
@@ -111,15 +111,16 @@ class Series:
                 add(villages[village], ratios)
             else:
                 villages[village] = list(ratios)
-        districts: dict[str, Ratios] = {}
-        for village, ratios in villages.items():
-            add(districts.setdefault(village[:6], nothing()), bounded(ratios, "village"))
+        districts: dict[str, Sum] = {}
+        for village, total in villages.items():
+            add(districts.setdefault(village[:6], nothing()), bounded(total, "village"))
         whole = nothing()
-        for district, ratios in districts.items():
+        for district, total in districts.items():
             self.children.setdefault(regency, set()).add(district)
-            self._put(Cell(operator, district), number, ratios, together)
-            add(whole, bounded(ratios, "district"))
-        return self._put(Cell(operator, regency), number, whole, together), whole
+            self._put(Cell(operator, district), number, tuple(total), together)
+            add(whole, bounded(total, "district"))
+        after = tuple(whole)
+        return self._put(Cell(operator, regency), number, after, together), after
 
     def _put(self, cell: Cell, number: int, ratios: Ratios, together: set[tuple[str, int]]) -> Ratios | None:
         bins = self.cells.setdefault(cell, {})
@@ -133,7 +134,7 @@ class Series:
         return before
 
     def _pass_up(
-        self, operator: str, area: str, number: int, change: Ratios, changes: dict[tuple[str, str, int], Ratios]
+        self, operator: str, area: str, number: int, change: Sum, changes: dict[tuple[str, str, int], Sum]
     ) -> None:
         known = changes.get((operator, area, number))
         if known is None:
@@ -142,11 +143,12 @@ class Series:
             add(known, change)
 
     def _shift(
-        self, cell: Cell, number: int, change: Ratios, together: set[tuple[str, int]]
+        self, cell: Cell, number: int, change: Sum, together: set[tuple[str, int]]
     ) -> tuple[Ratios | None, Ratios]:
         before = self.cells.setdefault(cell, {}).get(number)
-        after = list(before or nothing())
-        add(after, change)
+        if before is not None:
+            add(change, before)
+        after = tuple(change)
         self._put(cell, number, after, together)
         return before, after
 
@@ -159,8 +161,9 @@ class Series:
         for part in self._operators[(area, number)].values():
             add(whole, bounded(part, ""))
         place = Cell(EVERY_OPERATOR, area)
-        self.cells.setdefault(place, {})[number] = whole
-        self._touch(place, whole)
+        after = tuple(whole)
+        self.cells.setdefault(place, {})[number] = after
+        self._touch(place, after)
 
     def bins(self, cell: Cell, first: int, last: int) -> Iterator[tuple[int, Ratios]]:
         """Iterate over a cell's bins from `first` to `last` in order of time."""
@@ -231,7 +234,7 @@ class Series:
             del self._operators[key]
 
 
-def _moved(before: Ratios | None, after: Ratios, unit: str) -> Ratios:
+def _moved(before: Ratios | None, after: Ratios, unit: str) -> Sum:
     """Return by how much what a unit passes up has changed."""
     change = bounded(after, unit)
     if before is not None:

@@ -25,7 +25,7 @@ class View:
         for part in self.series:
             for number, ratios in part.bins(cell, self.first, self.last):
                 before = total.get(number)
-                total[number] = [before[i] + ratios[i] for i in range(COMPONENTS)] if before else ratios
+                total[number] = tuple(before[i] + ratios[i] for i in range(COMPONENTS)) if before else ratios
         return sorted(total.items())
 
     def operators(self, areas: Collection[str], since: int) -> dict[str, float]:

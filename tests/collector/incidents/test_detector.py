@@ -342,3 +342,46 @@ def test_a_province_is_named_as_one(operators: tuple[str, ...]) -> None:
     operator = operators[0]
     (incident,) = found(votes_of(of_operator(operator, "32"), regencies=regencies, operators=(*operators, "51011")))
     assert (incident.kind, incident.plmn, incident.area) == ("operator", operator, "32")
+
+
+def test_last_weeks_results_amid_an_incident_change_nothing_of_it() -> None:
+    """A hundred thousand results of last week, all bad, arrive within a live incident: it stays as it is, alone."""
+    week = 7 * 24 * HOUR
+    live = [
+        replace(vote, at=vote.at + week, received_at=vote.received_at + week)
+        for vote in votes_of(of_operator("51010", "3273"))
+    ]
+    begins = week + BEGINS
+    old = [
+        Vote(
+            n % 86400,
+            begins + 1200 + n / 100,
+            f"3204{1 + n % 9:02}2001{n % 40:03}",
+            f"o{n % 5000}",
+            f"to{n % 5000}",
+            "51001",
+            None,
+            True,
+            "operator",
+            None,
+        )
+        for n in range(100_000)
+    ]
+    detector = Detector()
+    tick = week
+    for vote in sorted([*live, *old], key=lambda vote: vote.received_at):
+        while vote.received_at >= tick:
+            detector.tick(tick)
+            tick += 60
+        detector.add(vote)
+    (incident,) = detector.incidents
+    assert (incident.kind, incident.plmn, incident.area, incident.late) == ("operator", "51010", "3273", False)
+    assert abs(incident.since - begins) <= 300
+
+
+def test_a_service_that_flaps_is_one_incident() -> None:
+    """Ten minutes away, ten minutes back, for an hour: one incident of the service, and no operator is named."""
+    flaps = lambda vote: BEGINS <= vote.at < ENDS and int((vote.at - BEGINS) // 600) % 2 == 0  # noqa: E731
+    incidents = found(service_votes(flaps))
+    assert {(incident.kind, incident.plmn, incident.target) for incident in incidents} == {("service", None, "sirekap")}
+    assert len(incidents) == 1
