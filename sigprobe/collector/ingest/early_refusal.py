@@ -17,6 +17,9 @@ from sigprobe.protocol import batches
 START: Final = f"POST /{batches.BATCH_PATH} ".encode("ascii")
 """What a request for us begins with."""
 
+ENOUGH: Final = 24
+"""With so many batches on their way the database has work. With fewer a late one is served all the same."""
+
 _TITLE: Final = "the collector is busy"
 
 log = logging.getLogger(__name__)
@@ -33,7 +36,8 @@ def early_refusal(gate: Gate, count: Callable[[int], None]) -> Callable[[bytes, 
         if not data.startswith(START):
             return None
         # in this order: each request counts for the lateness
-        if not lateness.is_too_late(waited_s) and not gate.is_full():
+        late = lateness.is_too_late(waited_s) and gate.in_flight >= ENOUGH
+        if not late and not gate.is_full():
             return None
         count(503)
         log.warning("batch refused", extra={"status": 503, "reason": _TITLE})

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-TARGET_S: Final = 0.4
+TARGET_S: Final = 1.0
 """A request may wait so long for its first look."""
 
 INTERVAL_S: Final = 0.2

@@ -6,11 +6,12 @@ import asyncio
 import socket
 import sys
 import time
+from contextlib import ExitStack
 
 import pytest
 
 from sigprobe.collector.ingest.admission import Gate
-from sigprobe.collector.ingest.early_refusal import START, early_refusal
+from sigprobe.collector.ingest.early_refusal import ENOUGH, START, early_refusal
 from sigprobe.collector.ingest.lateness import INTERVAL_S, LEAST, TARGET_S, Lateness
 from sigprobe.collector.web.kernel_wait import waited_s
 
@@ -56,15 +57,19 @@ def test_a_queue_that_stands_is_refused_until_it_is_gone() -> None:
 
 def test_the_refusal_has_its_retry_after() -> None:
     """It comes before anything of the request was parsed, and is counted."""
-    gate, counted = Gate(max_in_flight=8, max_bytes=1 << 20, max_storing=8), list[int]()
+    gate, counted = Gate(max_in_flight=2 * ENOUGH, max_bytes=1 << 20, max_storing=8), list[int]()
     look = early_refusal(gate, counted.append)
-    end = time.monotonic() + 30
-    answer = None
-    while answer is None and time.monotonic() < end:
-        answer = look(START, LATE_S)
-    assert answer is not None and answer.startswith(b"HTTP/1.1 503 ") and b"\r\nretry-after: " in answer
-    assert counted == [503]
-    assert look(b"GET / HTTP/1.1\r\n", LATE_S) is None, "pages are not refused"
+    with ExitStack() as stack:
+        for _ in range(ENOUGH):
+            stack.enter_context(gate.admit())
+        end = time.monotonic() + 30
+        answer = None
+        while answer is None and time.monotonic() < end:
+            answer = look(START, LATE_S)
+        assert answer is not None and answer.startswith(b"HTTP/1.1 503 ") and b"\r\nretry-after: " in answer
+        assert counted == [503]
+        assert look(b"GET / HTTP/1.1\r\n", LATE_S) is None, "pages are not refused"
+    assert look(START, LATE_S) is None, "with little on its way the late are served"
     assert look(START, 0.0) is None
 
 
