@@ -172,6 +172,12 @@ class Facts:
         """Return what the walk saw when it looked again; empty where it did not."""
         return self.part("second")
 
+    @property
+    def steps_to_any(self) -> list[WalkEntry]:
+        """Return all connections with small TTLs."""
+        found = self.second.get("steps")
+        return [row for row in found if isinstance(row, Mapping)] if isinstance(found, list | tuple) else []
+
     def steps(self, host: str | None = None) -> list[WalkEntry]:
         """Return the connections with small TTLs to a failed host; without one, those to a host that works."""
         found = self.second.get("steps")
@@ -218,8 +224,11 @@ class Facts:
 
     @cached_property
     def told_no_route(self) -> set[str]:
-        """Addresses of routers that reported a reference as unreachable, to its echoes or to a small TTL."""
+        """Addresses of routers that reported a reference or a failed host as unreachable."""
         told = {str(row["told_by"]) for row in self.rows("references") if row.get("told_by")}
+        steps = [row.get("answers") for row in self.steps_to_any]
+        said = [a for answers in steps if isinstance(answers, list) for a in answers if isinstance(a, Mapping)]
+        told |= {str(a["address"]) for a in said if a.get("said") == "host_unreachable" and a.get("address")}
         return told | {str(row.get("address")) for row in self.rows("hops") if row.get("said") == "host_unreachable"}
 
     @cached_property

@@ -248,7 +248,9 @@ def _portal_midway(facts: Facts) -> Verdict | None:
     """References that were silent lead to one stranger at the second look, and pages worked before: time is over."""
     rows = [row for row in facts.plain_again if row.get("redirect_host") or row.get("status_code") == 511]
     strangers = {row.get("redirect_host") for row in rows}
-    if len(rows) < 2 or len(strangers) > 1 or facts.points or facts.collector_fine:
+    # what an earlier check saw is no proof of this moment
+    answered = any(row.get("answers") for row in facts.rows("references"))
+    if len(rows) < 2 or len(strangers) > 1 or answered or facts.collector_fine:
         return None
     if any(row.get("failure") is None and row.get("tls_verified") for row in facts.collectors_again):
         return None
@@ -537,8 +539,8 @@ def _slow(facts: Facts) -> Sequence[Candidate]:
 _RULES: Final[tuple[Rule, ...]] = (
     _nothing_measured,
     _clock,
-    _portal,
     _portal_midway,
+    _portal,
     _modem_silent,
     _no_link,
     _gateway_dead,

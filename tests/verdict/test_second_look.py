@@ -32,7 +32,8 @@ def test_a_login_page_that_came_in_the_middle_of_a_run(pages: list[dict[str, Any
     silent = [point(address, answers=False) for address in ("1.1.1.1", "9.9.9.9")]
     down = [{"host": "c.example", "place": "beyond", "failure": "timeout"}]
     second = looked_again(collectors=down, references_asked=2, references_answered=0, plain=pages)
-    walk = outwards("no_way_beyond", references=silent, collectors=down, second=second)
+    before = [{**point("203.0.113.7"), "sent": 0, "received": 0}]  # told by the page's own check, earlier
+    walk = outwards("no_way_beyond", references=silent, targets=before, collectors=down, second=second)
     assert plain(decide([ping(), web(), walk], NEED)) == (owner, cause)
 
 

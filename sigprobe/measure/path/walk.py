@@ -371,7 +371,9 @@ class Walk:
         Linux spends what it may tell a peer on every packet it refuses, so only a quiet peer is told anything.
         """
         points = [*self.data["references"], *self.data["targets"]]
-        if not aims or self.data["hop_beyond"] is not None or any(p["answers"] for p in points):
+        # a resolver that answers is no router: what routers say is wanted where nothing else answers
+        told = any(p["told_by"] for p in points) or any(h["ttl"] > 1 for h in self.data["hops"])
+        if not aims or told or any(p["answers"] for p in points):
             return
         self.context.stop.wait(
             max(0.0, min(started + _QUIET_UNTIL_S - self.clock(), self.context.deadline.remaining()))
