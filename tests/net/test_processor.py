@@ -78,4 +78,5 @@ def test_a_thread_that_sleeps_is_watched() -> None:
         while (seen := watch.since(mark)) is None or seen.wake_late_ms is None:
             pass
     assert seen.wake_late_ms >= 0
-    assert seen.used_ratio is not None and seen.used_ratio > 0.3, "this test itself runs all the time"
+    # this test runs all the time: what it did not use, it waited for
+    assert seen.used_ratio is not None and seen.used_ratio + (seen.wait_ratio or 0) > 0.3
