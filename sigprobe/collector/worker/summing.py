@@ -86,15 +86,21 @@ def add_batches(connection: Connection) -> bool:
 def add_single_rows(connection: Connection, most: int = _CHUNK) -> int:
     """Add rows that a program from before batches stored, and fill their columns. Returns how many."""
     with connection.begin():
-        # without a lock first: rows that lie on several machines cannot be locked, and there are none of these
-        if connection.execute(select(results.c.id).where(results.c.batch_id.is_(None)).limit(1)).first() is None:
+        waiting = select(results.c.id).where(results.c.batch_id.is_(None)).order_by(results.c.receive_no).limit(most)
+        ids = connection.execute(waiting).scalars().all()
+        if not ids:
             return 0
+        # marked first, so that each is added once; rows on several machines cannot be locked by a query
+        taken = connection.execute(
+            update(results)
+            .where(results.c.id.in_(ids), results.c.batch_id.is_(None))
+            .values(batch_id=SUMMED_ALONE)
+            .returning(results.c.id)
+        )
         rows = connection.execute(
             select(*COLUMNS, results.c.line)
-            .where(results.c.batch_id.is_(None))
+            .where(results.c.id.in_(taken.scalars().all()))
             .order_by(results.c.receive_no)
-            .limit(most)
-            .with_for_update()
         ).all()
         if not rows:
             return 0
@@ -108,7 +114,7 @@ def add_single_rows(connection: Connection, most: int = _CHUNK) -> int:
         connection.execute(
             update(results)
             .where(results.c.id == bindparam("row"))
-            .values(batch_id=SUMMED_ALONE, **{name: bindparam(f"new_{name}") for name in _FILLED}),
+            .values(**{name: bindparam(f"new_{name}") for name in _FILLED}),
             values,
         )
         rollups.apply(connection, sums)
