@@ -343,7 +343,18 @@ class Facts:
         """Return how many pages and references answered a repeated first packet only."""
         times, limit = [row.get("tcp_ms") for row in self.rows("references")], self._repeated_from_ms
         late = 0 if limit is None else sum(1 for ms in times if is_number(ms) and float(ms or 0) > limit)
-        return late + len(self.opened_late)
+        return late + len(self.opened_late) + (self._references_unopened if self.opened_late else 0)
+
+    @property
+    def _references_unopened(self) -> int:
+        """Return how many references answer echoes and no first packet, while another one opens.
+
+        Beside a page that opened late this is one more sign of loss; alone it is as well a rule about name servers.
+        """
+        states = [(row, row.get("tcp")) for row in self.rows("references")]
+        tried = [(row, set(tcp.values())) for row, tcp in states if isinstance(tcp, Mapping) and len(tcp) > 1]
+        silent = [row for row, said in tried if said == {"timeout"} and row.get("received")]
+        return len(silent) if len(silent) < len(tried) else 0
 
     @cached_property
     def _repeated_from_ms(self) -> float | None:

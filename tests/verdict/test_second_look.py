@@ -93,6 +93,25 @@ def test_a_silence_beside_lost_first_packets_is_no_host_of_its_own(late_ms: floa
     assert decide([ping(), web(code="timeout"), *others, walk], NEED).cause == cause
 
 
+@pytest.mark.parametrize(
+    ("late_ms", "states", "cause"),
+    [
+        (2067.0, ("timeout", "open"), "packets_lost"),
+        (60.0, ("timeout", "open"), "healthy"),
+        (2067.0, ("open", "open"), "healthy"),
+        (2067.0, ("timeout", "timeout"), "healthy"),
+    ],
+)
+def test_a_page_that_opened_late_beside_a_reference_that_did_not(
+    late_ms: float, states: tuple[str, str], cause: str
+) -> None:
+    """Both together are no chance. Silence of every reference alone is as well a rule about name servers."""
+    pages = [web("a", "a.example", tcp_ms=late_ms), web("b", "b.example", tcp_ms=40.0)]
+    both = zip(("1.1.1.1", "9.9.9.9"), states, strict=True)
+    near = [{**point(a), "received": 10, "tcp": {"443": state, "53": state}} for a, state in both]
+    assert decide([ping(), *pages, outwards(references=near)], NEED).cause == cause
+
+
 def test_a_broken_family_is_no_healthy_link() -> None:
     """IPv4 reaches nothing while IPv6 does: pages with IPv6 work, and others cannot be reached."""
     asked = {"routed": True, "asked": 2}
