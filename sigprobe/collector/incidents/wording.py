@@ -204,7 +204,7 @@ def _sure(incident: StoredIncident, lang: str, _: Translate) -> str:
     if incident.confidence < _SURE:
         word = N_("likely") if incident.confidence >= _LIKELY else N_("hint")
     percent = min(99, int(100 * incident.confidence))
-    return f"{_(word)} ({i18n.number(percent, lang=lang)} %)"
+    return f"{_(word)} ({i18n.number(percent, lang=lang)}\N{NO-BREAK SPACE}%)"
 
 
 def reasons_for(incident: StoredIncident, lang: str, _: Translate) -> list[str]:

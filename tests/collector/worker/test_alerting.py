@@ -15,6 +15,7 @@ from sqlalchemy import Engine, select
 
 from sigprobe.collector.incidents import queries
 from sigprobe.collector.incidents.schema import deliveries
+from sigprobe.collector.worker import alerting
 from sigprobe.collector.worker.alerting import REPEAT_S, Alerting
 from tests.support.stored_incidents import SINCE, an_incident, save
 
@@ -61,6 +62,12 @@ def receiver() -> Iterator[Receiver]:
     thread.join()
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine the receiver may be slow to answer."""
+    monkeypatch.setattr(alerting, "_TIMEOUT_S", 60.0)
+
+
 class Sender:
     """The job with a clock that the test sets."""
 
@@ -74,9 +81,9 @@ class Sender:
         self.now += after_s
         with self.engine.connect().execution_options(write=True) as connection:
             self.job.step(connection)
-            self.job.wait()
+            self.job.wait(90.0)
             self.job.step(connection)
-            self.job.wait()
+            self.job.wait(90.0)
 
 
 def test_a_change_is_told_once(engine: Engine, receiver: Receiver) -> None:
