@@ -116,6 +116,13 @@ CASES: dict[str, list[tuple[str, ...]]] = {
     "collector retention": [("--database", "{there}"), ("--five-minutes", "9", "--dry-run", "--database", "{there}")],
     "collector erase": [("00000000-0000-7000-8000-000000000000", "--database", "{there}")],
     "collector token list": [("--database", "{here}")],
+    "collector maintenance add": [
+        (
+            *("--from", "2029-02-14T22:00:00+07:00", "--to", "2029-02-15T02:00:00+07:00", "--reason", "serat"),
+            *("--person", "A", "--database", "{there}"),
+        )
+    ],
+    "collector maintenance list": [("--database", "{there}")],
     "collector site promote": [("--database", "{postgres}")],
     "collector database compact": [("--database", "{postgres}")],
 }

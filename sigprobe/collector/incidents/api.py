@@ -27,7 +27,13 @@ _PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
         "description": text,
         "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
-    for status, text in ((401, "No valid token"), (404, "There is no such incident"), (422, "A parameter is not valid"))
+    for status, text in (
+        (401, "No valid token"),
+        (403, "Not an admin's token, or no TLS"),
+        (404, "There is no such incident"),
+        (422, "A parameter is not valid"),
+        (503, "The database is away: see Retry-After"),
+    )
 }
 
 
@@ -36,7 +42,7 @@ _PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
     summary="Incidents, found last first",
     response_class=JSONResponse,
     openapi_extra={"security": [{"bearer": []}]},
-    responses={code: _PROBLEMS[code] for code in (401, 422)},
+    responses={code: _PROBLEMS[code] for code in (401, 403, 422, 503)},
 )
 async def get_incidents(
     request: Request,
@@ -64,7 +70,7 @@ async def get_incidents(
     summary="One incident with its changes",
     response_class=JSONResponse,
     openapi_extra={"security": [{"bearer": []}]},
-    responses={code: _PROBLEMS[code] for code in (401, 404)},
+    responses={code: _PROBLEMS[code] for code in (401, 403, 404, 503)},
 )
 async def get_incident(request: Request, name: str) -> Response:
     """Return an incident, its evidence, and all its changes, oldest first."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, cast
 
-from sqlalchemy import Connection, insert, or_, select
+from sqlalchemy import Connection, insert, select, union_all
 
 from sigprobe.collector.incidents import schema
 from sigprobe.collector.incidents.attribution import Kind
@@ -54,8 +54,10 @@ def load(connection: Connection, since: float) -> dict[str, list[Incident]]:
     """Return by aspect the incidents that are open, or ended after a time."""
     table = schema.incidents
     found: dict[str, list[Incident]] = {}
-    query = select(table).where(or_(table.c.ended_at.is_(None), table.c.ended_at >= _time(since)))
-    for row in connection.execute(query.order_by(table.c.found_at, table.c.id)):
+    # each half has an index of its own, which SQLite would leave for one that sorts
+    halves = (table.c.ended_at.is_(None), table.c.ended_at >= _time(since))
+    query = union_all(*(select(table).where(half) for half in halves))
+    for row in sorted(connection.execute(query), key=lambda row: (row.found_at, row.id)):
         evidence = json.loads(row.evidence)
         ended = None if row.ended_at is None else row.ended_at.timestamp()
         incident = Incident(

@@ -31,6 +31,7 @@ incidents: Final = Table(
     Column("last_change", Integer, nullable=False),
     Column("changed_at", UtcTime, nullable=False),
     Index("incidents_found", "found_at", "id"),
+    Index("incidents_ended", "ended_at"),
 )
 """One row an incident, as it is now. `area` is empty for the nation, `plmn` NULL for every operator.
 

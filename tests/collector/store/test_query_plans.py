@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -10,10 +12,11 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Connection, Engine, event, insert, text
 
 from sigprobe.collector.access import queries as access_queries
 from sigprobe.collector.access.reader import all_routes
+from sigprobe.collector.incidents import schema as incident_tables
 from sigprobe.collector.ingest import queries as ingest_queries
 from sigprobe.collector.ingest.records import sort_lines
 from sigprobe.collector.store import schema
@@ -38,6 +41,8 @@ PAGES = (
     "/v1/results?limit=1000",
     "/v1/results?tps_id=0000000000007",
     "/v1/results?tps_id=none&cursor=MTox",
+    "/insiden",
+    "/v1/incidents",
     "/healthz",
     "/readyz",
     "/metrics",
@@ -45,6 +50,7 @@ PAGES = (
     "/login",
     "/login?once=none",
 )
+GROWING = "results|tallies|batches|incidents|incident_changes"
 
 
 def fill(connection: Connection) -> None:
@@ -96,6 +102,58 @@ def fill(connection: Connection) -> None:
     connection.execute(text("UPDATE receive_order SET last_no = :last"), {"last": ROWS})
 
 
+def fill_incidents(connection: Connection) -> None:
+    """Add ended incidents, a few open ones, and maintenance that is over."""
+    many = 20_000
+    began = datetime(2025, 1, 1, tzinfo=UTC)
+    day = timedelta(days=1)
+    lists = ("parts_failing", "parts_working", "results", "timeline")
+    evidence = {"tokens": 9, "probes": 9, "others": {}} | {name: [] for name in lists}
+    found = {
+        **{"aspect": "works", "kind": "operator", "plmn": "51010", "target": None, "confidence": 0.9, "silent": False},
+        **{
+            "late": False,
+            "stations": 9,
+            "failing": 8,
+            "evidence": json.dumps(evidence),
+            "last_change": 1,
+            "changed_at": NOW,
+        },
+    }
+    connection.execute(
+        insert(incident_tables.incidents),
+        [
+            {
+                **found,
+                "id": str(uuid.UUID(int=n)),
+                "area": f"{n % 9999:04}",
+                "since": began + n * timedelta(minutes=1),
+                "found_at": began + n * timedelta(minutes=1),
+                "ended_at": began + n * timedelta(minutes=9) if n > 20 else None,
+            }
+            for n in range(many)
+        ],
+    )
+    change = {"number": 1, "at": NOW, "what": "found", "body": "{}"}
+    connection.execute(
+        insert(incident_tables.changes), [{**change, "incident_id": str(uuid.UUID(int=n))} for n in range(many)]
+    )
+    work = {"plmn": None, "target": None, "person": "a", "reason": "b", "announced_at": NOW, "ended_at": None}
+    connection.execute(
+        insert(incident_tables.maintenance),
+        [
+            {
+                **work,
+                "id": str(uuid.UUID(int=n)),
+                "area": "",
+                "begins_at": NOW - (n + 99) * day,
+                "ends_at": NOW - n * day,
+            }
+            for n in range(many // 10)
+        ],
+    )
+
+
 Asked = dict[str, Any]
 
 
@@ -124,15 +182,15 @@ def plan(connection: Connection, statement: str, parameters: Any = None) -> str:
     return "\n".join(str(row[-1]) for row in connection.exec_driver_sql(words + statement, parameters or None))
 
 
-GROWN = r"(results|results_first|tallies|batches)"
+GROWN = rf"(results_first|{GROWING})"
 
 
 def walks(found: str, statement: str) -> bool:
     """Whether a plan reads a whole table, or a whole index of it without a limit.
 
-    The indexes of what waits for the worker are no such indexes: they hold nothing else.
+    The indexes of what waits for the worker, and of open incidents, are no such indexes: they hold nothing else.
     """
-    found = re.sub(r"[^\n]*\bbatches_un(?:published|summed)\b[^\n]*", "", found)
+    found = re.sub(r"[^\n]*\b(?:batches_un(?:published|summed)|incidents_open)\b[^\n]*", "", found)
     if re.search(rf"SCAN {GROWN}(?! USING)|Seq Scan on {GROWN}\b", found):
         return True
     whole = (
@@ -151,7 +209,8 @@ def timed(seq: int, offset_ms: float | None) -> Result:
 def use_everything(collector: Collector, name: str) -> None:
     """Call each page and endpoint, and each way in which records, tokens and sessions change."""
     client, engine = collector.client, collector.engine
-    for path in (*PAGES, f"/results/{name}", "/results/none"):
+    some = str(uuid.UUID(int=7))
+    for path in (*PAGES, f"/results/{name}", "/results/none", f"/insiden/{some}", f"/v1/incidents/{some}"):
         client.get(path, headers={"Authorization": f"Bearer {collector.admin}"})
     assert client.post("/login", data={"token": collector.admin}).status_code == 303
     for path in PAGES:
@@ -175,12 +234,13 @@ def test_no_query_walks_a_table_that_grows(engine: Engine, make_collector: Calla
     settle(engine)
     with engine.execution_options(write=True).begin() as connection:
         fill(connection)
+        fill_incidents(connection)
     with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         connection.exec_driver_sql("ANALYZE")
     collector = make_collector(engine, trust_clock=True)
     with listening() as asked:
         use_everything(collector, one.id)
-    grown = {s: p for s, p in asked.items() if re.search(r"\b(results|tallies|batches)\b", s) and "PARTITION" not in s}
+    grown = {s: p for s, p in asked.items() if re.search(rf"\b({GROWING})\b", s) and "PARTITION" not in s}
     assert len(grown) > 12, "the control: statements were seen"
     with engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM results")).scalar_one() > ROWS
@@ -202,5 +262,6 @@ def test_every_route_is_asked(make_collector: Callable[..., Collector]) -> None:
     app = make_collector().client.app
     assert isinstance(app, FastAPI)
     asked = {path.partition("?")[0] for path in PAGES} | {"/results/{name}", "/logout", "/v1/batches"}
+    asked |= {"/insiden/{name}", "/v1/incidents/{name}"}
     others = {path for _, path in all_routes(app.routes)} - asked
     assert {path for path in others if not path.startswith(("/backend/", "/static"))} == set()

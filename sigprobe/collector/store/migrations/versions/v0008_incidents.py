@@ -26,6 +26,7 @@ _STATEMENTS = (
         failing INTEGER NOT NULL, evidence TEXT NOT NULL, last_change INTEGER NOT NULL, changed_at {time} NOT NULL)""",
     "CREATE INDEX incidents_found ON incidents (found_at, id)",
     "CREATE INDEX incidents_open ON incidents (since) WHERE ended_at IS NULL",
+    "CREATE INDEX incidents_ended ON incidents (ended_at)",
     """CREATE TABLE incident_changes (
         incident_id {uuid} NOT NULL, number INTEGER NOT NULL, at {time} NOT NULL, what VARCHAR(16) NOT NULL,
         body TEXT NOT NULL, PRIMARY KEY (incident_id, number))""",
