@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sigprobe.commands.support import cli_values, options, signals, transfer_ui
-from sigprobe.commands.support.collector_database import DatabaseOption, database_text, open_database
+from sigprobe.commands.support import cli_values, collector_database, options, signals, transfer_ui
+from sigprobe.commands.support.collector_database import DatabaseOption
 from sigprobe.commands.support.command_result import CommandError, CommandResult, Json, Message, Output, Screen
 from sigprobe.commands.support.exit_codes import FAILED, USAGE
 from sigprobe.words.i18n import N_, _, ngettext, number
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
     from sigprobe.collector.ingest.file_import import Imported
 
 
@@ -101,13 +99,13 @@ def import_file(
 ) -> CommandResult:
     """Import results that were carried here in a file."""
     cli_values.require_name(carrier)
-    engine = open_database(database)
+    collector_database.require_extra()
     from sqlalchemy.exc import SQLAlchemyError
 
     from sigprobe.protocol import transfer_file
 
     try:
-        done = _import(engine, file, receipts, carrier, force=force)
+        done = _import(database, file, receipts, carrier, force=force)
     except transfer_file.CarryError as error:
         writing = error.code in ("file_exists", "file_full", "file_unwritable") or (
             error.code == "file_directory" and not file.is_dir()
@@ -119,14 +117,15 @@ def import_file(
         raise CommandError(text.format(file=file), exit_code=signals.code_of(stop)) from None
     except SQLAlchemyError as error:
         again = _("Import {file} again when the database works: nothing is stored twice.").format(file=file)
-        raise CommandError(again, database_text(error), exit_code=FAILED) from None
-    finally:
-        engine.dispose()
+        raise CommandError(again, collector_database.database_text(error), exit_code=FAILED) from None
     return Carried(done, receipts)
 
 
-def _import(engine: Engine, file: Path, receipts: Path | None, carrier: str, *, force: bool) -> Imported:
-    """Verify the file, then store it and write the receipts, if any. Raises CarryError and SQLAlchemyError."""
+def _import(database: str | None, file: Path, receipts: Path | None, carrier: str, *, force: bool) -> Imported:
+    """Verify the file, then store it and write the receipts, if any. Raises CarryError and SQLAlchemyError.
+
+    A wrong file must not leave a new, empty database behind, so the database is opened after it.
+    """
     import socket
 
     from sigprobe.collector.ingest import file_import
@@ -135,6 +134,8 @@ def _import(engine: Engine, file: Path, receipts: Path | None, carrier: str, *, 
 
     with transfer_file.opened(file) as opened, ExitStack() as stack:
         verified = file_import.verify(opened)
+        engine = collector_database.open_database(database)
+        stack.callback(engine.dispose)
         writer = None
         if receipts is not None:
             header = transfer_file.Header(transfer_file.RECEIPTS, transfer_file.VERSION, None, utc_now())

@@ -220,6 +220,7 @@ def test_exit_codes(tmp_path: Path, sigprobe: Run, content: bytes | None, code: 
     assert done.returncode == code, done.stderr
     assert words in (done.stdout if code == 0 else done.stderr)
     assert "Traceback" not in done.stderr
+    assert (tmp_path / "c.db").exists() == (code == 0), "a wrong file leaves a new, empty database behind"
 
 
 def test_receipts_never_replace_a_file_unasked(tmp_path: Path, sigprobe: Run) -> None:
