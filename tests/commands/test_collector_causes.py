@@ -16,6 +16,8 @@ from sigprobe.collector import store
 from sigprobe.collector.backup import postgresql_server
 from sigprobe.collector.store.database_causes import cause_in
 from sigprobe.words.i18n import _, speaking
+from tests.support.collector_client import make_result
+from tests.support.laptops import whole
 
 Run = Callable[..., Any]
 
@@ -52,6 +54,8 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "text.db").write_text("no database, but longer than a header of one" * 20)
     (tmp_path / "noise.db").write_bytes(bytes(range(256)) * 400)
     (tmp_path / "folder.db").mkdir()
+    # a sound file: a wrong one is told before any database is opened
+    (tmp_path / "x.gz").write_bytes(whole([make_result().to_line()]))
     return tmp_path
 
 
