@@ -170,6 +170,7 @@ def _view(loaded: Loaded, buffer: Buffer, scheduled: automation.Automation) -> S
         next_attempt_at=sentences.local_time(backoff.next_at([c.url for c in loaded.config.upload.collectors])),
         next_run_at=scheduled.next_at,
         way=scheduled.way,
+        start_with=_start_with(loaded),
         every_min=loaded.config.schedule.every_min,
         reasons=reasons,
         day=Usage(day, _limit(budget.per_day_mb)),
@@ -203,6 +204,17 @@ def _limit(megabytes: int | None) -> int | None:
 
 _LOOKED_AT: Final = 1000
 """How many of this device's newest results are searched for its last position."""
+
+
+def _start_with(loaded: Loaded) -> str:
+    """Return the command that starts automatic tests on this device: a schedule needs systemd or cron."""
+    from shutil import which
+
+    from sigprobe.device import timers
+    from sigprobe.files import locations
+
+    possible = timers.has_systemd(system=locations.is_system(loaded.path)) or which("crontab") is not None
+    return "sigprobe schedule install" if possible else "sigprobe agent"
 
 
 def _last_fix(buffer: Buffer) -> tuple[str | None, datetime | None]:

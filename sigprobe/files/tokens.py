@@ -65,6 +65,8 @@ def read_token(token_file: str | None, environ: Mapping[str, str] = os.environ) 
 
 
 _PREFIX: Final = re.compile(r"(?i)(?:bearer\s+|sigprobe-(?:probe|admin)-|eyJ[A-Za-z0-9_-]{8,}\.)\S{8,}")
+_OWN: Final = re.compile(r"sigprobe-(?:probe|admin)-[A-Za-z0-9_-]{40,}")
+"""A whole token of the collector, whatever was copied together with it."""
 _RUN: Final = re.compile(r"[A-Za-z0-9+]{16,}")
 _HEX: Final = re.compile(r"[0-9a-fA-F]{32,}")
 _TEXT_SHAPE: Final = re.compile(r"[A-Za-z0-9+/=_.~-]{20,512}")
@@ -78,7 +80,7 @@ def looks_like_token(text: str) -> bool:
     of letters and digits.
     """
     text = text.strip(_AROUND).strip("'\"")
-    if _PREFIX.fullmatch(text) or _HEX.fullmatch(text):
+    if _PREFIX.fullmatch(text) or _HEX.fullmatch(text) or _OWN.search(text):
         return True
     if not _TEXT_SHAPE.fullmatch(text) or text.startswith(("/", "~", ".")) or _EXTENSION.search(text):
         return False
@@ -92,7 +94,10 @@ def is_secret_for_path(text: str) -> bool:
 
 
 def bare_token(text: str) -> str | None:
-    """Return the token in a pasted text, without `Bearer`, quotes and blanks around it; None if it is not one."""
+    """Return the token in a pasted text, without words, quotes and blanks around it; None if there is none."""
+    own = _OWN.search(text)
+    if own is not None:
+        return own[0]
     text = re.sub(r"(?i)^bearer\s+", "", text.strip(_AROUND).strip("'\"").strip(_AROUND))
     return text if _TOKEN.match(text) else None
 

@@ -60,6 +60,7 @@ class StatusView:
     next_attempt_at: datetime | None = None
     next_run_at: datetime | None = None
     way: Literal["agent", "timer", "cron"] | None = None
+    start_with: str = "sigprobe schedule install"
     every_min: int | None = None
     reasons: Mapping[str, int] = field(default_factory=dict)
     day: Usage | None = None
@@ -149,7 +150,7 @@ def _of_others(count: int) -> str:
 def _next_test(view: StatusView) -> str:
     """Return when the next automatic test runs, or that none is scheduled."""
     if view.way is None:
-        return _("none scheduled ({command})").format(command="sigprobe schedule install")
+        return _("none scheduled ({command})").format(command=view.start_with)
     ways = {"agent": _("agent"), "timer": _("timer"), "cron": _("cron")}
     if view.next_run_at is not None:
         return f"{clock_text(view.next_run_at, view.zone)} ({ways[view.way]})"

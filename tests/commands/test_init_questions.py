@@ -112,6 +112,27 @@ def test_a_pasted_token_goes_into_a_private_file(ask: Ask) -> None:
     assert str(token) in done.path.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize(
+    "pasted",
+    [
+        "Bearer {token}",
+        "Token: {token}",
+        "Authorization: Bearer {token}",
+        "<{token}>",
+        "{token} (probe laptop-1)",
+        "SIGPROBE_TOKEN={token}",
+        "'{token}',",
+    ],
+)
+def test_a_token_is_found_in_what_was_copied_with_it(ask: Ask, pasted: str) -> None:
+    """The token alone goes into its private file; nothing of it is on the screen or in the settings."""
+    token = "sigprobe-probe-" + "Ab1" * 14 + "z"
+    done = ask(TPS, URL, pasted.format(token=token), "", "", "n")
+    assert done.code == 0, done.screen
+    assert token not in done.screen and token not in done.path.read_text(encoding="utf-8")
+    assert done.path.with_name("token").read_text(encoding="ascii") == token + "\n"
+
+
 def test_a_pasted_token_never_replaces_a_file(ask: Ask) -> None:
     ask(TPS, URL, TOKEN, "", "", "n")
     other = "sigprobe-probe-" + "Ab1" * 14

@@ -194,6 +194,8 @@ def test_without_systemd_and_cron_the_line_is_shown(tmp_path: Path, sigprobe: Ru
     done = sigprobe("schedule", "install", "--cron", "--config", str(config(tmp_path)), env={"PATH": str(empty)})
     assert done.returncode == 1
     assert "test -q --config" in done.stderr
+    status = sigprobe("status", "--config", str(config(tmp_path)), "--lang", "en", env={"PATH": str(tmp_path)})
+    assert "none scheduled (sigprobe agent)" in status.stdout, "it names a command that would write nothing"
 
 
 # --- units --------------------------------------------------------------------------------------------------
