@@ -44,11 +44,16 @@ GRACE_S: Final = 2.0
 
 CONNECT_S: Final = 10.0
 MAX_BPS: Final = 1e12
-MAX_BYTES: Final = 1e12
 MAX_SECONDS: Final = 86_400.0
 MAX_RTT_US: Final = 120e6
 MAX_SEGMENTS: Final = 1e9
 """Beyond these a number is a counter that wrapped around, not a measurement."""
+BESIDE_BYTES: Final = 2_000_000
+"""How far two counts of one transfer may differ: what was under way, and a block or two of each stream."""
+
+ROUNDING: Final = 0.01
+"""How far a stated rate may differ from its own bytes and seconds."""
+
 SLOW_START_S: Final = 1.0
 """The seconds that count begin behind it."""
 
@@ -110,7 +115,7 @@ def measure(
         try:
             if cap < MIN_BYTES:
                 raise FaultError("data_budget", "no data was left")
-            left -= _fill(data, way, _run(command, context, max_s), context)
+            left -= _fill(data, way, _run(command, context, max_s), context, cap)
         except FaultError as fault:
             faults[way] = fault
             data[f"{way}_failure"] = fault.code
@@ -158,19 +163,34 @@ def _run(command: list[str], context: Context, max_s: float) -> _Run:
     return _Run(document, interrupted_s is None, elapsed_s)
 
 
-_DOCUMENT_KEYS: Final = frozenset({"start", "intervals", "end", "error"})
+_START_KEYS: Final = frozenset({"version", "system_info", "timestamp", "connecting_to", "connected", "test_start"})
+_END_KEYS: Final = frozenset({"streams", "sum", "sum_sent", "sum_received", "cpu_utilization_percent"})
 _NOT_A_NUMBER: Final = re.compile(r"([:\[,]\s*)[-+]?(?:nan|inf(?:inity)?)\b(?:\(\w*\))?", re.I)
 """What C's printf writes for such a number, which JSON has no word for."""
 
 
 def find_document(text: str) -> dict[str, Any] | None:
-    """Return the last report in a program's output, whatever else was printed around it; None without one.
+    """Return the report in a program's output, whatever else was printed around it; None without one.
 
-    Warnings of libraries, of wrappers and of iperf3 itself do stand before and behind its JSON.
+    Libraries, wrappers and iperf3 itself print warnings before, behind and between the lines of its JSON, some of them
+    as JSON. Of several reports the last counts.
     """
-    decoder = json.JSONDecoder(parse_constant=lambda _: None)
     text = _NOT_A_NUMBER.sub(r"\1null", text)
-    found: dict[str, Any] | None = None
+    rank, document = _best(text)
+    if rank < _SURE:
+        other_rank, other = _best("\n".join(line for line in text.splitlines() if _may_be_of_report(line)))
+        if other_rank > rank:
+            return other
+    return document
+
+
+_SURE: Final = 3
+
+
+def _best(text: str) -> tuple[int, dict[str, Any] | None]:
+    """Return the last of the objects that look most like a report, and their rank."""
+    decoder = json.JSONDecoder(parse_constant=lambda _: None)
+    best: tuple[int, dict[str, Any] | None] = (0, None)
     at = text.find("{")
     tries = 0
     while at >= 0 and tries < MAX_STARTS:
@@ -180,10 +200,35 @@ def find_document(text: str) -> dict[str, Any] | None:
         except (ValueError, RecursionError):
             end = at + 1
         else:
-            if isinstance(document, dict) and document.keys() & _DOCUMENT_KEYS:
-                found = document
+            rank = _rank(document)
+            if rank and rank >= best[0]:
+                best = rank, document
         at = text.find("{", end)
-    return found
+    return best
+
+
+def _rank(document: dict[str, Any]) -> int:
+    """Return how much an object looks like a report: 0 not at all, `_SURE` beyond doubt."""
+    start, end, intervals = (document.get(key) for key in ("start", "end", "intervals"))
+    failed = isinstance(document.get("error"), str)
+    if not isinstance(start, dict) or not (isinstance(end, dict) or failed):
+        return int(failed or any(isinstance(part, dict) for part in (start, end)) or isinstance(intervals, list))
+    known = start.keys() & _START_KEYS or _part(document, "end").keys() & _END_KEYS
+    return _SURE if known and (isinstance(intervals, list) or failed or _part(document, "end")) else 2
+
+
+def _may_be_of_report(line: str) -> bool:
+    """Return whether a line may be one of an indented report, and is no warning between its lines."""
+    line = line.strip()
+    if _LINE.match(line) is None:
+        return False
+    try:
+        return not json.loads(line)  # a whole object on a line of its own is a message
+    except (ValueError, RecursionError):
+        return True
+
+
+_LINE: Final = re.compile(r'"[^"]*":|[{}\[\]]+,?|[{}\[\]],? ?[{}\[\]]|(?:"[^"]*"|-?\d[\d.eE+-]*|true|false|null),?$')
 
 
 def _number(value: Any, most: float) -> float | None:
@@ -193,7 +238,7 @@ def _number(value: Any, most: float) -> float | None:
     return float(value) if math.isfinite(value) and 0 <= value <= most else None
 
 
-def _count(value: Any, most: float = MAX_BYTES) -> int | None:
+def _count(value: Any, most: float) -> int | None:
     number = _number(value, most)
     return None if number is None else int(number)
 
@@ -223,28 +268,33 @@ def _fault(text: str) -> FaultError:
     return FaultError("bad_response", text)
 
 
-def _fill(data: dict[str, Any], way: Way, run: _Run, context: Context) -> int:
-    """Store one direction's numbers; return the bytes used. Raises FaultError if they give no rate."""
+def _fill(data: dict[str, Any], way: Way, run: _Run, context: Context, cap: int) -> int:
+    """Store one direction's numbers; return the bytes used. Raises FaultError if they give no rate.
+
+    `cap` is the limit of bytes that the program was given.
+    """
+    most_bytes = 2 * cap + BESIDE_BYTES
     end = _part(run.document, "end")
     samples, total = [(0.0, 0)], 0
     for interval in _list(run.document, "intervals"):
         part = _part(interval, "sum")
-        moved, at_s = _count(part.get("bytes")), _number(part.get("end"), MAX_SECONDS)
+        moved, at_s = _count(part.get("bytes"), most_bytes), _number(part.get("end"), MAX_SECONDS)
         if moved is None or at_s is None or at_s < samples[-1][0]:
             continue
         total += moved
         samples.append((at_s, total))
     sent, received = _part(end, "sum_sent"), _part(end, "sum_received")
-    used = max(total, _count(received.get("bytes")) or 0, (_count(sent.get("bytes")) or 0) if way == "upload" else 0)
+    counts = _credible([total, _count(sent.get("bytes"), most_bytes), _count(received.get("bytes"), most_bytes)])
+    if counts[0] is None:
+        samples = [(0.0, 0)]
+    used = max(counts[0] or 0, counts[2] or 0, (counts[1] or 0) if way == "upload" else 0)
     context.budget.spend(used)
     data["bytes_received" if way == "download" else "bytes_sent"] = used
     data[f"{way}_s"] = round(run.elapsed_s, 3)
     data[f"ended_{way}"] = "data_cap" if run.whole else "time_cap"
     rate: float | None = None
     if run.whole:
-        rate = _number(received.get("bits_per_second"), MAX_BPS) or _rate(received, received)
-        # the peer of a test of an instant tells bytes and no time: the sender's seconds, or those of the intervals
-        rate = rate or _rate(received, sent) or _rate({"bytes": used}, {"seconds": samples[-1][0]})
+        rate = _rate_of_whole(counts[2] or used, received, sent, samples[-1][0])
     else:
         # the peer's count comes only at the end: here a socket's buffer filled at the start is left out as slow start
         speed = conclude(Series(samples), 0.1)
@@ -273,10 +323,27 @@ def _round_trips(data: dict[str, Any], end: dict[str, Any]) -> None:
     data["loaded_rtt_ms"] = round(median(mean) / 1000, 3) if mean else None
 
 
-def _rate(counted: dict[str, Any], timed: dict[str, Any]) -> float | None:
-    """Return the rate by the bytes of one part and the seconds of another, for a report with an implausible rate."""
-    moved, seconds = _count(counted.get("bytes")), _number(timed.get("seconds"), MAX_SECONDS)
-    rate = moved * 8 / seconds if moved and seconds else None
+def _credible(counts: list[int | None]) -> list[int | None]:
+    """Return counts of one transfer, with None for one that is far beyond all others."""
+    known = sorted(count for count in counts if count)
+    most = 2 * known[-2] + BESIDE_BYTES if len(known) > 1 else None
+    return [count if count is not None and (most is None or count <= most) else None for count in counts]
+
+
+def _rate_of_whole(moved: int, received: dict[str, Any], sent: dict[str, Any], intervals_s: float) -> float | None:
+    """Return the rate of a whole transfer: as stated where it agrees with its bytes and seconds, else computed."""
+    stated = _number(received.get("bits_per_second"), MAX_BPS)
+    own = _rate(moved, received.get("seconds"))
+    if stated and own and abs(stated - own) <= ROUNDING * own:
+        return stated
+    # the peer of a test of an instant reports bytes and no time: the sender's seconds, or those of the intervals
+    return own or _rate(moved, sent.get("seconds")) or _rate(moved, intervals_s)
+
+
+def _rate(moved: int, seconds: Any) -> float | None:
+    """Return bits per second; None where the seconds, or the rate, are not plausible."""
+    duration_s = _number(seconds, MAX_SECONDS)
+    rate = moved * 8 / duration_s if moved and duration_s else None
     return rate if rate is not None and rate <= MAX_BPS else None
 
 
