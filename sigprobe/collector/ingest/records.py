@@ -7,7 +7,6 @@ import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -21,15 +20,10 @@ from sigprobe.collector.store.text import sound_text
 from sigprobe.collector.web.problems import ProblemError
 from sigprobe.protocol.batches import ACCEPTED, CONFLICT, REJECTED, Answer
 from sigprobe.record.foreign_json import read_json
-from sigprobe.record.plausible_time import LATEST
 from sigprobe.record.read_record import envelope_fault
 from sigprobe.record.result import MAX_WHOLE_NUMBER, RUN_KIND, parse_time
 
 _MAX_ID: Final = 128
-_AHEAD: Final = timedelta(days=5 * 365)
-"""A week number of GPS that has rolled over is off by 1,024 weeks; the collector's own clock may be years behind."""
-_BEHIND: Final = timedelta(days=1)
-_FIRST_RELEASE: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _MOST_WAIT_S: Final = 2 * 86_400
 MAX_DEPTH: Final = 64
 """Records of every kind stay below ten levels."""
@@ -53,7 +47,6 @@ def sort_lines(lines: Iterable[bytes]) -> Sorted:
     A repeated id with the same bytes counts once. With other bytes the first line counts, and the receipt says
     `conflict`: "accepted" would lose the second silently. Raises ProblemError 422 for a line without an id.
     """
-    now = datetime.now(UTC)
     rows: dict[str, NewResult] = {}
     rejected: dict[str, str] = {}
     seen: dict[str, bytes] = {}
@@ -71,7 +64,7 @@ def sort_lines(lines: Iterable[bytes]) -> Sorted:
         if fault is not None:
             rejected[name] = fault
         else:
-            rows[name] = _row(record, line, digest, now)
+            rows[name] = _row(record, line, digest)
     return Sorted(list(rows.values()), list(seen), rejected, frozenset(twice))
 
 
@@ -144,7 +137,7 @@ def _shallow(value: object) -> bool:
     return False
 
 
-def _row(record: dict[str, Any], line: bytes, digest: bytes, now: datetime) -> NewResult:
+def _row(record: dict[str, Any], line: bytes, digest: bytes) -> NewResult:
     tags = record["tags"]
     data = record["data"]
     kind = record["kind"]
@@ -184,7 +177,7 @@ def _row(record: dict[str, Any], line: bytes, digest: bytes, now: datetime) -> N
         sha256=digest,
         boot_id=clock.boot_id,
         since_boot_s=clock.since_boot_s,
-        corrected_at=plausible(clock.corrected_at, started_at, now),
+        corrected_at=clock.corrected_at,
         clock_error_s=clock.error_s,
         target=None if target is None else target[:MAX_WORD],
         metrics=metrics,
@@ -197,19 +190,6 @@ def _row(record: dict[str, Any], line: bytes, digest: bytes, now: datetime) -> N
 def _operator_name(plmn: str | None) -> str | None:
     known = places.operator(plmn)
     return None if known is None else known.name
-
-
-def plausible(corrected_at: datetime | None, started_at: datetime, now: datetime) -> datetime | None:
-    """Return a corrected time; None if the correction gives a time in the future or before any release.
-
-    A GPS receiver after a week-number rollover reports a year that is decades off. One such anchor would move a whole
-    boot. The probe's own time is stored separately, so nothing is lost.
-    """
-    if corrected_at is None:
-        return None
-    late = corrected_at > min(now + _AHEAD, LATEST) and corrected_at > started_at + _BEHIND
-    early = corrected_at < _FIRST_RELEASE and corrected_at < started_at - _BEHIND
-    return None if late or early else corrected_at
 
 
 def _object(value: object) -> dict[str, Any]:

@@ -14,18 +14,25 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from sigprobe.record.plausible_time import LATEST, RELEASED
+
 _MOST_S: Final = 200 * 366 * 86_400.0
 """No clock is off by more than two hundred years, and nothing runs for longer."""
 
 _MOST_BOOT_CHARS: Final = 200
 """As much as a column holds. Linux names a boot with 36 characters."""
 
+_SPREAD: Final = timedelta(days=5 * 365)
+"""A week number of GPS that has rolled over is off by 1,024 weeks; the collector's own clock may be years behind."""
+
+_FIRST_RELEASE: Final = datetime(2026, 1, 1, tzinfo=UTC)
+
 
 @dataclass(frozen=True, slots=True)
 class ClockReading:
     """Clock values of a record in seconds; None for unknown ones.
 
-    `corrected_at` is the record's start by its own offset, `error_s` its uncertainty.
+    `corrected_at` is the record's start by its own offset, None if that is implausible; `error_s` is its uncertainty.
     """
 
     boot_id: str | None
@@ -46,8 +53,28 @@ class Anchor:
         return (math.inf if self.error_s is None else self.error_s, self.booted_at_s)
 
     def time_of(self, since_boot_s: float) -> datetime | None:
-        """Return the true time so many seconds after the boot; None where the calendar ends."""
-        return _calendar(self.booted_at_s + since_boot_s)
+        """Return the true time so many seconds after the boot; None if it is implausible."""
+        return plausible(_calendar(self.booted_at_s + since_boot_s))
+
+    def is_plausible(self) -> bool:
+        """Tell whether a device can have booted then: not in the future, and not years before the first release."""
+        booted_at = _calendar(self.booted_at_s)
+        return booted_at is not None and _FIRST_RELEASE - _SPREAD <= booted_at <= _latest()
+
+
+def plausible(corrected_at: datetime | None) -> datetime | None:
+    """Return a corrected time; None if it is years in the future or before any release.
+
+    A GPS receiver after a week-number rollover reports a year that is decades off, and a clock that is decades off may
+    have an offset of 0. One such anchor would move a whole boot. The probe's own time is stored separately, so nothing
+    is lost.
+    """
+    return corrected_at if corrected_at is not None and _FIRST_RELEASE <= corrected_at <= _latest() else None
+
+
+def _latest() -> datetime:
+    # the collector's clock may be reset to 1970; no true time is before this program's release
+    return min(max(datetime.now(UTC), RELEASED) + _SPREAD, LATEST)
 
 
 def read_clock(record: Mapping[str, Any], started_at: datetime) -> ClockReading:
@@ -61,7 +88,7 @@ def read_clock(record: Mapping[str, Any], started_at: datetime) -> ClockReading:
     error = _number(values.get("offset_err_ms"))
     own = None
     if offset is not None and abs(offset) / 1000 <= _MOST_S:
-        own = _calendar(started_at.timestamp() + offset / 1000)
+        own = plausible(_calendar(started_at.timestamp() + offset / 1000))
     return ClockReading(
         boot if isinstance(boot, str) and _is_name(boot) else None,
         nanoseconds / 1e9 if nanoseconds is not None and 0 <= nanoseconds / 1e9 <= _MOST_S else None,

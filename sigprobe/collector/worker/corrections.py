@@ -42,6 +42,7 @@ _KEY: Final = tuple_(boot_clocks.c.probe_id, boot_clocks.c.boot_id, boot_clocks.
 
 def learn(connection: Connection, told: Anchors) -> None:
     """Keep those anchors that are better than what is known, and mark their boots to be walked through."""
+    told = {boot: anchor for boot, anchor in told.items() if anchor.is_plausible()}
     known = find(connection, sorted(told))
     better = {boot: anchor for boot, anchor in told.items() if boot not in known or anchor.rank() < known[boot].rank()}
     if better:
@@ -49,11 +50,16 @@ def learn(connection: Connection, told: Anchors) -> None:
 
 
 def find(connection: Connection, boots: Sequence[Boot]) -> dict[Boot, Anchor]:
-    """Return the best anchors of these boots, as far as there are any."""
+    """Return the best anchors of these boots, as far as there are any.
+
+    Earlier versions stored implausible ones too. They are left out, so that any plausible one replaces them.
+    """
     found: dict[Boot, Anchor] = {}
     for part in chunks(boots, _CHUNK):
         for row in connection.execute(select(boot_clocks).where(_KEY.in_(part))):
-            found[row.probe_id, row.boot_id, row.carrier] = Anchor(row.error_s, row.booted_at_s)
+            anchor = Anchor(row.error_s, row.booted_at_s)
+            if anchor.is_plausible():
+                found[row.probe_id, row.boot_id, row.carrier] = anchor
     return found
 
 

@@ -198,7 +198,8 @@ def _learn(connection: Connection, group: Sequence[Row[Any]]) -> None:
     for batch in group:
         for probe, boot, error_s, booted_at_s in json.loads(batch.anchors) if batch.anchors else ():
             key, anchor = (probe, boot, batch.carrier), Anchor(error_s, booted_at_s)
-            if key not in told or anchor.rank() < told[key].rank():
+            # programs of an earlier version beside this one write implausible ones too
+            if anchor.is_plausible() and (key not in told or anchor.rank() < told[key].rank()):
                 told[key] = anchor
     if told:
         corrections.learn(connection, told)

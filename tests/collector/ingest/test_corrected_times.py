@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from sigprobe.collector.store.clocks import ClockReading, read_clock
-from sigprobe.collector.store.schema import results
+from sigprobe.collector.store.schema import boot_clocks, results
 from sigprobe.record.result import Clock, Result
 from tests.support.collector_client import Collector, make_result
 
@@ -59,6 +59,50 @@ def test_nothing_known_is_nothing_corrected(collector: Collector) -> None:
     one = timed(1, boottime_s=5)
     collector.send(one)
     assert stored_times(collector, one.id)[1] is None
+
+
+@pytest.mark.parametrize("year", [2087, 1999])
+def test_an_implausible_time_with_offset_0_moves_no_other_record(collector: Collector, year: int) -> None:
+    """A clock of 2087 without an offset tells no time; a true record of that boot keeps its own, in either order."""
+    before = timed(1, boottime_s=100, started_at="2026-11-28T07:00:00.000Z")
+    wrong = timed(2, boottime_s=700, offset_ms=0.0, started_at=f"{year}-07-04T07:10:00.000Z")
+    late = timed(3, boottime_s=800, started_at="2026-11-28T07:11:40.000Z")
+    for one in (before, wrong, late):
+        collector.send(one)
+    assert [stored_times(collector, one.id)[1] for one in (before, wrong, late)] == [None] * 3
+    assert stored_times(collector, wrong.id)[0].year == year
+    with collector.engine.connect() as connection:
+        assert connection.execute(select(boot_clocks)).all() == []
+    collector.send(timed(4, boottime_s=900, offset_ms=0.0, started_at="2026-11-28T07:13:20.000Z"))
+    began = datetime(2026, 11, 28, 7, tzinfo=UTC)
+    wanted = [began, began + timedelta(seconds=600), began + timedelta(seconds=700)]
+    assert [stored_times(collector, one.id)[1] for one in (before, wrong, late)] == wanted
+
+
+@pytest.mark.parametrize(
+    ("weeks", "kept"),
+    [(1024, False), (-1024, False), (60, True), (-60, True)],
+    ids=["ahead", "behind", "year", "-year"],
+)
+def test_a_correction_beyond_the_bound_is_refused(collector: Collector, weeks: int, kept: bool) -> None:
+    """A week-number rollover corrects nothing, neither its own record nor its boot; a year either way does."""
+    began = datetime(2027, 3, 1, 7, tzinfo=UTC)
+    first = timed(1, boottime_s=100, started_at="2027-03-01T07:00:00.000Z")
+    own = timed(2, boottime_s=700, offset_ms=weeks * 168 * HOUR_MS, started_at="2027-03-01T07:10:00.000Z")
+    collector.send(first)
+    collector.send(own)
+    moved = timedelta(weeks=weeks)
+    wanted = [began + moved, began + timedelta(seconds=600) + moved] if kept else [None, None]
+    assert [stored_times(collector, one.id)[1] for one in (first, own)] == wanted
+
+
+def test_a_time_since_boot_beyond_the_bound_gives_no_time(collector: Collector) -> None:
+    """A good anchor and sixty years since that boot: unknown, whichever comes first."""
+    far = 60 * 366 * 86_400.0
+    before, after = timed(1, boottime_s=far), timed(3, boottime_s=far + 1)
+    for one in (before, timed(2, boottime_s=700, offset_ms=0.0), after):
+        collector.send(one)
+    assert [stored_times(collector, one.id)[1] for one in (before, after)] == [None, None]
 
 
 @pytest.mark.parametrize("offset", [True, "3", float("1e300"), -1e300, [], {}])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import uuid
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Engine, event, func, select, text
+from sqlalchemy import Connection, Engine, event, func, select, text, update
 
 from sigprobe.collector import store
 from sigprobe.collector.ingest import file_import
@@ -23,7 +24,7 @@ from sigprobe.collector.ingest.records import sort_lines
 from sigprobe.collector.store import engine as engine_module
 from sigprobe.collector.store import epochs, migrations
 from sigprobe.collector.store.migrations import boot_clocks_of_version_2
-from sigprobe.collector.store.schema import boot_clocks, results
+from sigprobe.collector.store.schema import batches, boot_clocks, results
 from sigprobe.collector.worker import corrections, publishing, summing
 from sigprobe.protocol import transfer_file
 from sigprobe.record.result import Clock, Result, format_time, parse_time
@@ -168,6 +169,40 @@ def test_over_http_and_in_two_batches(collector: Collector) -> None:
     assert times(collector.engine, early) == [after(60)]
     collector.send(early, measured(90))
     assert times(collector.engine, early) == [after(60)]
+
+
+def test_a_clock_of_2087_with_offset_0_moves_no_other_record(engine: Engine) -> None:
+    """Neither what came before it, by the walk, nor what came with it or later; the boot's true anchor corrects it."""
+    early, beside, late = measured(60), measured(90), measured(120)
+    wrong = measured(30)
+    clock = Clock(30_000_000_000, None, None, 0.0, 0.0)
+    wrong = replace(wrong, started_at="2087-07-04T07:00:00.000Z", tags=replace(wrong.tags, clock=clock))
+    for part in ([early], [wrong, beside], [late]):
+        add(engine, *part)
+    assert times(engine, early, wrong, beside, late) == [None] * 4
+    add(engine, measured(600, error_ms=80))
+    assert times(engine, early, wrong, beside, late) == [after(60), after(30), after(90), after(120)]
+
+
+def test_implausible_anchors_of_an_earlier_version_count_for_nothing(engine: Engine) -> None:
+    """An anchor of 2087 that is stored already, or lies in a batch, moves no row; a plausible one replaces it."""
+    booted_at_s = datetime(2087, 7, 4, tzinfo=UTC).timestamp()
+    early, late = measured(60), measured(90)
+    add(engine, early)
+    with engine.execution_options(write=True).begin() as connection:
+        key = {"probe_id": early.probe_id, "boot_id": "boot-1", "carrier": "laptop-1"}
+        connection.execute(
+            boot_clocks.insert().values(**key, error_s=0.0, booted_at_s=booted_at_s, walked_no=0, walk_to=2**63 - 1)
+        )
+    add(engine, late, work=False)
+    told = json.dumps([[early.probe_id, "boot-1", 0.0, booted_at_s]])
+    with engine.execution_options(write=True).begin() as connection:
+        connection.execute(update(batches).where(~batches.c.summed).values(anchors=told))
+    settle(engine)
+    assert times(engine, early, late) == [None, None]
+    assert left(engine) == 0
+    add(engine, measured(600, error_ms=80))
+    assert times(engine, early, late) == [after(60), after(90)]
 
 
 # --- the bound
@@ -386,11 +421,12 @@ def test_rows_of_before_are_corrected_by_the_migration(database: str, monkeypatc
     foreign = measured(7)
     knows = [measured(600, error_ms=80), measured(700, error_ms=900, off_ms=5000)]
     alone = measured(3, boot="boot-2")
+    rolled_over = measured(650, error_ms=0, off_ms=60 * 366 * 86_400_000.0)
     monkeypatch.setattr(engine_module, "migrate", lambda engine: migrations.migrate(engine, to="0001"))
     monkeypatch.setattr(epochs, "check", lambda _engine: None)
     engine = store.open_store(database)
     with engine.execution_options(write=True).begin() as connection:
-        for number, result in enumerate([*sent, knows[1], foreign, knows[0], alone], start=1):
+        for number, result in enumerate([*sent, knows[1], foreign, knows[0], alone, rolled_over], start=1):
             (row,) = sort_lines([result.to_line()]).rows
             # the columns that version 1 had
             kept = (c.name for c in results.columns if c.name != "next_contact_s" and hasattr(row, c.name))
@@ -398,7 +434,7 @@ def test_rows_of_before_are_corrected_by_the_migration(database: str, monkeypatc
             del old["boot_id"], old["since_boot_s"], old["target"]
             carrier = "laptop-2" if result is foreign else "laptop-1"
             connection.execute(results.insert().values(**old, receive_no=number, received_at=NOW, carrier=carrier))
-        connection.execute(text("UPDATE receive_order SET last_no = 9"))
+        connection.execute(text("UPDATE receive_order SET last_no = 10"))
     assert times(engine, *sent) == [None] * 5
     engine.dispose()
     monkeypatch.undo()
@@ -408,6 +444,7 @@ def test_rows_of_before_are_corrected_by_the_migration(database: str, monkeypatc
     try:
         assert times(engine, *sent) == [after(n) for n in range(5)]
         assert times(engine, foreign, alone, *knows) == [None, None, after(600), after(705)]
+        assert times(engine, rolled_over) == [after(650)], "by the boot's plausible anchor"
         late = measured(50)
         add(engine, late, measured(600, error_ms=1, boot="boot-2"))
         add(engine, measured(600, error_ms=2, off_ms=9), carrier="laptop-2")
