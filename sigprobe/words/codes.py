@@ -204,7 +204,7 @@ CODES: Final[Mapping[str, Code]] = _table(
     (
         "dns_library_only",
         "SP-DNS-11",
-        N_("This device finds the address of {name}, but its DNS server did not answer the check directly."),
+        N_("This device finds the address of {name}, but its DNS server did not give it to the check."),
         N_("No action needed if pages open; otherwise contact the network administrator."),
     ),
     # --- web and TLS

@@ -46,7 +46,9 @@ def measure(
 
     NOERROR with an answer of the asked type is good. All good is `ok`, some `degraded` (`dns_some_failed`), none
     `failed` with the first resolver's code. Where only the system's resolver gives an answer that cannot be right the
-    result is `degraded` with `tampered` and both answers, whatever else is good.
+    result is `degraded` with `tampered` and both answers, whatever else is good. Where none is good but the C library
+    resolves the name the system's servers failed for, it is `degraded` with `dns_library_only`; where only protection
+    services answered DoH, with `http_challenge`.
     """
     if context.budget.exhausted():
         return Measured(Outcome.SKIPPED, _data(options, [], sockets.Lookup(error=None)), Failure("data_budget"))
@@ -89,33 +91,36 @@ def measure(
         return Measured(Outcome.SKIPPED, data, Failure("interrupted"), used)
     if comparison is not None and comparison["word"] == answers.TAMPERED:
         return Measured(Outcome.DEGRADED, data, Failure("tampered", compare.detail(comparison)), used)
-    if _only_by_library(options, entries, looked_up, hosts_file):
-        # programs on this device get their answer, so its name server cannot be called silent
-        detail = f"{failures[0]['code']}: {failures[0]['detail']}"
-        return Measured(Outcome.DEGRADED, data, Failure("dns_library_only", detail[:300]), used)
     if not failures:
         return Measured(Outcome.OK, data, None, used)
     if len(failures) < len(entries):
         detail = ", ".join(f"{e['resolver']}: {e['failure']['code']}" for e in entries if e["failure"])
         return Measured(Outcome.DEGRADED, data, Failure("dns_some_failed", detail), used)
-    return Measured(Outcome.FAILED, data, Failure(failures[0]["code"], failures[0]["detail"]), used)
+    own = next((entry for entry in entries if entry["resolver"] == SYSTEM), None)
+    if own is not None and _found_by_library(options, own, looked_up, hosts_file):
+        # programs on this device get their answer, so its name server cannot be called silent or broken
+        failed = [own, *(entry for entry in entries if entry is not own)]
+        parts = [f"{e['failure']['code']}: {e['failure']['detail']}" for e in failed if e["failure"] is not None]
+        return Measured(Outcome.DEGRADED, data, Failure("dns_library_only", ", ".join(parts)[:300]), used)
+    # a protection service before a resolver says nothing about it: the others' failures count before that
+    judged = [failure for failure in failures if failure["code"] != "http_challenge"]
+    first = (judged or failures)[0]
+    outcome = Outcome.FAILED if judged else Outcome.DEGRADED
+    return Measured(outcome, data, Failure(first["code"], first["detail"]), used)
 
 
-def _only_by_library(
-    options: Options, entries: list[ResolverData], looked_up: sockets.Lookup, hosts_file: Path
-) -> bool:
-    """Return whether the C library resolved the name while no server of its own answered us, and no other server did.
+def _found_by_library(options: Options, system: ResolverData, looked_up: sockets.Lookup, hosts_file: Path) -> bool:
+    """Return whether the C library resolved the name for which the system's servers gave us no address.
 
     It may know servers that we do not (nss modules, `options use-vc`); a name in the hosts file proves nothing.
+    NXDOMAIN is an answer, and what the library found then may come from its search list. Against any other answer
+    of a server only an address of the asked type counts: one that came over IPv4 alone does not excuse a lack of AAAA.
     """
-    silent = ("dns_timeout", "refused", "reset", "dns_no_resolver", "network_unreachable", "host_unreachable")
-    return (
-        options.type in ("A", "AAAA")
-        and bool(looked_up.addresses)
-        and any(entry["resolver"] == SYSTEM for entry in entries)
-        and all(entry["failure"] is not None and entry["failure"]["code"] in silent for entry in entries)
-        and not in_hosts_file(options.query_name(), hosts_file)
-    )
+    if options.type not in ("A", "AAAA") or system["rcode"] == "NXDOMAIN":
+        return False
+    wanted = socket.AF_INET if options.type == "A" else socket.AF_INET6
+    found = [a for a in looked_up.addresses if system["rcode"] is None or a.family == wanted]
+    return bool(found) and not in_hosts_file(options.query_name(), hosts_file)
 
 
 def _system_lookup(

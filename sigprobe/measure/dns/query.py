@@ -29,9 +29,9 @@ MAX_ANSWER_CHARS = 255
 MAX_ANSWERS_CHARS = 3072  # of all answers of one resolver: eight of them must fit into a record
 
 _BROKEN = (dns.exception.DNSException, ValueError, IndexError, struct.error)
-_EDNS_FAILS = frozenset({dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.SERVFAIL, dns.rcode.REFUSED, dns.rcode.BADVERS})
+EDNS_FAILS = frozenset({dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.SERVFAIL, dns.rcode.REFUSED, dns.rcode.BADVERS})
 """What servers say that do not take EDNS (RFC 6891, 7), and much else: asked once more without it."""
-_PLAIN_WAIT_S = 1.0
+PLAIN_WAIT_S = 1.0
 """The least time that a query without EDNS has after an error for one with it."""
 _RCODES = {"NXDOMAIN": "dns_nxdomain", "SERVFAIL": "dns_servfail", "REFUSED": "dns_refused"}
 
@@ -200,10 +200,10 @@ def _over_udp(
                 continue
             query, ms = known[0], (at - known[1]) * 1000
             with_edns = query.edns == 0
-            if with_edns and message.rcode() in _EDNS_FAILS:
+            if with_edns and message.rcode() in EDNS_FAILS:
                 if refused is None:
                     refused = message, ms
-                    deadline = deadline.within(max(_PLAIN_WAIT_S, 5 * ms / 1000))
+                    deadline = deadline.within(max(PLAIN_WAIT_S, 5 * ms / 1000))
                 queries.send_plain(sock)
                 continue
             if message.flags & dns.flags.TC:

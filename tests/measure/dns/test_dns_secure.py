@@ -57,7 +57,11 @@ def dot(authority: trustme.CA, answer: Answer, *names: str) -> Iterator[Server]:
 
 @contextmanager
 def doh(
-    authority: trustme.CA, answer: Answer, status: str = "200 OK", media: str = "application/dns-message"
+    authority: trustme.CA,
+    answer: Answer,
+    status: str = "200 OK",
+    media: str = "application/dns-message",
+    more: str = "",
 ) -> Iterator[Server]:
     def serve(peer: Peer) -> None:
         head, _, body = peer.head().partition(b"\r\n\r\n")
@@ -67,7 +71,7 @@ def doh(
         body += exactly(peer, length - len(body))
         for message in answer(dns.message.from_wire(body)) or []:
             peer.send(
-                f"HTTP/1.1 {status}\r\nContent-Type: {media}\r\nContent-Length: {len(message)}\r\n\r\n".encode(),
+                f"HTTP/1.1 {status}\r\nContent-Type: {media}\r\n{more}Content-Length: {len(message)}\r\n\r\n".encode(),
                 message,
             )
 
@@ -137,6 +141,79 @@ def test_a_page_is_no_dns_answer(authority: trustme.CA, tmp_path: Path, status: 
     with doh(authority, records(A), status, media) as server:
         measured = check(authority, tmp_path, f"https://127.0.0.1:{server.port}/dns-query")
     assert measured.failure is not None and measured.failure.code == "bad_response"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [f"X-Long: {'a' * 110_000}\r\n", "".join(f"X-{n}: {'a' * 30}\r\n" for n in range(5_000))],
+    ids=["a line of 110 kB", "5000 lines"],
+)
+def test_long_heads_are_read_as_in_other_checks(authority: trustme.CA, tmp_path: Path, more: str) -> None:
+    """The limits are those of the one parser of answers."""
+    with doh(authority, records(A), more=more) as server:
+        measured = check(authority, tmp_path, f"https://127.0.0.1:{server.port}/dns-query")
+    assert (measured.outcome, measured.data["resolvers"][0]["answers"]) == ("ok", ["192.0.2.1"])
+
+
+def test_a_head_beyond_the_limits_is_a_bad_response(authority: trustme.CA, tmp_path: Path) -> None:
+    """What the parser refuses is a result, and its detail says which limit it was."""
+    more = "".join(f"X-{n}: {n}\r\n" for n in range(10_001))
+    with doh(authority, records(A), more=more) as server:
+        measured = check(authority, tmp_path, f"https://127.0.0.1:{server.port}/dns-query")
+    assert measured.failure is not None
+    assert (measured.failure.code, measured.failure.detail) == ("bad_response", "more than 10000 header lines")
+
+
+@pytest.mark.parametrize(("status", "media"), [("403 Forbidden", "text/html"), ("200 OK", "text/html")])
+def test_a_challenge_page_judges_no_resolver(authority: trustme.CA, tmp_path: Path, status: str, media: str) -> None:
+    """A protection service stands before the resolver: degraded, as in the other checks."""
+    with doh(authority, records(A), status, media, "cf-mitigated: challenge\r\n") as server:
+        measured = check(authority, tmp_path, f"https://127.0.0.1:{server.port}/dns-query")
+    assert (measured.outcome, measured.failure and measured.failure.code) == ("degraded", "http_challenge")
+    assert measured.failure is not None and "cf-mitigated: challenge" in (measured.failure.detail or "")
+
+
+def test_a_challenge_hides_no_failure_of_another_resolver(authority: trustme.CA, tmp_path: Path) -> None:
+    """The failure that is one counts, wherever it stands in the list."""
+    with (
+        doh(authority, records(A), "403 Forbidden", "text/html", "cf-mitigated: challenge\r\n") as page,
+        dot(authority, records(rcode="NXDOMAIN")) as denied,
+    ):
+        places = (f"https://127.0.0.1:{page.port}/dns-query", f"tls://127.0.0.1:{denied.port}")
+        measured = check(authority, tmp_path, *places)
+    assert (measured.outcome, measured.failure and measured.failure.code) == ("failed", "dns_nxdomain")
+
+
+@pytest.mark.parametrize("served", [dot, doh])
+@pytest.mark.parametrize("rcode", ["FORMERR", "NOTIMP", "SERVFAIL", "BADVERS"])
+def test_a_server_without_edns_is_asked_once_more_over_tls(
+    authority: trustme.CA, tmp_path: Path, served: Any, rcode: str
+) -> None:
+    """As over UDP: the plain query's answer counts, and `edns` says what did not work."""
+    queries: list[int] = []
+
+    def answer(query: dns.message.Message) -> list[bytes] | None:
+        queries.append(query.edns)
+        return records(A)(query) if query.edns < 0 else records(rcode=rcode)(query)
+
+    with served(authority, answer) as server:
+        place = f"tls://127.0.0.1:{server.port}" if served is dot else f"https://127.0.0.1:{server.port}/dns-query"
+        measured = check(authority, tmp_path, place, seconds=10)
+    entry = measured.data["resolvers"][0]
+    assert (measured.outcome, entry["answers"], entry["edns"]) == ("ok", ["192.0.2.1"], False)
+    assert (queries, entry["attempts"]) == ([0, -1], 2)
+
+
+@pytest.mark.parametrize("plain", [records(rcode="SERVFAIL"), lambda _query: []], ids=["the same", "no answer"])
+def test_an_error_over_tls_that_has_nothing_to_do_with_edns_stays(
+    authority: trustme.CA, tmp_path: Path, plain: Answer
+) -> None:
+    """The first answer is reported, whatever becomes of the second query."""
+    with dot(authority, lambda q: plain(q) if q.edns < 0 else records(rcode="SERVFAIL")(q)) as server:
+        measured = check(authority, tmp_path, f"tls://127.0.0.1:{server.port}", seconds=10)
+    entry = measured.data["resolvers"][0]
+    assert (entry["failure"]["code"], entry["rcode"], entry["edns"]) == ("dns_servfail", "SERVFAIL", True)
+    assert entry["query_ms"] > 0 and entry["attempts"] == 2
 
 
 def test_nxdomain_over_tls_has_its_own_code(authority: trustme.CA, tmp_path: Path) -> None:

@@ -106,15 +106,30 @@ def test_the_case_of_the_question_does_not_matter() -> None:
 # --- what the C library resolves ----------------------------------------------------------------------------
 
 
-def system_check(tmp_path: Path, hosts: str = "", **options: Any) -> Measured:
-    """Ask a dead system server for a name that the C library resolves."""
+def system_check(
+    tmp_path: Path,
+    hosts: str = "",
+    *,
+    system: Answer = silence,
+    other: Answer | None = None,
+    family: socket.AddressFamily = socket.AF_INET,
+    resolves: bool = True,
+    **options: Any,
+) -> Measured:
+    """Ask a system server, dead unless said otherwise, and perhaps another, for a name that the C library resolves."""
     file = tmp_path / "hosts"
     file.write_text(hosts)
 
     def found(host: str, port: int, **_: Any) -> list[Any]:
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.7", port))]
+        if not resolves:
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+        if family == socket.AF_INET6:
+            return [(family, socket.SOCK_STREAM, 6, "", ("2001:db8::7", port, 0, 0))]
+        return [(family, socket.SOCK_STREAM, 6, "", ("192.0.2.7", port))]
 
-    with dns_server(silence) as server:
+    with dns_server(system) as server, dns_server(other or silence) as beside:
+        if other is not None:
+            options["resolvers"] = ["system", beside.address]
         return kind.measure(
             kind.Options(name="x", hostname="kpu.test", **options),
             Context(Deadline.after(0.5)),
@@ -135,3 +150,43 @@ def test_a_name_of_the_hosts_file_proves_nothing(tmp_path: Path) -> None:
     """There the C library asks no server: the silent one stays silent."""
     measured = system_check(tmp_path, "192.0.2.7 kpu.test\n")
     assert measured.failure is not None and measured.failure.code == "dns_timeout"
+
+
+@pytest.mark.parametrize("rcode", ["SERVFAIL", "NXDOMAIN", "REFUSED", "NOERROR"])
+def test_another_resolver_does_not_make_the_system_silent(tmp_path: Path, rcode: str) -> None:
+    """What another resolver answers says nothing about the one that programs use."""
+    measured = system_check(tmp_path, other=records(rcode=rcode))
+    assert (measured.outcome, measured.failure and measured.failure.code) == ("degraded", "dns_library_only")
+    assert measured.failure is not None and (measured.failure.detail or "").startswith("dns_timeout: ")
+
+
+@pytest.mark.parametrize(
+    ("rcode", "code"), [("SERVFAIL", "dns_servfail"), ("NOERROR", "dns_no_answer"), ("REFUSED", "dns_refused")]
+)
+def test_an_error_of_the_system_counts_only_where_the_library_fails_too(tmp_path: Path, rcode: str, code: str) -> None:
+    """Where programs get an address, the server's error is no failed name; where they get none, it is."""
+    found = system_check(tmp_path, system=records(rcode=rcode))
+    assert (found.outcome, found.failure and found.failure.code) == ("degraded", "dns_library_only")
+    lost = system_check(tmp_path, system=records(rcode=rcode), resolves=False)
+    assert (lost.outcome, lost.failure and lost.failure.code) == ("failed", code)
+
+
+def test_an_address_of_the_other_family_does_not_excuse_an_empty_answer(tmp_path: Path) -> None:
+    """A name without AAAA stays one, though the C library knows its IPv4 address."""
+    empty = records()
+    found = system_check(tmp_path, system=empty, type="AAAA")
+    assert (found.outcome, found.failure and found.failure.code) == ("failed", "dns_no_answer")
+    found = system_check(tmp_path, system=empty, type="AAAA", family=socket.AF_INET6)
+    assert (found.outcome, found.failure and found.failure.code) == ("degraded", "dns_library_only")
+
+
+def test_a_denied_name_stays_denied(tmp_path: Path) -> None:
+    """NXDOMAIN is an answer; what the C library found may come from its search list."""
+    found = system_check(tmp_path, system=records(rcode="NXDOMAIN"))
+    assert (found.outcome, found.failure and found.failure.code) == ("failed", "dns_nxdomain")
+
+
+def test_another_resolver_that_answers_is_told(tmp_path: Path) -> None:
+    """Some answered and some did not: degraded as before."""
+    found = system_check(tmp_path, other=records(A))
+    assert (found.outcome, found.failure and found.failure.code) == ("degraded", "dns_some_failed")
