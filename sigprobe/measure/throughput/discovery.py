@@ -15,6 +15,7 @@ from sigprobe.measure.throughput import tcp_info
 from sigprobe.measure.throughput.connection import Connection, FaultError, Life, Loop
 from sigprobe.measure.throughput.server import Server, check_status
 from sigprobe.net.connect_race import STAGGER_S, by_turns
+from sigprobe.net.cookies import ChainCookies
 from sigprobe.net.http1 import Head
 from sigprobe.net.limits import Context, DataBudget, Deadline
 from sigprobe.net.sockets import (
@@ -91,11 +92,13 @@ def find(
 ) -> Found:
     """Look the host up, connect, find the endpoints, take the idle round trips. Raises FaultError, StoppedError.
 
-    A redirect is followed within the host, such as to https or to `www.`.
+    A redirect is followed within the host, such as to https or to `www.`. Cookies are sent back within this chain and
+    the measurement after it: some servers set one and redirect to themselves.
     """
+    cookies = ChainCookies()
     for _ in range(MAX_MOVES):
         try:
-            return _find(url, session, context, getaddrinfo, clock)
+            return _find(url, session, context, cookies, getaddrinfo, clock)
         except _MovedError as moved:
             url = moved.url
     raise FaultError("redirect_limit", f"more than {MAX_MOVES} redirects")
@@ -105,6 +108,7 @@ def _find(
     url: str,
     session: str,
     context: Context,
+    cookies: ChainCookies,
     getaddrinfo: GetAddrInfo | None,
     clock: Callable[[], float],
 ) -> Found:
@@ -126,9 +130,9 @@ def _find(
     address, first_s = race(lookup.addresses, host, deadline, context, clock)
     rtts = [first_s]
     authority = endpoint(host, port) if parts.port else (f"[{host}]" if ":" in host else host)
-    server = Server(address, host, authority, "", "", tls, of_origin(context.tokens, url))
+    server = Server(address, host, authority, "", "", tls, of_origin(context.tokens, url), cookies=cookies)
     base = parts.path if parts.path.endswith("/") else parts.path + "/"
-    server = _layout(server, url, base, session, context)
+    server = _layout(server, url, base, session, context, cookies)
     for _ in range(IDLE_PROBES - 1):
         with suppress(FaultError):
             rtts.append(race((address,), host, context.deadline.within(CONTROL_S), context, clock)[1])
@@ -261,23 +265,30 @@ def _exchange(
     answer.append((head, bytes(body)))
 
 
-def _moved(url: str, candidate: Server, head: Head, endpoint_path: str) -> str | None:
-    """Return the new base of the endpoints where an answer redirects within the host; None for anything else."""
+def _moved(url: str, candidate: Server, head: Head, endpoint_path: str, cookies: ChainCookies) -> str | None:
+    """Return the new base of the endpoints where an answer redirects within the host; None for anything else.
+
+    A redirect to the same place leads on where the answer's cookies change the next request.
+    """
     asked = urljoin(url, f"{candidate.path}empty{candidate.suffix}")
     target = redirect_target(asked, head.status, {"Location": head.headers.get("location", "")})
-    if target is None or target == asked or not same_host(asked, target) or not target.endswith(endpoint_path):
+    if target is None or not same_host(asked, target) or not target.endswith(endpoint_path):
+        return None
+    sent = cookies.header(asked)
+    cookies.take(asked, head.values("Set-Cookie"), head.headers.get("date"))
+    if target == asked and cookies.header(asked) == sent:
         return None
     return target.removesuffix(endpoint_path)
 
 
-def _layout(server: Server, url: str, base: str, session: str, context: Context) -> Server:
+def _layout(server: Server, url: str, base: str, session: str, context: Context, cookies: ChainCookies) -> Server:
     client = Client(server, context)
     missing: FaultError | None = None
     try:
         for folder, suffix in LAYOUTS:
             candidate = replace(server, path=base + folder, suffix=suffix)
             head, body = client.get(candidate, "empty")
-            moved = _moved(url, candidate, head, f"{folder}empty{suffix}")
+            moved = _moved(url, candidate, head, f"{folder}empty{suffix}", cookies)
             if moved is not None:
                 raise _MovedError(moved)
             try:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sigprobe.measure.throughput.connection import FaultError
 from sigprobe.net.challenge import challenge
+from sigprobe.net.cookies import ChainCookies
 from sigprobe.net.http1 import Head
 from sigprobe.net.sockets import Address
 
@@ -23,9 +24,13 @@ class Server:
     tls: ssl.SSLContext | None = None
     token: str | None = None
     ours: bool = False
+    cookies: ChainCookies | None = None
+    """Set by the redirects that led here; kept for this measurement only."""
 
     def request(self, method: str, name: str, query: str = "", *lines: str) -> bytes:
         """Return the head of a request to one of the endpoints."""
+        scheme = "https" if self.tls else "http"
+        cookie = self.cookies and self.cookies.header(f"{scheme}://{self.authority}{self.path}{name}{self.suffix}")
         head = [
             f"{method} {self.path}{name}{self.suffix}{'?' + query if query else ''} HTTP/1.1",
             f"Host: {self.authority}",
@@ -33,6 +38,7 @@ class Server:
             "Accept: */*",
             "Accept-Encoding: identity",
             *([f"Authorization: Bearer {self.token}"] if self.token else []),
+            *([f"Cookie: {cookie}"] if cookie else []),
             *lines,
         ]
         return ("\r\n".join(head) + "\r\n\r\n").encode("latin-1")

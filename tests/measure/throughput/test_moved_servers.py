@@ -52,6 +52,47 @@ def test_a_redirect_to_another_host_is_not() -> None:
         assert code(download(front.url())) == "no_endpoint"
 
 
+def gated(cookie: str, heads: list[bytes], to: str = "") -> Callable[[Peer], None]:
+    """Answer as a speed test, and every request without the cookie with that cookie and a redirect to itself."""
+    pair = cookie.partition(";")[0].encode()
+
+    def answer(peer: Peer) -> None:
+        while head := peer.head():
+            heads.append(head)
+            path = head.split()[1].decode()
+            if b"\r\nCookie: " + pair + b"\r\n" not in head:
+                peer.send(page(b"", "302 Found", f"Location: {to}{path}", f"Set-Cookie: {cookie}"))
+            elif b"/backend/garbage" in head:
+                peer.send(page(GARBAGE * 64))
+            else:
+                peer.send(page(b"") if b"/backend/empty" in head else page(b"", "404 Not Found"))
+
+    return answer
+
+
+@pytest.mark.parametrize("cookie", ["visited=1; Path=/", "visited=1", "visited=1; Path=/backend; HttpOnly; Max-Age=9"])
+def test_a_cookie_and_a_redirect_to_itself_are_followed(cookie: str) -> None:
+    """The cookie is sent back to all endpoints of this measurement; the next one begins without it."""
+    heads: list[bytes] = []
+    with tcp_server(gated(cookie, heads)) as server:
+        for _ in range(2):
+            heads.clear()
+            measured = download(server.url())
+            assert code(measured) is None, measured.failure
+            assert measured.data["download_bps"]
+            assert b"\r\nCookie:" not in heads[0]
+            assert all(b"\r\nCookie: visited=1\r\n" in head for head in heads[1:])
+
+
+@pytest.mark.parametrize("cookie", ["visited=1; Path=/elsewhere", "visited=1; Secure", "visited=1; Max-Age=0"])
+def test_a_cookie_that_is_not_for_this_place_is_not_sent(cookie: str) -> None:
+    """A redirect to itself that changes nothing leads nowhere."""
+    heads: list[bytes] = []
+    with tcp_server(gated(cookie, heads)) as server:
+        assert code(download(server.url())) == "no_endpoint"
+    assert not any(b"\r\nCookie:" in head for head in heads)
+
+
 def test_redirects_without_end_are_left() -> None:
     """A circle has a name of its own."""
     turns = iter(range(10_000))
