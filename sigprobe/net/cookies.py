@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import urlsplit
 
-from sigprobe.net import sockets
+from sigprobe.record.host_names import ascii_hostname, is_ip
 
 MAX_COOKIES: Final = 180
 MAX_COOKIE_BYTES: Final = 4096
@@ -122,13 +122,13 @@ def _timestamp(text: str | None) -> float | None:
 def _host(url: str) -> str:
     host = (urlsplit(url).hostname or "").lower().removesuffix(".")
     try:
-        return host if sockets.is_ip(host) else sockets.ascii_hostname(host)
+        return host if is_ip(host) else ascii_hostname(host)
     except ValueError:
         return host
 
 
 def _domain_match(host: str, domain: str) -> bool:
-    return host == domain or (host.endswith("." + domain) and not sockets.is_ip(host))
+    return host == domain or (host.endswith("." + domain) and not is_ip(host))
 
 
 def _path_match(path: str, allowed: str) -> bool:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import os
 import queue
-import re
 import selectors
 import socket
 import ssl
@@ -17,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sigprobe.net.limits import Deadline
-from sigprobe.record.messages import N_, MessageError
+from sigprobe.record.host_names import is_ip
 
 SLICE_S: Final = 0.1
 """The longest single wait in the kernel, so that a stop is seen soon."""
@@ -120,39 +118,6 @@ def tls_code(error: ssl.SSLError) -> str:
 
 
 # --- names --------------------------------------------------------------------------------------------------
-
-_LABEL: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
-
-
-def ascii_hostname(name: str) -> str:
-    """Return a host name as it is asked for: punycode for other scripts, no final dot. Raises MessageError for none."""
-    wrong = MessageError(
-        N_(
-            "{value} is not a host name: it takes letters, digits, hyphens and underscores between dots, at most 63 "
-            "characters each and 253 in all."
-        )
-    )
-    host = name
-    if not name.isascii():
-        import idna
-
-        try:
-            host = idna.encode(name, uts46=True).decode("ascii")
-        except idna.IDNAError:
-            raise wrong from None
-    host = host.removesuffix(".")
-    if not 1 <= len(host) <= 253 or not all(_LABEL.fullmatch(label) for label in host.split(".")):
-        raise wrong
-    return host
-
-
-def is_ip(text: str) -> bool:
-    """Return True for an IPv4 or IPv6 address, the latter with or without a scope."""
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 @dataclass(frozen=True, slots=True)

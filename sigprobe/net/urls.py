@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit, urlunsplit
 from pydantic import AfterValidator, Field
 
 from sigprobe.net import sockets
+from sigprobe.record.host_names import ascii_hostname, bare_name, is_ip
 from sigprobe.record.messages import N_, MessageError
 
 MAX_REDIRECTS: Final = 20
@@ -32,8 +33,8 @@ def check_url(url: str) -> SplitResult:
         raise MessageError(N_("a web address of a target cannot contain a user name or password."))
     if not parts.hostname or port == 0:
         raise wrong
-    if not sockets.is_ip(parts.hostname):
-        sockets.ascii_hostname(parts.hostname)
+    if not is_ip(parts.hostname):
+        ascii_hostname(parts.hostname)
     return parts
 
 
@@ -71,12 +72,7 @@ def same_host(url: str, other: str) -> bool:
 
 def bare_host(url: str) -> str:
     """Return the host of a URL in ASCII and lower case, without `www.`. Raises ValueError for no host name."""
-    host = (urlsplit(url).hostname or "").lower()
-    if sockets.is_ip(host):
-        return host
-    name = sockets.ascii_hostname(host)
-    rest = name.removeprefix("www.")
-    return rest if "." in rest else name
+    return bare_name(urlsplit(url).hostname or "")
 
 
 def redirect_target(url: str, status: int | None, headers: Mapping[str, str] | None) -> str | None:
@@ -97,7 +93,7 @@ def redirect_target(url: str, status: int | None, headers: Mapping[str, str] | N
         host = (parts.hostname or "").rstrip(".")
         netloc = parts.netloc.rpartition("@")[2]
         if host and not host.isascii():
-            netloc = netloc.lower().replace(parts.hostname or "", sockets.ascii_hostname(host))
+            netloc = netloc.lower().replace(parts.hostname or "", ascii_hostname(host))
     except ValueError:
         return None
     encoded = parts._replace(

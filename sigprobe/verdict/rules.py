@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Final
 
 from sigprobe.record.clock_limits import CLOCK_WRONG_S, SERVER_DATE_ERROR_S
+from sigprobe.record.host_names import same_name
 from sigprobe.record.kinds import Way, is_number, measures_rate, way
 from sigprobe.record.profile import Profile
 from sigprobe.record.result import Outcome, Result
@@ -269,8 +270,8 @@ def verified_anywhere(facts: Facts) -> bool:
 
 def _sent_away(result: Result) -> bool:
     """Return whether a page sends its visitors to a host that is not its own, with or without `www.`."""
-    other = str(result.data.get("redirect_host") or "").lower()
-    return bool(other) and other.removeprefix("www.") != service_rules.host_of(result).removeprefix("www.")
+    other = str(result.data.get("redirect_host") or "")
+    return bool(other) and not same_name(other, service_rules.host_of(result))
 
 
 def _all_web_failed(facts: Facts) -> bool:

@@ -104,3 +104,22 @@ def test_the_same_site_with_www_is_no_login_page(kind: str, away: str, portal: b
     outcome, code = (Outcome.OK, None) if kind == "http" else (Outcome.DEGRADED, "redirect_elsewhere")
     page = check(kind, "site.example", code, outcome, scheme="http", tls_version=None, redirect_host=away)
     assert (decide([page], NEED).cause == "redirected") is portal
+
+
+@pytest.mark.parametrize(
+    ("host", "away", "portal"),
+    [
+        ("bücher.example", "www.xn--bcher-kva.example", False),
+        ("site.example.", "www.site.example", False),
+        ("site.example", "WWW.Site.Example.", False),
+        ("192.0.2.7", "192.0.2.7", False),
+        ("192.0.2.7", "192.0.2.8", True),
+        ("id", "www.id", True),
+        ("site.example", "www.www.site.example", True),
+        ("site.example", "www-site.example", True),
+    ],
+)
+def test_one_host_in_two_spellings_is_no_login_page(host: str, away: str, portal: bool) -> None:
+    """The verdict compares hosts as checks do: other scripts, a final dot and capitals make no other host."""
+    page = check("http", host, None, Outcome.OK, scheme="http", tls_version=None, redirect_host=away)
+    assert (decide([page], NEED).cause == "redirected") is portal

@@ -10,6 +10,7 @@ from typing import Final
 from sigprobe.measure.dns.data import AskedData
 from sigprobe.net import sockets
 from sigprobe.net.limits import Context
+from sigprobe.record.host_names import is_ip
 
 MAX_ANSWERS: Final = 4
 
@@ -50,7 +51,7 @@ def ask_all(
                 "system": is_system,
                 "rcode": reply.rcode,
                 "failure": None if reply.failure is None else reply.failure.code,
-                "answers": None if not reply.answers else sorted(a for a in reply.answers if sockets.is_ip(a)),
+                "answers": None if not reply.answers else sorted(a for a in reply.answers if is_ip(a)),
                 "denied_by": reply.denied_by,
                 "query_ms": None if reply.query_ms is None else round(reply.query_ms, 3),
             }

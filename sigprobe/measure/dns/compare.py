@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from sigprobe.measure.dns.data import ComparisonData
 from sigprobe.net import sockets
 from sigprobe.net.limits import Context
+from sigprobe.record.host_names import is_ip
 from sigprobe.verdict import dns_consistency
 from sigprobe.verdict.dns_consistency import Compared, Told
 
@@ -78,7 +79,7 @@ def _told(entry: ResolverData, system: str) -> Told:
     return Told(
         system=entry["resolver"] == system,
         rcode=entry["rcode"] or "",
-        addresses=frozenset(a for a in entry["answers"] or () if sockets.is_ip(a)),
+        addresses=frozenset(a for a in entry["answers"] or () if is_ip(a)),
         secured=entry["protocol"] in ("dot", "doh"),
         canonical=entry["canonical"],
         denied_by=entry["denied_by"],

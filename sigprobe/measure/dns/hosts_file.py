@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from sigprobe.net import sockets
+from sigprobe.record.host_names import is_ip
 
 HOSTS: Final = Path("/etc/hosts")
 
@@ -23,4 +23,4 @@ def fixed_addresses(host: str, path: Path = HOSTS) -> list[str]:
         return []
     rows = (line.partition("#")[0].split() for line in text.splitlines())
     wanted = host.lower()
-    return [row[0] for row in rows if wanted in (name.lower() for name in row[1:]) and sockets.is_ip(row[0])]
+    return [row[0] for row in rows if wanted in (name.lower() for name in row[1:]) and is_ip(row[0])]

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from sigprobe.measure.dns import compare
 from sigprobe.measure.dns.servers import SYSTEM, Server, parse_resolver
 from sigprobe.measure.kind import CommonOptions, Estimate
-from sigprobe.net import sockets
+from sigprobe.record.host_names import ascii_hostname, is_ip
 from sigprobe.record.messages import N_, MessageError
 
 RecordType = Literal["A", "AAAA", "CNAME", "MX", "NS", "TXT", "SOA", "SRV", "PTR", "CAA", "HTTPS"]
@@ -41,9 +41,9 @@ class Options(CommonOptions):
 
     @model_validator(mode="after")
     def _askable(self) -> Options:
-        if not sockets.is_ip(self.hostname):
+        if not is_ip(self.hostname):
             try:
-                sockets.ascii_hostname(self.hostname)
+                ascii_hostname(self.hostname)
             except MessageError as error:
                 raise MessageError(error.message, value=self.hostname) from None
         elif self.type != "PTR":
@@ -52,9 +52,9 @@ class Options(CommonOptions):
 
     def query_name(self) -> str:
         """Return the name to query: in punycode; an address becomes its reverse name."""
-        if sockets.is_ip(self.hostname):
+        if is_ip(self.hostname):
             return ipaddress.ip_address(self.hostname).reverse_pointer
-        return sockets.ascii_hostname(self.hostname)
+        return ascii_hostname(self.hostname)
 
     def default_timeout_s(self) -> float:
         """Return five seconds."""

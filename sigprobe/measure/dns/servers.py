@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sigprobe.net import sockets
 from sigprobe.net.urls import check_url
+from sigprobe.record.host_names import ascii_hostname, is_ip
 from sigprobe.record.messages import N_, MessageError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def parse_server(text: str) -> tuple[str, int]:
         port = rest[1:] if rest else port
     elif text.count(":") == 1:
         host, _, port = text.partition(":")
-    if not sockets.is_ip(host):
+    if not is_ip(host):
         raise MessageError(_NO_SERVER, value=text)
     if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
         raise MessageError(N_("the port in {value} must be a number from 1 to 65535."), value=text)
@@ -67,13 +67,13 @@ def parse_resolver(text: str) -> Server:
     if not text.startswith("tls://"):
         return Server("dns", *parse_server(text))
     place, _, name = text.removeprefix("tls://").partition("#")
-    if sockets.is_ip(place):
+    if is_ip(place):
         host, port = str(ipaddress.ip_address(place)), 853
     else:
         host, port = parse_server(place if not place.endswith("]") else place + ":853")
     if name:
         try:
-            sockets.ascii_hostname(name)
+            ascii_hostname(name)
         except MessageError as error:
             raise MessageError(error.message, value=name) from None
     return Server("dot", host, port, name or None)
@@ -86,5 +86,5 @@ def system_servers(path: Path = RESOLV_CONF) -> list[tuple[str, int]]:
     except OSError:
         return []
     words = (line.split() for line in text.splitlines())
-    servers = [w[1] for w in words if len(w) >= 2 and w[0] == "nameserver" and sockets.is_ip(w[1])]
+    servers = [w[1] for w in words if len(w) >= 2 and w[0] == "nameserver" and is_ip(w[1])]
     return [(server, 53) for server in dict.fromkeys(servers)][:MAX_SYSTEM_SERVERS]

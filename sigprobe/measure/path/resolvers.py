@@ -19,6 +19,7 @@ from sigprobe.measure.path.points import place_of
 from sigprobe.net import sockets
 from sigprobe.net.limits import Context
 from sigprobe.record.addresses import is_loopback
+from sigprobe.record.host_names import is_ip
 
 if TYPE_CHECKING:
     from sigprobe.measure.path.options import Options
@@ -55,7 +56,7 @@ def hosts_of(options: Options) -> list[str]:
     """Return the target names that every server is asked for; those that failed come first."""
     failed = {seen.name for seen in options.seen if seen.code is not None}
     hosts = [aim.host for aim in sorted(options.targets, key=lambda aim: aim.name not in failed)]
-    named = [h for h in dict.fromkeys(hosts) if h != "default-gateway" and not sockets.is_ip(h) and "." in h]
+    named = [h for h in dict.fromkeys(hosts) if h != "default-gateway" and not is_ip(h) and "." in h]
     return named[:_MAX_HOSTS]
 
 

@@ -40,6 +40,7 @@ from sigprobe.net.icmp import ip_header_bytes
 from sigprobe.net.limits import Context, Deadline
 from sigprobe.net.urls import origin
 from sigprobe.record.addresses import is_loopback
+from sigprobe.record.host_names import is_ip
 from sigprobe.record.kinds import Way, way
 
 if TYPE_CHECKING:
@@ -277,7 +278,7 @@ class Walk:
     def _target_addresses(self) -> list[str]:
         """Return addresses of targets beyond the gateway if there are too few references to compare."""
         known = [bare(s.address) for s in self.options.seen if s.address]
-        known += [aim.host for aim in self.options.targets if sockets.is_ip(aim.host)]
+        known += [aim.host for aim in self.options.targets if is_ip(aim.host)]
         beyond = [a for a in dict.fromkeys(known) if a and place_of(a) == "beyond" and a not in self._references()]
         return beyond[: max(0, 3 - len(self._references()))]
 
@@ -460,9 +461,9 @@ class Walk:
             rows = [row for row in self.data["names"] if row["host"] == aim.host and row["answers"]]
             system = [a for row in rows if row["system"] for a in row["answers"] or []]
             other = [a for row in rows if not row["system"] for a in row["answers"] or []]
-            nameless = used is None and not sockets.is_ip(aim.host)
+            nameless = used is None and not is_ip(aim.host)
             if used is None:
-                used = aim.host if sockets.is_ip(aim.host) else next(iter(system), None)
+                used = aim.host if is_ip(aim.host) else next(iter(system), None)
             apart = next((a for a in other if a not in system), None)
             # a name without an answer is looked up anew: an address from others would not show that it works again
             if other and not set(other) & set(system) and apart is not None and not (again and nameless):

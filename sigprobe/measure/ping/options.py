@@ -8,8 +8,8 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, StringConstraints
 
 from sigprobe.measure.kind import CommonOptions, Estimate
-from sigprobe.net import sockets
 from sigprobe.net.icmp import ip_header_bytes
+from sigprobe.record.host_names import is_ip
 
 MTU_S: Final = 15.0
 MTU_ESTIMATE: Final = 24_000
@@ -44,7 +44,7 @@ class Options(CommonOptions):
         return (self.count * self.interval_ms + 3000) / 1000 + choice_s + (MTU_S if self.find_mtu else 0)
 
     def _may_have_two_families(self) -> bool:
-        return self.family is None and self.address != "default-gateway" and not sockets.is_ip(self.address)
+        return self.family is None and self.address != "default-gateway" and not is_ip(self.address)
 
     def configured_address(self) -> str:
         """See CommonOptions."""

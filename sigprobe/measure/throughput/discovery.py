@@ -22,7 +22,6 @@ from sigprobe.net.sockets import (
     Address,
     GetAddrInfo,
     StoppedError,
-    ascii_hostname,
     endpoint,
     look_up,
     wait_slice,
@@ -30,6 +29,7 @@ from sigprobe.net.sockets import (
 from sigprobe.net.tls import client_context
 from sigprobe.net.urls import redirect_target, same_host
 from sigprobe.record.foreign_json import object_or_none
+from sigprobe.record.host_names import ascii_hostname
 
 CONTROL_S: Final = 10.0
 """The longest wait for anything that is not the transfer itself."""
