@@ -23,6 +23,34 @@ _WINDOWS: Final = {"gzip": (31,), "x-gzip": (31,), "deflate": (15, -15)}  # some
 MAX_LAYERS: Final = 4
 
 
+_PACKED: Final = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
+"""First bytes of gzip and zstd; brotli and deflate have none."""
+_NO_TEXT: Final = bytes({*range(9), 0x0B, *range(0x0E, 0x1B), *range(0x1C, 0x20)})
+"""Control characters that no text has (WHATWG, MIME sniffing)."""
+_MEDIA: Final = ("image/", "audio/", "video/", "font/")
+
+
+def is_packed(content: bytes) -> bool:
+    """Return whether a body is still gzip or zstd, by its first bytes."""
+    return content.startswith(_PACKED)
+
+
+def is_text(content: bytes, content_type: str) -> bool:
+    """Return whether a body can be searched for a text; not so one that is packed and does not say it.
+
+    That is one that is no UTF-8 and has control characters all over. Media is what it says it is: without the text.
+    """
+    if is_packed(content):
+        return False
+    if content.startswith(tuple(mark for mark, _ in _BOMS)) or content_type.strip().lower().startswith(_MEDIA):
+        return True
+    named = _CHARSET.search(content_type)
+    if named and named.group(1).lower().startswith(("utf-16", "utf16", "utf-32", "utf32")):
+        return True
+    odd = len(content) - len(content.translate(None, _NO_TEXT))
+    return odd * 50 <= len(content) or "\ufffd" not in content.decode("utf-8", "replace")
+
+
 def text_of(content: bytes, content_type: str) -> str:
     """Decode a body: by its byte order mark, else the charset of header or page, else UTF-8; errors are replaced."""
     for mark, charset in _BOMS:

@@ -262,14 +262,14 @@ class PlainSocket(socket.socket):
         )
 
 
-class SecureSocket(ssl.SSLSocket):
+class SecureSocket(tls.PipeLikeSocket):
     """A TLS socket whose every read and write goes through its trace."""
 
     trace: Trace
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         """Write all of `data`."""
-        self.trace.send(self, len(data), lambda: ssl.SSLSocket.sendall(self, data, flags))
+        self.trace.send(self, len(data), lambda: tls.PipeLikeSocket.sendall(self, data, flags))
 
     def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
         """Read into `buffer`."""

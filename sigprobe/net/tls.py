@@ -5,8 +5,9 @@ Uploads use stricter settings of their own: a measurement has to reach what a br
 
 from __future__ import annotations
 
+import errno
 import ssl
-from typing import Final
+from typing import Any, Final
 
 from sigprobe.net.ca_files import load_ca
 
@@ -17,6 +18,20 @@ CIPHERS: Final = (
 """For TLS 1.2; those of 1.3 are not chosen here. Static RSA and CBC are last in Python's own list or missing from it,
 and all that some load balancers of public services have. DHE is last: old servers have keys of 1024 bits, which only
 level 1 takes."""
+
+
+class PipeLikeSocket(ssl.SSLSocket):
+    """Fail a write on a closed connection as TCP does, so that the caller reads on.
+
+    In TLS 1.3 a server refuses a client only after the handshake: its alert waits to be read behind the failed write.
+    """
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        """Write all of `data`. Raises BrokenPipeError when the server has closed."""
+        try:
+            super().sendall(data, flags)
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
+            raise BrokenPipeError(errno.EPIPE, "closed by the server") from error
 
 
 def client_context(ca_file: str | None = None, *, verify: bool = True) -> ssl.SSLContext:

@@ -142,6 +142,7 @@ def open_channel(collector: Collector) -> Channel:
 
     from sigprobe.net.ca_files import load_ca
     from sigprobe.net.http_response import Response
+    from sigprobe.net.tls import PipeLikeSocket
 
     class Plain(HTTPConnection):
         response_class = Response
@@ -189,6 +190,7 @@ def open_channel(collector: Collector) -> Channel:
             load_ca(context, collector.ca_file)
             if collector.time_unchecked:
                 context.verify_flags |= _NO_CHECK_TIME
+        context.sslsocket_class = PipeLikeSocket
         options["ssl_context"] = context
     session = requests.Session()
     session.trust_env = False

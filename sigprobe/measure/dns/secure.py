@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import dns.message
@@ -127,7 +128,9 @@ def _over_tls(
         sent = clock()
         reply.attempts += 1
         try:
-            tls.sendall(len(wire).to_bytes(2, "big") + wire)
+            # a server that has closed may have said why: the reads below raise that
+            with suppress(BrokenPipeError, ConnectionResetError):
+                tls.sendall(len(wire).to_bytes(2, "big") + wire)
             while True:
                 length = int.from_bytes(_exactly(tls, 2), "big")
                 message = match(_exactly(tls, length), query)

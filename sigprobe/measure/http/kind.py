@@ -105,8 +105,9 @@ def measure(
         if options.expect_text is not None and answer.error is None:
             # bytes that are not what their header says may still be plain text
             content = answer.body if answer.decoded is None else answer.decoded
-            found = options.expect_text in body.text_of(content, answer.headers.get("Content-Type", ""))
-            if answer.decoded is None and not found:
+            content_type = answer.headers.get("Content-Type", "")
+            found = options.expect_text in body.text_of(content, content_type)
+            if not found and (answer.decoded is None or not body.is_text(content, content_type)):
                 found = None
     data = _data(answer, followed, total_ms if answer.error is None else None, found)
     used = str(answer.trace.address) if answer.trace.address else None
@@ -208,7 +209,7 @@ def _judge(options: Options, answer: _Answer, found: bool | None) -> Failure | N
         return Failure("http_status", f"status {status}")
     if found is None and options.expect_text is not None:
         assert answer.headers is not None
-        return Failure("http_unreadable", f"Content-Encoding {answer.headers.get('Content-Encoding', '')[:40]}")
+        return Failure("http_unreadable", f"Content-Encoding {answer.headers.get('Content-Encoding', 'missing')[:40]}")
     if found is False:
         part = f"the first {len(answer.body or b'')} bytes of the body" if answer.cut else "the body"
         return Failure("http_text", f"the expected text is not in {part}")

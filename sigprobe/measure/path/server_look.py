@@ -11,6 +11,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from threading import Event
@@ -138,7 +139,9 @@ def _ask(
         f"Accept: */*\r\nCache-Control: no-cache\r\n{_padding(padding)}Connection: close\r\n\r\n"
     ).encode()
     sock.settimeout(max(0.01, deadline.remaining()))
-    sock.sendall(request)
+    # a server that has closed may have said why: the reads below raise that
+    with suppress(ssl.SSLEOFError, BrokenPipeError, ConnectionResetError):
+        sock.sendall(request)
     parser = HeadParser(method)
     received, body = 0, b""
     try:

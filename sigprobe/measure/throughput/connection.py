@@ -99,6 +99,20 @@ class Connection:
             return self._open_sock().send(view)
         except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
             return 0
+        except (ssl.SSLEOFError, BrokenPipeError, ConnectionResetError):
+            self._raise_alert()
+            raise
+
+    def _raise_alert(self) -> None:
+        """Raise the alert with which a TLS 1.3 server refused this client after the handshake, if there is one."""
+        if isinstance(self.sock, ssl.SSLSocket):
+            try:
+                self.sock.recv(1)
+            except ssl.SSLError as error:
+                if tls_code(error) == "tls_refused":
+                    raise
+            except OSError:
+                return
 
     def receive_into(self, view: memoryview) -> int | None:
         """Receive what has arrived; None if nothing has, 0 if the other end has closed."""

@@ -77,8 +77,8 @@ class Show:
         if self.failure is not None:
             return got, None
         content = http_body.decoded(got.body, got.encoding or "")
-        if content is None:
-            self.failure = Failure("http_unreadable", f"Content-Encoding {got.encoding or ''}"[:80])
+        if content is None or http_body.is_packed(content):
+            self.failure = Failure("http_unreadable", f"Content-Encoding {got.encoding or 'missing'}"[:80])
             return got, None
         try:
             return got, hls.parse(content.decode("utf-8", "replace"), got.url)

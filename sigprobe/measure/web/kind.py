@@ -67,11 +67,14 @@ def measure(
             data["total_failure"] = failure.code
             return Measured(outcome, data, failure, used)
         content = http_body.decoded(page.body, page.encoding or "")
-        if content is None:
+        if content is None or http_body.is_packed(content):
             # whole, but what it is made of is not known
             data["total_failure"] = "http_unreadable"
             return Measured(
-                Outcome.DEGRADED, data, Failure("http_unreadable", f"Content-Encoding {page.encoding or ''}"[:80]), used
+                Outcome.DEGRADED,
+                data,
+                Failure("http_unreadable", f"Content-Encoding {page.encoding or 'missing'}"[:80]),
+                used,
             )
         own, others = _parts(page, content, context)
         chosen = own[: options.max_resources]

@@ -50,3 +50,11 @@ def test_forwarded_is_read_where_the_proxy_writes_it() -> None:
     )
     assert read(*lines, header="forwarded") == ("2001:db8:1:2::9", "2001:db8:1:2::/64")
     assert read(*lines)[0] == "203.0.113.66", "the control: the other setting reads the other header"
+
+
+def test_two_lines_of_forwarded_are_one_list() -> None:
+    """The line of our proxy comes last; what a client sent before it changes nothing."""
+    lines = (("forwarded", "for=203.0.113.66;proto=http"), ("forwarded", 'for="[2001:db8:1:2::9]:4711"'))
+    assert read(*lines, header="forwarded") == ("2001:db8:1:2::9", "2001:db8:1:2::/64")
+    assert read(*reversed(lines), header="forwarded")[0] == "203.0.113.66", "the control: the order decides"
+    assert read(*lines, header="forwarded", proxy=False)[0] == "10.0.0.1"

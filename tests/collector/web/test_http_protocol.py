@@ -60,3 +60,42 @@ def test_half_sent_heads_give_way() -> None:
     answer, left = run(4, 60, 9, 0.1)
     assert answer == b"HTTP/1.1 200 OK"
     assert left <= 4
+
+
+def closes_idle(head_s: float, keep_alive_s: int, patience_s: float) -> tuple[bytes, bool]:
+    """Ask once over a kept-alive connection and then stay silent: the answer, and whether the server closed it."""
+
+    async def scene() -> tuple[bytes, bool]:
+        config = uvicorn.Config(
+            app,  # type: ignore[arg-type]
+            http=LendingProtocol,
+            log_config=None,
+            lifespan="off",
+            ws="none",
+            timeout_keep_alive=keep_alive_s,
+        )
+        config.load()
+        config.head_s = head_s  # type: ignore[attr-defined]
+        state = uvicorn.Server(config).server_state
+        server = await asyncio.get_running_loop().create_server(
+            lambda: LendingProtocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+        )
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = await reader.readuntil(b"\r\n\r\nok")
+        try:
+            closed = await asyncio.wait_for(reader.read(1), patience_s) == b""
+        except TimeoutError:
+            closed = False
+        server.close()
+        writer.transport.abort()
+        return answer[:15], closed
+
+    return asyncio.run(scene())
+
+
+def test_an_idle_connection_is_closed_after_its_time() -> None:
+    """By the time for a head, or by that of a kept-alive connection, whichever is shorter."""
+    assert closes_idle(0.2, 60, 30) == (b"HTTP/1.1 200 OK", True)
+    assert closes_idle(60, 1, 30) == (b"HTTP/1.1 200 OK", True)
+    assert closes_idle(60, 60, 0.5) == (b"HTTP/1.1 200 OK", False), "the control"

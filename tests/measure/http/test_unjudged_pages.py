@@ -74,6 +74,50 @@ def test_what_can_be_read_is_judged(body: bytes, encoding: str, outcome: str) ->
     assert (code(measured) or measured.outcome) == outcome
 
 
+GZIP = gzip.compress(b"Selamat datang", mtime=0)
+ZSTD = bytes.fromhex("28b52ffd2000010000")
+
+
+def chunked(body: bytes, codings: str) -> bytes:
+    """Return an answer with a transfer encoding of its own, in one chunk."""
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nTransfer-Encoding: {codings}\r\n\r\n"
+    return head.encode() + f"{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [page(GZIP), page(ZSTD), page(GZIP, "200 OK", "Content-Type: text/html"), chunked(GZIP, "gzip, chunked")],
+    ids=["gzip", "zstd", "gzip as HTML", "transfer encoding"],
+)
+@pytest.mark.parametrize("kind", ["http", "web", "video"])
+def test_what_does_not_say_that_it_is_packed_is_not_a_missing_text(kind: str, answer: bytes) -> None:
+    """Its first bytes say it; browsers do not unpack it either."""
+    options = {"expect_text": "Selamat datang"} if kind == "http" else {}
+    measured = run(kind, answer, **options)
+    assert (measured.outcome, code(measured)) == ("degraded", "http_unreadable")
+    if kind == "http":
+        assert measured.data["text_found"] is None
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "expected"),
+    [
+        (PACKED, "text/html", "http_unreadable"),
+        (PACKED, "image/png", "http_text"),
+        ("Masuk".encode("utf-16"), "text/html", "http_text"),
+        ("Masuk".encode("utf-16-le"), "text/html; charset=utf-16-le", "http_text"),
+        ("Masuk é".encode("latin-1"), "text/html; charset=iso-8859-1", "http_text"),
+        (b"Masuk \x00 UTF-8", "text/html", "http_text"),
+        (b"", "text/html", "http_text"),
+    ],
+    ids=["brotli", "an image", "UTF-16", "UTF-16 by header", "Latin-1", "a stray control character", "empty"],
+)
+def test_only_a_text_can_miss_a_text(body: bytes, content_type: str, expected: str) -> None:
+    """Brotli has no first bytes of its own; other charsets are texts."""
+    answer = page(body, "200 OK", f"Content-Type: {content_type}")
+    assert code(run("http", answer, expect_text="Selamat datang")) == expected
+
+
 @pytest.mark.parametrize("kind", ["http", "web", "video", "throughput"])
 @pytest.mark.parametrize(
     ("status", "mark"),
