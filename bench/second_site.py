@@ -66,6 +66,22 @@ def lags(cluster: PatroniCluster, seconds: float) -> list[float]:
     return found
 
 
+def merge(first: str, second: str) -> subprocess.CompletedProcess[str]:
+    """Fetch back what the first site has. A cluster that has just come back may change its primary once more.
+
+    A merge that is cut is repeated: nothing is stored twice. Raises AssertionError with what it said at last.
+    """
+    command = [*SIGPROBE, "collector", "merge", first, "--json", "--database", second]
+    until = time.monotonic() + 120
+    while True:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+        if done.returncode == 0:
+            return done
+        print(f"the merge was cut: {done.stderr.strip()}", flush=True)
+        assert time.monotonic() < until, done.stderr
+        time.sleep(1)
+
+
 def main() -> int:
     """Run, print, judge."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -125,13 +141,7 @@ def main() -> int:
             for node in NODES:
                 cluster.start_machine(node)
             cluster.wait_whole(240)
-            merged = subprocess.run(
-                [*SIGPROBE, "collector", "merge", cluster.url(), "--json", "--database", second.url],
-                capture_output=True,
-                text=True,
-                check=True,
-                cwd=ROOT,
-            )
+            merged = merge(cluster.url(), second.url)
             writers[1].stop()
             kept = stored(second.url)
     finally:
