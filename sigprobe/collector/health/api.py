@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Metric, generate_latest
@@ -18,7 +18,7 @@ from sigprobe.collector.health.circumstances import gauges, watch_of
 from sigprobe.collector.health.queries import last_number
 from sigprobe.collector.health.readiness import readiness_of
 from sigprobe.collector.incidents.metrics import gauges as incident_gauges
-from sigprobe.collector.web.problems import ProblemError, problem
+from sigprobe.collector.web.problems import ProblemError, described, problem
 from sigprobe.collector.web.state import client, state_of
 from sigprobe.collector.web.threads import in_thread
 
@@ -40,9 +40,6 @@ _NUMBER_S: Final = 1.0
 _NUMBER_HELP: Final = (
     "# HELP sigprobe_receive_number The highest receive number in the database.\n# TYPE sigprobe_receive_number gauge\n"
 )
-_PROBLEM: Final[dict[str, Any]] = {
-    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-}
 
 
 @router.get("/healthz", summary="Whether this process answers", response_class=JSONResponse)
@@ -55,7 +52,7 @@ async def get_health() -> dict[str, str]:
     "/readyz",
     summary="Whether batches can be stored now",
     response_class=JSONResponse,
-    responses={503: {"description": "The database cannot store anything now", **_PROBLEM}},
+    responses=described((503, "The database cannot store anything now")),
 )
 async def get_readiness(request: Request) -> Response:
     """Try a small write; 503 with the reason when it fails or takes more than two seconds, or the clock is wrong.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 import uuid
 from datetime import UTC, datetime
@@ -14,7 +12,8 @@ from starlette.responses import JSONResponse, Response
 
 from sigprobe.collector.incidents import queries
 from sigprobe.collector.incidents.queries import StoredIncident, Work
-from sigprobe.collector.web.problems import ProblemError
+from sigprobe.collector.web import opaque_words
+from sigprobe.collector.web.problems import ProblemError, described
 from sigprobe.collector.web.state import state_of
 from sigprobe.collector.web.threads import READ_S, in_thread
 from sigprobe.record.result import format_time
@@ -22,19 +21,13 @@ from sigprobe.record.result import format_time
 router = APIRouter(tags=["incidents"])
 
 _CURSOR: Final = re.compile(r"1:([0-9]{1,17}):([0-9a-f-]{36})")
-_PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
-    status: {
-        "description": text,
-        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
-    for status, text in (
-        (401, "No valid token"),
-        (403, "Not an admin's token, or no TLS"),
-        (404, "There is no such incident"),
-        (422, "A parameter is not valid"),
-        (503, "The database is away: see Retry-After"),
-    )
-}
+_PROBLEMS: Final = described(
+    (401, "No valid token"),
+    (403, "Not an admin's token, or no TLS"),
+    (404, "There is no such incident"),
+    (422, "A parameter is not valid"),
+    (503, "The database is away: see Retry-After"),
+)
 
 
 @router.get(
@@ -156,16 +149,15 @@ def work_json(work: Work) -> dict[str, Any]:
 def encode(incident: StoredIncident) -> str:
     """Return the cursor of what comes after an incident."""
     micros = round(incident.found_at.timestamp() * 1_000_000)
-    return base64.urlsafe_b64encode(f"1:{micros}:{incident.id}".encode()).decode().rstrip("=")
+    return opaque_words.encode(f"1:{micros}:{incident.id}")
 
 
 def decode(word: str) -> tuple[datetime, str]:
     """Return the place that a cursor names. Raises ProblemError 422."""
     try:
-        text = base64.b64decode(word + "=" * (-len(word) % 4), altchars=b"-_", validate=True).decode("ascii")
-        found = _CURSOR.fullmatch(text)
+        found = _CURSOR.fullmatch(opaque_words.decode(word))
         if found is not None:
             return datetime.fromtimestamp(int(found[1]) / 1_000_000, UTC), str(uuid.UUID(found[2]))
-    except (binascii.Error, ValueError, OverflowError, OSError):
+    except (ValueError, OverflowError, OSError):
         pass
     raise ProblemError(422, "the cursor is not one of ours")

@@ -26,7 +26,7 @@ from sigprobe.collector.ingest.records import Sorted, answers, count_statuses, s
 from sigprobe.collector.ingest.rows import NewBatch
 from sigprobe.collector.ingest.state import Ingest, ingest_of
 from sigprobe.collector.web import kernel_wait
-from sigprobe.collector.web.problems import DatabaseSilentError, ProblemError
+from sigprobe.collector.web.problems import DatabaseSilentError, ProblemError, described
 from sigprobe.collector.web.state import State, client, state_of
 from sigprobe.collector.web.threads import STORE_S, in_thread
 from sigprobe.protocol import batches
@@ -39,7 +39,6 @@ log = logging.getLogger(__name__)
 _SMALL_BYTES: Final = 4096
 _KEY: Final = re.compile(r'"([!-~]{1,128})"|([!#-~][!-~]{0,127})')
 _REFUSED: Final = re.compile(r"q=0(?:\.0{0,3})?", re.IGNORECASE)
-_PROBLEM: Final = {"content": {batches.PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
 _API: Final[dict[str, Any]] = {
     "parameters": [
         {"name": name, "in": "header", "required": True, "schema": {"type": "string"}, "description": text}
@@ -76,15 +75,17 @@ _API: Final[dict[str, Any]] = {
             "description": "The receipt: all that it calls accepted or duplicate is committed",
             "content": {batches.RECEIPT_TYPE: {"schema": {"$ref": "#/components/schemas/Receipt"}}},
         },
-        400: {"description": "Header, digest or gzip at fault", **_PROBLEM},
-        401: {"description": "No valid token", **_PROBLEM},
-        403: {"description": "Not a probe's token, or no TLS", **_PROBLEM},
-        408: {"description": "The body came too slowly", **_PROBLEM},
-        413: {"description": "Over a limit", **_PROBLEM},
-        415: {"description": "Unknown Content-Encoding", **_PROBLEM},
-        429: {"description": "This token or network has too many batches on the way: see Retry-After", **_PROBLEM},
-        422: {"description": "A line without a record or an id", **_PROBLEM},
-        503: {"description": "Busy, or the database is away: see Retry-After", **_PROBLEM},
+        **described(
+            (400, "Header, digest or gzip at fault"),
+            (401, "No valid token"),
+            (403, "Not a probe's token, or no TLS"),
+            (408, "The body came too slowly"),
+            (413, "Over a limit"),
+            (415, "Unknown Content-Encoding"),
+            (429, "This token or network has too many batches on the way: see Retry-After"),
+            (422, "A line without a record or an id"),
+            (503, "Busy, or the database is away: see Retry-After"),
+        ),
     },
 )
 async def post_batch(request: Request) -> Response:

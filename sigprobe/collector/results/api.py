@@ -12,7 +12,7 @@ from sigprobe.collector.access.reader import Admin
 from sigprobe.collector.results import cursors, reading
 from sigprobe.collector.results.cursors import Cursor
 from sigprobe.collector.store import epochs
-from sigprobe.collector.web.problems import ProblemError
+from sigprobe.collector.web.problems import ProblemError, described
 from sigprobe.collector.web.state import State, state_of
 from sigprobe.collector.web.threads import READ_S, in_thread
 
@@ -35,19 +35,13 @@ _RESULTS_ANSWER: Final[dict[str, Any]] = {
         "next": {"type": ["string", "null"]},
     },
 }
-_PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
-    status: {
-        "description": text,
-        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
-    for status, text in (
-        (401, "No valid token"),
-        (403, "Not an admin's token, or no TLS"),
-        (410, "The cursor is of a history that this copy of the database does not share: see detail"),
-        (422, "A parameter is not valid"),
-        (503, "The database is away: see Retry-After"),
-    )
-}
+_PROBLEMS: Final = described(
+    (401, "No valid token"),
+    (403, "Not an admin's token, or no TLS"),
+    (410, "The cursor is of a history that this copy of the database does not share: see detail"),
+    (422, "A parameter is not valid"),
+    (503, "The database is away: see Retry-After"),
+)
 
 
 @router.get(

@@ -7,8 +7,6 @@ history up to its number; otherwise its reader must be told, or it would skip re
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -17,6 +15,7 @@ from sqlalchemy import Connection, select
 
 from sigprobe.collector.results import reading
 from sigprobe.collector.store.schema import FIRST_ARRIVAL, epochs, receive_order
+from sigprobe.collector.web import opaque_words
 
 _FORMAT: Final = re.compile(
     r"1:(?P<old>[0-9]{1,19})|2:(?P<epoch>[0-9a-f]{8}):(?P<number>[0-9]{1,18}):(?P<check>[0-9a-f]{8}|-)"
@@ -47,16 +46,15 @@ class Cursor:
 def encode(cursor: Cursor) -> str:
     """Return an opaque, URL-safe word."""
     text = f"2:{cursor.epoch}:{cursor.number}:{cursor.check or '-'}"
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    return opaque_words.encode(text)
 
 
 def decode(word: str) -> Cursor:
     """Return what a word stands for. Raises NotOursError."""
     try:
-        text = base64.b64decode(word + "=" * (-len(word) % 4), altchars=b"-_", validate=True).decode("ascii")
-    except (binascii.Error, ValueError) as error:
+        found = _FORMAT.fullmatch(opaque_words.decode(word))
+    except ValueError as error:
         raise NotOursError from error
-    found = _FORMAT.fullmatch(text)
     if found is None:
         raise NotOursError
     if found["old"] is not None:

@@ -27,6 +27,7 @@ from sigprobe.collector.speedtest.books import Books, LocalBooks
 from sigprobe.collector.speedtest.lent_connection import KEY, Loan
 from sigprobe.collector.speedtest.limits import Allowance, RefusedError
 from sigprobe.collector.web.client_address import ForwardedHeader, client_of, group_of
+from sigprobe.collector.web.problems import described
 from sigprobe.protocol import batches
 from sigprobe.record.addresses import is_loopback
 
@@ -51,19 +52,13 @@ CORS: Final = {
 }
 UNCACHED: Final = {"Cache-Control": "no-store, no-transform", "Pragma": "no-cache"}
 
-_PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
-    status: {
-        "description": text,
-        "content": {batches.PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
-    for status, text in (
-        (400, "A parameter is not valid"),
-        (401, "A token is wanted here"),
-        (403, "A token may not pass here without TLS"),
-        (429, "This token or address has had its share: see Retry-After"),
-        (503, "All places are taken: see Retry-After"),
-    )
-}
+_PROBLEMS: Final = described(
+    (400, "A parameter is not valid"),
+    (401, "A token is wanted here"),
+    (403, "A token may not pass here without TLS"),
+    (429, "This token or address has had its share: see Retry-After"),
+    (503, "All places are taken: see Retry-After"),
+)
 _AS_FILE: Final = {
     "Content-Type": "application/octet-stream",
     "Content-Description": "File Transfer",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -16,6 +16,13 @@ from starlette.responses import Response
 from sigprobe.protocol import batches
 
 log = logging.getLogger(__name__)
+
+
+def described(*problems: tuple[int, str]) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI description of answers that are problems: status and text of each."""
+    content = {batches.PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": text, "content": content} for status, text in problems}
+
 
 _RETRIED: Final = (429, 503)
 """Answers that always say when to come back."""
