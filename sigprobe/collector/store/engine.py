@@ -15,8 +15,8 @@ import re
 import shlex
 import sqlite3
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -80,10 +80,11 @@ def open_store(url: str) -> Engine:
     """
     engine = open_unchanged(url)
     try:
-        if engine.dialect.name == "postgresql":
-            refuse_transaction_pooling(_connector(url))
-        migrate(engine)
-        _know(engine)
+        with _told(engine):
+            if engine.dialect.name == "postgresql":
+                refuse_transaction_pooling(_connector(url))
+            migrate(engine)
+            _know(engine)
     except NewerSchemaError as error:
         engine.dispose()
         raise StoreError(
@@ -92,11 +93,6 @@ def open_store(url: str) -> Engine:
     except PoolerError as error:
         engine.dispose()
         raise StoreError(error.message) from error
-    except (SQLAlchemyError, _driver_error(engine)) as error:
-        engine.dispose()
-        raise StoreError(
-            N_("The database cannot be used: {reason}."), technical_text(error), reason=cause(error)
-        ) from error
     return engine
 
 
@@ -107,14 +103,21 @@ def open_again(url: str) -> Engine:
     Raises StoreError.
     """
     engine = open_unchanged(url)
-    try:
+    with _told(engine):
         _know(engine)
+    return engine
+
+
+@contextmanager
+def _told(engine: Engine) -> Iterator[None]:
+    """Close the engine and raise StoreError with the cause if the database fails inside the block."""
+    try:
+        yield
     except (SQLAlchemyError, _driver_error(engine)) as error:
         engine.dispose()
         raise StoreError(
             N_("The database cannot be used: {reason}."), technical_text(error), reason=cause(error)
         ) from error
-    return engine
 
 
 def _know(engine: Engine) -> None:
