@@ -108,14 +108,12 @@ def install(
             if whole:
                 service_account.check(loaded.path, _token_files(loaded))
             _install_units(_setup(loaded, whole, agent=agent), done, dry_run=dry_run)
+        elif (agent or shutil.which("crontab") is None) and timers.has_systemd(system=True):
+            return done.fail(_no_user_manager())
         elif agent:
-            if timers.has_systemd(system=True):
-                return done.fail(_no_user_manager())
             return done.fail(_("The agent as a service needs systemd. Start it in another way with: sigprobe agent"))
         elif shutil.which("crontab") is None:
             line = _cron_line(loaded)
-            if timers.has_systemd(system=True):
-                return done.fail(_no_user_manager())
             return done.fail(_("This device has neither systemd nor cron. Use another scheduler for this line:"), line)
         else:
             kept = CRON
@@ -206,11 +204,12 @@ def remove(
         _fail(done, error)
         return done
     text = _("Would be removed: {names}") if dry_run else _("Removed: {names}")
+    there = _other_side(loaded, whole)
     if gone:
         done.show(text.format(names=", ".join(gone)))
-    elif not _other_side(loaded, whole):
+    elif not there:
         done.show(_("Nothing was installed."))
-    if _other_side(loaded, whole):
+    if there:
         done.warn(_other_too(whole) if gone else _only_there(whole), error=False)
     return done
 

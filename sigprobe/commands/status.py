@@ -17,6 +17,7 @@ from sigprobe.words.i18n import N_, number
 
 if TYPE_CHECKING:
     from sigprobe.buffer import Buffer
+    from sigprobe.buffer.rows import Imported
     from sigprobe.config import Loaded
     from sigprobe.places import Zone
     from sigprobe.render.status import StatusView
@@ -63,7 +64,8 @@ def status(
 
             return find(buffer, list_file, older_than)
         scheduled = automation.find(buffer.configured_path)
-        return Status(_view(loaded, buffer, scheduled), _document(loaded, buffer, scheduled))
+        others = buffer.imported()
+        return Status(_view(loaded, buffer, others, scheduled), _document(loaded, buffer, others, scheduled))
 
 
 def _days(buffer: Buffer) -> tuple[int, int]:
@@ -73,9 +75,8 @@ def _days(buffer: Buffer) -> tuple[int, int]:
     return buffer.usage(day), buffer.usage(month_of(day))
 
 
-def _document(loaded: Loaded, buffer: Buffer, scheduled: automation.Automation) -> Mapping[str, Json]:
+def _document(loaded: Loaded, buffer: Buffer, others: Imported, scheduled: automation.Automation) -> Mapping[str, Json]:
     stats = buffer.stats()
-    others = buffer.imported()
     day, month = _days(buffer)
     backoff = opening.open_backoff(buffer)
     again = sentences.local_time(backoff.next_at([c.url for c in loaded.config.upload.collectors]))
@@ -83,7 +84,7 @@ def _document(loaded: Loaded, buffer: Buffer, scheduled: automation.Automation) 
     from sigprobe.upload.unchecked_tls_dates import last_unchecked
 
     unchecked_at, unchecked = last_unchecked(buffer.configured_path) or (None, [])
-    first, _zone = _first_of_others(buffer)
+    first, _zone = _first_of(others)
     return {
         "pending": stats.pending,
         "pending_of_others": others.pending,
@@ -135,7 +136,7 @@ def other_queues(mine: Path) -> list[Path]:
     return found
 
 
-def _view(loaded: Loaded, buffer: Buffer, scheduled: automation.Automation) -> StatusView:
+def _view(loaded: Loaded, buffer: Buffer, others: Imported, scheduled: automation.Automation) -> StatusView:
     from sigprobe import places
     from sigprobe.buffer import State
     from sigprobe.record.result import parse_time
@@ -143,7 +144,6 @@ def _view(loaded: Loaded, buffer: Buffer, scheduled: automation.Automation) -> S
     from sigprobe.upload.unchecked_tls_dates import last_unchecked
 
     stats = buffer.stats()
-    others = buffer.imported()
     unchecked = last_unchecked(buffer.configured_path)
     day, month = _days(buffer)
     budget = loaded.config.data_budget
@@ -152,7 +152,7 @@ def _view(loaded: Loaded, buffer: Buffer, scheduled: automation.Automation) -> S
     for row in buffer.rows(State.REJECTED, State.DAMAGED):
         reasons[row.reason or ""] = reasons.get(row.reason or "", 0) + 1
     fix, fix_at = _last_fix(buffer)
-    first, first_zone = _first_of_others(buffer)
+    first, first_zone = _first_of(others)
     return StatusView(
         pending=stats.pending,
         acked=stats.acked,
@@ -188,22 +188,18 @@ def _view(loaded: Loaded, buffer: Buffer, scheduled: automation.Automation) -> S
     )
 
 
-def _first_of_others(buffer: Buffer) -> tuple[datetime | None, Zone]:
+def _first_of(others: Imported) -> tuple[datetime | None, Zone]:
     """Return when the first waiting result of another device was measured, and the zone of its TPS."""
     from sigprobe import places
     from sigprobe.record.result import parse_time
 
-    line = buffer.imported().oldest_pending_line
+    line = others.oldest_pending_line
     record = {} if line is None else json.loads(line)
     return parse_time(str(record.get("started_at"))), places.zone(record.get("tags", {}).get("tps_id"))
 
 
 def _limit(megabytes: int | None) -> int | None:
     return None if megabytes is None else megabytes * 1_000_000
-
-
-_LOOKED_AT: Final = 1000
-"""How many of this device's newest results are searched for its last position."""
 
 
 def _start_with(loaded: Loaded) -> str:
@@ -215,6 +211,10 @@ def _start_with(loaded: Loaded) -> str:
 
     possible = timers.has_systemd(system=locations.is_system(loaded.path)) or which("crontab") is not None
     return "sigprobe schedule install" if possible else "sigprobe agent"
+
+
+_LOOKED_AT: Final = 1000
+"""How many of this device's newest results are searched for its last position."""
 
 
 def _last_fix(buffer: Buffer) -> tuple[str | None, datetime | None]:
