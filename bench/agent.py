@@ -11,15 +11,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import trustme
 
@@ -30,27 +26,10 @@ from sigprobe.buffer import Buffer  # noqa: E402
 from tests.support import netns  # noqa: E402
 from tests.support.agent_process import AgentProcess, settings  # noqa: E402
 from tests.support.stand_in_collector import put, standin, until  # noqa: E402
+from tests.support.survivors import spawning  # noqa: E402
 
 IDLE_GOAL_S = 5.0
 LINK_GOAL_S = 5.0
-
-
-@contextmanager
-def processes() -> Iterator[Any]:
-    """A function that starts processes; they are stopped, by their pid, at the end."""
-    started: list[subprocess.Popen[str]] = []
-
-    def spawn(command: Sequence[str], **options: Any) -> subprocess.Popen[str]:
-        started.append(subprocess.Popen(command, text=True, **options))
-        return started[-1]
-
-    try:
-        yield spawn
-    finally:
-        for process in reversed(started):
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-                process.wait(30)
 
 
 def cpu_s(pid: int) -> float:
@@ -64,7 +43,7 @@ def cpu_s(pid: int) -> float:
 
 def idle(folder: Path, seconds: float) -> float:
     """CPU seconds an hour of waiting costs."""
-    with processes() as spawn, standin() as server:
+    with spawning() as spawn, standin() as server:
         agent = AgentProcess(spawn, settings(folder, server.url))
         agent.wait_for("Tested:", 120)
         until(lambda: len(server.seen) > 0, 30)
@@ -80,7 +59,7 @@ def links(folder: Path, count: int) -> list[float]:
     ca.cert_pem.write_to_path(str(folder / "ca.pem"))
     ca.issue_cert("10.87.10.2").private_key_and_cert_chain_pem.write_to_path(str(folder / "server.pem"))
     took = []
-    with netns.namespace("probe") as here, netns.namespace("centre") as there, processes() as spawn:
+    with netns.namespace("probe") as here, netns.namespace("centre") as there, spawning() as spawn:
         netns.join(here, there, 10)
         command = there.command(
             sys.executable, "-m", "tests.support.stand_in_collector", "10.87.10.2", str(folder / "server.pem")

@@ -12,13 +12,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import re
 import statistics
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -35,8 +32,8 @@ from sigprobe.collector.ingest.records import sort_lines  # noqa: E402
 from sigprobe.collector.ingest.rows import NewBatch  # noqa: E402
 from sigprobe.collector.worker.loop import Worker  # noqa: E402
 from sigprobe.record.result import new_id  # noqa: E402
-from tests.support.collector_process import started  # noqa: E402
-from tests.support.postgres import Postgres  # noqa: E402
+from tests.support.postgres import running  # noqa: E402
+from tests.support.real_lines import real_lines  # noqa: E402
 
 GOAL = 1.3
 CONFIG = """probe: {{tps_id: "3273011001005"}}
@@ -51,34 +48,6 @@ targets:
 """
 UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 FRACTION = re.compile(rb"(?<=[:,\[])([0-9]+)\.([0-9]{2,})")
-
-
-def real_lines() -> list[bytes]:
-    """Return the stored lines of a few real tests."""
-    with tempfile.TemporaryDirectory(prefix="sigprobe-bench-") as folder:
-        env = {k: v for k, v in os.environ.items() if not k.startswith(("SIGPROBE_", "XDG_"))} | {"HOME": folder}
-        run = [sys.executable, "-m", "sigprobe"]
-        process = subprocess.Popen(
-            [*run, "collector", "serve", "--port", "0", "--database", f"sqlite:///{folder}/collector.db"],
-            env=env,
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        found: list[bytes] = []
-        try:
-            config = Path(folder, "config.yaml")
-            config.write_text(CONFIG.format(folder=folder, url=started(process).url))
-            test = [*run, "-qq", "test", "--no-upload", "--ndjson", "--operator", "telkomsel", "--config", str(config)]
-            for _ in range(3):
-                text = subprocess.run(test, env=env, cwd=ROOT, stdout=subprocess.PIPE, check=False).stdout
-                found += [line for line in text.splitlines() if b'"probe_id"' in line]
-        finally:
-            process.terminate()
-            process.wait(30)
-        return found
 
 
 def varied(line: bytes, rng: random.Random, fixed: set[bytes]) -> bytes:
@@ -119,12 +88,8 @@ def database(url: str | None) -> Iterator[str]:
     if url is not None:
         yield url
         return
-    server = Postgres()
-    server.start()
-    try:
+    with running() as server:
         yield server.new_database()
-    finally:
-        server.close()
 
 
 def sizes(connection: psycopg.Connection[tuple[object, ...]], prefix: str) -> dict[str, int]:
@@ -155,7 +120,7 @@ def main() -> int:
     parser.add_argument("--sql", action="append", default=[], help="run before the first batch; {} is each partition")
     parser.add_argument("--url", help="another PostgreSQL than one of our own")
     given = parser.parse_args()
-    lines = real_lines()
+    lines = real_lines(CONFIG, 3, "--operator", "telkomsel")
     print(f"{len(lines)} real records, {statistics.mean(map(len, lines)):,.0f} bytes each")
     with database(given.url) as url:
         engine = store.open_store(url)

@@ -8,9 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import hypothesis
 import pytest
@@ -155,18 +154,8 @@ def free_port() -> Callable[[], int]:
 @pytest.fixture
 def spawn() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start programs, each in a session of its own; all its processes are ended when the test ends."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(command: Sequence[str], **options: Any) -> subprocess.Popen[str]:
-        if options.get("env") is not None:
-            options["env"] = survivors.marked(options["env"])
-        process = subprocess.Popen(command, text=True, **{"start_new_session": True, **options})
-        started.append(process)
-        return process  # type: ignore[no-any-return]
-
-    yield start
-    for process in reversed(started):
-        survivors.end(process)
+    with survivors.spawning() as start:
+        yield start
 
 
 @pytest.fixture

@@ -11,11 +11,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 
 from sigprobe.record.result import new_id  # noqa: E402
 from sigprobe.words.codes import CODES  # noqa: E402
-from tests.support.collector_process import started  # noqa: E402
+from tests.support.real_lines import real_lines  # noqa: E402
 
 SIZE = 16 * 1024
 CONFIG = """probe: {{tps_id: "3273011001005"}}
@@ -44,36 +41,6 @@ targets:
   - {{kind: video, name: center-video, url: "{url}", media_s: 4, max_mb: 4}}
 """
 """Every kind of check. Port 9 refuses and nothing resolves names there, so failures are among the records."""
-
-
-def real_records(runs: int) -> list[dict[str, Any]]:
-    """Return the records of a few tests of loopback."""
-    with tempfile.TemporaryDirectory(prefix="sigprobe-dictionary-") as folder:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("SIGPROBE_", "XDG_"))} | {
-            "HOME": folder
-        }
-        run = [sys.executable, "-m", "sigprobe"]
-        process = subprocess.Popen(
-            [*run, "collector", "serve", "--port", "0", "--database", f"sqlite:///{folder}/collector.db"],
-            env=environment,
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        found: list[dict[str, Any]] = []
-        try:
-            config = Path(folder, "config.yaml")
-            config.write_text(CONFIG.format(folder=folder, url=started(process).url))
-            for _ in range(runs):
-                test = [*run, "-qq", "test", "--no-upload", "--ndjson", "--config", str(config)]
-                text = subprocess.run(test, env=environment, cwd=ROOT, stdout=subprocess.PIPE, check=False).stdout
-                found += [json.loads(line) for line in text.splitlines() if b'"probe_id"' in line]
-        finally:
-            process.terminate()
-            process.wait(30)
-        return found
 
 
 def varied(records: list[dict[str, Any]], count: int) -> Iterator[bytes]:
@@ -131,7 +98,7 @@ def main() -> int:
     given = parser.parse_args()
     if given.file.exists():
         parser.error(f"{given.file} exists: lines may have been compressed with it")
-    records = real_records(4)
+    records = [json.loads(line) for line in real_lines(CONFIG, 4)]
     print(f"{len(records)} records of kinds {sorted({record['kind'] for record in records})}")
     *learnt, last = (list(varied(records, 600)) for _ in range(6))
     dictionary = zstandard.train_dictionary(SIZE, [line for part in learnt for line in part])

@@ -17,8 +17,9 @@ import requests
 
 from tests.support.collector_client import batch_of, make_result
 from tests.support.collector_process import run, serve
-from tests.support.postgres import Postgres
-from tests.support.round_robin import PROCESS, RoundRobin, round_robin, spawning
+from tests.support.postgres import Postgres, running
+from tests.support.round_robin import PROCESS, RoundRobin, round_robin
+from tests.support.survivors import spawning
 
 pytestmark = [pytest.mark.process]
 
@@ -195,39 +196,34 @@ def test_a_revoked_token_is_refused_by_each(together: tuple[RoundRobin, bool]) -
 
 def test_without_its_database_nothing_is_reported_or_granted(tmp_path_factory: pytest.TempPathFactory) -> None:
     """One process's count would be too low: it is withheld, and the speed test refused, until the database is back."""
-    server = Postgres()
-    try:
-        server.start()
-        with spawning() as spawn:
-            # open on loopback: no token is looked up, so the books alone decide
-            one = serve(spawn, server.new_database())
-            session = str(uuid.uuid4())
-            with begin(one.url, None, 2 * PIECE, session) as stream:
-                stream.sendall(bytes(PIECE))
-                path = one.url + f"backend/received?session={session}"
-                end = time.monotonic() + 60
-                while requests.get(path, timeout=60).json().get("bytes") != PIECE:
-                    assert time.monotonic() < end
-                server.stop("immediate")
-                away = requests.get(path, timeout=60)
-                with begin(one.url, None, 1, str(uuid.uuid4())) as other:
-                    other.sendall(b"x")
-                    refused = status(other)
-                # what runs goes on, and is counted
-                stream.sendall(bytes(PIECE))
-                assert status(stream) == 200
-            assert (away.status_code, refused) == (503, 503)
-            assert int(away.headers["Retry-After"]) > 0 and away.json()["sigprobe"] == 1
-            # without limits and without a session there is nothing to keep
-            assert requests.get(one.url + "backend/garbage?bytes=1000", timeout=60).status_code == 200
-            server.start()
+    with running() as server, spawning() as spawn:
+        # open on loopback: no token is looked up, so the books alone decide
+        one = serve(spawn, server.new_database())
+        session = str(uuid.uuid4())
+        with begin(one.url, None, 2 * PIECE, session) as stream:
+            stream.sendall(bytes(PIECE))
+            path = one.url + f"backend/received?session={session}"
             end = time.monotonic() + 60
-            while (again := requests.get(path, timeout=60)).status_code != 200:
-                assert time.monotonic() < end, again.text
-                time.sleep(0.2)
-            assert again.json()["bytes"] == 2 * PIECE, "the crash emptied the table, and the process wrote it anew"
-    finally:
-        server.close()
+            while requests.get(path, timeout=60).json().get("bytes") != PIECE:
+                assert time.monotonic() < end
+            server.stop("immediate")
+            away = requests.get(path, timeout=60)
+            with begin(one.url, None, 1, str(uuid.uuid4())) as other:
+                other.sendall(b"x")
+                refused = status(other)
+            # what runs goes on, and is counted
+            stream.sendall(bytes(PIECE))
+            assert status(stream) == 200
+        assert (away.status_code, refused) == (503, 503)
+        assert int(away.headers["Retry-After"]) > 0 and away.json()["sigprobe"] == 1
+        # without limits and without a session there is nothing to keep
+        assert requests.get(one.url + "backend/garbage?bytes=1000", timeout=60).status_code == 200
+        server.start()
+        end = time.monotonic() + 60
+        while (again := requests.get(path, timeout=60)).status_code != 200:
+            assert time.monotonic() < end, again.text
+            time.sleep(0.2)
+        assert again.json()["bytes"] == 2 * PIECE, "the crash emptied the table, and the process wrote it anew"
 
 
 def test_the_part_of_a_killed_process_is_missed(postgres: Postgres) -> None:

@@ -9,10 +9,25 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from tests.support.link_emulator import Link
 
 PORT = 8470
+
+
+@pytest.fixture(scope="module")
+def ca() -> trustme.CA:
+    """Provide an authority of our own."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def ca_file(ca: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Provide the file with its certificate, as settings name it."""
+    path = tmp_path_factory.mktemp("ca") / "ca.pem"
+    ca.cert_pem.write_to_path(str(path))
+    return str(path)
 
 
 @pytest.fixture

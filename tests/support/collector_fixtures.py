@@ -17,7 +17,7 @@ from sigprobe.collector.web.settings import Settings
 from sigprobe.collector.worker.loop import Worker
 from tests.support import citus
 from tests.support.collector_client import Collector
-from tests.support.postgres import Postgres
+from tests.support.postgres import Postgres, running
 
 _CITUS = [pytest.param("citus", marks=[pytest.mark.citus, pytest.mark.process])] if citus.URL else []
 """Where a cluster is given, every test of a database runs on it, too."""
@@ -67,12 +67,8 @@ def collector(make_collector: Callable[..., Collector]) -> Collector:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """Provide one running PostgreSQL for all tests that want one."""
-    server = Postgres()
-    try:
-        server.start()
+    with running() as server:
         yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql", *_CITUS])

@@ -7,10 +7,23 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.requirements import needs
 from tests.support.survivors import marked
+
+
+@contextmanager
+def running() -> Iterator[Postgres]:
+    """Provide a server that runs inside the block."""
+    server = Postgres()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
 
 
 class Postgres:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import requests
 
 from tests.support.collector_process import Server, new_token, serve
 from tests.support.requirements import needs
+from tests.support.survivors import spawning
 
 PROCESS = "X-Process"
 """Names the process that answered."""
@@ -34,32 +34,6 @@ class RoundRobin:
         """Send a GET to the next process."""
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         return requests.get(self.url + path, headers=headers | options.pop("headers", {}), timeout=60, **options)
-
-
-@contextmanager
-def spawning() -> Iterator[Any]:
-    """Provide what starts processes, and stop them in the end, by their pid."""
-    started: list[subprocess.Popen[str]] = []
-
-    def spawn(command: Sequence[str], **options: Any) -> subprocess.Popen[str]:
-        started.append(subprocess.Popen(command, text=True, **options))
-        return started[-1]
-
-    try:
-        yield spawn
-    finally:
-        for process in reversed(started):
-            if process.poll() is None:
-                process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(20)
-            for pipe in (process.stdout, process.stderr):
-                if pipe is not None:
-                    with suppress(OSError):
-                        pipe.close()
 
 
 @contextmanager

@@ -13,8 +13,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -111,6 +111,25 @@ def end(process: subprocess.Popen[str] | subprocess.Popen[bytes], seconds: float
         if stream is not None:
             with suppress(OSError):
                 stream.close()
+
+
+@contextmanager
+def spawning() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Provide a function that starts programs, each in a session of its own; end them all after the block."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(command: Sequence[str], **options: Any) -> subprocess.Popen[str]:
+        if options.get("env") is not None:
+            options["env"] = marked(options["env"])
+        process = subprocess.Popen(command, text=True, **{"start_new_session": True, **options})
+        started.append(process)
+        return process  # type: ignore[no-any-return]
+
+    try:
+        yield start
+    finally:
+        for process in reversed(started):
+            end(process)
 
 
 # --- the plugin ----------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import requests
 from sigprobe.collector.store import open_store
 from sigprobe.collector.worker import recount
 from sigprobe.protocol import batches
-from tests.support.postgres import Postgres
+from tests.support.postgres import Postgres, running
 from tests.trials.faults.fault_site import Site, records
 from tests.trials.faults.trial import Trial, hold
 
@@ -50,12 +50,8 @@ assert SENDERS < 8
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[Postgres]:
     """Provide a PostgreSQL for this module, which crashes it."""
-    server = Postgres()
-    try:
-        server.start()
+    with running() as server:
         yield server
-    finally:
-        server.close()
 
 
 def processes(postgres: Postgres) -> list[int]:

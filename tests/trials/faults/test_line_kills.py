@@ -5,25 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.postgres import Postgres
+from tests.support.collector_fixtures import postgres
 from tests.trials.faults.trial import ROOT, Trial, hold
 
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    """Provide a PostgreSQL for this module."""
-    server = Postgres()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.close()
+__all__ = ["postgres"]
 
 
 def kill(url: str, kills: int, seed: int, control: str = "") -> dict[str, Any]:
