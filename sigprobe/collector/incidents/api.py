@@ -69,12 +69,9 @@ async def get_incident(request: Request, name: str) -> Response:
     """Return an incident, its evidence, and all its changes, oldest first."""
 
     def read() -> tuple[StoredIncident, list[queries.Change]] | None:
-        try:
-            key = str(uuid.UUID(name))
-        except ValueError:
-            return None
-        incident = queries.find_incident(state_of(request).reader, key)
-        return None if incident is None else (incident, queries.list_changes(state_of(request).reader, key))
+        reader = state_of(request).reader
+        incident = queries.find_incident(reader, name)
+        return None if incident is None else (incident, queries.list_changes(reader, incident.id))
 
     found = await in_thread(read, limiter=state_of(request).read_threads, deadline_s=READ_S)
     if found is None:

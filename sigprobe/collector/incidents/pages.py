@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Final
 
 from fastapi import APIRouter, Request
@@ -60,10 +59,7 @@ async def get_incident_page(request: Request, name: str) -> Response:
 def _one_page(request: Request, state: State, name: str) -> Response:
     lang = page_language(request)
     _ = i18n.load(lang).gettext
-    try:
-        incident = queries.find_incident(state.reader, str(uuid.UUID(name)))
-    except ValueError:
-        incident = None
+    incident = queries.find_incident(state.reader, name)
     if incident is None:
         return render(request, "missing_incident.html", status=404, signed_in=True)
     return render(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -99,9 +99,12 @@ def list_incidents(
 
 
 def find_incident(engine: Engine, name: str) -> StoredIncident | None:
-    """Return the incident with this id, or None."""
+    """Return the incident with this id, or None; a text that is no id names none."""
+    key = _key(name)
+    if key is None:
+        return None
     with engine.connect() as connection:
-        rows = connection.execute(select(incidents).where(incidents.c.id == name)).all()
+        rows = connection.execute(select(incidents).where(incidents.c.id == key)).all()
         return next(iter(read(connection, rows)), None)
 
 
@@ -124,7 +127,7 @@ def count_open(engine: Engine) -> dict[tuple[str, str, bool], int]:
 
 
 def read(connection: Connection, rows: Sequence[Row[Any]]) -> list[StoredIncident]:
-    """Return rows of `incidents`, each with the maintenance that covers it."""
+    """Return the incidents of rows, in their order, each with the maintenance that covers it."""
     if not rows:
         return []
     first = min(row.since for row in rows)
@@ -136,10 +139,10 @@ def read(connection: Connection, rows: Sequence[Row[Any]]) -> list[StoredInciden
     ]
     found = []
     for row in rows:
-        values = {**row._asdict(), "evidence": json.loads(row.evidence)}
-        plain = StoredIncident(**values)
+        values = {column.name: getattr(row, column.name) for column in incidents.columns}
+        plain = StoredIncident(**{**values, "evidence": json.loads(row.evidence)})
         work = next((work for work in works if work.covers(plain)), None)
-        found.append(plain if work is None else StoredIncident(**values, work=work))
+        found.append(replace(plain, work=work))
     return found
 
 
@@ -150,20 +153,18 @@ def announce(engine: Engine, work: Work) -> None:
         connection.execute(insert(maintenance).values(**values))
 
 
-def list_maintenance(engine: Engine, *, since: datetime | None = None) -> list[Work]:
-    """Return announced maintenance, by its begin; `since` leaves out what ended before."""
-    query = select(maintenance).order_by(maintenance.c.begins_at, maintenance.c.id)
-    if since is not None:
-        query = query.where(maintenance.c.ends_at >= since)
+def list_maintenance(engine: Engine, *, since: datetime) -> list[Work]:
+    """Return announced maintenance, by its begin, without what ended before `since`."""
+    query = select(maintenance).where(maintenance.c.ends_at >= since)
+    query = query.order_by(maintenance.c.begins_at, maintenance.c.id)
     with engine.connect() as connection:
         return [Work(**row._asdict()) for row in connection.execute(query)]
 
 
 def end_maintenance(engine: Engine, name: str, now: datetime) -> bool:
     """End maintenance early. Returns False where there is none of this id that still runs."""
-    try:
-        key = str(uuid.UUID(name))
-    except ValueError:
+    key = _key(name)
+    if key is None:
         return False
     table = maintenance
     with engine.execution_options(write=True).begin() as connection:
@@ -173,3 +174,11 @@ def end_maintenance(engine: Engine, name: str, now: datetime) -> bool:
             .values(ended_at=now)
         )
         return done.rowcount == 1
+
+
+def _key(name: str) -> str | None:
+    """Return an id as it is stored; None for a text that is none."""
+    try:
+        return str(uuid.UUID(name))
+    except ValueError:
+        return None

@@ -20,6 +20,8 @@ FOUND: Final = "found"
 CHANGED: Final = "changed"
 ENDED: Final = "ended"
 REOPENED: Final = "reopened"
+WEIGHTY: Final = ("kind", "plmn", "area", "target", "since", "ended_at", "silent", "late")
+"""The fields of an incident whose change is a change of the incident."""
 _GROWS_BY: Final = 1.25
 _SAMPLE: Final = 20
 _MOMENTS: Final = 288
@@ -127,8 +129,7 @@ def _change(before: Any, values: dict[str, Any]) -> str | None:
         return ENDED
     if before.ended_at is not None and values["ended_at"] is None:
         return REOPENED
-    weighty = ("kind", "plmn", "area", "target", "since", "ended_at", "silent", "late")
-    if any(getattr(before, name) != values[name] for name in weighty):
+    if any(getattr(before, name) != values[name] for name in WEIGHTY):
         return CHANGED
     return CHANGED if values["failing"] > _GROWS_BY * max(4, before.failing) else None
 

@@ -90,10 +90,11 @@ class Series:
             if number < since:
                 continue
             before, after = self._leaf(operator, regency, number, together)
-            self._pass_up(operator, regency[:2], number, _moved(before, after, "regency"), provinces)
-        for (operator, province, number), change in provinces.items():
-            before, after = self._shift(Cell(operator, province), number, change, together)
-            self._pass_up(operator, "", number, _moved(before, after, "province"), nation)
+            province = provinces.setdefault((operator, regency[:2], number), nothing())
+            add(province, _moved(before, after, "regency"))
+        for (operator, area, number), change in provinces.items():
+            before, after = self._shift(Cell(operator, area), number, change, together)
+            add(nation.setdefault((operator, "", number), nothing()), _moved(before, after, "province"))
         for (operator, _, number), change in nation.items():
             self._shift(Cell(operator, ""), number, change, together)
         self._dirty.clear()
@@ -132,15 +133,6 @@ class Series:
         if cell.area:
             self.children.setdefault(cell.area[:-2], set()).add(cell.area)
         return before
-
-    def _pass_up(
-        self, operator: str, area: str, number: int, change: Sum, changes: dict[tuple[str, str, int], Sum]
-    ) -> None:
-        known = changes.get((operator, area, number))
-        if known is None:
-            changes[(operator, area, number)] = change
-        else:
-            add(known, change)
 
     def _shift(
         self, cell: Cell, number: int, change: Sum, together: set[tuple[str, int]]

@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from uuid import UUID
 
 from sqlalchemy import Connection, Engine, Select, select
 
-from sigprobe.collector.store.chunks import chunks
+from sigprobe.collector.store.batch_rows import rows_of
 from sigprobe.collector.store.schema import FIRST_ARRIVAL, batches, results
 from sigprobe.collector.store.text import sound_text
-
-_CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +93,11 @@ def _of_batches(connection: Connection, after: int) -> Iterator[Line]:
         if not group:
             return
         first = {row.id: row.published_no - row.n + 1 for row in group}
-        ids = [str(UUID(bytes=bytes(row.ids[n : n + 16]))) for row in group for n in range(0, len(row.ids), 16)]
-        lines = []
-        for part in chunks(ids, _CHUNK):
-            query = select(results.c.id, results.c.batch_id, results.c.place, results.c.line)
-            for row in connection.execute(query.where(results.c.id.in_(part))):
-                if row.batch_id in first:
-                    lines.append(Line(first[row.batch_id] + row.place, row.id, bytes(row.line)))
+        columns = (results.c.id, results.c.batch_id, results.c.place, results.c.line)
+        lines = [
+            Line(first[row.batch_id] + row.place, row.id, bytes(row.line))
+            for row in rows_of(connection, group, *columns)
+        ]
         lines.sort(key=lambda line: line.number)
         yield from (line for line in lines if line.number > after)
         after = group[-1].published_no

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, Table, delete, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from sigprobe.collector.rollups import retention
 from sigprobe.collector.rollups.histogram import Bin
 from sigprobe.collector.rollups.schema import bins, counts, members
 from sigprobe.collector.rollups.sums import Key, Sums
+from sigprobe.collector.store.chunks import chunks
+from sigprobe.collector.store.schema import upsert
 
 _CHUNK: Final = 1_000
 
@@ -25,10 +26,12 @@ def apply(connection: Connection, sums: Sums) -> None:
 
     Rows are written in key order, so two writers never wait for each other in a circle.
     """
+    if not sums:
+        return
     gone = retention.horizons(connection)
 
     def stays(key: Key) -> bool:
-        return key.start_s >= gone.get(key.width_s, 0)
+        return not retention.is_gone(gone, key)
 
     _upsert(
         connection,
@@ -63,10 +66,9 @@ def _upsert(connection: Connection, table: Table, added: Sequence[str], rows: It
     values = [dict(zip(names, row, strict=True)) for row in sorted(rows)]
     if not values:
         return
-    statement = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
+    statement = upsert(connection, table)
     key = [column.name for column in table.primary_key]
-    for first in range(0, len(values), _CHUNK):
-        part = values[first : first + _CHUNK]
+    for part in chunks(values, _CHUNK):
         connection.execute(
             statement.on_conflict_do_update(
                 index_elements=key, set_={name: table.c[name] + statement.excluded[name] for name in added}

@@ -13,6 +13,7 @@ from typing import Final
 from sqlalchemy import Connection, delete, extract, func, select, update
 
 from sigprobe.collector.rollups.schema import bins, counts, members, retention
+from sigprobe.collector.rollups.sums import Key
 
 LEAST_S: Final = 86_400
 """Five-minute sums are what is shown of today: they are kept for a day at least."""
@@ -40,16 +41,20 @@ def horizons(connection: Connection) -> Mapping[int, int]:
     return {row.width_s: row.dropped_before_s for row in connection.execute(query)}
 
 
+def is_gone(gone: Mapping[int, int], key: Key) -> bool:
+    """Return whether a bucket has been dropped; `gone` is what `horizons` returns."""
+    return key.start_s < gone.get(key.width_s, 0)
+
+
 def keep(connection: Connection, width_s: int, keep_s: int) -> None:
     """Keep sums of this width for so long from now on. What has been dropped does not come back."""
     connection.execute(update(retention).where(retention.c.width_s == width_s).values(keep_s=max(LEAST_S, keep_s)))
 
 
-def due(connection: Connection, kept: Kept, now_s: int | None = None) -> int:
+def due(connection: Connection, kept: Kept) -> int:
     """Return the time before which sums may go now, by the database's clock."""
-    if now_s is None:
-        clock = func.strftime("%s", "now") if connection.dialect.name == "sqlite" else extract("epoch", func.now())
-        now_s = int(connection.execute(select(clock)).scalar_one())
+    clock = func.strftime("%s", "now") if connection.dialect.name == "sqlite" else extract("epoch", func.now())
+    now_s = int(connection.execute(select(clock)).scalar_one())
     first_s = now_s - kept.keep_s
     return max(kept.dropped_before_s, first_s - first_s % kept.width_s)
 

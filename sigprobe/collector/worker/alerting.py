@@ -108,10 +108,12 @@ class Alerting:
             .limit(_MOST)
         )
         rows = reader.execute(query).all()
-        tries = {row.id: int(row.tries or 0) for row in rows}
-        plain = reader.execute(select(incidents).where(incidents.c.id.in_(list(tries)))).all() if tries else []
         # announced work is shown and alerts nobody
-        return [(found, tries[found.id]) for found in queries.read(reader, plain) if found.work is None]
+        return [
+            (found, int(row.tries or 0))
+            for row, found in zip(rows, queries.read(reader, rows), strict=True)
+            if found.work is None
+        ]
 
     def _send(self, due: Sequence[tuple[StoredIncident, int]], now: datetime) -> None:
         import urllib3

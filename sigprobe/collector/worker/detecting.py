@@ -14,17 +14,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
-from uuid import UUID
 
 from sqlalchemy import Connection, Engine, func, select
 
 from sigprobe.collector.incidents import records
-from sigprobe.collector.incidents.detector import Detector, Incident
+from sigprobe.collector.incidents.detector import Detector, Incident, Moment
 from sigprobe.collector.incidents.votes import Vote, bin_of
 from sigprobe.collector.store import epochs
-from sigprobe.collector.store.chunks import chunks
+from sigprobe.collector.store.batch_rows import at_most, rows_of
 from sigprobe.collector.store.engine import write_turn
-from sigprobe.collector.store.schema import batches, results, upsert
+from sigprobe.collector.store.schema import batches, upsert
 from sigprobe.collector.worker.run_votes import COLUMNS, Reader, Speed
 from sigprobe.collector.worker.schema import jobs
 from sigprobe.collector.worker.usual_speed import UsualSpeed
@@ -42,7 +41,6 @@ SPEED: Final = "speed"
 _STEP_S: Final = 0.3
 _GROUP_ROWS: Final = 2_000
 _GROUP_BATCHES: Final = 200
-_CHUNK: Final = 500
 _KEEP_S: Final = 48 * 3600.0
 
 
@@ -92,8 +90,17 @@ class Detecting:
                 if time.monotonic() > until and self._position < last:
                     return True
         self._judge(now)
+        # a wide incident's timeline takes a while: ingest must not wait for it
+        changed = [
+            (aspect, incident, detector.timeline(incident), seen)
+            for aspect, detector in self._detectors.items()
+            for incident in detector.incidents
+            if self._saved.get(incident.id) != (seen := _state(incident, now))
+        ]
         with write_turn(self._engine), connection.begin():
-            self._store(connection, now)
+            self._store(connection, changed, now)
+        for detector in self._detectors.values():
+            detector.forget_before(now - _KEEP_S)
         self._written = self._position
         return False
 
@@ -111,12 +118,10 @@ class Detecting:
         group = self._next(reader)
         if not group:
             return False
-        ids = [str(UUID(bytes=bytes(batch.ids[n : n + 16]))) for batch in group for n in range(0, len(batch.ids), 16)]
         tokens = {batch.id: batch.token_id for batch in group if batch.token_id is not None}
         rows: dict[str, list[Any]] = {}
-        for part in chunks(ids, _CHUNK):
-            for row in reader.execute(select(*COLUMNS).where(results.c.id.in_(part))):
-                rows.setdefault(row.batch_id, []).append(row)
+        for row in rows_of(reader, group, *COLUMNS):
+            rows.setdefault(row.batch_id, []).append(row)
         for batch in group:
             self._judge(batch.received_at.timestamp())
             for vote in self._reader.votes(sorted(rows.get(batch.id, ()), key=lambda row: row.place or 0), tokens):
@@ -131,14 +136,7 @@ class Detecting:
             .order_by(batches.c.published_no)
             .limit(_GROUP_BATCHES)
         ).all()
-        group: list[Any] = []
-        count = 0
-        for batch in found:
-            count += len(batch.ids) // 16
-            if group and count > _GROUP_ROWS:
-                break
-            group.append(batch)
-        return group
+        return at_most(found, _GROUP_ROWS)
 
     def _add(self, said: Vote | Speed) -> None:
         if isinstance(said, Vote):
@@ -158,26 +156,23 @@ class Detecting:
                 detector.tick(self._next_tick)
             self._next_tick += TICK_S
 
-    def _store(self, connection: Connection, now: float) -> None:
-        for aspect, detector in self._detectors.items():
-            for incident in detector.incidents:
-                seen = _state(incident, now)
-                if self._saved.get(incident.id) == seen:
-                    continue
-                what = records.save(connection, aspect, incident, detector.timeline(incident), now)
-                self._saved[incident.id] = seen
-                if what is not None:
-                    log.info(
-                        "incident",
-                        extra={
-                            "incident": incident.id,
-                            "change": what,
-                            "kind": incident.kind,
-                            "plmn": incident.plmn,
-                            "area": incident.area,
-                        },
-                    )
-            detector.forget_before(now - _KEEP_S)
+    def _store(
+        self, connection: Connection, changed: Sequence[tuple[str, Incident, Sequence[Moment], Any]], now: float
+    ) -> None:
+        for aspect, incident, moments, seen in changed:
+            what = records.save(connection, aspect, incident, moments, now)
+            self._saved[incident.id] = seen
+            if what is not None:
+                log.info(
+                    "incident",
+                    extra={
+                        "incident": incident.id,
+                        "change": what,
+                        "kind": incident.kind,
+                        "plmn": incident.plmn,
+                        "area": incident.area,
+                    },
+                )
         values = {"position": self._position, "epoch": self._epoch, "done_at": datetime.fromtimestamp(now, UTC)}
         statement = upsert(connection, jobs).values(name=JOB, **values)
         connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))
@@ -190,7 +185,7 @@ def first_number(connection: Connection, when: float, last: int) -> int:
     while low < high:
         middle = (low + high) // 2
         found = connection.execute(
-            select(batches.c.received_at, batches.c.published_no, batches.c.n)
+            select(batches.c.received_at, batches.c.published_no)
             .where(batches.c.published_no > middle)
             .order_by(batches.c.published_no)
             .limit(1)
@@ -205,6 +200,6 @@ def first_number(connection: Connection, when: float, last: int) -> int:
 def _state(incident: Incident, now: float) -> tuple[Any, ...]:
     """Return what must differ before an incident is stored again: an open one is refreshed once a bin."""
     return (
-        *(incident.kind, incident.plmn, incident.area, incident.target, incident.since, incident.ended_at),
-        *(incident.silent, incident.late, None if incident.ended_at is not None else bin_of(now)),
+        *(getattr(incident, name) for name in records.WEIGHTY),
+        None if incident.ended_at is not None else bin_of(now),
     )

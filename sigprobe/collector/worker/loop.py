@@ -179,8 +179,9 @@ class Worker:
         if self._more:
             self._done.pop("sum", None)
         # last: it reads what the jobs before it have published and corrected
-        if self._is_due("detect", TICK_S * (_DETECT_LATER if self._more else 1)) and self._detect(connection):
-            self._done.pop("detect", None)
+        due = self._is_due(JOB, TICK_S * (_DETECT_LATER if self._more else 1))
+        if due and self._job(JOB, connection, self._detecting.step, turn=False):
+            self._done.pop(JOB, None)
             self._more = True
         alerting = self._alerting
         if alerting is not None:
@@ -195,17 +196,6 @@ class Worker:
             self._due("partitions", _PARTITIONS_S, lambda: self._job("partitions", connection, _make_partitions))
             self._due("forget", _FORGET_S, lambda: self._job("forget", connection, pruning.forget_shared_state))
 
-    def _detect(self, connection: Connection) -> bool:
-        """Find incidents. What goes wrong there must not keep anything from being published."""
-        try:
-            return self._job(JOB, connection, self._detecting.step, turn=False)
-        except (LostError, SQLAlchemyError):
-            raise
-        except Exception as error:
-            log.exception("a job of the worker failed", extra={"job": JOB})
-            self._note(connection, JOB, type(error).__name__)
-            return False
-
     def _job(self, name: str, connection: Connection, step: Callable[[Connection], bool], *, turn: bool = True) -> bool:
         """Run one step of a job. A fault of its own does not keep the others from running.
 
@@ -215,7 +205,9 @@ class Worker:
         try:
             with write_turn(self._engine) if turn else nullcontext():
                 more = step(connection)
-        except SQLAlchemyError as error:
+        except LostError:
+            raise
+        except Exception as error:
             if connection.invalidated or connection.closed:
                 raise LostError from error
             connection.rollback()

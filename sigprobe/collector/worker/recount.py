@@ -60,7 +60,7 @@ def check_whole(engine: Engine, progress: Callable[[int], None] = lambda _rows: 
     for name in ("counts", "bins", "bounds", "members", "failed"):
         there, fresh = getattr(stored, name), getattr(counted, name)
         for key in there.keys() | fresh.keys():
-            if key.key.start_s < gone.get(key.key.width_s, 0):
+            if retention.is_gone(gone, key.key):
                 continue
             found.note(key, there[key], fresh[key])
     return found
@@ -82,7 +82,7 @@ def check_sample(engine: Engine, stations: int, *, seed: int | None = None) -> R
             stored = _members(connection, list(counted.members))
             gone = _gone(connection)
             for key, n in counted.members.items():
-                if key.key.start_s < gone.get(key.key.width_s, 0):
+                if retention.is_gone(gone, key.key):
                     continue
                 there = stored.get(key, (0, 0))
                 found.note(key, there[0], n)

@@ -78,17 +78,17 @@ class Reader:
             yield from _speeds(row, vote)
 
     def _run(self, row: Any, vote: Vote) -> Iterator[Vote]:
-        owner, bad = verdict_of(row.verdict_owner, row.verdict_cause)
+        owner = verdict_of(row.verdict_owner, row.verdict_cause)
         wait = remaining_s(vote.at, vote.received_at, row.next_contact_s)
         _remember(self._owners, row.run_id, owner or "")
         waiting = self._waiting.pop(row.run_id, [])
         if owner is not None:
-            yield replace(vote, bad=bad, owner=owner, next_contact_s=wait)
+            yield replace(vote, bad=owner != "none", owner=owner, next_contact_s=wait)
         elif wait is not None:
             # nothing was tested, but the device came
             yield replace(vote, bad=True, owner="local", next_contact_s=wait)
         for check in waiting:
-            if explains(owner, bad, check.bad):
+            if explains(owner, check.bad):
                 yield check
 
     def _check(self, row: Any, vote: Vote) -> Iterator[Vote]:
@@ -100,7 +100,7 @@ class Reader:
             self._waiting.setdefault(row.run_id, []).append(check)
             if len(self._waiting) > _RUNS:
                 self._waiting.popitem(last=False)
-        elif explains(owner or None, owner in ("operator", "uncertain"), check.bad):
+        elif explains(owner or None, check.bad):
             yield check
 
 
@@ -110,26 +110,24 @@ def _remember(table: OrderedDict[str, str], key: str, value: str) -> None:
         table.popitem(last=False)
 
 
-def explains(owner: str | None, link_bad: bool, check_bad: bool) -> bool:
-    """Return whether a check says something of its service: a failure only where the link itself works."""
-    if owner is None:
-        return False
-    return not check_bad or (not link_bad and owner not in ("local", "collector"))
+def explains(owner: str | None, check_bad: bool) -> bool:
+    """Return whether a check says something of its service: a failure only where nothing before it failed."""
+    return owner is not None and (owner == "none" or not check_bad)
 
 
-def verdict_of(owner: str | None, cause: str | None) -> tuple[str | None, bool]:
-    """Return the owner and whether the link failed, as the detector takes them; None for what says nothing."""
+def verdict_of(owner: str | None, cause: str | None) -> str | None:
+    """Return the owner as the detector takes it: "none" where the link works, None for what says nothing."""
     if owner is None or (owner == "uncertain" and cause in _NOT_TESTED):
-        return None, False
+        return None
     if owner in {"none", "service"}:
-        return "none", False  # "the internet works, but": the operator's link is fine
+        return "none"  # "the internet works, but": the operator's link is fine
     if owner == "collector" or cause == "collector_unreached":
-        return "collector", True
+        return "collector"
     if owner == "local":
-        return "local", True
+        return "local"
     if cause in _STILL_WORKS or (owner == "operator" and cause == "weak_signal"):
-        return "none", False
-    return ("operator" if owner == "operator" else "uncertain"), True
+        return "none"
+    return "operator" if owner == "operator" else "uncertain"
 
 
 def remaining_s(at: float, received: float, next_contact_s: float | None) -> float | None:

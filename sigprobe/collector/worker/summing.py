@@ -12,12 +12,12 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
-from uuid import UUID
 
 from sqlalchemy import Connection, Row, bindparam, func, or_, select, update
 
 from sigprobe.collector.rollups import queries as rollups
 from sigprobe.collector.rollups.sums import Sums
+from sigprobe.collector.store.batch_rows import at_most, rows_of
 from sigprobe.collector.store.chunks import chunks
 from sigprobe.collector.store.clocks import Anchor
 from sigprobe.collector.store.metrics import read_metrics
@@ -58,14 +58,7 @@ def add_batches(connection: Connection) -> bool:
         if not group:
             return False
         _learn(connection, group)
-        ids = [str(UUID(bytes=bytes(batch.ids[n : n + 16]))) for batch in group for n in range(0, len(batch.ids), 16)]
-        names = {batch.id for batch in group}
-        rows = [
-            row
-            for part in chunks(ids, _CHUNK)
-            for row in connection.execute(select(*COLUMNS).where(results.c.id.in_(part)))
-            if row.batch_id in names
-        ]
+        rows = list(rows_of(connection, group, *COLUMNS))
         times = _times(connection, rows)
         corrections.correct(connection, [{"row": name, "when": when} for name, when in times.items()])
         sums = Sums()
@@ -168,14 +161,7 @@ def _next(connection: Connection) -> list[Row[Any]]:
         .order_by(batches.c.published_no)
         .limit(_MOST_BATCHES)
     ).all()
-    group: list[Row[Any]] = []
-    count = 0
-    for batch in found:
-        count += len(batch.ids) // 16
-        if group and count > MOST_ROWS:
-            break
-        group.append(batch)
-    return group
+    return at_most(found, MOST_ROWS)
 
 
 def _take(connection: Connection, group: Sequence[Row[Any]]) -> list[Row[Any]]:
