@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Final
 
@@ -82,7 +81,7 @@ def _books(settings: Settings, engine: Engine) -> SharedBooks | None:
     """Return the books that the processes of one PostgreSQL share; SQLite has one process, with books of its own."""
     if engine.dialect.name == "sqlite":
         return None
-    return SharedBooks(engine, daily_bytes=settings.throughput_daily_mb * 1_000_000, clock=time.monotonic)
+    return SharedBooks(engine, daily_bytes=settings.throughput_daily_mb * 1_000_000)
 
 
 def _throughput_settings(settings: Settings) -> speedtest_api.ThroughputSettings:

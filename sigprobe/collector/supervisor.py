@@ -86,6 +86,7 @@ class Supervisor:
         """When the next ones are started."""
         self._pause_s = PAUSE_S
         self._all_served = False
+        self._failed = False
         self._stopping_s: float | None = None
         self._renewing: list[_Process] = []
         self._signals: list[int] = []
@@ -111,12 +112,11 @@ class Supervisor:
                 self._reap()
                 self._go_on_renewing()
                 self._kill_late()
-            if not self._all_served and self._failed:
+            if self._failed:
                 raise StartError
         finally:
             for process in self._processes:
-                with suppress(ProcessLookupError):
-                    os.kill(process.pid, signal.SIGKILL)
+                _signal(process, signal.SIGKILL)
                 os.waitpid(process.pid, 0)
             signal.set_wakeup_fd(previous)
             for number, handler in before.items():
@@ -124,8 +124,6 @@ class Supervisor:
             self._selector.close()
             for end in (self._life, self._own_life, self._woken, self._wake):
                 os.close(end)
-
-    _failed = False
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if number != signal.SIGCHLD:
@@ -217,15 +215,13 @@ class Supervisor:
 
     def _end(self, process: _Process) -> None:
         process.leaves = True
-        with suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGTERM)
+        _signal(process, signal.SIGTERM)
 
     def _kill_late(self) -> None:
         if self._stopping_s is not None and time.monotonic() > self._stopping_s:
             for process in self._processes:
                 log.error("a process had to be killed", extra={"pid": process.pid})
-                with suppress(ProcessLookupError):
-                    os.kill(process.pid, signal.SIGKILL)
+                _signal(process, signal.SIGKILL)
             self._stopping_s = time.monotonic() + STOP_S
 
     def _reap(self) -> None:
@@ -275,3 +271,8 @@ class Supervisor:
                 return
         if self._renewing:
             self._start(self._renewing.pop(0))
+
+
+def _signal(process: _Process, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(process.pid, number)

@@ -13,7 +13,6 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, Row, case, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from sigprobe.collector.store.chunks import chunks
 from sigprobe.collector.store.schema import sessions, tokens, upsert
 from sigprobe.collector.store.shared_state import wrong_tries
 
@@ -42,7 +41,6 @@ class Token:
     last_used_at: datetime | None
 
 
-_CHUNK: Final = 500
 _FIELDS: Final = tuple(tokens.c[item.name] for item in fields(Token))
 
 
@@ -86,33 +84,14 @@ def revoke_token(engine: Engine, name: str, *, now: datetime | None = None) -> b
     return done.rowcount > 0
 
 
-def find_token(engine: Engine, secret: str) -> Token | None:
-    """Return the token in use with this secret, or None.
-
-    It is looked up by its digest, so the time it takes says nothing about any stored secret.
-    """
-    if not secret or len(secret) > MAX_TOKEN_CHARS:
-        return None
-    with engine.connect() as connection:
-        row = connection.execute(
-            select(*_FIELDS).where(tokens.c.hash == digest(secret), tokens.c.revoked_at.is_(None))
-        ).first()
-    return None if row is None else _token(row)
-
-
 def find_tokens(engine: Engine, digests: Sequence[str]) -> dict[str, Token]:
-    """Return the tokens in use, by the digests of their secrets."""
-    found: dict[str, Token] = {}
+    """Return the tokens in use, by the digests of their secrets; 500 at most.
+
+    They are looked up by digest, so the time it takes says nothing about any stored secret.
+    """
+    query = select(tokens.c.hash, *_FIELDS).where(tokens.c.hash.in_(digests), tokens.c.revoked_at.is_(None))
     with engine.connect() as connection:
-        for part in chunks(digests, _CHUNK):
-            rows = connection.execute(
-                select(tokens.c.hash, *_FIELDS).where(tokens.c.hash.in_(part), tokens.c.revoked_at.is_(None))
-            ).mappings()
-            for row in rows:
-                values = dict(row)
-                secret = values.pop("hash")
-                found[secret] = Token(**values)
-    return found
+        return {row[0]: Token(*row[1:]) for row in connection.execute(query)}
 
 
 def _token(row: Row[Any]) -> Token:

@@ -7,10 +7,9 @@ rising id, so two writers that bring the same records wait for each other in one
 
 from __future__ import annotations
 
-import functools
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
@@ -63,7 +62,8 @@ def write(engine: Engine, group: Sequence[NewBatch]) -> dict[str, bytes | None]:
     except psycopg.Error as error:
         raise _wrapped(engine, error) from error
     try:
-        return _write(raw.driver_connection, group, raw.info, functools.partial(_dictionary, engine))
+        dictionary = _dictionary(engine, raw.driver_connection)
+        return _write(raw.driver_connection, group, raw.info, dictionary)
     except psycopg.Error as error:
         with suppress(psycopg.Error):
             raw.rollback()
@@ -91,16 +91,14 @@ def _dictionary(engine: Engine, connection: Any) -> int | None:
 
 
 def _write(
-    connection: Any, group: Sequence[NewBatch], info: dict[Any, Any], dictionary: Callable[[Any], int | None]
+    connection: Any, group: Sequence[NewBatch], info: dict[Any, Any], dictionary: int | None
 ) -> dict[str, bytes | None]:
     names = [new_id() for _ in group]
     if _COUNTS not in info:
         pack.register(connection)
         info[_COUNTS] = connection.execute(_IS_SPREAD).fetchone() is None
     cursor = connection.cursor()
-    stored = sum(
-        _insert(cursor, _INSERT, _RESULT_TYPES, part) for part in _parts(_results(group, names, dictionary(connection)))
-    )
+    stored = sum(_insert(cursor, _INSERT, _RESULT_TYPES, part) for part in _parts(_results(group, names, dictionary)))
     total = sum(len(batch.rows) for batch in group)
     known = {} if info[_COUNTS] and stored == total else _stored_before(cursor, group, names)
     rows = [

@@ -51,8 +51,7 @@ class Other:
         with self._reading() as connection:
             if not {"results", "tokens", "schema_version"} <= set(inspect(connection).get_table_names()):
                 raise OtherError(N_("it is not a collector's database"))
-            if "line_dictionaries" in inspect(connection).get_table_names():
-                line_packing.remember_all(connection.exec_driver_sql(line_packing.QUERY))
+            line_packing.learn(connection)
 
     def count(self) -> int:
         """Return how many results it has now."""

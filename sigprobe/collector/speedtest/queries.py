@@ -7,7 +7,7 @@ of the server emptied. What a client may still use is decided under a lock of th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -77,13 +77,11 @@ class Offset:
 _KEEP_S: Final = 60.0
 
 
-def measure_offset(
-    connection: Connection, known: Offset | None, clock: Callable[[], float] = time.monotonic
-) -> tuple[Offset, datetime]:
+def measure_offset(connection: Connection, known: Offset | None) -> tuple[Offset, datetime]:
     """Return the best measurement of the last minute, and the time of the database."""
-    began = clock()
+    began = time.monotonic()
     now: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
-    ended = clock()
+    ended = time.monotonic()
     found = Offset(now.timestamp() - (began + ended) / 2, (ended - began) / 2, ended)
     if known is not None and known.error_s < found.error_s and ended - known.at_s < _KEEP_S:
         found = known
@@ -152,11 +150,12 @@ def _grant(
             mine["active"] += 1
         mine["granted"] += granted
         grants.append(Grant(granted, place, (now - began_at).total_seconds(), left <= granted))
-    connection.execute(
-        delete(speedtest_use).where(
-            speedtest_use.c.client.in_(clients), speedtest_use.c.began_at <= now - timedelta(seconds=DAY_S)
+    if any((now - row.began_at).total_seconds() >= DAY_S for known in rows.values() for row in known):
+        connection.execute(
+            delete(speedtest_use).where(
+                speedtest_use.c.client.in_(clients), speedtest_use.c.began_at <= now - timedelta(seconds=DAY_S)
+            )
         )
-    )
     _write(connection, speedtest_use, [own[row] for row in sorted(own)])
     return grants
 

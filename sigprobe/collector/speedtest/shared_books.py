@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -113,23 +114,12 @@ class _Wish:
 class SharedBooks:
     """The books of one process of several. Used from its event loop only."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        *,
-        daily_bytes: int,
-        clock: Callable[[], float],
-        max_per_client: int = MAX_PER_ADDRESS,
-        max_streams: int = MAX_STREAMS,
-    ) -> None:
+    def __init__(self, engine: Engine, *, daily_bytes: int) -> None:
         self._engine = engine
         self._process = uuid.uuid4().hex
         self._daily_bytes = daily_bytes
-        self._clock = clock
-        self._max_per_client = max_per_client
-        self._max_streams = max_streams
         self._threads = CapacityLimiter(2)
-        self._sessions = Sessions(clock=clock, forget=self._forget)
+        self._sessions = Sessions(clock=time.monotonic, forget=self._forget)
         self._accounts: dict[str, _Account] = {}
         self._streams = 0
         self._open: dict[str, int] = {}
@@ -148,7 +138,7 @@ class SharedBooks:
 
         Raises RefusedError: 429 over the client's own limits, 503 over this process's or without the database.
         """
-        if self._streams >= self._max_streams:
+        if self._streams >= MAX_STREAMS:
             raise RefusedError(503, TOO_MANY, RETRY_SOON_S)
         self._streams += 1
         account = None
@@ -187,7 +177,7 @@ class SharedBooks:
             self._dirty_sessions.add(session)
             if not await self._exchange():
                 raise RefusedError(503, _DATABASE, RETRY_SOON_S)
-        asked_s, until = None, self._clock() + REPORT_S
+        asked_s, until = None, time.monotonic() + REPORT_S
         while True:
             now_s, parts = await self._read(session)
             asked_s = now_s if asked_s is None else asked_s
@@ -195,7 +185,7 @@ class SharedBooks:
             others = [part for part in parts if part.process != self._process]
             if all(part.known_s is None or part.known_s >= asked_s for part in others):
                 return merged_report([part.series for part in parts])
-            if self._clock() > until:
+            if time.monotonic() > until:
                 raise RefusedError(503, _UNSETTLED, 1)
             await asyncio.sleep(BEAT_S / 4)
 
@@ -220,7 +210,7 @@ class SharedBooks:
         return account
 
     async def _place(self, account: _Account, wanted: int, unit: int) -> None:
-        until = self._clock() + PLACE_S
+        until = time.monotonic() + PLACE_S
         while True:
             # an upload gets more as it goes on, so its length takes nothing from others at once
             wish = _Wish(account, min(wanted, SLICE) if unit == 1 else wanted, unit, place=True)
@@ -231,13 +221,13 @@ class SharedBooks:
                 return
             if grant.place:
                 raise RefusedError(429, USED_UP, self._wait_s(account))
-            if self._clock() > until:
+            if time.monotonic() > until:
                 raise RefusedError(429, NO_PLACE, RETRY_SOON_S)
             # another process may be about to write that it has ended a stream
             await asyncio.sleep(_PLACE_PAUSE_S)
 
     def _wait_s(self, account: _Account) -> int:
-        return max(1, math.ceil((account.ended_s or 0.0) - self._clock()))
+        return max(1, math.ceil((account.ended_s or 0.0) - time.monotonic()))
 
     def _want_more(self, account: _Account) -> None:
         if not any(wish.account is account and not wish.place for wish in self._wishes):
@@ -288,9 +278,9 @@ class SharedBooks:
         wishes, self._wishes = self._wishes, []
         accounts, self._dirty_accounts = self._dirty_accounts, {}
         names, self._dirty_sessions = self._dirty_sessions, set()
-        forgotten, self._forgotten = self._forgotten[:], []
-        now = self._clock()
-        touched = {wish.account.row: wish.account for wish in wishes} | {one.row: one for one in accounts.values()}
+        forgotten, self._forgotten = self._forgotten, []
+        now = time.monotonic()
+        touched = {wish.account.row: wish.account for wish in wishes} | accounts
         for account in touched.values():
             if account.ended_s is not None and now >= account.ended_s:
                 # a new day
@@ -320,7 +310,7 @@ class SharedBooks:
                 parts,
                 forgotten,
                 daily_bytes=self._daily_bytes,
-                most_places=self._max_per_client,
+                most_places=MAX_PER_ADDRESS,
                 offset=self._offset,
                 limiter=self._threads,
                 deadline_s=_EXCHANGE_S,
@@ -343,7 +333,7 @@ class SharedBooks:
         for wish, grant in zip(wishes, grants, strict=False):
             account = wish.account
             account.used_up = grant.used_up
-            account.ended_s = self._clock() + DAY_S - grant.day_s
+            account.ended_s = time.monotonic() + DAY_S - grant.day_s
             if wish.place and wish.done.done():
                 continue  # it was given up meanwhile
             account.granted += grant.granted

@@ -29,8 +29,6 @@ from sigprobe.collector.store import line_packing
 from sigprobe.collector.store.schema import line_dictionaries, results
 
 _PAGE: Final = 500
-_FRAME: Final = 0x28
-"""The first byte of a compressed line. No line of a probe begins with it."""
 
 
 class NotCompressibleError(Exception):
@@ -71,7 +69,8 @@ def compact(engine: Engine, progress: Callable[[int], None] = lambda _done: None
             if not rows:
                 return Compacted(lines, before, after)
             last = rows[-1].id
-            packed = [(row.id, bytes(row.raw), line_packing.pack(bytes(row.raw), number)) for row in rows]
+            lines_now = [(row.id, bytes(row.raw)) for row in rows]
+            packed = [(name, line, line_packing.pack(line, number)) for name, line in lines_now]
             shorter = [(name, line, frame) for name, line, frame in packed if frame is not line]
             if shorter:
                 connection.execute(
@@ -88,11 +87,12 @@ def compact(engine: Engine, progress: Callable[[int], None] = lambda _done: None
 
 def _plain() -> ColumnElement[bool]:
     first: ColumnElement[int] = func.get_byte(type_coerce(results.c.line, LargeBinary), 0)
-    return first != _FRAME
+    # no line of a probe begins with the first byte of a compressed one
+    return first != line_packing.MAGIC[0]
 
 
 def _begin(connection: Connection) -> int:
-    found = line_packing.remember_all(connection.exec_driver_sql(line_packing.QUERY))
+    found = line_packing.learn(connection)
     if found is not None:
         return found
     number, content = line_packing.shipped()

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
@@ -125,9 +125,7 @@ def _know(engine: Engine) -> None:
     epochs.check(engine)
     if engine.dialect.name == "postgresql":
         with engine.connect() as connection:
-            # a database that is migrated to an earlier version has none
-            if inspect(connection).has_table("line_dictionaries"):
-                line_packing.remember_all(connection.exec_driver_sql(line_packing.QUERY))
+            line_packing.learn(connection)
 
 
 def open_unchanged(url: str) -> Engine:

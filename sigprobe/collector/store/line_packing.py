@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from importlib import resources
 from typing import Any, Final
 
-from sqlalchemy import Dialect, LargeBinary
+from sqlalchemy import Connection, Dialect, LargeBinary, inspect
 from sqlalchemy.types import TypeDecorator
 
 IN_USE: Final = "2026-11"
@@ -24,7 +24,7 @@ IN_USE: Final = "2026-11"
 MOST_BYTES: Final = 1 << 20
 """A frame that says it holds more is not of our making: a line has 64 KiB at most."""
 
-_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _LEVEL: Final = 3
 
 
@@ -74,6 +74,13 @@ def remember_all(rows: Iterable[Any]) -> int | None:
     return newest
 
 
+def learn(connection: Connection) -> int | None:
+    """Remember all dictionaries of a database; the number of the one in use. One of an earlier version has none."""
+    if not inspect(connection).has_table("line_dictionaries"):
+        return None
+    return remember_all(connection.exec_driver_sql(QUERY))
+
+
 def pack(line: bytes, number: int) -> bytes:
     """Return a line compressed with a dictionary, or as it is where that is not shorter."""
     packers: dict[int, Any] = _local.__dict__.setdefault("packers", {})
@@ -88,7 +95,7 @@ def pack(line: bytes, number: int) -> bytes:
 
 def unpack(stored: bytes) -> bytes:
     """Return the line of what is stored. Raises UnknownDictionaryError."""
-    if not stored.startswith(_MAGIC):
+    if not stored.startswith(MAGIC):
         return stored
     import zstandard
 

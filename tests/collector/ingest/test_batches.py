@@ -276,7 +276,7 @@ def test_revoked_token(collector: Collector) -> None:
     now = 1000.0
     checks = TokenCheck(collector.engine, clock=lambda: now)
     assert checks.find(collector.probe) is not None
-    found = access_queries.find_token(collector.engine, collector.probe)
+    found = TokenCheck(collector.engine).find(collector.probe)
     assert found is not None
     assert access_queries.revoke_token(collector.engine, found.name)
     now += 59

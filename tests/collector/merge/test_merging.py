@@ -17,6 +17,7 @@ from sqlalchemy import Engine, select, text, update
 
 from sigprobe.collector import store
 from sigprobe.collector.access import queries as access_queries
+from sigprobe.collector.access.token_check import TokenCheck
 from sigprobe.collector.ingest import queries as ingest_queries
 from sigprobe.collector.ingest.records import sort_lines
 from sigprobe.collector.merge import merging
@@ -109,7 +110,7 @@ def test_tokens(engine: Engine, theirs: Engine, other: str) -> None:
     with opened(other) as source:
         found = merging.merge(engine, source)
     assert (found.tokens_added, found.tokens_revoked, found.tokens_left) == (1, 1, ["laptop-1"])
-    known = {name: access_queries.find_token(engine, secret) for name, secret in vars_of(fresh, clash, own, shared)}
+    known = {name: TokenCheck(engine).find(secret) for name, secret in vars_of(fresh, clash, own, shared)}
     assert known["fresh"] is not None and known["own"] is not None
     assert known["clash"] is None and known["shared"] is None
 

@@ -10,6 +10,7 @@ import pytest
 
 from sigprobe.collector.access import queries as access_queries
 from sigprobe.collector.access.throttle import WrongTries
+from sigprobe.collector.access.token_check import TokenCheck
 from sigprobe.record.result import Failure, Location, Network, Operator, Outcome, Tags, Target
 from tests.support.collector_client import Collector, failed_result, make_result
 
@@ -60,7 +61,7 @@ def test_wrong_token(collector: Collector, which: str) -> None:
 def test_revoked_token_ends_the_session(collector: Collector) -> None:
     """Revoking a token closes the page of whoever signed in with it."""
     sign_in(collector)
-    found = access_queries.find_token(collector.engine, collector.admin)
+    found = TokenCheck(collector.engine).find(collector.admin)
     assert found is not None
     access_queries.revoke_token(collector.engine, found.name)
     assert collector.client.get("/").status_code == 303

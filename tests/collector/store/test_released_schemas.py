@@ -17,6 +17,7 @@ from sqlalchemy import Engine, MetaData, create_engine, inspect, select
 
 from sigprobe.collector import store
 from sigprobe.collector.access import queries as access_queries
+from sigprobe.collector.access.token_check import TokenCheck
 from sigprobe.collector.ingest import queries as ingest_queries
 from sigprobe.collector.ingest.records import sort_lines
 from sigprobe.collector.results import queries as result_queries
@@ -122,7 +123,7 @@ def test_an_old_database_is_of_use(database: str, version: int) -> None:
             "3273011001005": {"ok": 2, "failed": 1, "degraded": 1},
             "Posko Désa 🏫": {"ok": 1},
         }
-        roles = [getattr(access_queries.find_token(engine, secret), "role", None) for secret in (probe, admin)]
+        roles = [getattr(TokenCheck(engine).find(secret), "role", None) for secret in (probe, admin)]
         assert roles == ["probe", "admin"]
         assert access_queries.find_session(engine, session, now=NOW)
         assert not access_queries.find_session(engine, session, now=NOW + timedelta(days=365))

@@ -14,6 +14,7 @@ from sqlalchemy import Engine, inspect, text
 
 from sigprobe.collector import store
 from sigprobe.collector.access import queries as access_queries
+from sigprobe.collector.access.token_check import TokenCheck
 from sigprobe.collector.health import queries as health_queries
 from sigprobe.collector.incidents import schema as incidents_schema
 from sigprobe.collector.ingest import queries as ingest_queries
@@ -237,7 +238,7 @@ def test_newer_database_is_refused(database: str) -> None:
 def test_tokens(engine: Engine) -> None:
     """A token works until it is revoked, is kept as a digest only, and its name is free again afterwards."""
     secret = access_queries.create_token(engine, "laptop-1", access_queries.PROBE)
-    found = access_queries.find_token(engine, secret)
+    found = TokenCheck(engine).find(secret)
     assert found is not None
     assert (found.name, found.role, found.last_used_at) == ("laptop-1", "probe", None)
     with pytest.raises(access_queries.NameTakenError):
@@ -247,7 +248,7 @@ def test_tokens(engine: Engine) -> None:
     assert access_queries.list_tokens(engine)[0].last_used_at == NOW
     assert access_queries.revoke_token(engine, "laptop-1")
     assert not access_queries.revoke_token(engine, "laptop-1")
-    assert access_queries.find_token(engine, secret) is None
+    assert TokenCheck(engine).find(secret) is None
     access_queries.create_token(engine, "laptop-1", access_queries.PROBE)
     with engine.connect() as connection:
         hashes = connection.execute(text("SELECT hash FROM tokens")).scalars().all()
@@ -266,7 +267,7 @@ def test_sessions(engine: Engine) -> None:
     late = access_queries.create_once(engine, now=NOW)
     assert access_queries.spend_once(engine, late, now=NOW.replace(minute=17)) is None
     secret = access_queries.create_token(engine, "boss", access_queries.ADMIN)
-    token = access_queries.find_token(engine, secret)
+    token = TokenCheck(engine).find(secret)
     assert token is not None
     session = access_queries.open_session(engine, token.id, now=NOW)
     assert access_queries.find_session(engine, session, now=NOW)

@@ -263,6 +263,21 @@ def test_a_fault_of_the_detector_keeps_nothing_from_being_published(
         assert connection.execute(select(func.count()).where(~batches.c.summed)).scalar_one() == 0
 
 
+def test_a_fault_of_any_job_keeps_the_others_running(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault that is none of the database's, in a job of every second: it is noted, and incidents are found."""
+
+    def fail(*_: object) -> None:
+        raise ValueError
+
+    monkeypatch.setattr("sigprobe.collector.worker.summing.walk", fail)
+    store_sent(engine, list(sent_by(devices(6, REGENCIES), 0.2)))
+    work(engine, Time(), BEGAN + HOUR)
+    with engine.connect() as connection:
+        noted = {row.name: row.error for row in connection.execute(select(jobs))}
+        assert noted["correct"] == "ValueError" and noted[detecting.JOB] is None
+        assert connection.execute(select(func.count()).where(~batches.c.summed)).scalar_one() == 0
+
+
 def test_a_new_epoch_begins_the_reading_anew(lite: Engine, hours: list[Sent]) -> None:
     """After a restore numbers are given out again: the position of another history does not hold."""
     clock = Time()
